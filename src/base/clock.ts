@@ -1,0 +1,9 @@
+/** Time as a port: everything that reads a clock or waits takes one of these. */
+export interface Clock {
+  /** Wall clock, ms since 1970. May step both ways. */
+  now(): number;
+  /** Monotonic ms, arbitrary origin. */
+  monotonic(): number;
+  /** Resolves after `ms`; rejects with VARVE_ABORTED when `signal` fires. Does not keep the process alive. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}

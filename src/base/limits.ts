@@ -1,0 +1,39 @@
+/** Every bound of the engine by name. Each is tested at the bound and one past it. */
+
+export const KiB = 1024;
+export const MiB = 1024 * 1024;
+export const GiB = 1024 * 1024 * 1024;
+
+/** Longest user key, bytes. */
+export const keyBytesMax = 65_535;
+/** Encoded metadata of one version (content type, tags, user map, system map), bytes. */
+export const metadataBytesMax = 64 * KiB;
+/** Nesting depth of user metadata. */
+export const metadataDepthMax = 16;
+/** Largest value kept inline in the key tree that an option may ask for, bytes. */
+export const inlineBytesMax = 64 * KiB;
+/** Payload of one log frame, bytes. */
+export const framePayloadBytesMax = 32 * MiB;
+/** A commit group closes when its payload reaches this many bytes. */
+export const groupBytesTarget = 4 * MiB;
+/** Chunk references held directly in a value record. */
+export const directChunksMax = 16;
+/** Children of one list node: fewest before a content-defined end, and most. */
+export const listNodeEntriesMin = 128;
+export const listNodeEntriesMax = 2_048;
+/** Height of a value tree: 2048^5 leaves are beyond 2^53 bytes. */
+export const listHeightMax = 5;
+/** Chunk size parameters. */
+export const chunkMinFloor = 64;
+export const chunkMaxCeiling = 16 * MiB;
+/** Segments: sealed at the target, never longer than the maximum (offsets are stored divided by 8 in 32 bits). */
+export const segmentBytesTarget = 64 * MiB;
+export const segmentBytesMax = 2 * GiB;
+/** A log file is rotated at the next checkpoint once it holds this many bytes. */
+export const logBytesTarget = 64 * MiB;
+/** A batch or transaction, encoded without chunk data, bytes. */
+export const batchBytesMax = 32 * MiB - 64 * KiB;
+/** Longest name of a space, bytes of UTF-8. */
+export const spaceNameBytesMax = 255;
+/** Largest exact integer on disk. */
+export const integerMax: number = Number.MAX_SAFE_INTEGER;

@@ -1,0 +1,35 @@
+/**
+ * The one cursor shape of the ordered trees (K, X, S): memtables, tables and merges of them.
+ *
+ * A move returns OK, END (no such entry; the cursor is then unpositioned) or MISS: a block is not in the
+ * cache. After MISS call `load()` (or `loadSync()`) and repeat the same move; nothing else may be called in
+ * between. This keeps one code path for getSync and for asynchronous reads.
+ *
+ * The current key and value are borrowed: valid until the next move of this cursor.
+ */
+export const OK = 1;
+export const END = 0;
+export const MISS = -1;
+export type Step = typeof OK | typeof END | typeof MISS;
+
+export interface KeyCursor {
+  /** Moves to the first entry with key >= `key`. */
+  seek(key: Uint8Array): Step;
+  /** Moves to the last entry with key < `key`. */
+  seekBefore(key: Uint8Array): Step;
+  first(): Step;
+  last(): Step;
+  next(): Step;
+  prev(): Step;
+
+  /** Current entry: key = keyBytes[keyFrom..keyTo), value = valueBytes[valueFrom..valueTo). */
+  readonly keyBytes: Uint8Array;
+  readonly keyFrom: number;
+  readonly keyTo: number;
+  readonly valueBytes: Uint8Array;
+  readonly valueFrom: number;
+  readonly valueTo: number;
+
+  load(): Promise<void>;
+  loadSync(): void;
+}

@@ -1,0 +1,3 @@
+import { initChecksum } from '../src/codec/checksum.ts';
+
+await initChecksum();
