@@ -5,7 +5,7 @@ export const emptyBytes: Uint8Array = new Uint8Array(0);
 
 /** Unsigned byte order: negative, 0 or positive. The only order of keys anywhere in the engine. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  const n = a.length < b.length ? a.length : b.length;
+  const n = Math.min(a.length, b.length);
   for (let i = 0; i < n; i++) {
     const d = a[i]! - b[i]!;
     if (d !== 0) return d;

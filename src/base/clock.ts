@@ -6,4 +6,6 @@ export interface Clock {
   monotonic(): number;
   /** Resolves after `ms`; rejects with VARVE_ABORTED when `signal` fires. Does not keep the process alive. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Resolves after the reactions and callbacks that are already queued have run: lets a group fill. */
+  turn(): Promise<void>;
 }

@@ -1,0 +1,74 @@
+/**
+ * Blocks of immutable files in memory: one budget in bytes over all files, least recently used go first.
+ *
+ * Budget: the bytes of each block and 160 B for its bookkeeping. File numbers are never reused and tables are
+ * never changed, so an entry is never wrong, only old.
+ *
+ * Invariants
+ * - `used` never exceeds `budget` ("the cache stays within its budget and drops the least recently used").
+ * - Two blocks never share a key, whatever their numbers ("blocks of files with large numbers stay apart").
+ */
+import { LRUCache } from 'lru-cache';
+import type { FileNo } from '../base/brands.ts';
+import { invalid } from '../base/errors.ts';
+
+const entryOverheadBytes = 160;
+/** Numeric keys: file number * 2^28 + offset / 8, exact while the file number is below this. */
+const numericFilesMax = 2 ** 25;
+const offsets8Max = 2 ** 28;
+
+/** A byte-budgeted LRU over (file number, block offset). */
+export class BlockCache {
+  readonly budget: number;
+  readonly #blocks: LRUCache<number | string, Uint8Array> | undefined;
+  #hits = 0;
+  #misses = 0;
+
+  /** `budget` in bytes; 0 keeps nothing. VARVE_INVALID_ARGUMENT on anything but an integer >= 0. */
+  constructor(budget: number) {
+    if (!Number.isSafeInteger(budget) || budget < 0) throw invalid('cache budget must be an integer >= 0');
+    this.budget = budget;
+    if (budget > 0) {
+      this.#blocks = new LRUCache({
+        maxSize: budget,
+        sizeCalculation: (block) => block.buffer.byteLength + entryOverheadBytes,
+      });
+    }
+  }
+
+  /** Bytes taken, bookkeeping included. */
+  get used(): number {
+    return this.#blocks?.calculatedSize ?? 0;
+  }
+
+  get hits(): number {
+    return this.#hits;
+  }
+
+  get misses(): number {
+    return this.#misses;
+  }
+
+  /** The block of file `no` at `offset` (a multiple of 8); never to be written to. */
+  get(no: FileNo, offset: number): Uint8Array | undefined {
+    const block = this.#blocks?.get(keyOf(no, offset));
+    if (block === undefined) this.#misses++;
+    else this.#hits++;
+    return block;
+  }
+
+  /** Keeps `block` (taken, with the whole buffer under it) unless it is larger than the budget. */
+  set(no: FileNo, offset: number, block: Uint8Array): void {
+    this.#blocks?.set(keyOf(no, offset), block);
+  }
+
+  /** Forgets every block. */
+  clear(): void {
+    this.#blocks?.clear();
+  }
+}
+
+function keyOf(no: FileNo, offset: number): number | string {
+  const offset8 = offset / 8;
+  return no < numericFilesMax && offset8 < offsets8Max ? no * offsets8Max + offset8 : `${no}:${offset}`;
+}

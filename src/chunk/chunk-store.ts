@@ -1,0 +1,180 @@
+/**
+ * The chunk store: finds a chunk by its SHA-256, stores it once, reads it back checked.
+ *
+ * Lookup order: chunk memtables, trailers in memory (locality), filters and tables. A hit in the chunk tree is
+ * authoritative; a hit in a trailer only proves that a frame exists, so its user logs a CHUNK op naming it.
+ *
+ * Invariants (test/chunk/chunk-store.test.ts):
+ * - a filter, trailer or cache never changes what is read back, only what a lookup costs;
+ * - two puts that store one new chunk at the same time share one frame;
+ * - a lookup that fails on damage is reported and counts as a miss, so a put never fails because of it.
+ */
+import type { FileNo } from '../base/brands.ts';
+import { toHex } from '../base/bytes.ts';
+import { corrupt, isVarveError } from '../base/errors.ts';
+import { type ChunkKind, type ChunkLocation, chunkIdBytes, codecs } from '../format/chunk-ref.ts';
+import type { SegmentSet } from '../segment/segment-set.ts';
+import type { SegmentWriter } from '../segment/segment-writer.ts';
+import type { ChunkRow, ChunkTree } from '../tree/chunk-tree.ts';
+import { newChunkRow } from '../tree/chunk-tree.ts';
+import { MISS, OK } from '../tree/cursor.ts';
+import type { LocalityCache } from './locality-cache.ts';
+import type { SegmentLanes } from './segment-lanes.ts';
+
+/** What a lookup found: nothing, an entry of the chunk tree, or a frame that no entry names yet. */
+export const found = { absent: 0, entry: 1, frame: 2 } as const;
+export type Found = (typeof found)[keyof typeof found];
+
+export interface ChunkStoreOptions {
+  readonly chunks: ChunkTree;
+  readonly segments: SegmentSet;
+  readonly lanes: SegmentLanes;
+  readonly locality: LocalityCache;
+  /** Damage met by a lookup or a read; health() lists it. */
+  readonly onDamage: (error: unknown) => void;
+}
+
+export class ChunkStore {
+  readonly lanes: SegmentLanes;
+  readonly locality: LocalityCache;
+  readonly #chunks: ChunkTree;
+  readonly #segments: SegmentSet;
+  readonly #onDamage: (error: unknown) => void;
+  readonly counters: { lookups: number; stored: number; storedBytes: number; trailerLoads: number } = {
+    lookups: 0,
+    stored: 0,
+    storedBytes: 0,
+    trailerLoads: 0,
+  };
+
+  constructor(options: ChunkStoreOptions) {
+    this.#chunks = options.chunks;
+    this.#segments = options.segments;
+    this.lanes = options.lanes;
+    this.locality = options.locality;
+    this.#onDamage = options.onDamage;
+  }
+
+  /**
+   * Looks a chunk up without leaving the thread; undefined when a block must be read first (then `find`).
+   * Fills `out` unless absent.
+   */
+  findNow(id: Uint8Array, at: number, row: ChunkRow, out: ChunkLocation): Found | undefined {
+    this.counters.lookups++;
+    if (this.#chunks.findInMemory(id, at, row)) {
+      if (this.#usable(row)) return take(row, out, found.entry);
+    } else if (this.locality.find(id, at, out)) return found.frame;
+    const step = this.#chunks.find(id, at, row);
+    if (step === MISS) return undefined;
+    return step === OK && this.#usable(row) ? take(row, out, found.entry) : found.absent;
+  }
+
+  /** Looks a chunk up, reading what is needed. Damage is reported and counts as absent. */
+  async find(id: Uint8Array, at: number, out: ChunkLocation): Promise<Found> {
+    const row = newChunkRow();
+    try {
+      const step = await this.#chunks.findAsync(id, at, row);
+      if (step !== OK || !this.#usable(row)) return found.absent;
+      take(row, out, found.entry);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
+      this.#onDamage(error);
+      return found.absent;
+    }
+    await this.#loadTrailer(out.segment);
+    return found.entry;
+  }
+
+  /** True when the chunk tree has an entry for the chunk: exact, for list nodes. */
+  async isPresent(id: Uint8Array, at: number): Promise<boolean> {
+    const row = newChunkRow();
+    return (await this.#chunks.findAsync(id, at, row)) === OK;
+  }
+
+  /** Appends a frame with `bytes[from..to)` to `writer` (copied) and fills `out` with its place. */
+  append(
+    writer: SegmentWriter,
+    id: Uint8Array,
+    at: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    kind: ChunkKind,
+    out: ChunkLocation,
+  ): void {
+    const length = to - from;
+    const off8 = writer.append(id, at, bytes, from, to, kind, codecs.raw, length);
+    this.locality.append(writer.no, id, at, off8, length, length);
+    this.counters.stored++;
+    this.counters.storedBytes += length;
+    out.segment = writer.no;
+    out.off8 = off8;
+    out.storedLen = length;
+    out.rawLen = length;
+  }
+
+  /**
+   * Bytes of a chunk, verified (frame checksum, id, length). The hint is tried first; a stale one costs a
+   * lookup. VARVE_CORRUPT when the chunk is not there or fails a check.
+   */
+  async read(id: Uint8Array, hint: ChunkLocation | undefined, _kind: ChunkKind): Promise<Uint8Array> {
+    if (hint !== undefined) {
+      const bytes = await this.#segments.readFrame(hint.segment, hint.off8, hint.storedLen, id);
+      if (bytes !== undefined) return bytes;
+    }
+    const row = newChunkRow();
+    if ((await this.#chunks.findAsync(id, 0, row)) === OK) {
+      const bytes = await this.#segments.readFrame(row.segment, row.off8, row.storedLen, id);
+      if (bytes !== undefined) return bytes;
+    }
+    throw missing(id, row);
+  }
+
+  /** `read` without promises; blocks the thread for a disk read. */
+  readSync(id: Uint8Array, hint: ChunkLocation | undefined, _kind: ChunkKind): Uint8Array {
+    if (hint !== undefined) {
+      const bytes = this.#segments.readFrameSync(hint.segment, hint.off8, hint.storedLen, id);
+      if (bytes !== undefined) return bytes;
+    }
+    const row = newChunkRow();
+    if (this.#chunks.findSync(id, 0, row) === OK) {
+      const bytes = this.#segments.readFrameSync(row.segment, row.off8, row.storedLen, id);
+      if (bytes !== undefined) return bytes;
+    }
+    throw missing(id, row);
+  }
+
+  #usable(row: ChunkRow): boolean {
+    return this.#segments.has(row.segment);
+  }
+
+  async #loadTrailer(segment: FileNo): Promise<void> {
+    if (this.locality.has(segment) || !this.locality.worthLoading) return;
+    if (this.lanes.writerOf(segment) !== undefined) return;
+    try {
+      const trailer = await this.#segments.readTrailer(segment);
+      this.counters.trailerLoads++;
+      this.locality.load(segment, trailer);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
+      this.#onDamage(error);
+    }
+  }
+}
+
+export function newLocation(): ChunkLocation {
+  return { segment: 0, off8: 0, storedLen: 0, rawLen: 0 };
+}
+
+function take(row: ChunkRow, out: ChunkLocation, how: Found): Found {
+  out.segment = row.segment;
+  out.off8 = row.off8;
+  out.storedLen = row.storedLen;
+  out.rawLen = row.rawLen;
+  return how;
+}
+
+function missing(id: Uint8Array, row: ChunkRow): Error {
+  const hex = toHex(id.subarray(0, chunkIdBytes));
+  return corrupt(`chunk ${hex} is missing`, { file: `segment ${row.segment}`, offset: row.off8 * 8 });
+}

@@ -1,0 +1,59 @@
+/**
+ * Which list nodes are in the chunk tree, exactly, while puts work with them. Birth is decided when a
+ * transaction is sequenced, never at lookup: a node that another put has born meanwhile gets a MOVE instead of
+ * a second CHUNK, else its children would be counted twice.
+ *
+ * Invariants (test/value/value-ingest.test.ts):
+ * - between `enter` and `leave` the entry's `present` equals what the chunk tree holds;
+ * - the map holds only nodes of puts that are running.
+ */
+import { toHex } from '../base/bytes.ts';
+import { chunkIdBytes } from '../format/chunk-ref.ts';
+
+interface Entry {
+  users: number;
+  present: boolean;
+}
+
+export class NodePresence {
+  readonly #entries = new Map<string, Entry>();
+
+  /** Registers interest; `lookUp` is asked only when nobody else works with the node. Pair with `leave`. */
+  async enter(id: Uint8Array, lookUp: () => Promise<boolean>): Promise<void> {
+    const name = nameOf(id, 0);
+    const known = this.#entries.get(name);
+    if (known !== undefined) {
+      known.users++;
+      return;
+    }
+    const entry = { users: 1, present: false };
+    this.#entries.set(name, entry);
+    const present = await lookUp();
+    // A birth sequenced during the lookup has set it already.
+    entry.present ||= present;
+  }
+
+  leave(id: Uint8Array): void {
+    const name = nameOf(id, 0);
+    const entry = this.#entries.get(name);
+    if (entry !== undefined && --entry.users === 0) this.#entries.delete(name);
+  }
+
+  isPresent(id: Uint8Array, at: number): boolean {
+    return this.#entries.get(nameOf(id, at))?.present ?? false;
+  }
+
+  /** A CHUNK op for the node has been sequenced. */
+  born(id: Uint8Array, at: number): void {
+    const entry = this.#entries.get(nameOf(id, at));
+    if (entry !== undefined) entry.present = true;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+}
+
+function nameOf(id: Uint8Array, at: number): string {
+  return toHex(id.subarray(at, at + chunkIdBytes));
+}

@@ -1,0 +1,69 @@
+/** What is known to be wrong with a store, kept for health(): each damaged place once. */
+import { isVarveError, VarveError } from '../base/errors.ts';
+import type { Damage, Health } from './types.ts';
+
+/** Places listed in full; further ones are only counted, so that a ruined disk cannot fill the memory. */
+const placesMax = 1000;
+
+export class HealthBook {
+  readonly #damage = new Map<string, Damage>();
+  readonly #missing: { from: number; to?: number }[] = [];
+  #more = 0;
+  #refusal: VarveError | undefined;
+  #reason: string | undefined;
+
+  /** Notes damage; errors that are not about bytes on disk are noted with their code as kind. */
+  note(error: unknown): void {
+    const damage = describe(error);
+    const name = `${damage.file}\n${damage.offset ?? ''}\n${damage.message}`;
+    if (this.#damage.has(name)) return;
+    if (this.#damage.size < placesMax) this.#damage.set(name, damage);
+    else this.#more++;
+  }
+
+  noteMissing(from: number, to: number | undefined): void {
+    this.#missing.push(to === undefined ? { from } : { from, to });
+  }
+
+  /** From now on writes are refused with `refusal`; the first call counts. */
+  refuseWrites(reason: string, refusal: VarveError): void {
+    this.#reason ??= reason;
+    this.#refusal ??= refusal;
+  }
+
+  /** What a write is refused with, if it is. */
+  get refusal(): VarveError | undefined {
+    return this.#refusal;
+  }
+
+  get isDamaged(): boolean {
+    return this.#damage.size > 0 || this.#missing.length > 0;
+  }
+
+  report(readOnly: boolean): Health {
+    const damage = Array.from(this.#damage.values());
+    if (this.#more > 0) {
+      damage.push({ file: '', kind: 'more', message: `${this.#more} more damaged places are not listed` });
+    }
+    const degraded = this.#refusal !== undefined && !readOnly;
+    const ok = damage.length === 0 && this.#missing.length === 0 && !degraded;
+    return {
+      ok,
+      status: ok ? 'healthy' : 'degraded',
+      readOnly: readOnly || this.#refusal !== undefined,
+      ...(this.#reason === undefined ? {} : { reason: this.#reason }),
+      damage,
+      missing: Array.from(this.#missing),
+    };
+  }
+}
+
+function describe(error: unknown): Damage {
+  if (!isVarveError(error)) return { file: '', kind: 'unexpected', message: String(error) };
+  return {
+    file: error.file ?? '',
+    ...(error.offset === undefined ? {} : { offset: error.offset }),
+    kind: error.code,
+    message: error.message,
+  };
+}

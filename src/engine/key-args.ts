@@ -1,0 +1,62 @@
+/** Turning callers' keys and values into bytes, and bytes back into keys. */
+import { decodeUtf8, encodeUtf8, toHex } from '../base/bytes.ts';
+import { invalid, VarveError } from '../base/errors.ts';
+import { keyBytesMax } from '../base/limits.ts';
+import { encodeRowPrefix } from '../format/internal-key.ts';
+import type { Bytes, Key } from './types.ts';
+
+/** Bytes of a key: UTF-8 for strings, the array itself (borrowed) else. VARVE_INVALID_ARGUMENT when it is no key. */
+export function keyBytes(key: Key, what = 'key'): Uint8Array {
+  if (typeof key === 'string') return bounded(encodeUtf8(key, what), what);
+  if (key instanceof Uint8Array) return bounded(key, what);
+  throw invalid(`${what} must be a string or a Uint8Array`);
+}
+
+/** Row prefix of a caller's key in a space, a fresh array. */
+export function rowPrefix(space: number, key: Key): Uint8Array {
+  return encodeRowPrefix(space, keyBytes(key));
+}
+
+function bounded(bytes: Uint8Array, what: string): Uint8Array {
+  if (bytes.length > keyBytesMax) {
+    throw invalid(`${what} is ${bytes.length} bytes long; at most ${keyBytesMax} are allowed`);
+  }
+  return bytes;
+}
+
+/** A key as scan returns it. With 'utf8', bytes that are not valid UTF-8 are VARVE_INVALID_ARGUMENT. */
+export function keyOut(bytes: Uint8Array, encoding: 'utf8' | 'bytes'): Key {
+  if (encoding === 'bytes') return bytes;
+  const text = decodeUtf8(bytes);
+  if (text === undefined) {
+    throw invalid(`key ${toHex(bytes.subarray(0, 64))} is not valid UTF-8; open with keyEncoding: 'bytes'`);
+  }
+  return text;
+}
+
+/** A value given whole: its bytes (borrowed), or undefined for a stream. */
+export function wholeBytes(value: Bytes): Uint8Array | undefined {
+  if (value instanceof Uint8Array) return value;
+  return typeof value === 'string' ? encodeUtf8(value, 'value') : undefined;
+}
+
+/** The pieces of a streamed value; VARVE_INVALID_ARGUMENT when it is not a stream of byte arrays. */
+export async function* pieces(value: Bytes, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  const source = value as AsyncIterable<Uint8Array>;
+  if (typeof source !== 'object' || source === null || typeof source[Symbol.asyncIterator] !== 'function') {
+    throw invalid('value must be a string, a Uint8Array, an async iterable or a ReadableStream of Uint8Array');
+  }
+  for await (const piece of source) {
+    throwIfAborted(signal);
+    if (!(piece instanceof Uint8Array)) throw invalid('a streamed value must consist of Uint8Array pieces');
+    yield piece;
+  }
+  throwIfAborted(signal);
+}
+
+/** VARVE_ABORTED once the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new VarveError('VARVE_ABORTED', 'the call was aborted', { cause: signal.reason });
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * The options of openEngine: checked whole before anything is touched. An unknown name is an error, so that a
+ * typing mistake never silently keeps a default.
+ */
+import type { Clock } from '../base/clock.ts';
+import { invalid } from '../base/errors.ts';
+import { GiB, inlineBytesMax, KiB, MiB } from '../base/limits.ts';
+import type { Durability } from '../log/group-commit.ts';
+
+/** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */
+export interface ChunkingOptions {
+  algorithm?: 'fastcdc' | 'sieve';
+  /** Bytes; 64 or more. */
+  min?: number;
+  /** Bytes; the mean chunk size on random data. */
+  avg?: number;
+  /** Bytes; at most 16 MiB. */
+  max?: number;
+}
+
+/** Memory budgets in bytes. Each is enforced; stats() shows what is used of it. */
+export interface MemoryOptions {
+  /** Rows and chunk entries held before they are flushed to tables. Default 32 MiB. */
+  memtableBytes?: number;
+  /** Blocks of tables kept in memory. Default 32 MiB. */
+  blockCacheBytes?: number;
+  /** Segment trailers kept for finding neighbours of known chunks. Default 16 MiB. */
+  trailerCacheBytes?: number;
+  /** Commits accepted and not yet written; put waits beyond it. Default 16 MiB. */
+  pendingCommitBytes?: number;
+}
+
+/** Where the engine says what it does; silent without one. */
+export interface Logger {
+  debug?(message: string, fields?: object): void;
+  info?(message: string, fields?: object): void;
+  warn?(message: string, fields?: object): void;
+  error?(message: string, fields?: object): void;
+}
+
+/** Options of openEngine. Everything has a default. */
+export interface EngineOptions {
+  /**
+   * 'full' (default): acknowledged = on disk. `{ groupMs }`: acknowledged = handed to the kernel, on disk within
+   * that many ms. 'os': handed to the kernel, so a killed process loses nothing and a power cut may lose the
+   * last commits, never one from the middle. Fixed while the engine is open.
+   */
+  durability?: Durability;
+  chunking?: ChunkingOptions;
+  /** Values of up to and including this many bytes live in the metadata index. Default 1024; fixed at creation. */
+  inlineMax?: number;
+  /** What scan returns keys as. Default 'utf8': a key that is not valid UTF-8 is then an error of the scan. */
+  keyEncoding?: 'utf8' | 'bytes';
+  /** Worker threads. This version computes on the calling thread: 'auto' means 0, and only 0 is accepted. */
+  workers?: 'auto' | 0;
+  memory?: MemoryOptions;
+  /** Opens without a lock and without writing a byte; the store is seen as it was at that moment. */
+  readOnly?: boolean;
+  /** Default true. When false a missing store is VARVE_NOT_FOUND. */
+  createIfMissing?: boolean;
+  /** When true an existing store is VARVE_CONFLICT. */
+  errorIfExists?: boolean;
+  /** How long to wait for another writer to close, ms. Default 0. */
+  lockWaitMs?: number;
+  /** A damaged store opens read-only ('readonly', default) or not at all ('throw'). */
+  onDegraded?: 'readonly' | 'throw';
+  logger?: Logger;
+  clock?: Clock;
+  signal?: AbortSignal;
+}
+
+/** The options with every default filled in. */
+export interface CheckedOptions {
+  readonly durability: Durability;
+  /** Undefined where the caller left it to the store (or to the default, at creation). */
+  readonly chunking: ChunkingOptions | undefined;
+  readonly inlineMax: number | undefined;
+  readonly keyEncoding: 'utf8' | 'bytes';
+  readonly memory: Required<MemoryOptions>;
+  readonly readOnly: boolean;
+  readonly createIfMissing: boolean;
+  readonly errorIfExists: boolean;
+  readonly lockWaitMs: number;
+  readonly onDegraded: 'readonly' | 'throw';
+  readonly logger: Logger;
+  readonly clock: Clock | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Used at creation where nothing else is asked for. */
+export const defaultChunking: Required<ChunkingOptions> = {
+  algorithm: 'fastcdc',
+  min: 4 * KiB,
+  avg: 16 * KiB,
+  max: 64 * KiB,
+};
+export const defaultInlineMax = 1024;
+
+const defaultMemory: Required<MemoryOptions> = {
+  memtableBytes: 32 * MiB,
+  blockCacheBytes: 32 * MiB,
+  trailerCacheBytes: 16 * MiB,
+  pendingCommitBytes: 16 * MiB,
+};
+
+const engineNames: readonly (keyof EngineOptions)[] = [
+  'durability',
+  'chunking',
+  'inlineMax',
+  'keyEncoding',
+  'workers',
+  'memory',
+  'readOnly',
+  'createIfMissing',
+  'errorIfExists',
+  'lockWaitMs',
+  'onDegraded',
+  'logger',
+  'clock',
+  'signal',
+];
+
+/** VARVE_INVALID_ARGUMENT names the first option that is unknown or out of range. */
+export function checkOptions(options: EngineOptions = {}): CheckedOptions {
+  checkNames(options, engineNames, 'option');
+  const chunking = options.chunking;
+  if (chunking !== undefined) checkNames(chunking, ['algorithm', 'min', 'avg', 'max'], 'chunking option');
+  if (options.workers !== undefined && options.workers !== 'auto' && options.workers !== 0) {
+    throw invalid('workers: this version computes on the calling thread; give 0 or "auto"');
+  }
+  return {
+    durability: checkDurability(options.durability),
+    chunking,
+    inlineMax:
+      options.inlineMax === undefined
+        ? undefined
+        : integer('inlineMax', options.inlineMax, 0, inlineBytesMax),
+    keyEncoding: oneOf('keyEncoding', options.keyEncoding ?? 'utf8', ['utf8', 'bytes']),
+    memory: checkMemory(options.memory ?? {}),
+    readOnly: flag('readOnly', options.readOnly, false),
+    createIfMissing: flag('createIfMissing', options.createIfMissing, true),
+    errorIfExists: flag('errorIfExists', options.errorIfExists, false),
+    lockWaitMs: integer('lockWaitMs', options.lockWaitMs ?? 0, 0, 2 ** 31 - 1),
+    onDegraded: oneOf('onDegraded', options.onDegraded ?? 'readonly', ['readonly', 'throw']),
+    logger: options.logger ?? {},
+    clock: options.clock,
+    signal: options.signal,
+  };
+}
+
+/** VARVE_INVALID_ARGUMENT when `given` is not an object or has a name that is not in `names`. */
+export function checkNames(given: object, names: readonly string[], what: string): void {
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw invalid(`${what}s must be an object`);
+  for (const name of Object.keys(given)) {
+    if (!names.includes(name))
+      throw invalid(`unknown ${what} ${JSON.stringify(name)}; known: ${names.join(', ')}`);
+  }
+}
+
+/** A byte range: `end` exclusive. VARVE_INVALID_ARGUMENT unless 0 <= start <= end are integers. */
+export function checkRange(
+  start: number | undefined,
+  end: number | undefined,
+): { start: number; end: number | undefined } {
+  const from = integer('start', start ?? 0, 0, Number.MAX_SAFE_INTEGER);
+  if (end !== undefined) integer('end', end, from, Number.MAX_SAFE_INTEGER);
+  return { start: from, end };
+}
+
+function checkDurability(given: Durability | undefined): Durability {
+  if (given === undefined || given === 'full') return 'full';
+  if (given === 'os') return given;
+  if (typeof given === 'object' && given !== null) {
+    checkNames(given, ['groupMs'], 'durability option');
+    return { groupMs: integer('durability.groupMs', given.groupMs, 1, 60_000) };
+  }
+  throw invalid("durability must be 'full', 'os' or { groupMs }");
+}
+
+function checkMemory(given: MemoryOptions): Required<MemoryOptions> {
+  checkNames(given, Object.keys(defaultMemory), 'memory option');
+  return {
+    memtableBytes: integer(
+      'memory.memtableBytes',
+      given.memtableBytes ?? defaultMemory.memtableBytes,
+      64 * KiB,
+      GiB,
+    ),
+    blockCacheBytes: integer(
+      'memory.blockCacheBytes',
+      given.blockCacheBytes ?? defaultMemory.blockCacheBytes,
+      0,
+      16 * GiB,
+    ),
+    trailerCacheBytes: integer(
+      'memory.trailerCacheBytes',
+      given.trailerCacheBytes ?? defaultMemory.trailerCacheBytes,
+      0,
+      GiB,
+    ),
+    pendingCommitBytes: integer(
+      'memory.pendingCommitBytes',
+      given.pendingCommitBytes ?? defaultMemory.pendingCommitBytes,
+      64 * KiB,
+      GiB,
+    ),
+  };
+}
+
+function integer(name: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw invalid(`${name} must be an integer from ${least} to ${most}`, { actual: value });
+  }
+  return value;
+}
+
+function flag(name: string, value: boolean | undefined, byDefault: boolean): boolean {
+  if (value !== undefined && typeof value !== 'boolean') throw invalid(`${name} must be true or false`);
+  return value ?? byDefault;
+}
+
+function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
+  if (!allowed.includes(value))
+    throw invalid(`${name} must be one of ${allowed.join(', ')}`, { actual: value });
+  return value;
+}

@@ -1,0 +1,170 @@
+/** Shapes of the public face: what callers give and get. */
+import type { Seq } from '../base/brands.ts';
+import type { UserMetadata } from '../format/metadata.ts';
+
+/** 0 to 65,535 bytes. Strings must be well-formed and are stored as UTF-8. Order is unsigned byte order. */
+export type Key = string | Uint8Array;
+
+/** A value: whole, or a stream that is chunked as it arrives. */
+export type Bytes = string | Uint8Array | AsyncIterable<Uint8Array> | ReadableStream<Uint8Array>;
+
+/** Options of one write. */
+export interface PutOptions {
+  /** Plain object of null, boolean, number, string, Uint8Array, Date, arrays and plain objects; at most 64 KiB encoded, depth 16. */
+  metadata?: UserMetadata;
+  contentType?: string;
+  /** Kept sorted, without duplicates. */
+  tags?: readonly string[];
+  /** Commits only if the key's current seq is this; 0 = only if the key is absent. Else VARVE_CONFLICT. */
+  ifSeq?: Seq;
+  /** Also computes the plain SHA-256 of the whole value; stat() then has it. */
+  sha256?: boolean;
+  signal?: AbortSignal;
+}
+
+/** What a put did. */
+export interface PutResult {
+  /** Number of the commit; rises with every commit, with gaps. */
+  seq: Seq;
+  /** Bytes of the value. */
+  size: number;
+  /** Content address, hex: equal bytes have equal digests within a store. */
+  digest: string;
+  /** Chunks the value consists of; 0 when it is kept inline. */
+  chunks: number;
+  /** Chunks that were not in the store before. */
+  newChunks: number;
+  /** Bytes of those chunks, list nodes included. */
+  newBytes: number;
+}
+
+/** What is known of a key's current version. */
+export interface EntryStat {
+  seq: Seq;
+  size: number;
+  digest: string;
+  /** Plain SHA-256, hex; only where the put asked for it. */
+  sha256?: string;
+  /** When the key was first put since it was last absent. */
+  created: Date;
+  modified: Date;
+  metadata?: UserMetadata;
+  contentType?: string;
+  tags?: string[];
+  chunks: number;
+}
+
+/** One operation of a batch. */
+export type BatchOperation =
+  | ({ type: 'put'; key: Key; value: string | Uint8Array } & Omit<PutOptions, 'signal'>)
+  | { type: 'delete'; key: Key };
+
+/** Which keys a scan returns and how. Bounds combine; all are on keys of the space. */
+export interface ScanOptions {
+  prefix?: Key;
+  gt?: Key;
+  gte?: Key;
+  lt?: Key;
+  lte?: Key;
+  /** Last key first. */
+  reverse?: boolean;
+  /** At most this many entries. */
+  limit?: number;
+  /** Read the values (default true). Turn off for listings of large values. */
+  values?: boolean;
+  /** Add `stat` to each entry (default false). */
+  stats?: boolean;
+  /** Folds every key that has this text after the prefix into one `{ prefix }` entry. */
+  delimiter?: string;
+  /** The last key (or folded prefix) seen: the scan goes on behind it, in its direction. */
+  after?: Key;
+  signal?: AbortSignal;
+}
+
+/** A key found by a scan; `key` is a string or bytes as `keyEncoding` says. */
+export interface KeyEntry<K extends Key = string> {
+  key: K;
+  prefix?: undefined;
+  value?: Uint8Array;
+  stat?: EntryStat;
+  seq: Seq;
+  size: number;
+}
+
+/** Keys folded by a delimiter. */
+export interface PrefixEntry<K extends Key = string> {
+  prefix: K;
+  key?: undefined;
+}
+
+export type Entry<K extends Key = string> = KeyEntry<K> | PrefixEntry<K>;
+
+/** A byte range; `end` is exclusive, both default to the whole value. */
+export interface StreamOptions {
+  start?: number;
+  end?: number;
+  signal?: AbortSignal;
+}
+
+export interface ReadOptions {
+  signal?: AbortSignal;
+}
+
+/** A place where bytes on disk were found damaged. */
+export interface Damage {
+  file: string;
+  offset?: number;
+  kind: string;
+  message: string;
+}
+
+/** The state of a store. `status` is 'degraded' when it is read-only because of damage or a failed write. */
+export interface Health {
+  ok: boolean;
+  status: 'healthy' | 'degraded';
+  readOnly: boolean;
+  /** Why writes are refused, when they are. */
+  reason?: string;
+  damage: Damage[];
+  /** Sequence numbers that are lost between two valid parts of the log. */
+  missing: { from: Seq; to?: Seq }[];
+}
+
+/** Figures of a running engine. Sizes in bytes; counters since the engine was opened unless said otherwise. */
+export interface Stats {
+  /** Highest sequence number readers see. */
+  seq: Seq;
+  /** Highest sequence number known to be on disk. */
+  durableSeq: Seq;
+  /** Sequence number up to which the log is no longer needed. */
+  checkpointSeq: Seq;
+  /** What the store takes on disk. */
+  disk: { totalBytes: number; segmentBytes: number; tableBytes: number; logBytes: number };
+  segments: { sealed: number; open: number; dataBytes: number };
+  /** Immutable tables by tree. They accumulate: this version does not merge them. */
+  tables: { keys: number; chunks: number; indexes: number; system: number; entries: number; bytes: number };
+  /** Rows of the key tree, superseded versions included. */
+  rows: number;
+  commits: {
+    count: number;
+    groups: number;
+    /** fsyncs of the log: fewer than commits when several writers share one. */
+    syncs: number;
+    logBytes: number;
+  };
+  chunks: { lookups: number; stored: number; storedBytes: number; trailerLoads: number };
+  /** Bytes given to put, before deduplication. */
+  ingestedBytes: number;
+  /** Memory in use against each budget of `memory`. */
+  memory: {
+    memtable: { used: number; budget: number };
+    blockCache: { used: number; budget: number; hits: number; misses: number };
+    trailerCache: { used: number; budget: number; hits: number; misses: number };
+    pendingCommits: { used: number; budget: number };
+    /** Filters and top indexes of open tables: resident, outside the budgets. */
+    tableIndexes: { used: number };
+  };
+  workers: number;
+  chunking: { algorithm: 'fastcdc' | 'sieve'; min: number; avg: number; max: number };
+  durability: 'full' | 'os' | { groupMs: number };
+}

@@ -1,0 +1,363 @@
+/**
+ * Payloads of log frames: OPEN as a fixed record, BATCH and STAGE as `count x { u32 txnLen, txn }`, where a
+ * transaction is a run of ops: u8 code, then fields of varints and length-prefixed bytes.
+ *
+ * Encoding appends to a ByteWriter, decoding calls a visitor with positions in the payload: no object per op.
+ */
+import type { FileNo, Seq } from '../base/brands.ts';
+import type { Place, VarveError } from '../base/errors.ts';
+import { ByteReader } from '../codec/byte-reader.ts';
+import type { ByteWriter } from '../codec/byte-writer.ts';
+import { defineLayout, f } from '../codec/layout.ts';
+import { chunkIdBytes } from './chunk-ref.ts';
+import { newerFormat } from './format-ladder.ts';
+import { isTree, type TreeId } from './trees.ts';
+
+/** Codes of ops. Never changed, never reused. */
+export const opCodes = {
+  put: 1,
+  delete: 2,
+  chunk: 3,
+  purge: 4,
+  trash: 5,
+  indexAdd: 6,
+  indexDrop: 7,
+  move: 8,
+  listDrop: 9,
+  sys: 11,
+} as const;
+
+/** Durability a log was opened with. Never changed, never reused. */
+export const durabilityCodes = { full: 0, group: 1, os: 2 } as const;
+
+export const openPayload = defineLayout('open', 'OPEN payload', 56, {
+  prevFileNo: f(0, 'u64', 'log file this one follows, 0 = none. guards: missing file'),
+  prevEndOffset: f(
+    8,
+    'u64',
+    'where replay of that file stops. guards: shortened file, a cut tail coming back',
+  ),
+  prevLastSeq: f(16, 'u64', 'highest number before that offset'),
+  firstSeq: f(24, 'u64', 'lowest number in this file, the one of OPEN included: prevLastSeq + 1'),
+  writerEpoch: f(32, 'u64', 'epoch of the writer. guards: a writer that lost its lock'),
+  timelineId: f(40, 'u64', 'branch of history'),
+  durability: f(48, 'u8', '0 full, 1 group, 2 os; fixed while the store is open'),
+  reserved: f(49, 7, 'zero'),
+});
+
+/** What opens a log file. */
+export interface OpenFields {
+  prevFileNo: FileNo;
+  prevEndOffset: number;
+  prevLastSeq: Seq;
+  firstSeq: Seq;
+  writerEpoch: number;
+  timelineId: number;
+  /** One of durabilityCodes. */
+  durability: number;
+}
+
+/** Starts a transaction; give the result to `endTxn`. */
+export function beginTxn(w: ByteWriter): number {
+  const start = w.pos;
+  w.u32(0);
+  return start;
+}
+
+/** Ends the transaction that `beginTxn` started: fills in its length. */
+export function endTxn(w: ByteWriter, start: number): void {
+  w.view.setUint32(start, w.pos - start - 4, true);
+}
+
+/** PUTV: a new version of `key`. `value` may come in parts that are joined. */
+export function putPut(
+  w: ByteWriter,
+  tree: TreeId,
+  key: Uint8Array,
+  value: Uint8Array | readonly Uint8Array[],
+): void {
+  w.u8(opCodes.put);
+  w.u8(tree);
+  w.varBytes(key);
+  if (value instanceof Uint8Array) {
+    w.varBytes(value);
+    return;
+  }
+  let total = 0;
+  for (const part of value) total += part.length;
+  w.varint(total);
+  for (const part of value) w.raw(part);
+}
+
+/** DELV: a delete marker; `coveringSeq` is 0, or the number of the range delete it carries out. */
+export function putDelete(w: ByteWriter, tree: TreeId, key: Uint8Array, coveringSeq: Seq): void {
+  w.u8(opCodes.delete);
+  w.u8(tree);
+  w.varBytes(key);
+  w.varint(coveringSeq);
+}
+
+/** CHUNK: the id at `id[idAt..idAt+32)` enters the index. */
+export function putChunk(
+  w: ByteWriter,
+  id: Uint8Array,
+  idAt: number,
+  segment: FileNo,
+  off8: number,
+  storedLen: number,
+  rawLen: number,
+  kind: number,
+  codec: number,
+): void {
+  w.u8(opCodes.chunk);
+  putId(w, id, idAt);
+  w.varint(segment);
+  w.varint(off8);
+  w.varint(storedLen);
+  w.varint(rawLen);
+  w.u8(kind);
+  w.u8(codec);
+}
+
+/** MOVE: a new place of an id that is in the index. */
+export function putMove(
+  w: ByteWriter,
+  id: Uint8Array,
+  idAt: number,
+  segment: FileNo,
+  off8: number,
+  storedLen: number,
+): void {
+  w.u8(opCodes.move);
+  putId(w, id, idAt);
+  w.varint(segment);
+  w.varint(off8);
+  w.varint(storedLen);
+}
+
+/** TRASH: the version `seq1` of `key` was superseded at `seq2` and awaits its purge. */
+export function putTrash(w: ByteWriter, seq2: Seq, key: Uint8Array, seq1: Seq): void {
+  w.u8(opCodes.trash);
+  w.varint(seq2);
+  w.varBytes(key);
+  w.varint(seq1);
+}
+
+/** SYS: sets a system row, or deletes it when `value` is undefined. */
+export function putSys(w: ByteWriter, key: Uint8Array, value: Uint8Array | undefined): void {
+  w.u8(opCodes.sys);
+  w.varBytes(key);
+  w.u8(value === undefined ? 0 : 1);
+  if (value !== undefined) w.varBytes(value);
+}
+
+/** Receives ops in order. Positions are in `buf`, which is borrowed until the call returns. */
+export interface OpVisitor {
+  /** A transaction begins; every op up to the next call belongs to it. */
+  txn?(seq: Seq): void;
+  put(
+    tree: TreeId,
+    seq: Seq,
+    buf: Uint8Array,
+    keyFrom: number,
+    keyTo: number,
+    valueFrom: number,
+    valueTo: number,
+  ): void;
+  del(tree: TreeId, seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, coveringSeq: Seq): void;
+  chunk(
+    seq: Seq,
+    buf: Uint8Array,
+    idAt: number,
+    segment: FileNo,
+    off8: number,
+    storedLen: number,
+    rawLen: number,
+    kind: number,
+    codec: number,
+  ): void;
+  move(seq: Seq, buf: Uint8Array, idAt: number, segment: FileNo, off8: number, storedLen: number): void;
+  trash(seq2: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, seq1: Seq): void;
+  /** `valueFrom` and `valueTo` are -1 when the row is deleted. */
+  sys(seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void;
+}
+
+/**
+ * Walks the ops of a BATCH payload `payload[from..to)`; transaction i has number `seqFirst + i`.
+ * `place.offset` is the file offset of `payload[0]`. VARVE_CORRUPT when the bytes are not `count` whole
+ * transactions, VARVE_FORMAT_VERSION on an op this build cannot apply; ops before it have been visited.
+ */
+export function visitOps(
+  payload: Uint8Array,
+  from: number,
+  to: number,
+  seqFirst: Seq,
+  count: number,
+  visitor: OpVisitor,
+  place: Place,
+): void {
+  walk(payload, from, to, seqFirst, count, visitor, place, false);
+}
+
+/** The same for a STAGE payload: one transaction of CHUNK ops under the number `seq`. */
+export function visitStage(
+  payload: Uint8Array,
+  from: number,
+  to: number,
+  seq: Seq,
+  visitor: OpVisitor,
+  place: Place,
+): void {
+  walk(payload, from, to, seq, 1, visitor, place, true);
+}
+
+function walk(
+  payload: Uint8Array,
+  from: number,
+  to: number,
+  seqFirst: Seq,
+  count: number,
+  visitor: OpVisitor,
+  place: Place,
+  chunksOnly: boolean,
+): void {
+  const r = new OpReader(payload, place, from, to);
+  for (let i = 0; i < count; i++) {
+    const length = r.u32();
+    if (length > r.left) throw r.fail('transaction is longer than its frame');
+    r.limit = r.pos + length;
+    visitor.txn?.(seqFirst + i);
+    while (r.pos < r.limit) {
+      r.opAt = r.pos;
+      const code = r.u8();
+      if (chunksOnly && code !== opCodes.chunk) throw r.fail('a STAGE frame holds an op other than CHUNK');
+      visitOp(r, code, seqFirst + i, visitor);
+    }
+  }
+  r.finish();
+}
+
+function visitOp(r: OpReader, code: number, seq: Seq, visitor: OpVisitor): void {
+  switch (code) {
+    case opCodes.put:
+      return visitPut(r, seq, visitor);
+    case opCodes.delete:
+      return visitDelete(r, seq, visitor);
+    case opCodes.chunk: {
+      const idAt = r.span(chunkIdBytes);
+      const segment = r.varint32();
+      const off8 = r.varint32();
+      const storedLen = r.varint32();
+      const rawLen = r.varint32();
+      const kind = r.u8();
+      const codec = r.u8();
+      r.check();
+      return visitor.chunk(seq, r.bytes, idAt, segment, off8, storedLen, rawLen, kind, codec);
+    }
+    case opCodes.move: {
+      const idAt = r.span(chunkIdBytes);
+      const segment = r.varint32();
+      const off8 = r.varint32();
+      const storedLen = r.varint32();
+      r.check();
+      return visitor.move(seq, r.bytes, idAt, segment, off8, storedLen);
+    }
+    case opCodes.trash: {
+      const seq2 = r.varint();
+      const keyFrom = r.varSpan();
+      const keyTo = r.pos;
+      const seq1 = r.varint();
+      r.check();
+      return visitor.trash(seq2, r.bytes, keyFrom, keyTo, seq1);
+    }
+    case opCodes.sys:
+      return visitSys(r, seq, visitor);
+    default:
+      throw r.unknown(code);
+  }
+}
+
+function visitPut(r: OpReader, seq: Seq, visitor: OpVisitor): void {
+  const tree = r.tree();
+  const keyFrom = r.varSpan();
+  const keyTo = r.pos;
+  const valueFrom = r.varSpan();
+  r.check();
+  visitor.put(tree, seq, r.bytes, keyFrom, keyTo, valueFrom, r.pos);
+}
+
+function visitDelete(r: OpReader, seq: Seq, visitor: OpVisitor): void {
+  const tree = r.tree();
+  const keyFrom = r.varSpan();
+  const keyTo = r.pos;
+  const coveringSeq = r.varint();
+  r.check();
+  visitor.del(tree, seq, r.bytes, keyFrom, keyTo, coveringSeq);
+}
+
+function visitSys(r: OpReader, seq: Seq, visitor: OpVisitor): void {
+  const keyFrom = r.varSpan();
+  const keyTo = r.pos;
+  const present = r.u8();
+  if (present > 1) throw r.fail('SYS op has an unknown form');
+  const valueFrom = present === 1 ? r.varSpan() : -1;
+  r.check();
+  visitor.sys(seq, r.bytes, keyFrom, keyTo, valueFrom, present === 1 ? r.pos : -1);
+}
+
+/** A ByteReader that yields positions instead of views and knows where the transaction ends. */
+class OpReader extends ByteReader {
+  limit = 0;
+  opAt = 0;
+  readonly #file: string;
+  readonly #base: number;
+
+  constructor(bytes: Uint8Array, place: Place, from: number, to: number) {
+    super(bytes, place, from, to);
+    this.#file = place.file;
+    this.#base = place.offset ?? 0;
+  }
+
+  /** Position of the next `n` bytes, which are skipped. */
+  span(n: number): number {
+    if (n > this.left) throw this.fail('op is cut off');
+    const at = this.pos;
+    this.pos += n;
+    return at;
+  }
+
+  /** varint length, then that many bytes: the position of the first; `pos` is then behind the last. */
+  varSpan(): number {
+    return this.span(this.varint());
+  }
+
+  varint32(): number {
+    const value = this.varint();
+    if (value > 0xffff_ffff) throw this.fail('field above 2^32-1');
+    return value;
+  }
+
+  tree(): TreeId {
+    const tree = this.u8();
+    if (!isTree(tree)) throw this.fail('op names an unknown tree');
+    return tree;
+  }
+
+  /** The op that was just read must not reach beyond its transaction. */
+  check(): void {
+    if (this.pos > this.limit) throw this.fail('op reaches beyond its transaction');
+  }
+
+  unknown(code: number): VarveError {
+    return newerFormat(`log op ${code} is not known to this build`, {
+      file: this.#file,
+      offset: this.#base + this.opAt,
+    });
+  }
+}
+
+function putId(w: ByteWriter, id: Uint8Array, idAt: number): void {
+  w.reserve(chunkIdBytes);
+  for (let i = 0; i < chunkIdBytes; i++) w.bytes[w.pos + i] = id[idAt + i]!;
+  w.pos += chunkIdBytes;
+}

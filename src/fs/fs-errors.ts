@@ -1,0 +1,32 @@
+/** Errors of the file-system port: one mapping from the operating system's names to the engine's codes. */
+import { VarveError } from '../base/errors.ts';
+
+const noSpace: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+/**
+ * The error of a refused operation: VARVE_NO_SPACE for ENOSPC, EDQUOT and EFBIG, VARVE_IO otherwise.
+ * `what` completes "<path>: <what>".
+ */
+export function fsError(errno: string | undefined, what: string, path: string, cause?: unknown): VarveError {
+  const full = errno !== undefined && noSpace.has(errno);
+  const name = errno === undefined ? '' : ` (${errno})`;
+  return new VarveError(full ? 'VARVE_NO_SPACE' : 'VARVE_IO', `${path === '' ? '.' : path}: ${what}${name}`, {
+    file: path,
+    ...(errno === undefined ? {} : { errno }),
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+/** The operating system's name of a Node error (ENOENT, …), undefined for anything else. */
+export function errnoOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  const code: unknown = error.code;
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
+}
+
+/** VARVE_READ_ONLY: a port opened read-only was asked to change something. */
+export function readOnlyPort(what: string, path: string): VarveError {
+  return new VarveError('VARVE_READ_ONLY', `${path}: ${what} refused, the directory was opened read-only`, {
+    file: path,
+  });
+}

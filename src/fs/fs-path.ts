@@ -1,0 +1,24 @@
+/** Paths of the port: relative to the store directory, '/' between names, no '.', no '..'; '' is the root. */
+import { assert } from '../base/assert.ts';
+
+/** Names of a path, outermost first. Paths are made by the engine, never from keys, so a bad one is our mistake. */
+export function pathNames(path: string): string[] {
+  if (path === '') return [];
+  const names = path.split('/');
+  for (const name of names) {
+    const plain = name !== '' && name !== '.' && name !== '..' && !/[\\:\0]/.test(name);
+    assert(plain, 'path is relative, with plain names');
+  }
+  return names;
+}
+
+/** The directory a path lies in; '' for a name in the root. */
+export function parentPath(path: string): string {
+  const cut = path.lastIndexOf('/');
+  return cut < 0 ? '' : path.slice(0, cut);
+}
+
+/** The last name of a path. */
+export function baseName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}

@@ -1,0 +1,100 @@
+/**
+ * An open file of the operating system.
+ *
+ * Invariants
+ * - The descriptor is closed once, after its last operation (handle-gate.test, node-file-system.test: "close …").
+ */
+import { assert } from '../base/assert.ts';
+import { readOnlyPort } from './fs-errors.ts';
+import { HandleGate } from './handle-gate.ts';
+import type { FsFile } from './port.ts';
+import {
+  closeFd,
+  dataSyncFd,
+  readFd,
+  readFdSync,
+  sizeOfFd,
+  syncFd,
+  truncateFd,
+  writeFd,
+  writeFdSync,
+} from './raw-fs.ts';
+
+export class NodeFile implements FsFile {
+  readonly path: string;
+  readonly #fd: number;
+  readonly #readOnly: boolean;
+  readonly #gate = new HandleGate();
+
+  /** Takes `fd`. */
+  constructor(fd: number, path: string, readOnly: boolean) {
+    this.#fd = fd;
+    this.path = path;
+    this.#readOnly = readOnly;
+  }
+
+  read(buf: Uint8Array, pos: number): Promise<number> {
+    checkPosition(pos);
+    return this.#gate.run(() => readFd(this.#fd, buf, pos, this.path));
+  }
+
+  readSync(buf: Uint8Array, pos: number): number {
+    checkPosition(pos);
+    this.#gate.check();
+    return readFdSync(this.#fd, buf, pos, this.path);
+  }
+
+  write(buf: Uint8Array, pos: number): Promise<void> {
+    checkPosition(pos);
+    return this.#gate.run(async () => {
+      this.#mayChange('write');
+      await writeFd(this.#fd, buf, pos, this.path);
+    });
+  }
+
+  writeSync(buf: Uint8Array, pos: number): void {
+    checkPosition(pos);
+    this.#gate.check();
+    this.#mayChange('write');
+    writeFdSync(this.#fd, buf, pos, this.path);
+  }
+
+  sync(): Promise<void> {
+    return this.#gate.run(async () => {
+      this.#mayChange('sync');
+      await syncFd(this.#fd, this.path);
+    });
+  }
+
+  dataSync(): Promise<void> {
+    return this.#gate.run(async () => {
+      this.#mayChange('dataSync');
+      await dataSyncFd(this.#fd, this.path);
+    });
+  }
+
+  truncate(length: number): Promise<void> {
+    checkPosition(length);
+    return this.#gate.run(async () => {
+      this.#mayChange('truncate');
+      await truncateFd(this.#fd, length, this.path);
+    });
+  }
+
+  size(): Promise<number> {
+    return this.#gate.run(() => sizeOfFd(this.#fd, this.path));
+  }
+
+  close(): Promise<void> {
+    return this.#gate.close(() => closeFd(this.#fd, this.path));
+  }
+
+  #mayChange(what: string): void {
+    if (this.#readOnly) throw readOnlyPort(what, this.path);
+  }
+}
+
+// Node reads a position that is not a whole number as "wherever the descriptor stands".
+function checkPosition(pos: number): void {
+  assert(Number.isSafeInteger(pos) && pos >= 0, 'position is a whole number');
+}

@@ -1,0 +1,370 @@
+/**
+ * Group commit: many transactions, one frame, one sync.
+ *
+ * Transactions are sequenced when they join (their number is fixed and they may be applied to memory above
+ * the visible number at once); the loop then makes whole groups durable, in order, and only then publishes
+ * them. While one round syncs, the next group fills: that is the whole policy, no timer is needed.
+ *
+ * Invariants (test/log/group-commit.test.ts):
+ * - a group's promise resolves only after its frame, and every file it names, is as durable as the mode says;
+ * - visibleSeq rises only over whole groups, in order;
+ * - chunk data is written (and in `full` synced) before the frame that names it;
+ * - after a failed write or sync nothing is ever acknowledged again.
+ */
+import type { Seq } from '../base/brands.ts';
+import type { Clock } from '../base/clock.ts';
+import { VarveError } from '../base/errors.ts';
+import { groupBytesTarget } from '../base/limits.ts';
+import { type Deferred, deferred } from '../base/sync.ts';
+import { ByteWriter } from '../codec/byte-writer.ts';
+import { type FrameFields, frameHeaderBytes, frameTypes } from '../format/log-frame.ts';
+
+/** 'full': acknowledged = on disk. groupMs: on disk within that time. 'os': handed to the kernel. */
+export type Durability = 'full' | 'os' | { readonly groupMs: number };
+
+/** A file whose bytes a frame names: must reach the kernel, or the disk, before the frame does. */
+export interface NamedFile {
+  /** Everything appended before the call is handed to the kernel. */
+  flush(): Promise<unknown>;
+  /** Everything appended before the call is on disk. */
+  sync(): Promise<unknown>;
+}
+
+/** Where frames go. */
+export interface LogSink {
+  readonly end: number;
+  /** `buf` holds header space followed by the payload; borrowed until the result settles. */
+  append(buf: Uint8Array, payloadLen: number, header: FrameFields): Promise<void> | void;
+  dataSync(): Promise<void>;
+}
+
+/** A frame in the making. `writer` is positioned behind the header space; ops are appended to it. */
+export interface Group {
+  readonly writer: ByteWriter;
+  readonly type: number;
+  readonly firstSeq: Seq;
+  count: number;
+  /** Commit time of everything in the group; never falls from one group to the next. */
+  readonly timeMs: number;
+  readonly files: Set<NamedFile>;
+  readonly done: Deferred<void>;
+}
+
+interface Cut {
+  readonly next: () => Promise<LogSink>;
+  readonly done: Deferred<void>;
+}
+
+export interface GroupCommitOptions {
+  readonly log: LogSink;
+  readonly durability: Durability;
+  readonly clock: Clock;
+  /** Last number taken so far; the next transaction gets the one after it. */
+  readonly lastSeq: Seq;
+  readonly lastTimeMs: number;
+  /** Called once, with the first error; the engine goes read-only. */
+  readonly onFailed: (error: VarveError) => void;
+}
+
+export class GroupCommit {
+  readonly #clock: Clock;
+  readonly #durability: Durability;
+  readonly #onFailed: (error: VarveError) => void;
+  #log: LogSink;
+  #lastSeq: Seq;
+  #visibleSeq: Seq;
+  #durableSeq: Seq;
+  #lastTimeMs: number;
+  #open: Group | undefined;
+  #queue: (Group | Cut)[] = [];
+  #running: Promise<void> | undefined;
+  #failure: VarveError | undefined;
+  #spare: ByteWriter[] = [];
+  #unsyncedFiles = new Set<NamedFile>();
+  #syncDue: Promise<void> | undefined;
+  #queuedBytes = 0;
+  readonly counters: { groups: number; commits: number; syncs: number; logBytes: number } = {
+    groups: 0,
+    commits: 0,
+    syncs: 0,
+    logBytes: 0,
+  };
+
+  constructor(options: GroupCommitOptions) {
+    this.#clock = options.clock;
+    this.#durability = options.durability;
+    this.#onFailed = options.onFailed;
+    this.#log = options.log;
+    this.#lastSeq = options.lastSeq;
+    this.#visibleSeq = options.lastSeq;
+    this.#durableSeq = options.lastSeq;
+    this.#lastTimeMs = options.lastTimeMs;
+  }
+
+  /** Highest number readers may see. */
+  get visibleSeq(): Seq {
+    return this.#visibleSeq;
+  }
+
+  /** Highest number taken. */
+  get lastSeq(): Seq {
+    return this.#lastSeq;
+  }
+
+  /** Highest number known to be on disk with everything it names. */
+  get durableSeq(): Seq {
+    return this.#durableSeq;
+  }
+
+  get lastTimeMs(): number {
+    return this.#lastTimeMs;
+  }
+
+  /** Bytes joined and not yet written: what backpressure looks at. */
+  get pendingBytes(): number {
+    return this.#queuedBytes + (this.#open === undefined ? 0 : this.#open.writer.pos);
+  }
+
+  get failure(): VarveError | undefined {
+    return this.#failure;
+  }
+
+  /** The group that takes the next transaction of about `bytes`; synchronous. Throws once the log has failed. */
+  group(bytes: number): Group {
+    if (this.#failure !== undefined) throw this.#poisoned();
+    const open = this.#open;
+    if (open !== undefined && (open.count === 0 || open.writer.pos + bytes <= groupBytesTarget)) return open;
+    this.#closeOpen();
+    const group = this.#newGroup(frameTypes.batch);
+    this.#open = group;
+    return group;
+  }
+
+  /** Takes the next number for a transaction of `group`. The caller encodes it before anything else runs. */
+  take(group: Group): Seq {
+    group.count++;
+    this.counters.commits++;
+    this.#lastSeq++;
+    this.#start();
+    return this.#lastSeq;
+  }
+
+  /**
+   * A frame of its own with one number (STAGE): `encode` appends the payload. Resolves when it is durable.
+   */
+  frame(
+    type: number,
+    files: Iterable<NamedFile>,
+    encode: (writer: ByteWriter, seq: Seq) => void,
+  ): Promise<void> {
+    if (this.#failure !== undefined) throw this.#poisoned();
+    this.#closeOpen();
+    const group = this.#newGroup(type);
+    group.count = 1;
+    this.#lastSeq++;
+    for (const file of files) group.files.add(file);
+    encode(group.writer, group.firstSeq);
+    this.#enqueue(group);
+    this.#start();
+    return group.done.promise;
+  }
+
+  /**
+   * Ends the log file here: everything joined before the call is made durable in every mode, then `next`
+   * makes the file that takes over. Returns the last number before the cut and the number reserved for the
+   * new file's OPEN frame; `done` settles when the new file is in place.
+   */
+  cut(next: (openSeq: Seq, prevEnd: number) => Promise<LogSink>): { lastSeq: Seq; done: Promise<void> } {
+    if (this.#failure !== undefined) throw this.#poisoned();
+    this.#closeOpen();
+    const lastSeq = this.#lastSeq;
+    this.#lastSeq++;
+    const openSeq = this.#lastSeq;
+    const done = deferred<void>();
+    done.promise.catch(ignoreHere);
+    this.#queue.push({ next: () => next(openSeq, this.#log.end), done });
+    this.#start();
+    return { lastSeq, done: done.promise };
+  }
+
+  /** Resolves when everything joined before the call is durable in the sense of the mode. */
+  async drained(): Promise<void> {
+    this.#closeOpen();
+    while (this.#running !== undefined) await this.#running;
+    if (this.#failure !== undefined) throw this.#poisoned();
+  }
+
+  /** Puts everything acknowledged so far on disk, in every mode. */
+  async syncNow(): Promise<void> {
+    await this.drained();
+    await this.#guard(() => this.#syncAll());
+    if (this.#failure !== undefined) throw this.#poisoned();
+  }
+
+  #newGroup(type: number): Group {
+    this.#lastTimeMs = Math.max(this.#lastTimeMs, this.#clock.now());
+    const writer = this.#spare.pop() ?? new ByteWriter(64 * 1024);
+    writer.clear();
+    writer.zeros(frameHeaderBytes);
+    const done = deferred<void>();
+    done.promise.catch(ignoreHere);
+    return {
+      writer,
+      type,
+      firstSeq: this.#lastSeq + 1,
+      count: 0,
+      timeMs: this.#lastTimeMs,
+      files: new Set(),
+      done,
+    };
+  }
+
+  #closeOpen(): void {
+    const open = this.#open;
+    this.#open = undefined;
+    if (open !== undefined && open.count > 0) this.#enqueue(open);
+  }
+
+  #enqueue(group: Group): void {
+    this.#queuedBytes += group.writer.pos;
+    this.#queue.push(group);
+  }
+
+  #start(): void {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#failure === undefined && (this.#queue.length > 0 || (this.#open?.count ?? 0) > 0))
+        this.#start();
+    });
+  }
+
+  async #run(): Promise<void> {
+    await this.#clock.turn();
+    for (;;) {
+      this.#closeOpen();
+      if (this.#queue.length === 0 || this.#failure !== undefined) return;
+      await this.#guard(() => this.#round());
+      await this.#clock.turn();
+    }
+  }
+
+  /** Writes everything up to the next cut as one round: one sync for all of it. */
+  async #round(): Promise<void> {
+    const first = this.#queue[0]!;
+    if ('next' in first) {
+      await this.#syncAll();
+      this.#log = await first.next();
+      this.#queue.shift();
+      first.done.resolve();
+      return;
+    }
+    const groups: Group[] = [];
+    for (const item of this.#queue) {
+      if ('next' in item) break;
+      groups.push(item);
+    }
+    await this.#makeFilesReady(groups);
+    for (const group of groups) await this.#append(group);
+    if (this.#durability === 'full') {
+      await this.#log.dataSync();
+      this.counters.syncs++;
+      this.#durableSeq = lastOf(groups.at(-1)!);
+    }
+    this.#publish(groups);
+  }
+
+  async #makeFilesReady(groups: readonly Group[]): Promise<void> {
+    const files = new Set<NamedFile>();
+    for (const group of groups) for (const file of group.files) files.add(file);
+    if (files.size === 0) return;
+    const full = this.#durability === 'full';
+    await Promise.all(Array.from(files, (file) => (full ? file.sync() : file.flush())));
+    if (!full) for (const file of files) this.#unsyncedFiles.add(file);
+  }
+
+  async #append(group: Group): Promise<void> {
+    const { writer } = group;
+    const payloadLen = writer.pos - frameHeaderBytes;
+    writer.align8();
+    const written = this.#log.append(writer.bytes, payloadLen, {
+      type: group.type,
+      seqFirst: group.firstSeq,
+      count: group.count,
+      commitTimeMs: group.timeMs,
+      durableSeq: this.#durableSeq,
+    });
+    if (written !== undefined) await written;
+    this.counters.groups++;
+    this.counters.logBytes += writer.pos;
+  }
+
+  #publish(groups: readonly Group[]): void {
+    this.#queue.splice(0, groups.length);
+    for (const group of groups) {
+      this.#queuedBytes -= Math.min(this.#queuedBytes, group.writer.pos);
+      this.#visibleSeq = lastOf(group);
+      group.done.resolve();
+      if (this.#spare.length < 2 && group.writer.bytes.length <= groupBytesTarget)
+        this.#spare.push(group.writer);
+    }
+    if (this.#queue.length === 0) this.#queuedBytes = 0;
+    if (typeof this.#durability === 'object') this.#scheduleSync(this.#durability.groupMs);
+  }
+
+  #scheduleSync(ms: number): void {
+    this.#syncDue ??= this.#clock.sleep(ms).then(async () => {
+      this.#syncDue = undefined;
+      if (this.#failure === undefined) await this.#guard(() => this.#syncAll());
+    });
+  }
+
+  async #syncAll(): Promise<void> {
+    const upTo = this.#visibleSeq;
+    const files = Array.from(this.#unsyncedFiles);
+    this.#unsyncedFiles.clear();
+    await Promise.all(files.map((file) => file.sync()));
+    await this.#log.dataSync();
+    this.counters.syncs++;
+    this.#durableSeq = Math.max(this.#durableSeq, upTo);
+  }
+
+  async #guard(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    const first =
+      error instanceof VarveError
+        ? error
+        : new VarveError('VARVE_IO', 'writing the log failed', { cause: error });
+    this.#failure = first;
+    const { code } = first;
+    const unknown = new VarveError(
+      code === 'VARVE_NO_SPACE' ? code : 'VARVE_COMMIT_UNKNOWN',
+      'the commit could not be made durable; after reopening the store it is there whole or not at all',
+      { cause: first },
+    );
+    this.#closeOpen();
+    const queue = this.#queue;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#onFailed(first);
+    for (const item of queue) item.done.reject(unknown);
+  }
+
+  #poisoned(): VarveError {
+    return new VarveError('VARVE_POISONED', 'an earlier write failed; reopen the store to write again', {
+      cause: this.#failure,
+    });
+  }
+}
+
+const lastOf = (group: Group): Seq => group.firstSeq + group.count - 1;
+
+/** Every waiter awaits the same promise; this handler only keeps a group nobody awaits from being fatal. */
+const ignoreHere = (): void => undefined;

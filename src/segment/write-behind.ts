@@ -1,0 +1,268 @@
+/**
+ * Appends to a file through a few write buffers: room is given out synchronously, full buffers go to the disk
+ * in order, one write at a time, while the next one fills.
+ *
+ * Invariants (test/segment/write-behind.test.ts):
+ * - the file is a prefix of what was appended, without holes: "file is always a prefix of what was appended";
+ * - bytes are in a buffer until the file has them: same test;
+ * - a failed write or sync is never retried: "a failed write or sync is final";
+ * - bytes held are bounded for a caller that drains: "buffered bytes stay bounded when the caller drains".
+ */
+import { assert } from '../base/assert.ts';
+import { VarveError } from '../base/errors.ts';
+import { type Deferred, deferred } from '../base/sync.ts';
+import type { FsFile } from '../fs/port.ts';
+
+/** Buffers' worth of bytes not yet written at which `needsDrain` turns true. */
+export const writeBuffersMax = 3;
+
+/** Room in a buffer: `length` bytes at `bytes[pos..]`, to be filled before anything else happens. */
+export interface WriteBuffer {
+  readonly bytes: Uint8Array;
+  /** File offset of `bytes[0]`. */
+  readonly base: number;
+  /** Bytes appended; new room begins here. */
+  filled: number;
+  written: number;
+  /** Nothing more is appended to it. */
+  closed: boolean;
+}
+
+interface Waiter {
+  readonly until: number;
+  readonly ready: Deferred<void>;
+}
+
+export class WriteBehind {
+  readonly #file: FsFile;
+  readonly #bufferBytes: number;
+  /** Oldest first; only the last may be open for appending. */
+  readonly #buffers: WriteBuffer[] = [];
+  readonly #spare: Uint8Array[] = [];
+  #end: number;
+  #writtenEnd: number;
+  #goal: number;
+  #syncedEnd = 0;
+  #waiters: Waiter[] = [];
+  #pumping: Promise<void> | undefined;
+  #runningSync: Promise<number> | undefined;
+  #nextSync: Promise<number> | undefined;
+  #failure: { cause: unknown } | undefined;
+  #closed = false;
+
+  /** Appends to `file` (borrowed) from offset `from` on, below which it is written already. */
+  constructor(file: FsFile, from: number, bufferBytes: number) {
+    this.#file = file;
+    this.#bufferBytes = bufferBytes;
+    this.#end = from;
+    this.#writtenEnd = from;
+    this.#goal = from;
+  }
+
+  /** File offset after the last byte appended. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** Everything below is in the file, if not durable. */
+  get writtenEnd(): number {
+    return this.#writtenEnd;
+  }
+
+  /** Everything below is durable; 0 before the first sync. */
+  get syncedEnd(): number {
+    return this.#syncedEnd;
+  }
+
+  /** At least `writeBuffersMax` buffers' worth waits to be written. */
+  get needsDrain(): boolean {
+    return this.#end - this.#writtenEnd >= writeBuffersMax * this.#bufferBytes;
+  }
+
+  /** VARVE_POISONED after a failure, VARVE_CLOSED after `settle`, else undefined. */
+  refusal(): VarveError | undefined {
+    const file = this.#file.path;
+    if (this.#failure !== undefined) {
+      const message = `${file}: an earlier write or sync failed, nothing more is written to this file`;
+      return new VarveError('VARVE_POISONED', message, { file, cause: this.#failure.cause });
+    }
+    if (this.#closed) return new VarveError('VARVE_CLOSED', `${file}: the writer is closed`, { file });
+    return undefined;
+  }
+
+  /** A buffer with room for `length` bytes at its `filled`; take it with `added` before the next call. */
+  room(length: number): WriteBuffer {
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw refusal;
+    const last = this.#buffers[this.#buffers.length - 1];
+    if (last !== undefined && !last.closed) {
+      if (last.filled + length <= last.bytes.length) return last;
+      this.#closeBuffer(last);
+    }
+    const bytes =
+      length > this.#bufferBytes
+        ? new Uint8Array(length)
+        : (this.#spare.pop() ?? new Uint8Array(this.#bufferBytes));
+    const buffer = { bytes, base: this.#end, filled: 0, written: 0, closed: false };
+    this.#buffers.push(buffer);
+    return buffer;
+  }
+
+  /** The `length` bytes given out by `room` are filled and part of the file from now on. */
+  added(buffer: WriteBuffer, length: number): void {
+    assert(buffer.filled + length <= buffer.bytes.length && !buffer.closed, 'room was given for the bytes');
+    buffer.filled += length;
+    this.#end += length;
+    if (buffer.filled === buffer.bytes.length) this.#closeBuffer(buffer);
+  }
+
+  /**
+   * What one buffer holds from file offset `offset` on, borrowed until the next await or append; undefined when
+   * the file has it or nothing was appended there.
+   */
+  buffered(offset: number): Uint8Array | undefined {
+    for (const { bytes, base, filled } of this.#buffers) {
+      if (offset >= base && offset < base + filled) return bytes.subarray(offset - base, filled);
+    }
+    return undefined;
+  }
+
+  /** Resolves when what was appended before the call no longer makes `needsDrain` true. */
+  async drain(): Promise<void> {
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw refusal;
+    await this.#written(this.#end - writeBuffersMax * this.#bufferBytes + 1);
+  }
+
+  /**
+   * Makes everything appended before the call durable and resolves with an offset below which everything is.
+   * Concurrent calls share one sync. Calls waiting when the disk fails get its error, later ones
+   * VARVE_POISONED.
+   */
+  sync(): Promise<number> {
+    const refusal = this.refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    if (this.#syncedEnd === this.#end) return Promise.resolve(this.#syncedEnd);
+    this.#nextSync ??= this.#runSync(this.#runningSync);
+    return this.#nextSync;
+  }
+
+  /** Writes what is left, then `last` (borrowed) after it, and syncs the whole file with its size and times. */
+  async finish(last: Uint8Array): Promise<void> {
+    const end = this.#end;
+    this.#pump(end);
+    await this.#written(end);
+    await this.#durably(async () => {
+      await this.#file.write(last, end);
+      await this.#file.sync();
+    });
+    this.#syncedEnd = end;
+  }
+
+  /** Refuses new work and resolves when nothing is under way any more; the file can then be closed. */
+  async settle(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled([this.#pumping, this.#runningSync, this.#nextSync]);
+    this.#spare.length = 0;
+  }
+
+  #closeBuffer(buffer: WriteBuffer): void {
+    buffer.closed = true;
+    if (buffer.written === buffer.filled) this.#recycle(buffer);
+    else this.#pump(buffer.base + buffer.filled);
+  }
+
+  #recycle(buffer: WriteBuffer): void {
+    assert(this.#buffers[0] === buffer, 'buffers are written in order');
+    this.#buffers.shift();
+    const reusable = buffer.bytes.length === this.#bufferBytes;
+    if (reusable && this.#spare.length < writeBuffersMax) this.#spare.push(buffer.bytes);
+  }
+
+  /** Sees to it that everything below `goal` gets written. */
+  #pump(goal: number): void {
+    if (goal > this.#goal) this.#goal = goal;
+    if (this.#goal > this.#writtenEnd && this.#failure === undefined) this.#pumping ??= this.#writeAll();
+  }
+
+  /** Writes up to the goal, which may rise meanwhile. Never rejects: a failure poisons the writer. */
+  async #writeAll(): Promise<void> {
+    try {
+      while (this.#writtenEnd < this.#goal) {
+        const buffer = this.#buffers[0]!;
+        const { bytes, base, written, filled } = buffer;
+        await this.#file.write(bytes.subarray(written, filled), base + written);
+        if (this.#failure !== undefined) return;
+        buffer.written = filled;
+        this.#writtenEnd = base + filled;
+        if (buffer.closed && filled === buffer.filled) this.#recycle(buffer);
+        this.#wake();
+      }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#pumping = undefined;
+    }
+  }
+
+  #fail(cause: unknown): void {
+    this.#failure ??= { cause };
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const { ready } of waiters) ready.reject(cause);
+  }
+
+  #wake(): void {
+    if (this.#waiters.length === 0) return;
+    const left: Waiter[] = [];
+    for (const waiter of this.#waiters) {
+      if (waiter.until <= this.#writtenEnd) waiter.ready.resolve();
+      else left.push(waiter);
+    }
+    this.#waiters = left;
+  }
+
+  /** Resolves once everything below `until` is in the file; its writing must have been asked for. */
+  #written(until: number): Promise<void> {
+    if (until <= this.#writtenEnd) return Promise.resolve();
+    if (this.#failure !== undefined) return Promise.reject(this.#failure.cause);
+    const ready = deferred<void>();
+    this.#waiters.push({ until, ready });
+    return ready.promise;
+  }
+
+  /** One sync for everybody who asks before it starts, which is when the one under way has ended. */
+  async #runSync(previous: Promise<number> | undefined): Promise<number> {
+    await Promise.allSettled([previous]);
+    this.#runningSync = this.#nextSync;
+    this.#nextSync = undefined;
+    try {
+      const target = this.#end;
+      if (target > this.#syncedEnd) {
+        this.#pump(target);
+        await this.#written(target);
+        await this.#durably(() => this.#file.dataSync());
+        this.#syncedEnd = target;
+      }
+      return this.#syncedEnd;
+    } finally {
+      this.#runningSync = undefined;
+    }
+  }
+
+  async #durably(work: () => Promise<void>): Promise<void> {
+    this.#throwFailure();
+    try {
+      await work();
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+    // A sync that overlapped a failed write or sync of this file proves nothing.
+    this.#throwFailure();
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.cause;
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * Append-only memory on shared buffers: a worker can read what the main thread wrote without a copy.
+ *
+ * Record: words of the host's byte order, then bytes, padded to 4:
+ *   0  u32  key length      4  u32  value length      8  key, value
+ * A record is named by its handle, the offset of its first word in words; handles stay valid for ever.
+ *
+ * Invariants
+ * - What lies below `used` never changes, so a buffer replaced by growth still reads right through an old
+ *   reference ("records keep their bytes while the arena grows").
+ */
+import { assert } from '../base/assert.ts';
+import { GiB, KiB } from '../base/limits.ts';
+
+/** Largest budget of one memtable, bytes: keeps every offset inside 31 bits. */
+export const memtableBytesMax = GiB;
+
+/** Longest a shared array may get, bytes: the budget, and what the commit that fills it may add. */
+const sharedBytesMax = 2 * GiB - 64 * KiB;
+const growthUnit = 64 * KiB;
+const headerBytes = 8;
+/** Below this a loop beats `set` on a fresh view. */
+const loopBytesMax = 96;
+
+/** Bytes to reserve so that `needed` fit: doubled from `capacity`, in whole growth units. */
+export function roomFor(capacity: number, needed: number): number {
+  assert(needed <= sharedBytesMax, 'a memtable stays below 2 GiB');
+  const room = Math.ceil(Math.max(capacity * 2, needed) / growthUnit) * growthUnit;
+  return Math.min(room, sharedBytesMax);
+}
+
+/** A zeroed shared array of `bytes` bytes that begins with a copy of `old`. */
+export function growShared(old: Uint8Array, bytes: number): Uint8Array {
+  const grown = new Uint8Array(new SharedArrayBuffer(bytes));
+  grown.set(old);
+  return grown;
+}
+
+/** Append-only records of key and value bytes. */
+export class RecordArena {
+  #bytes = new Uint8Array(new SharedArrayBuffer(growthUnit)) as Uint8Array;
+  #words = new Uint32Array(this.#bytes.buffer);
+  #used = 0;
+
+  /** The memory; replaced on growth, so read it at each use. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** Bytes taken by records. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** Appends a copy of both ranges; returns the record's handle. Throws before anything changes. */
+  append(
+    keyBuf: Uint8Array,
+    keyFrom: number,
+    keyTo: number,
+    valueBuf: Uint8Array,
+    valueFrom: number,
+    valueTo: number,
+  ): number {
+    const keyLength = keyTo - keyFrom;
+    const valueLength = valueTo - valueFrom;
+    assert(keyFrom >= 0 && keyLength >= 0 && keyTo <= keyBuf.length, 'key lies in its buffer');
+    assert(valueFrom >= 0 && valueLength >= 0 && valueTo <= valueBuf.length, 'value lies in its buffer');
+    const at = this.#used;
+    const needed = at + headerBytes + keyLength + valueLength + 3;
+    if (needed > this.#bytes.length) this.#grow(needed);
+    const handle = at >>> 2;
+    this.#words[handle] = keyLength;
+    this.#words[handle + 1] = valueLength;
+    copyRange(keyBuf, keyFrom, keyTo, this.#bytes, at + headerBytes);
+    copyRange(valueBuf, valueFrom, valueTo, this.#bytes, at + headerBytes + keyLength);
+    this.#used = needed & ~3;
+    return handle;
+  }
+
+  keyFrom(handle: number): number {
+    return (handle << 2) + headerBytes;
+  }
+
+  keyTo(handle: number): number {
+    return (handle << 2) + headerBytes + this.#words[handle]!;
+  }
+
+  valueTo(handle: number): number {
+    return (handle << 2) + headerBytes + this.#words[handle]! + this.#words[handle + 1]!;
+  }
+
+  #grow(needed: number): void {
+    this.#bytes = growShared(this.#bytes, roomFor(this.#bytes.length, needed));
+    this.#words = new Uint32Array(this.#bytes.buffer);
+  }
+}
+
+/** Copies `from[start..end)` to `to` at `at`. */
+function copyRange(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void {
+  if (end - start > loopBytesMax) {
+    to.set(from.subarray(start, end), at);
+    return;
+  }
+  for (let i = start; i < end; i++) to[at++] = from[i]!;
+}

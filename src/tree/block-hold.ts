@@ -1,0 +1,81 @@
+/**
+ * The blocks one lookup or cursor move waits for and those it has loaded. A retried move finds here what it
+ * loaded before, so that it ends whatever the cache evicts in between, even with a cache of no bytes.
+ */
+import type { FileNo } from '../base/brands.ts';
+import { MISS } from './cursor.ts';
+
+/** A table as a source of blocks. */
+export interface BlockSource {
+  readonly no: FileNo;
+  /** From the cache; undefined when it is not there. */
+  cached(block: number): Uint8Array | undefined;
+  /** Reads, checks and caches a block. VARVE_CORRUPT, VARVE_FORMAT_VERSION, VARVE_IO. */
+  loadBlock(block: number): Promise<Uint8Array>;
+  loadBlockSync(block: number): Uint8Array;
+  /** Keeps the file open until the matching `release`. */
+  retain(): void;
+  release(): void;
+}
+
+/** Blocks held for one move; bounded by one or two per table. */
+export class BlockHold {
+  #wanted: { source: BlockSource; block: number }[] = [];
+  #sources: FileNo[] = [];
+  #numbers: number[] = [];
+  #blocks: Uint8Array[] = [];
+
+  /** The block if it was loaded for this move or is cached. */
+  find(source: BlockSource, block: number): Uint8Array | undefined {
+    for (let i = 0; i < this.#blocks.length; i++) {
+      if (this.#numbers[i] === block && this.#sources[i] === source.no) return this.#blocks[i];
+    }
+    return source.cached(block);
+  }
+
+  /** Notes a block that `load` is to read; the caller answers MISS. */
+  want(source: BlockSource, block: number): typeof MISS {
+    this.#wanted.push({ source, block });
+    return MISS;
+  }
+
+  /** Reads every wanted block. Nothing is wanted any more, also when it rejects. */
+  async load(): Promise<void> {
+    const wanted = this.#take();
+    for (const { source } of wanted) source.retain();
+    const reads = wanted.map(async ({ source, block }) => {
+      try {
+        this.#keep(source, block, await source.loadBlock(block));
+      } finally {
+        source.release();
+      }
+    });
+    const results = await Promise.allSettled(reads);
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  loadSync(): void {
+    for (const { source, block } of this.#take()) this.#keep(source, block, source.loadBlockSync(block));
+  }
+
+  /** The move is over. */
+  clear(): void {
+    if (this.#wanted.length > 0) this.#wanted = [];
+    if (this.#blocks.length === 0) return;
+    this.#sources = [];
+    this.#numbers = [];
+    this.#blocks = [];
+  }
+
+  #take(): { source: BlockSource; block: number }[] {
+    const wanted = this.#wanted;
+    this.#wanted = [];
+    return wanted;
+  }
+
+  #keep(source: BlockSource, block: number, bytes: Uint8Array): void {
+    this.#sources.push(source.no);
+    this.#numbers.push(block);
+    this.#blocks.push(bytes);
+  }
+}

@@ -1,0 +1,289 @@
+/**
+ * Reads one immutable table of the chunk tree.
+ *
+ * Resident: the filter (14 bits per id) and 4 B per block of 72 entries. An id that passes the filter costs
+ * one read of 4 KiB, a second one where the first ids of two blocks agree in their first 4 bytes.
+ *
+ * Invariants
+ * - A block is checked each time it is read from the file ("a flipped bit anywhere in a chunk table is
+ *   detected").
+ * - A whole scan meets as many entries and references as the footer says ("a scan proves the sums").
+ */
+import type { FileNo } from '../base/brands.ts';
+import { viewOf } from '../base/bytes.ts';
+import { corrupt, VarveError } from '../base/errors.ts';
+import type { BlockCache } from '../cache/block-cache.ts';
+import type { CatalogTable } from '../format/catalog.ts';
+import {
+  checkChunkBlock,
+  chunkBitsHash,
+  chunkBlockBytes,
+  chunkBlockCount,
+  chunkBlockEntries,
+  chunkBucketHash,
+  ChunkColumns,
+  chunkEntryAt,
+  chunkIdPrefix,
+  compareChunkIds,
+  searchChunkBlock,
+} from '../format/chunk-table.ts';
+import type { TableFooter } from '../format/table.ts';
+import type { FsPort } from '../fs/port.ts';
+import { BlockHold, type BlockSource } from './block-hold.ts';
+import type { BloomFilter } from './bloom.ts';
+import type { ChunkCursor } from './chunk-cursor.ts';
+import { END, MISS, OK, type Step } from './cursor.ts';
+import { TableFile } from './table-file.ts';
+
+/** Blocks a scan reads at once. */
+const scanBlocks = 32;
+
+/** A found chunk entry, reused for any number of lookups. */
+export class ChunkHit extends ChunkColumns {
+  /** After MISS: `load` or `loadSync` it, then repeat the same lookup. */
+  readonly pending: BlockHold = new BlockHold();
+}
+
+/** An open chunk table. Held once by whoever opened it; `retain` and `release` count further holders. */
+export class ChunkTable implements BlockSource {
+  readonly meta: CatalogTable;
+  readonly no: FileNo;
+  readonly #file: TableFile;
+  readonly #filter: BloomFilter | undefined;
+  /** First 4 bytes of the first id of each block. */
+  readonly #prefixes: Uint32Array;
+  readonly #cache: BlockCache;
+
+  private constructor(
+    meta: CatalogTable,
+    file: TableFile,
+    filter: BloomFilter | undefined,
+    prefixes: Uint32Array,
+    cache: BlockCache,
+  ) {
+    this.meta = meta;
+    this.no = meta.no;
+    this.#file = file;
+    this.#filter = filter;
+    this.#prefixes = prefixes;
+    this.#cache = cache;
+  }
+
+  /** Opens a table and checks all of it but the blocks. Errors as KeyTable.open. */
+  static open(fs: FsPort, meta: CatalogTable, dbUuid: Uint8Array, cache: BlockCache): Promise<ChunkTable> {
+    return TableFile.open(fs, meta, dbUuid, chunkBlockBytes, async (file) => {
+      const props = await file.props(meta);
+      if (props.keyHashVersion !== 0 || props.restartInterval !== chunkBlockEntries) {
+        const message = `${file.path}: the table was built with parameters this build does not know`;
+        throw new VarveError('VARVE_FORMAT_VERSION', message, { file: file.path });
+      }
+      if (props.indexOff !== file.footer.topIndexOff) {
+        throw corrupt('chunk table has index partitions', file.place(file.footer.propsOff));
+      }
+      return new ChunkTable(meta, file, await file.filter(props), await readPrefixes(file), cache);
+    });
+  }
+
+  /** What the footer says of the whole table. */
+  get footer(): TableFooter {
+    return this.#file.footer;
+  }
+
+  /** Bytes of memory the filter and the index take. */
+  get filterBytes(): number {
+    return this.#filter?.bytes ?? 0;
+  }
+
+  get indexBytes(): number {
+    return this.#prefixes.byteLength;
+  }
+
+  /** False when the table has no entry for the id at id[idAt..]. */
+  mayContain(id: Uint8Array, idAt: number): boolean {
+    return this.#filter === undefined || this.#filter.mayContainPair(chunkBucketHash(id, idAt), chunkBitsHash(id, idAt));
+  }
+
+  /** The last block whose first id is not above the id by its prefix; -1 when there is none. */
+  blockFor(id: Uint8Array, idAt: number): number {
+    const prefix = chunkIdPrefix(id, idAt);
+    const prefixes = this.#prefixes;
+    let low = -1;
+    let high = prefixes.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (prefixes[middle]! <= prefix) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  /**
+   * Position of the id's entry in a checked block; -1 when no block has it, -2 when only the block before this
+   * one may (their first ids have the same prefix).
+   */
+  positionIn(block: Uint8Array, number: number, id: Uint8Array, idAt: number): number {
+    const index = searchChunkBlock(block, id, idAt);
+    if (index < chunkBlockCount(block) && compareChunkIds(block, chunkEntryAt(index), id, idAt) === 0) {
+      return chunkEntryAt(index);
+    }
+    return index === 0 && number > 0 && this.#prefixes[number] === chunkIdPrefix(id, idAt) ? -2 : -1;
+  }
+
+  /**
+   * The entry of the id at id[idAt..] in this table, whatever its flags. MISS: load `out.pending` and call
+   * again. Does not ask the filter. Allocates nothing.
+   */
+  find(id: Uint8Array, idAt: number, out: ChunkHit): Step {
+    for (let number = this.blockFor(id, idAt); number >= 0; number--) {
+      const block = out.pending.find(this, number);
+      if (block === undefined) return out.pending.want(this, number);
+      const at = this.positionIn(block, number, id, idAt);
+      if (at === -1) return END;
+      if (at === -2) continue;
+      out.read(block, at);
+      return OK;
+    }
+    return END;
+  }
+
+  /** All entries in order, read past the cache in pieces of 128 KiB. Valid while the table is held. */
+  scan(): ChunkCursor {
+    return new ChunkTableScan(this.#file, this.#prefixes.length);
+  }
+
+  cached(block: number): Uint8Array | undefined {
+    return this.#cache.get(this.no, offsetOf(block));
+  }
+
+  async loadBlock(block: number): Promise<Uint8Array> {
+    const buf = new Uint8Array(chunkBlockBytes);
+    await this.#file.read(buf, offsetOf(block));
+    return this.#admit(block, buf);
+  }
+
+  loadBlockSync(block: number): Uint8Array {
+    const buf = new Uint8Array(chunkBlockBytes);
+    this.#file.readSync(buf, offsetOf(block));
+    return this.#admit(block, buf);
+  }
+
+  retain(): void {
+    this.#file.retain();
+  }
+
+  release(): void {
+    this.#file.release();
+  }
+
+  /** Resolves once the file is closed, at once while somebody holds it. */
+  closed(): Promise<void> {
+    return this.#file.closed();
+  }
+
+  #admit(block: number, buf: Uint8Array): Uint8Array {
+    const offset = offsetOf(block);
+    checkChunkBlock(buf, entriesOf(this.footer, block), this.#file.seed, offset, this.#file.path);
+    this.#cache.set(this.no, offset, buf);
+    return buf;
+  }
+}
+
+/** Reads a table front to back. */
+class ChunkTableScan implements ChunkCursor {
+  readonly columns: ChunkColumns = new ChunkColumns();
+  idAt = 0;
+  readonly idBytes: Uint8Array;
+  readonly #file: TableFile;
+  readonly #blocks: number;
+  readonly #ids = new Uint8Array(32);
+  /** Blocks [loadedFrom, loadedTo) are in the buffer. */
+  #loadedFrom = 0;
+  #loadedTo = 0;
+  #block = 0;
+  #entry = -1;
+  #entries = 0;
+  #sumRefs = 0;
+
+  constructor(file: TableFile, blocks: number) {
+    this.#file = file;
+    this.#blocks = blocks;
+    this.idBytes = new Uint8Array(Math.min(scanBlocks, blocks) * chunkBlockBytes);
+  }
+
+  next(): Step {
+    if (this.#block === this.#blocks) return END;
+    if (this.#block >= this.#loadedTo) return MISS;
+    const at = (this.#block - this.#loadedFrom) * chunkBlockBytes;
+    const block = this.#entry + 1;
+    if (block === entriesOf(this.#file.footer, this.#block)) {
+      this.#entry = -1;
+      this.#block++;
+      if (this.#block === this.#blocks) this.#checkSums();
+      return this.next();
+    }
+    this.#entry = block;
+    this.idAt = at + chunkEntryAt(block);
+    this.columns.read(this.idBytes, this.idAt);
+    this.#entries++;
+    this.#sumRefs += this.columns.refs;
+    return OK;
+  }
+
+  /** Reads the next piece. The current entry is over. */
+  async load(): Promise<void> {
+    if (this.#block === this.#blocks || this.#block < this.#loadedTo) return;
+    const count = Math.min(scanBlocks, this.#blocks - this.#block);
+    const piece = this.idBytes.subarray(0, count * chunkBlockBytes);
+    await this.#file.read(piece, offsetOf(this.#block));
+    for (let i = 0; i < count; i++) this.#check(this.#block + i, i * chunkBlockBytes);
+    this.#loadedFrom = this.#block;
+    this.#loadedTo = this.#block + count;
+  }
+
+  /** Checks a block, also that it goes on where the one before it ended. */
+  #check(number: number, at: number): void {
+    const { footer, seed, path } = this.#file;
+    const block = this.idBytes.subarray(at, at + chunkBlockBytes);
+    const count = entriesOf(footer, number);
+    checkChunkBlock(block, count, seed, offsetOf(number), path);
+    if (number > 0 && compareChunkIds(this.#ids, 0, block, chunkEntryAt(0)) >= 0) {
+      throw corrupt('chunk blocks are not in order', this.#file.place(offsetOf(number)));
+    }
+    const last = chunkEntryAt(count - 1);
+    this.#ids.set(block.subarray(last, last + 32));
+  }
+
+  #checkSums(): void {
+    const { entries, sumRefs, filterOff } = this.#file.footer;
+    if (this.#entries !== entries || this.#sumRefs !== sumRefs) {
+      throw corrupt('sum of references differs from the footer', this.#file.place(filterOff), sumRefs, this.#sumRefs);
+    }
+  }
+}
+
+function offsetOf(block: number): number {
+  return (block + 1) * chunkBlockBytes;
+}
+
+/** Entries of a block: all are full but the last. */
+function entriesOf(footer: TableFooter, block: number): number {
+  const full = block < footer.dataBlocks - 1;
+  return full ? chunkBlockEntries : footer.entries - chunkBlockEntries * (footer.dataBlocks - 1);
+}
+
+async function readPrefixes(file: TableFile): Promise<Uint32Array> {
+  const { dataBlocks, dataLen, entries, topIndexOff, topIndexLen } = file.footer;
+  const place = file.place(topIndexOff);
+  if (dataLen !== dataBlocks * chunkBlockBytes || dataBlocks !== Math.ceil(entries / chunkBlockEntries)) {
+    throw corrupt('chunk table has a wrong number of blocks', place, dataBlocks, entries);
+  }
+  const raw = await file.block(topIndexOff, topIndexLen);
+  if (raw.length !== 4 * dataBlocks) throw corrupt('chunk index has a wrong length', place, 4 * dataBlocks, raw.length);
+  const view = viewOf(raw);
+  const prefixes = new Uint32Array(dataBlocks);
+  for (let i = 0; i < dataBlocks; i++) {
+    prefixes[i] = view.getUint32(4 * i, true);
+    if (i > 0 && prefixes[i]! < prefixes[i - 1]!) throw corrupt('chunk index is not in order', place);
+  }
+  return prefixes;
+}

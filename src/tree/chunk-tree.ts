@@ -1,0 +1,287 @@
+/**
+ * The chunk tree (C): where each chunk lies and how often it is referenced.
+ *
+ * Location and references are two columns with two rules. Of the location the newest source counts that has
+ * one, and DROPPED there means that the chunk left the index. Of the references every source has a part, and
+ * they add up; nothing is read to count.
+ *
+ * Invariants
+ * - A lookup equals a Map of what was set last ("chunk tree equals a model under random changes and flushes").
+ * - Counts add up over all sources, however often they were flushed (the same test).
+ * - A table is not closed under a scan or a batch that reads it ("a scan outlives a close of the tree").
+ */
+import { assert } from '../base/assert.ts';
+import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { chunkEntryFlags } from '../format/chunk-table.ts';
+import { type ChunkBatch, chunkAnswers } from './chunk-batch.ts';
+import { type ChunkCursor, ChunkSum, CopiedChunks, FrozenChunks, MergedChunks, readSlot } from './chunk-cursor.ts';
+import { ChunkMemtable } from './chunk-memtable.ts';
+import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
+import { findManyIn } from './chunk-table-batch.ts';
+import { END, MISS, OK, type Step } from './cursor.ts';
+import { newestFirst } from './table-order.ts';
+
+const settled = chunkEntryFlags.hasLocation | chunkEntryFlags.dropped;
+
+/** Locations and reference counts of all chunks, in memory and on disk. */
+export class ChunkTree {
+  readonly #memtableBytes: number;
+  #active: ChunkMemtable;
+  /** Newest first, as the tables. Both are replaced, never changed. */
+  #frozen: readonly ChunkMemtable[] = [];
+  #tables: readonly ChunkTable[];
+  readonly #known = new ChunkHit();
+
+  /** `tables` in any order, each held once for this tree (taken). */
+  constructor(memtableBytes: number, tables: readonly ChunkTable[]) {
+    this.#memtableBytes = memtableBytes;
+    this.#active = new ChunkMemtable({ bytesMax: memtableBytes });
+    this.#tables = newestFirst(tables);
+  }
+
+  /** The memtable that takes changes; another one after each freeze. */
+  get active(): ChunkMemtable {
+    return this.#active;
+  }
+
+  get frozen(): readonly ChunkMemtable[] {
+    return this.#frozen;
+  }
+
+  get tables(): readonly ChunkTable[] {
+    return this.#tables;
+  }
+
+  /** Says that the changes made with it belong to commit `seq`. */
+  note(seq: number): void {
+    this.#active.note(seq);
+  }
+
+  /** Adds `delta` to the references of the id at id[idAt..] (copied). Not durable: the log is. */
+  addRefs(id: Uint8Array, idAt: number, delta: number): void {
+    this.#active.addRefs(id, idAt, delta);
+  }
+
+  /** Says where a chunk lies from now on. */
+  setLocation(
+    id: Uint8Array,
+    idAt: number,
+    segment: number,
+    off8: number,
+    storedLen: number,
+    rawLen: number,
+    kind: number,
+    codec: number,
+  ): void {
+    this.#active.setLocation(id, idAt, segment, off8, storedLen, rawLen, kind, codec);
+  }
+
+  /**
+   * Gives a chunk that is in the index another location; length and kind stay. False, and nothing changed,
+   * when it is not in the index. May read one block on the calling thread; VARVE_CORRUPT, VARVE_IO.
+   */
+  moveLocation(
+    id: Uint8Array,
+    idAt: number,
+    segment: number,
+    off8: number,
+    storedLen: number,
+    codec: number,
+  ): boolean {
+    const known = this.#known;
+    if (this.findSync(id, idAt, known) !== OK) return false;
+    this.#active.setLocation(id, idAt, segment, off8, storedLen, known.rawLen, known.kind, codec);
+    return true;
+  }
+
+  /** Takes a list node out of the index; its references stay counted. */
+  drop(id: Uint8Array, idAt: number): void {
+    this.#active.drop(id, idAt);
+  }
+
+  /**
+   * The location of the id at id[idAt..] (borrowed). OK: `out` has it (its `refs` are one source's part
+   * only). END: not in the index. MISS: load `out.pending`, then call again. Allocates nothing but on MISS.
+   */
+  find(id: Uint8Array, idAt: number, out: ChunkHit): Step {
+    let step = this.#inMemtables(id, idAt, out);
+    const tables = this.#tables;
+    for (let i = 0; i < tables.length && step === MISS; i++) {
+      const table = tables[i]!;
+      if (!table.mayContain(id, idAt)) continue;
+      const found = table.find(id, idAt, out);
+      if (found === MISS) return MISS;
+      if (found === OK && (out.flags & settled) !== 0) step = answerOf(out.flags);
+    }
+    out.pending.clear();
+    return step === OK ? OK : END;
+  }
+
+  /** `find` that reads missing blocks on the calling thread; never MISS. */
+  findSync(id: Uint8Array, idAt: number, out: ChunkHit): Step {
+    for (;;) {
+      const step = this.find(id, idAt, out);
+      if (step !== MISS) return step;
+      out.pending.loadSync();
+    }
+  }
+
+  /** `find` that waits for missing blocks; never MISS. Id and `out` are borrowed until it settles. */
+  async findAsync(id: Uint8Array, idAt: number, out: ChunkHit): Promise<Step> {
+    for (;;) {
+      const step = this.find(id, idAt, out);
+      if (step !== MISS) return step;
+      await out.pending.load();
+    }
+  }
+
+  /**
+   * Locations of `count` ids, one after another in `ids` (borrowed until it settles), as of some moment
+   * between call and answer: what is set meanwhile may be missed. Each block is read once per batch, a few
+   * at a time. Returns how many were found.
+   */
+  async findMany(ids: Uint8Array, count: number, outs: ChunkBatch): Promise<number> {
+    assert(count * chunkIdBytes <= ids.length && count <= outs.capacity, 'ids and results of a batch fit');
+    outs.reset(count);
+    const hit = new ChunkHit();
+    let found = 0;
+    let open: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const step = this.#inMemtables(ids, i * chunkIdBytes, hit);
+      if (step === MISS) open.push(i);
+      else found += record(outs, i, step, hit);
+    }
+    const tables = this.#pin();
+    try {
+      for (const table of tables) {
+        if (open.length === 0) break;
+        await findManyIn(table, ids, open, (i, entry) => {
+          if ((entry.flags & settled) !== 0) found += record(outs, i, answerOf(entry.flags), entry);
+        });
+        open = open.filter((i) => outs.answer[i] === chunkAnswers.unknown);
+      }
+    } finally {
+      for (const table of tables) table.release();
+    }
+    for (const i of open) outs.answer[i] = chunkAnswers.absent;
+    return found;
+  }
+
+  /** References of an id over all sources, as of the call; a saturated count stays at its end of the range. */
+  async totalRefs(id: Uint8Array, idAt = 0): Promise<number> {
+    const sum = new ChunkSum();
+    const hit = new ChunkHit();
+    const own = id.slice(idAt, idAt + chunkIdBytes);
+    for (const memtable of [this.#active, ...this.#frozen]) {
+      const slot = memtable.find(own, 0);
+      if (slot === -1) continue;
+      readSlot(memtable, slot, hit);
+      sum.add(hit);
+    }
+    const tables = this.#pin();
+    try {
+      for (const table of tables) {
+        if (!table.mayContain(own, 0)) continue;
+        let step = table.find(own, 0, hit);
+        for (; step === MISS; step = table.find(own, 0, hit)) await hit.pending.load();
+        hit.pending.clear();
+        if (step === OK) sum.add(hit);
+      }
+    } finally {
+      for (const table of tables) table.release();
+    }
+    return sum.columns.refs;
+  }
+
+  /**
+   * Visits every id once, in order, with its references added up and its newest location, as of the call:
+   * the entry is borrowed until `visit` returns (or its promise settles). Streams the tables past the cache;
+   * copies the active memtable (56 B per entry). An error of `visit` ends it.
+   */
+  async scanAll(visit: (entry: ChunkCursor) => void | Promise<void>): Promise<void> {
+    const memtables = [new CopiedChunks(this.#active), ...this.#frozen.map((frozen) => new FrozenChunks(frozen))];
+    const tables = this.#pin();
+    try {
+      const merged = new MergedChunks([...memtables, ...tables.map((table) => table.scan())]);
+      for (;;) {
+        const step = merged.next();
+        if (step === END) return;
+        if (step === MISS) await merged.load();
+        else {
+          const waiting = visit(merged);
+          if (waiting !== undefined) await waiting;
+        }
+      }
+    } finally {
+      for (const table of tables) table.release();
+    }
+  }
+
+  /** Freezes the active memtable unless it is empty; a new one takes over. */
+  freeze(): ChunkMemtable | undefined {
+    if (this.#active.entries === 0) return undefined;
+    const frozen = this.#active;
+    frozen.freeze();
+    this.#active = new ChunkMemtable({ bytesMax: this.#memtableBytes });
+    this.#frozen = [frozen, ...this.#frozen];
+    return frozen;
+  }
+
+  /** Puts a table with the same entries in the place of the oldest frozen memtable (the table is taken). */
+  replaceFrozen(memtable: ChunkMemtable, table: ChunkTable): void {
+    assert(this.#frozen.at(-1) === memtable, 'the oldest frozen memtable is installed first');
+    assert(table.meta.entries === memtable.entries, 'a table has the entries of its memtable');
+    this.#frozen = this.#frozen.slice(0, -1);
+    this.#tables = newestFirst([...this.#tables, table]);
+  }
+
+  /** Releases the tables; nothing may be looked up after it. */
+  close(): void {
+    for (const table of this.#tables) table.release();
+    this.#tables = [];
+  }
+
+  #pin(): readonly ChunkTable[] {
+    const tables = this.#tables;
+    for (const table of tables) table.retain();
+    return tables;
+  }
+
+  #inMemtables(id: Uint8Array, idAt: number, out: ChunkHit): Step {
+    let step = this.#inMemtable(this.#active, id, idAt, out);
+    for (let i = 0; i < this.#frozen.length && step === MISS; i++) {
+      step = this.#inMemtable(this.#frozen[i]!, id, idAt, out);
+    }
+    return step;
+  }
+
+  /** OK or END when the memtable decides, MISS when older sources must be asked. */
+  #inMemtable(memtable: ChunkMemtable, id: Uint8Array, idAt: number, out: ChunkHit): Step {
+    const slot = memtable.find(id, idAt);
+    if (slot === -1) return MISS;
+    const flags = memtable.flagsAt(slot);
+    if ((flags & settled) === 0) return MISS;
+    readSlot(memtable, slot, out);
+    return answerOf(flags);
+  }
+}
+
+function answerOf(flags: number): Step {
+  return (flags & chunkEntryFlags.dropped) !== 0 ? END : OK;
+}
+
+/** Writes an answer; 1 when it is a location. */
+function record(outs: ChunkBatch, i: number, step: Step, hit: ChunkHit): number {
+  if (step !== OK) {
+    outs.answer[i] = chunkAnswers.absent;
+    return 0;
+  }
+  outs.answer[i] = chunkAnswers.found;
+  outs.segment[i] = hit.segment;
+  outs.off8[i] = hit.off8;
+  outs.storedLen[i] = hit.storedLen;
+  outs.rawLen[i] = hit.rawLen;
+  outs.kind[i] = hit.kind;
+  outs.codec[i] = hit.codec;
+  return 1;
+}

@@ -1,0 +1,259 @@
+/**
+ * The four trees of a store together: they are frozen, flushed and installed as one, because one log feeds
+ * them and one catalog names their tables.
+ *
+ * Invariants
+ * - A freeze takes all trees at the same commit ("a freeze parts all trees at one point").
+ * - Reads see every row all the time, before, during and after flush and install ("lookups find every row at
+ *   each step of a flush").
+ * - A failed flush leaves no table behind and every row in memory ("a failed flush keeps every row and can be
+ *   repeated").
+ * - A damaged table is reported and does not stop the others ("a damaged table is left out and reported").
+ */
+import { assert } from '../base/assert.ts';
+import type { FileNo } from '../base/brands.ts';
+import { corrupt, isVarveError, type VarveError } from '../base/errors.ts';
+import type { BlockCache } from '../cache/block-cache.ts';
+import type { CatalogTable } from '../format/catalog.ts';
+import { filePath } from '../format/file-names.ts';
+import { isTree, trees } from '../format/trees.ts';
+import type { FsPort } from '../fs/port.ts';
+import { FrozenChunks } from './chunk-cursor.ts';
+import type { ChunkMemtable } from './chunk-memtable.ts';
+import { ChunkTable } from './chunk-table-reader.ts';
+import { writeChunkTable } from './chunk-table-writer.ts';
+import { ChunkTree } from './chunk-tree.ts';
+import type { KeyMemtable } from './key-memtable.ts';
+import { KeyTree } from './key-tree.ts';
+import { discardTable } from './table-output.ts';
+import { KeyTable } from './table-reader.ts';
+import { writeKeyTable } from './table-writer.ts';
+
+/** Tables opened at the same time. */
+const opensMax = 8;
+const saltBytes = 12;
+
+/** How a forest is opened. */
+export interface ForestOptions {
+  dbUuid: Uint8Array;
+  /** Shared by all tables; may serve other files too. */
+  cache: BlockCache;
+  /** The forest is `full` once its active memtables together reach this many bytes, 1 .. 1 GiB. */
+  memtableBytes: number;
+}
+
+/** Memtables frozen together; a tree that was empty has none. */
+export interface FrozenSet {
+  readonly keys: KeyMemtable | undefined;
+  readonly chunks: ChunkMemtable | undefined;
+  readonly indexes: KeyMemtable | undefined;
+  readonly system: KeyMemtable | undefined;
+}
+
+/** Counts and bytes of a forest. */
+export interface ForestStats {
+  tables: { K: number; C: number; X: number; S: number };
+  /** Rows of all tables. */
+  entries: number;
+  /** Bytes of all table files. */
+  bytes: number;
+  /** Memory: filters, indexes, memtables (active and frozen). */
+  filterBytes: number;
+  indexBytes: number;
+  memtableBytes: number;
+}
+
+type Table = KeyTable | ChunkTable;
+
+/** The trees K, C, X and S. One owner; all methods but those that return promises are synchronous. */
+export class Forest {
+  readonly keys: KeyTree;
+  readonly chunks: ChunkTree;
+  readonly indexes: KeyTree;
+  readonly system: KeyTree;
+  readonly #fs: FsPort;
+  readonly #options: ForestOptions;
+
+  private constructor(fs: FsPort, options: ForestOptions, tables: readonly Table[]) {
+    const { memtableBytes } = options;
+    const keyTables = (tree: number): KeyTable[] =>
+      tables.filter((table): table is KeyTable => table instanceof KeyTable && table.meta.tree === tree);
+    this.#fs = fs;
+    this.#options = options;
+    this.keys = new KeyTree(memtableBytes, keyTables(trees.K));
+    this.indexes = new KeyTree(memtableBytes, keyTables(trees.X));
+    this.system = new KeyTree(memtableBytes, keyTables(trees.S));
+    this.chunks = new ChunkTree(
+      memtableBytes,
+      tables.filter((table): table is ChunkTable => table instanceof ChunkTable),
+    );
+  }
+
+  /**
+   * Opens the tables a catalog names. Tables that cannot be opened are left out, each with an error in
+   * `damage`: rows of theirs are then missing, so the caller must refuse writes. VARVE_INVALID_ARGUMENT on a
+   * bad option.
+   */
+  static async open(
+    fs: FsPort,
+    tables: readonly CatalogTable[],
+    options: ForestOptions,
+  ): Promise<{ forest: Forest; damage: VarveError[] }> {
+    const { opened, failed } = await openTables(fs, tables, options);
+    const other = failed.find((error) => !isVarveError(error));
+    if (other !== undefined) {
+      await closeTables(opened);
+      throw other;
+    }
+    return { forest: new Forest(fs, options, opened), damage: failed.filter((error) => isVarveError(error)) };
+  }
+
+  /** The ordered tree of that number; C is not one. */
+  tree(number: number): KeyTree {
+    assert(number !== trees.C && isTree(number), 'the tree is one of K, X and S');
+    if (number === trees.K) return this.keys;
+    return number === trees.X ? this.indexes : this.system;
+  }
+
+  /** Bytes of the active memtables. */
+  get bytesUsed(): number {
+    return this.#actives().reduce((sum, memtable) => sum + memtable.bytesUsed, 0);
+  }
+
+  /** Time to freeze. Inserts are taken all the same. */
+  get full(): boolean {
+    return this.bytesUsed >= this.#options.memtableBytes;
+  }
+
+  /** Freezes all active memtables at once; fresh ones take over. Install frozen sets in the order they came. */
+  freeze(): FrozenSet {
+    return {
+      keys: this.keys.freeze(),
+      chunks: this.chunks.freeze(),
+      indexes: this.indexes.freeze(),
+      system: this.system.freeze(),
+    };
+  }
+
+  /**
+   * Writes a frozen set to tables of level 0, durable and proven when it resolves; nothing changes for readers.
+   * `random(n)` gives n random bytes. On failure no table is left and it may be called again: VARVE_NO_SPACE,
+   * VARVE_IO, VARVE_CORRUPT when a table reads back differently.
+   */
+  async flush(
+    frozen: FrozenSet,
+    takeFileNo: () => FileNo,
+    random: (bytes: number) => Uint8Array,
+  ): Promise<CatalogTable[]> {
+    const written: CatalogTable[] = [];
+    const identity = () => ({ no: takeFileNo(), level: 0, dbUuid: this.#options.dbUuid, salt: random(saltBytes) });
+    const flushRows = async (tree: number, memtable: KeyMemtable | undefined): Promise<void> => {
+      if (memtable === undefined) return;
+      written.push(await writeKeyTable(this.#fs, { ...identity(), tree, rows: memtable.cursor() }));
+    };
+    try {
+      await flushRows(trees.K, frozen.keys);
+      if (frozen.chunks !== undefined) {
+        const { minSeq, maxSeq, entries } = frozen.chunks;
+        const source = { entries: new FrozenChunks(frozen.chunks), entriesMax: entries, minSeq, maxSeq };
+        written.push(await writeChunkTable(this.#fs, { ...identity(), ...source }));
+      }
+      await flushRows(trees.X, frozen.indexes);
+      await flushRows(trees.S, frozen.system);
+    } catch (error) {
+      for (const table of written) await discardTable(this.#fs, filePath('tab', table.no));
+      throw error;
+    }
+    return written;
+  }
+
+  /**
+   * Opens the tables of a flushed set and puts them in the place of its memtables in one step; views keep what
+   * they have. Call it once the catalog that names them is durable. On failure nothing changed.
+   */
+  async install(frozen: FrozenSet, metas: readonly CatalogTable[]): Promise<void> {
+    const { opened, failed } = await openTables(this.#fs, metas, this.#options);
+    if (failed.length > 0) {
+      await closeTables(opened);
+      throw failed[0];
+    }
+    const expected = [frozen.keys, frozen.chunks, frozen.indexes, frozen.system].filter((m) => m !== undefined);
+    assert(opened.length === expected.length, 'a frozen set is installed with all its tables');
+    for (const table of opened) {
+      if (table instanceof ChunkTable) {
+        assert(frozen.chunks !== undefined, 'a table belongs to a frozen memtable');
+        this.chunks.replaceFrozen(frozen.chunks, table);
+      } else {
+        const memtable = memtableOf(frozen, table.meta.tree);
+        assert(memtable !== undefined, 'a table belongs to a frozen memtable');
+        this.tree(table.meta.tree).replaceFrozen(memtable, table);
+      }
+    }
+  }
+
+  stats(): ForestStats {
+    const keyTrees = [this.keys, this.indexes, this.system];
+    const all: Table[] = [...keyTrees.flatMap((tree) => tree.tables), ...this.chunks.tables];
+    const memtables = [...keyTrees.flatMap((tree) => tree.frozen), ...this.chunks.frozen, ...this.#actives()];
+    const sum = (of: (table: Table) => number): number => all.reduce((total, table) => total + of(table), 0);
+    return {
+      tables: {
+        K: this.keys.tables.length,
+        C: this.chunks.tables.length,
+        X: this.indexes.tables.length,
+        S: this.system.tables.length,
+      },
+      entries: sum((table) => table.meta.entries),
+      bytes: sum((table) => table.meta.size),
+      filterBytes: sum((table) => table.filterBytes),
+      indexBytes: sum((table) => table.indexBytes),
+      memtableBytes: memtables.reduce((total, memtable) => total + memtable.bytesUsed, 0),
+    };
+  }
+
+  /** Releases every table; files that views hold are closed with the last view. Nothing is written. */
+  async close(): Promise<void> {
+    const all = [...this.keys.tables, ...this.indexes.tables, ...this.system.tables, ...this.chunks.tables];
+    for (const tree of [this.keys, this.indexes, this.system, this.chunks]) tree.close();
+    await Promise.all(all.map((table) => table.closed()));
+  }
+
+  #actives(): (KeyMemtable | ChunkMemtable)[] {
+    return [this.keys.active, this.chunks.active, this.indexes.active, this.system.active];
+  }
+}
+
+function memtableOf(frozen: FrozenSet, tree: number): KeyMemtable | undefined {
+  if (tree === trees.K) return frozen.keys;
+  return tree === trees.X ? frozen.indexes : frozen.system;
+}
+
+/** Opens tables a few at a time; every one is in one of the two results. */
+async function openTables(
+  fs: FsPort,
+  metas: readonly CatalogTable[],
+  options: ForestOptions,
+): Promise<{ opened: Table[]; failed: unknown[] }> {
+  const opened: Table[] = [];
+  const failed: unknown[] = [];
+  for (let from = 0; from < metas.length; from += opensMax) {
+    const some = metas.slice(from, from + opensMax).map((meta) => openTable(fs, meta, options));
+    for (const result of await Promise.allSettled(some)) {
+      if (result.status === 'fulfilled') opened.push(result.value);
+      else failed.push(result.reason);
+    }
+  }
+  return { opened, failed };
+}
+
+async function openTable(fs: FsPort, meta: CatalogTable, options: ForestOptions): Promise<Table> {
+  const { dbUuid, cache } = options;
+  if (!isTree(meta.tree)) throw corrupt('table of an unknown tree', { file: filePath('tab', meta.no) });
+  if (meta.tree === trees.C) return await ChunkTable.open(fs, meta, dbUuid, cache);
+  return await KeyTable.open(fs, meta, dbUuid, cache);
+}
+
+async function closeTables(tables: readonly Table[]): Promise<void> {
+  for (const table of tables) table.release();
+  await Promise.all(tables.map((table) => table.closed()));
+}

@@ -1,0 +1,177 @@
+/**
+ * Merges cursors into one: all their entries in key order, those with equal keys newest source first (and in
+ * exactly the opposite order backwards).
+ *
+ * Sources may be live memtables: entries inserted between moves appear if they lie ahead of the sources'
+ * positions, which a reader at a fixed sequence number cannot tell apart.
+ *
+ * Invariants
+ * - Both directions, turned at any entry, go through the same sequence ("scans both ways equal the model").
+ * - A move that answers MISS can be repeated until it ends ("a cursor without a cache ends every move").
+ */
+import { assert } from '../base/assert.ts';
+import { compareRange } from '../base/bytes.ts';
+import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
+import { MergeHeap } from './merge-heap.ts';
+
+/** See KeyCursor. `sources` newest first; taken by this cursor. */
+export class MergeCursor implements KeyCursor {
+  readonly #sources: readonly KeyCursor[];
+  readonly #heap: MergeHeap;
+  /** Per source: stands on an entry. */
+  readonly #placed: boolean[];
+  #missed: KeyCursor[] = [];
+  #forward = true;
+  #positioned = false;
+  /** Copy of the key a turn starts from, with a zero byte behind it: the next greater key. */
+  #turnKey: Uint8Array = new Uint8Array(256);
+
+  constructor(sources: readonly KeyCursor[]) {
+    this.#sources = sources;
+    this.#placed = sources.map(() => false);
+    this.#heap = new MergeHeap(sources.length, (a, b) => this.#precedes(a, b));
+  }
+
+  get keyBytes(): Uint8Array {
+    return this.#current.keyBytes;
+  }
+  get keyFrom(): number {
+    return this.#current.keyFrom;
+  }
+  get keyTo(): number {
+    return this.#current.keyTo;
+  }
+  get valueBytes(): Uint8Array {
+    return this.#current.valueBytes;
+  }
+  get valueFrom(): number {
+    return this.#current.valueFrom;
+  }
+  get valueTo(): number {
+    return this.#current.valueTo;
+  }
+
+  first(): Step {
+    return this.#placeAll(true, (source) => source.first());
+  }
+
+  last(): Step {
+    return this.#placeAll(false, (source) => source.last());
+  }
+
+  seek(key: Uint8Array): Step {
+    return this.#placeAll(true, (source) => source.seek(key));
+  }
+
+  seekBefore(key: Uint8Array): Step {
+    return this.#placeAll(false, (source) => source.seekBefore(key));
+  }
+
+  next(): Step {
+    return this.#forward ? this.#advance((source) => source.next()) : this.#turn(true);
+  }
+
+  prev(): Step {
+    return this.#forward ? this.#turn(false) : this.#advance((source) => source.prev());
+  }
+
+  async load(): Promise<void> {
+    const missed = this.#missed;
+    this.#missed = [];
+    const results = await Promise.allSettled(missed.map((source) => source.load()));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  loadSync(): void {
+    const missed = this.#missed;
+    this.#missed = [];
+    for (const source of missed) source.loadSync();
+  }
+
+  get #current(): KeyCursor {
+    return this.#sources[this.#heap.top]!;
+  }
+
+  /** Moves every source, then starts from the first in order. Blocks that are missing are asked for together. */
+  #placeAll(forward: boolean, move: (source: KeyCursor, index: number) => Step): Step {
+    this.#missed = [];
+    for (let i = 0; i < this.#sources.length; i++) {
+      const step = move(this.#sources[i]!, i);
+      if (step === MISS) this.#missed.push(this.#sources[i]!);
+      this.#placed[i] = step === OK;
+    }
+    if (this.#missed.length > 0) return MISS;
+    return this.#rebuild(forward);
+  }
+
+  #rebuild(forward: boolean): Step {
+    this.#forward = forward;
+    this.#heap.clear();
+    for (let i = 0; i < this.#sources.length; i++) if (this.#placed[i]) this.#heap.push(i);
+    this.#positioned = this.#heap.size > 0;
+    return this.#positioned ? OK : END;
+  }
+
+  /** Moves the current source on in the direction of travel. */
+  #advance(move: (source: KeyCursor) => Step): Step {
+    assert(this.#positioned, 'a cursor moves on only from an entry');
+    const step = move(this.#current);
+    if (step === MISS) {
+      this.#missed = [this.#current];
+      return MISS;
+    }
+    if (step === OK) this.#heap.settleTop();
+    else {
+      this.#placed[this.#heap.top] = false;
+      this.#heap.pop();
+    }
+    this.#positioned = this.#heap.size > 0;
+    return this.#positioned ? OK : END;
+  }
+
+  /**
+   * Turns round at the current entry: every other source is placed anew on the far side of it. Sources newer
+   * than the current one have their entries with an equal key before it, older ones after it.
+   */
+  #turn(forward: boolean): Step {
+    assert(this.#positioned, 'a cursor moves on only from an entry');
+    const top = this.#heap.top;
+    const { key, after } = this.#copyKey();
+    this.#missed = [];
+    for (let i = 0; i < this.#sources.length; i++) {
+      if (i === top) continue;
+      const source = this.#sources[i]!;
+      const bound = i < top ? after : key;
+      const step = forward ? source.seek(bound) : source.seekBefore(bound);
+      if (step === MISS) this.#missed.push(source);
+      this.#placed[i] = step === OK;
+    }
+    if (this.#missed.length > 0) return MISS;
+    // The current source goes last: until it has moved, the current entry is still what it was.
+    const source = this.#sources[top]!;
+    const step = forward ? source.next() : source.prev();
+    if (step === MISS) {
+      this.#missed = [source];
+      return MISS;
+    }
+    this.#placed[top] = step === OK;
+    return this.#rebuild(forward);
+  }
+
+  #copyKey(): { key: Uint8Array; after: Uint8Array } {
+    const { keyBytes, keyFrom, keyTo } = this.#current;
+    const length = keyTo - keyFrom;
+    if (length + 1 > this.#turnKey.length) this.#turnKey = new Uint8Array(2 * length + 1);
+    this.#turnKey.set(keyBytes.subarray(keyFrom, keyTo));
+    this.#turnKey[length] = 0;
+    return { key: this.#turnKey.subarray(0, length), after: this.#turnKey.subarray(0, length + 1) };
+  }
+
+  #precedes(a: number, b: number): boolean {
+    const x = this.#sources[a]!;
+    const y = this.#sources[b]!;
+    const order = compareRange(x.keyBytes, x.keyFrom, x.keyTo, y.keyBytes, y.keyFrom, y.keyTo);
+    if (order !== 0) return this.#forward ? order < 0 : order > 0;
+    return this.#forward ? a < b : a > b;
+  }
+}

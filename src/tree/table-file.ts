@@ -1,0 +1,170 @@
+/**
+ * What tables of all trees have in common when read: the open file, header, footer, properties and filter.
+ *
+ * Invariants
+ * - Nothing is allocated or read by a length that was not checked against the size the catalog gives ("a
+ *   flipped bit anywhere in a table is detected").
+ * - The file is closed when the last holder releases it, and not before ("a view keeps a table open").
+ */
+import { assert } from '../base/assert.ts';
+import type { FileNo } from '../base/brands.ts';
+import { align8, isZero } from '../base/bytes.ts';
+import { corrupt, type Place } from '../base/errors.ts';
+import type { FileSeed } from '../codec/checksum.ts';
+import type { CatalogTable } from '../format/catalog.ts';
+import { decodeFileHeader, fileHeader } from '../format/file-header.ts';
+import { filePath } from '../format/file-names.ts';
+import {
+  decodeTableFooter,
+  decodeTableProps,
+  filterPartitionBytes,
+  openBlock,
+  sealedBytes,
+  tableBytesMax,
+  tableFooter,
+  type TableFooter,
+  type TableProps,
+} from '../format/table.ts';
+import { readExact, readExactSync } from '../fs/dirs.ts';
+import type { FsFile, FsPort } from '../fs/port.ts';
+import { BloomFilter, bucketBytes } from './bloom.ts';
+
+/** An open table file; counts its holders. */
+export class TableFile {
+  readonly no: FileNo;
+  readonly path: string;
+  readonly seed: FileSeed;
+  readonly footer: TableFooter;
+  readonly #file: FsFile;
+  #holders = 1;
+  #closed: Promise<void> | undefined;
+
+  private constructor(meta: CatalogTable, file: FsFile, seed: FileSeed, footer: TableFooter) {
+    this.no = meta.no;
+    this.path = file.path;
+    this.seed = seed;
+    this.footer = footer;
+    this.#file = file;
+  }
+
+  /**
+   * Opens the table the catalog names in `meta`, whose data starts at `dataFrom`, and lets `read` read the
+   * rest. Held once when it resolves; closed when anything fails. VARVE_CORRUPT, VARVE_FORMAT_VERSION,
+   * VARVE_IO.
+   */
+  static async open<T>(
+    fs: FsPort,
+    meta: CatalogTable,
+    dbUuid: Uint8Array,
+    dataFrom: number,
+    read: (table: TableFile) => Promise<T>,
+  ): Promise<T> {
+    const file = await fs.open(filePath('tab', meta.no), 'read');
+    try {
+      const { seed, footer } = await readEnds(file, meta, dbUuid, dataFrom);
+      return await read(new TableFile(meta, file, seed, footer));
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  retain(): void {
+    assert(this.#holders > 0, 'a closed table is not retained');
+    this.#holders++;
+  }
+
+  /** Closes the file with the last holder; `closed` tells when. */
+  release(): void {
+    assert(this.#holders > 0, 'a table is released once per holder');
+    this.#holders--;
+    if (this.#holders > 0) return;
+    this.#closed = this.#file.close();
+    // Reported by `closed`; a view's release has nobody to tell.
+    this.#closed.catch(() => undefined);
+  }
+
+  /** Resolves once the file is closed, at once while somebody holds it. VARVE_IO when closing fails. */
+  async closed(): Promise<void> {
+    await this.#closed;
+  }
+
+  /** Reads `buf.length` bytes at `offset`. */
+  read(buf: Uint8Array, offset: number): Promise<void> {
+    return readExact(this.#file, buf, offset);
+  }
+
+  readSync(buf: Uint8Array, offset: number): void {
+    readExactSync(this.#file, buf, offset);
+  }
+
+  /** Reads and checks a block with trailer; `length` is without padding and was bounded by the caller. */
+  async block(offset: number, length: number): Promise<Uint8Array> {
+    const buf = new Uint8Array(align8(length));
+    await readExact(this.#file, buf, offset);
+    return openBlock(buf, length, this.seed, offset, this.path);
+  }
+
+  blockSync(offset: number, length: number): Uint8Array {
+    const buf = new Uint8Array(align8(length));
+    readExactSync(this.#file, buf, offset);
+    return openBlock(buf, length, this.seed, offset, this.path);
+  }
+
+  place(offset: number): Place {
+    return { file: this.path, offset };
+  }
+
+  /** The properties block, checked against footer and catalog. */
+  async props(meta: CatalogTable): Promise<TableProps> {
+    const { propsOff, propsLen } = this.footer;
+    const raw = await this.block(propsOff, propsLen);
+    return decodeTableProps(raw, this.footer, meta.tree, meta.level, this.place(propsOff));
+  }
+
+  /** The whole filter; undefined when the table has none. */
+  async filter(props: TableProps): Promise<BloomFilter | undefined> {
+    if (props.filterBuckets === 0) return undefined;
+    const filter = new BloomFilter(props.filterBuckets);
+    let offset = this.footer.filterOff;
+    for (let from = 0; from < props.filterBuckets * bucketBytes; from += filterPartitionBytes) {
+      const n = Math.min(filterPartitionBytes, props.filterBuckets * bucketBytes - from);
+      filter.restore(await this.block(offset, n + 16), from);
+      offset += sealedBytes(n);
+    }
+    return filter;
+  }
+}
+
+/** Header and footer, checked against each other and the catalog. */
+async function readEnds(
+  file: FsFile,
+  meta: CatalogTable,
+  dbUuid: Uint8Array,
+  dataFrom: number,
+): Promise<{ seed: FileSeed; footer: TableFooter }> {
+  const place: Place = { file: file.path };
+  const size = await file.size();
+  if (size !== meta.size) throw corrupt('table has another size than the catalog says', place, meta.size, size);
+  if (size < dataFrom + tableFooter.size || size >= tableBytesMax) throw corrupt('table has an impossible size', place);
+  const head = new Uint8Array(dataFrom);
+  await readExact(file, head, 0);
+  const header = decodeFileHeader(head, { kind: 'table', fileNo: meta.no, dbUuid }, file.path);
+  if (header.subKind !== meta.tree) {
+    throw corrupt('table of another tree', { file: file.path, offset: 11 }, meta.tree, header.subKind);
+  }
+  if (!isZero(head, fileHeader.size)) {
+    throw corrupt('padding after the header is not zero', { file: file.path, offset: fileHeader.size });
+  }
+  const tail = new Uint8Array(tableFooter.size);
+  const offset = size - tail.length;
+  await readExact(file, tail, offset);
+  const footer = decodeTableFooter(tail, header.seed, dataFrom, size, file.path);
+  const same =
+    footer.entries === meta.entries &&
+    footer.minSeq === meta.minSeq &&
+    footer.maxSeq === meta.maxSeq &&
+    footer.fileChecksum === meta.checksum;
+  if (!same) throw corrupt('table is not the one the catalog names', { file: file.path, offset });
+  return { seed: header.seed, footer };
+}

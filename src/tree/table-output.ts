@@ -1,0 +1,212 @@
+/**
+ * Writes one table file front to back through a buffer, and proves it afterwards by reading it again.
+ *
+ * Invariants
+ * - A table is durable, name included, and was read back whole before its writer says so ("a table that does
+ *   not read back as written is deleted").
+ * - Memory is the buffer, whatever the size of the table.
+ */
+import { assert } from '../base/assert.ts';
+import type { FileNo } from '../base/brands.ts';
+import { corrupt } from '../base/errors.ts';
+import { KiB, MiB } from '../base/limits.ts';
+import { type FileSeed, StreamingChecksum } from '../codec/checksum.ts';
+import { type CheckedHeader, decodeFileHeader, encodeFileHeader, fileHeader } from '../format/file-header.ts';
+import { fileDir, filePath } from '../format/file-names.ts';
+import {
+  decodeTableFooter,
+  encodeTableFooter,
+  filterPartitionBytes,
+  sealBlock,
+  sealedBytes,
+  tableBytesMax,
+  tableFooter,
+  type TableFooter,
+} from '../format/table.ts';
+import { ensureDir, readExact } from '../fs/dirs.ts';
+import type { FsFile, FsPort } from '../fs/port.ts';
+import type { BloomFilter } from './bloom.ts';
+
+const bufferBytes = 256 * KiB;
+const verifyBytes = MiB;
+
+/** Identity of a table about to be written. */
+export interface TableIdentity {
+  no: FileNo;
+  tree: number;
+  level: number;
+  dbUuid: Uint8Array;
+  /** 12 random bytes. */
+  salt: Uint8Array;
+}
+
+/** An open table file under construction. */
+export class TableOutput {
+  readonly seed: FileSeed;
+  readonly path: string;
+  readonly #fs: FsPort;
+  readonly #file: FsFile;
+  readonly #identity: TableIdentity;
+  readonly #checksum = new StreamingChecksum();
+  readonly #buffer = new Uint8Array(bufferBytes);
+  #buffered = 0;
+  #written = 0;
+
+  private constructor(fs: FsPort, file: FsFile, identity: TableIdentity, header: CheckedHeader) {
+    this.#fs = fs;
+    this.#file = file;
+    this.#identity = identity;
+    this.seed = header.seed;
+    this.path = file.path;
+  }
+
+  /**
+   * Makes the file (VARVE_IO with errno EEXIST where one is) in a durable directory, lets `fill` write it and
+   * return the footer, and proves the result. Resolves with its size and checksum once bytes and name are
+   * durable. On any failure the file is deleted and the error passed on.
+   */
+  static async write(
+    fs: FsPort,
+    identity: TableIdentity,
+    fill: (out: TableOutput) => Promise<Omit<TableFooter, 'fileChecksum'>>,
+  ): Promise<{ size: number; checksum: bigint }> {
+    const { no, tree, dbUuid, salt } = identity;
+    const header = encodeFileHeader({ kind: 'table', subKind: tree, fileNo: no, dbUuid, salt });
+    const path = filePath('tab', no);
+    const checked = decodeFileHeader(header, { kind: 'table', fileNo: no, dbUuid }, path);
+    await ensureDir(fs, fileDir('tab', no));
+    const file = await fs.open(path, 'create');
+    try {
+      const out = new TableOutput(fs, file, identity, checked);
+      const footer = await closing(file, async () => {
+        await out.append(header);
+        return await out.#finish(await fill(out));
+      });
+      await out.#prove(footer);
+      await fs.syncDir(fileDir('tab', no));
+      return { size: out.pos, checksum: footer.fileChecksum };
+    } catch (error) {
+      await discardTable(fs, path);
+      throw error;
+    }
+  }
+
+  /** Offset at which the next byte goes. */
+  get pos(): number {
+    return this.#written + this.#buffered;
+  }
+
+  /** Appends bytes (copied). */
+  async append(bytes: Uint8Array): Promise<void> {
+    let from = 0;
+    while (from < bytes.length) {
+      const n = Math.min(bytes.length - from, bufferBytes - this.#buffered);
+      this.#buffer.set(bytes.subarray(from, from + n), this.#buffered);
+      this.#buffered += n;
+      from += n;
+      if (this.#buffered === bufferBytes) await this.#flush();
+    }
+  }
+
+  /** Seals buf[0..rawLen) in place (with room behind it) and appends it. Returns its length with trailer. */
+  async appendBlock(buf: Uint8Array, rawLen: number): Promise<void> {
+    const end = sealBlock(buf, 0, rawLen, this.seed, this.pos);
+    await this.append(buf.subarray(0, end));
+  }
+
+  /** Same for bytes without room behind them (copied once more). */
+  async appendSmallBlock(raw: Uint8Array): Promise<void> {
+    const buf = new Uint8Array(sealedBytes(raw.length));
+    buf.set(raw);
+    await this.appendBlock(buf, raw.length);
+  }
+
+  /** Appends the partitions of a filter; returns the bytes they take. */
+  async appendFilter(filter: BloomFilter): Promise<number> {
+    const start = this.pos;
+    const buf = new Uint8Array(sealedBytes(filterPartitionBytes));
+    for (let from = 0; from < filter.bytes; from += filterPartitionBytes) {
+      const n = Math.min(filterPartitionBytes, filter.bytes - from);
+      filter.save(buf.subarray(0, n), from);
+      await this.appendBlock(buf, n);
+    }
+    return this.pos - start;
+  }
+
+  async #finish(values: Omit<TableFooter, 'fileChecksum'>): Promise<TableFooter> {
+    await this.#flush();
+    const footer = { ...values, fileChecksum: this.#checksum.digest() };
+    await this.append(encodeTableFooter(footer, this.seed));
+    await this.#flush();
+    await this.#file.sync();
+    return footer;
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#buffered === 0) return;
+    assert(this.pos < tableBytesMax, 'a table stays below its bound');
+    const bytes = this.#buffer.subarray(0, this.#buffered);
+    this.#checksum.update(bytes);
+    await this.#file.write(bytes, this.#written);
+    this.#written += this.#buffered;
+    this.#buffered = 0;
+  }
+
+  /** Opens the file anew and compares header, footer and every byte with what was written. */
+  async #prove(written: TableFooter): Promise<void> {
+    const file = await this.#fs.open(this.path, 'read');
+    await closing(file, async () => {
+      const size = await file.size();
+      const place = { file: this.path };
+      if (size !== this.pos) throw corrupt('table reads back with another size', place, this.pos, size);
+      const head = new Uint8Array(fileHeader.size);
+      await readExact(file, head, 0);
+      const { no, dbUuid, tree } = this.#identity;
+      const header = decodeFileHeader(head, { kind: 'table', fileNo: no, dbUuid }, this.path);
+      if (header.subKind !== tree) throw corrupt('table reads back as another tree', place, tree, header.subKind);
+      const tail = new Uint8Array(tableFooter.size);
+      await readExact(file, tail, size - tail.length);
+      const dataFrom = written.filterOff - written.dataLen;
+      const footer = decodeTableFooter(tail, header.seed, dataFrom, size, this.path);
+      const sum = await checksumOf(file, size - tail.length);
+      if (sum !== written.fileChecksum || footer.fileChecksum !== sum) {
+        throw corrupt('table reads back with other bytes', place, written.fileChecksum, sum);
+      }
+      if (footer.entries !== written.entries) {
+        throw corrupt('table reads back with other entries', place, written.entries, footer.entries);
+      }
+    });
+  }
+}
+
+/** xxh64 of the first `length` bytes of a file, read in pieces of at most 1 MiB. */
+export async function checksumOf(file: FsFile, length: number): Promise<bigint> {
+  const checksum = new StreamingChecksum();
+  const buf = new Uint8Array(Math.min(length, verifyBytes));
+  for (let pos = 0; pos < length; pos += buf.length) {
+    const piece = buf.subarray(0, Math.min(buf.length, length - pos));
+    await readExact(file, piece, pos);
+    checksum.update(piece);
+  }
+  return checksum.digest();
+}
+
+/** Runs `task` and closes `file` after it, whatever the outcome. */
+async function closing<T>(file: FsFile, task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Deletes a table that failed. The caller is about to throw why it failed, which matters more than a file
+ * left behind: no catalog names it, and the next open removes what no catalog names.
+ */
+export async function discardTable(fs: FsPort, path: string): Promise<void> {
+  await fs.unlink(path).then(
+    () => undefined,
+    () => undefined,
+  );
+}

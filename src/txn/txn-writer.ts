@@ -1,0 +1,244 @@
+/**
+ * The sequencer: decides a transaction against the newest state (groups in flight included), gives it its
+ * number, encodes it into the open group and applies it to memory, all in one synchronous section. Readers see
+ * it when its group is durable.
+ *
+ * Invariants (test/txn/txn-writer.test.ts):
+ * - a condition (ifSeq) is decided on the newest sequenced row of the key, never on what readers see;
+ * - what is in memory is what replaying the encoded ops gives: the same visitor applies both;
+ * - a transaction that is refused leaves no byte in the group and takes no number.
+ */
+import type { Seq } from '../base/brands.ts';
+import { toHex } from '../base/bytes.ts';
+import { VarveError } from '../base/errors.ts';
+import { batchBytesMax } from '../base/limits.ts';
+import type { NodePresence } from '../chunk/node-presence.ts';
+import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { frameTypes } from '../format/log-frame.ts';
+import { beginTxn, endTxn, putPut, putSys, putTrash, putDelete, visitOps, visitStage } from '../format/log-ops.ts';
+import { rowKinds } from '../format/row-kinds.ts';
+import { trees } from '../format/trees.ts';
+import { parseValueRecord, type RecordBody, recordForms, writeValueRecord } from '../format/value-record.ts';
+import { ByteWriter } from '../codec/byte-writer.ts';
+import type { Group, GroupCommit } from '../log/group-commit.ts';
+import type { Forest } from '../tree/forest.ts';
+import { RowRef } from '../tree/row-ref.ts';
+import { MISS, OK } from '../tree/cursor.ts';
+import type { NamedChunks } from '../value/value-ingest.ts';
+import { Applier } from './applier.ts';
+
+/** A new version of a key. `prefix` and `metadata` are borrowed until `commit` returns. */
+export interface PutOp {
+  readonly kind: 'put';
+  readonly prefix: Uint8Array;
+  readonly body: RecordBody;
+  /** Encoded metadata; undefined = none. */
+  readonly metadata: Uint8Array | undefined;
+  readonly ifSeq?: Seq | undefined;
+}
+
+/** Removes a key where there is one. */
+export interface DeleteOp {
+  readonly kind: 'delete';
+  readonly prefix: Uint8Array;
+  readonly ifSeq?: Seq | undefined;
+}
+
+export type WriteOp = PutOp | DeleteOp;
+
+/** A system row that goes with a transaction. */
+export interface SysOp {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+export interface Committed {
+  readonly seq: Seq;
+  /** Settles when the transaction is as durable as the mode says; readers see it then. */
+  readonly done: Promise<void>;
+  /** How many of the deletes found something. */
+  readonly deleted: number;
+}
+
+/** The row a transaction meets. */
+interface OldRow {
+  seq: Seq;
+  /** Current version is a put (not deleted, not absent). */
+  live: boolean;
+  createdMs: number;
+  hasChunks: boolean;
+}
+
+const absent: OldRow = { seq: 0, live: false, createdMs: 0, hasChunks: false };
+
+export class TxnWriter {
+  readonly #forest: Forest;
+  readonly #log: GroupCommit;
+  readonly #presence: NodePresence;
+  readonly #applier: Applier;
+  readonly #row = new RowRef();
+  readonly #record = new ByteWriter(1024);
+  #nodes: ReadonlyMap<string, Uint8Array>[] = [];
+
+  constructor(forest: Forest, log: GroupCommit, presence: NodePresence) {
+    this.#forest = forest;
+    this.#log = log;
+    this.#presence = presence;
+    this.#applier = new Applier(
+      forest,
+      (id) => this.#nodeBytes(id),
+      (id, at) => presence.born(id, at),
+    );
+  }
+
+  /** Rows written to the key tree since the engine was opened. */
+  get rows(): number {
+    return this.#applier.rows;
+  }
+
+  /**
+   * True when the newest row of the key can be decided without reading the disk. When false, await `warm`
+   * before `commit`, which otherwise blocks on a read.
+   */
+  isWarm(prefix: Uint8Array): boolean {
+    return this.#forest.keys.find(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, this.#row) !== MISS;
+  }
+
+  async warm(prefix: Uint8Array): Promise<void> {
+    await this.#forest.keys.findAsync(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, new RowRef());
+  }
+
+  /**
+   * Sequences one transaction. Keys must differ between ops. VARVE_CONFLICT when an ifSeq does not hold,
+   * VARVE_INVALID_ARGUMENT when it is too large, VARVE_POISONED after a failed write; in each case nothing
+   * has happened. Undefined when there is nothing to do (only deletes of absent keys).
+   */
+  commit(ops: readonly WriteOp[], named: readonly NamedChunks[], sys: readonly SysOp[]): Committed | undefined {
+    const old = ops.map((op) => this.#oldRow(op));
+    const deleted = ops.filter((op, i) => op.kind === 'delete' && old[i]!.live).length;
+    if (sys.length === 0 && !ops.some((op, i) => op.kind === 'put' || old[i]!.live)) return undefined;
+    const group = this.#log.group(estimate(ops, named));
+    const { writer } = group;
+    const from = writer.pos;
+    const seq = this.#log.lastSeq + 1;
+    try {
+      const start = beginTxn(writer);
+      this.#encodeBirths(writer, named);
+      for (const { key, value } of sys) putSys(writer, key, value);
+      ops.forEach((op, i) => this.#encode(writer, op, old[i]!, seq, group.timeMs));
+      endTxn(writer, start);
+      if (writer.pos - from > batchBytesMax) throw tooLarge(writer.pos - from);
+    } catch (error) {
+      writer.pos = from;
+      throw error;
+    }
+    this.#log.take(group);
+    for (const chunks of named) for (const file of chunks.files) group.files.add(file);
+    this.#apply(group, from, seq, named);
+    return { seq, done: group.done.promise, deleted };
+  }
+
+  /** Sequences a STAGE frame; resolves when it is durable. */
+  stage(named: NamedChunks): Promise<void> {
+    return this.#log.frame(frameTypes.stage, named.files, (writer, seq) => {
+      const from = writer.pos;
+      const start = beginTxn(writer);
+      this.#encodeBirths(writer, [named]);
+      endTxn(writer, start);
+      this.#nodes = [named.nodes];
+      visitStage(writer.bytes, from, writer.pos, seq, this.#applier, { file: 'log' });
+      this.#nodes = [];
+    });
+  }
+
+  /** A list node is born once: not where it is in the tree, nor twice in one transaction. */
+  #encodeBirths(writer: ByteWriter, named: readonly NamedChunks[]): void {
+    const bornHere = new Set<string>();
+    const claimBirth = (id: Uint8Array, at: number): boolean => {
+      if (this.#presence.isPresent(id, at)) return false;
+      const name = toHex(id.subarray(at, at + chunkIdBytes));
+      if (bornHere.has(name)) return false;
+      bornHere.add(name);
+      return true;
+    };
+    for (const chunks of named) chunks.births.encode(writer, claimBirth);
+  }
+
+  #apply(group: Group, from: number, seq: Seq, named: readonly NamedChunks[]): void {
+    const { writer } = group;
+    this.#nodes = named.map((chunks) => chunks.nodes);
+    this.#applier.timeMs = group.timeMs;
+    visitOps(writer.bytes, from, writer.pos, seq, 1, this.#applier, { file: 'log' });
+    this.#nodes = [];
+  }
+
+  #nodeBytes(id: Uint8Array): Uint8Array | undefined {
+    const name = toHex(id);
+    for (const nodes of this.#nodes) {
+      const bytes = nodes.get(name);
+      if (bytes !== undefined) return bytes;
+    }
+    return undefined;
+  }
+
+  #encode(writer: ByteWriter, op: WriteOp, old: OldRow, seq: Seq, timeMs: number): void {
+    if (op.kind === 'delete') {
+      if (!old.live) return;
+      putDelete(writer, trees.K, op.prefix, 0);
+    } else {
+      this.#record.clear();
+      writeValueRecord(this.#record, {
+        kind: rowKinds.put,
+        timeMs,
+        body: op.body,
+        createdMs: old.live ? Math.min(old.createdMs, timeMs) : timeMs,
+        ...(op.metadata === undefined ? {} : { metadata: op.metadata }),
+      });
+      putPut(writer, trees.K, op.prefix, this.#record.written());
+    }
+    if (old.live && old.hasChunks) putTrash(writer, seq, op.prefix, old.seq);
+  }
+
+  #oldRow(op: WriteOp): OldRow {
+    const old = this.#newest(op.prefix);
+    if (op.ifSeq === undefined) return old;
+    const current = old.live ? old.seq : 0;
+    if (current !== op.ifSeq) {
+      throw new VarveError('VARVE_CONFLICT', 'the key has another seq than ifSeq says', {
+        expected: op.ifSeq,
+        actual: current,
+      });
+    }
+    return old;
+  }
+
+  #newest(prefix: Uint8Array): OldRow {
+    const row = this.#row;
+    const step = this.#forest.keys.findSync(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, row);
+    if (step !== OK) return absent;
+    const { seq } = row;
+    if (row.kind !== rowKinds.put) return { seq, live: false, createdMs: 0, hasChunks: false };
+    const record = parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
+    return { seq, live: true, createdMs: record.createdMs, hasChunks: record.form !== recordForms.inline };
+  }
+}
+
+/** Room a transaction needs in a frame, at most. */
+function estimate(ops: readonly WriteOp[], named: readonly NamedChunks[]): number {
+  let bytes = 0;
+  for (const chunks of named) bytes += chunks.births.count * 64;
+  for (const op of ops) {
+    bytes += 64 + 2 * op.prefix.length;
+    if (op.kind === 'delete') continue;
+    bytes += 1024 + (op.metadata?.length ?? 0);
+    if (op.body.form === recordForms.inline) bytes += op.body.size;
+  }
+  return bytes;
+}
+
+function tooLarge(bytes: number): VarveError {
+  return new VarveError(
+    'VARVE_INVALID_ARGUMENT',
+    `the transaction takes ${bytes} bytes in the log; at most ${batchBytesMax} are allowed`,
+  );
+}

@@ -1,0 +1,218 @@
+/**
+ * One value on its way in: cut, hashed while its bytes are in the processor's cache, looked up, stored once.
+ *
+ * Large values stage their chunks as they go (STAGE frames), so memory stays bounded; what is staged and never
+ * committed is ordinary garbage. Nothing of the value is visible before the transaction that names it.
+ *
+ * Invariants (test/value/value-ingest.test.ts):
+ * - the chunks do not depend on how the bytes were split into pieces;
+ * - every frame named by an op lies in a file of `files`, or was named by an earlier frame of the log;
+ * - after `finish` or `abort` no window, lane or node registration is held.
+ */
+import { ChunkStore, type Found, found, newLocation } from '../chunk/chunk-store.ts';
+import { Births } from '../chunk/births.ts';
+import type { NodePresence } from '../chunk/node-presence.ts';
+import { listLane } from '../chunk/segment-lanes.ts';
+import { toHex } from '../base/bytes.ts';
+import { chunkIdBytes, chunkKinds, type ChunkRef } from '../format/chunk-ref.ts';
+import { incrementalSha256, type IncrementalSha256, sha256, sha256Into } from '../kernels/hash/sha256.ts';
+import type { ChunkerPool, StreamChunker } from '../kernels/chunker/chunker.ts';
+import type { NamedFile } from '../log/group-commit.ts';
+import { newChunkRow } from '../tree/chunk-tree.ts';
+import { ValueBuilder, type ValueBody } from './value-writer.ts';
+
+/** Births collected before a STAGE frame is written. */
+const stageBirthsMax = 4096;
+
+/** Chunks a transaction names: the births to log, the nodes among them and the files they lie in. */
+export interface NamedChunks {
+  readonly births: Births;
+  /** Bytes of the list nodes among the births, by hex id: their children are counted when they are born. */
+  readonly nodes: Map<string, Uint8Array>;
+  readonly files: Set<NamedFile>;
+}
+
+export interface IngestContext {
+  readonly store: ChunkStore;
+  readonly chunkers: ChunkerPool;
+  readonly presence: NodePresence;
+  /** Sequences a STAGE frame for the chunks; resolves when it is durable. */
+  readonly stage: (named: NamedChunks) => Promise<void>;
+  /** Lets the event loop turn between windows of one large buffer. */
+  readonly turn: () => Promise<void>;
+}
+
+/** A value whose chunks are stored; `named` goes into the transaction that makes it visible. */
+export interface IngestedValue {
+  readonly body: ValueBody;
+  readonly named: NamedChunks;
+  readonly newChunks: number;
+  readonly newBytes: number;
+  readonly sha256: Uint8Array | undefined;
+  /** Ends the registration of its list nodes; call once the transaction is sequenced or given up. */
+  readonly release: () => void;
+}
+
+export class ValueIngest {
+  readonly #context: IngestContext;
+  readonly #chunker: StreamChunker;
+  readonly #lane: number;
+  readonly #builder: ValueBuilder;
+  readonly #wholeHash: IncrementalSha256 | undefined;
+  readonly #id = new Uint8Array(chunkIdBytes);
+  readonly #row = newChunkRow();
+  readonly #place = newLocation();
+  #named: NamedChunks = newNamed();
+  /** Births below this index belong to nodes that are decided. */
+  #decided = 0;
+  #staging: Promise<void> | undefined;
+  #entered: Uint8Array[] = [];
+  #newChunks = 0;
+  #newBytes = 0;
+  #held = true;
+
+  constructor(context: IngestContext, wantsSha256: boolean) {
+    this.#context = context;
+    this.#chunker = context.chunkers.open();
+    this.#lane = context.store.lanes.acquireData();
+    this.#builder = new ValueBuilder({ storeNode: (bytes) => this.#storeNode(bytes) });
+    this.#wholeHash = wantsSha256 ? incrementalSha256() : undefined;
+  }
+
+  /** Takes the next bytes of the value; `bytes` is borrowed until the promise settles. */
+  async write(bytes: Uint8Array): Promise<void> {
+    this.#wholeHash?.update(bytes);
+    let from = 0;
+    while (from < bytes.length) {
+      from += this.#chunker.write(bytes, from);
+      await this.#takeChunks(false);
+      if (from < bytes.length) await this.#context.turn();
+    }
+  }
+
+  /** Ends the value. */
+  async finish(): Promise<IngestedValue> {
+    await this.#takeChunks(true);
+    const body = await this.#builder.finish();
+    await this.#staging;
+    this.#letGo();
+    const entered = this.#entered;
+    this.#entered = [];
+    return {
+      body,
+      named: this.#named,
+      newChunks: this.#newChunks,
+      newBytes: this.#newBytes,
+      sha256: this.#wholeHash?.digest(),
+      release: () => {
+        for (const id of entered) this.#context.presence.leave(id);
+      },
+    };
+  }
+
+  /** Gives everything back; what was stored is garbage. Idempotent, also after `finish`. */
+  abort(): void {
+    this.#letGo();
+    for (const id of this.#entered) this.#context.presence.leave(id);
+    this.#entered = [];
+  }
+
+  #letGo(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    this.#chunker.release();
+    this.#context.store.lanes.releaseData(this.#lane);
+  }
+
+  async #takeChunks(atEnd: boolean): Promise<void> {
+    const { store } = this.#context;
+    const chunker = this.#chunker;
+    for (let length = chunker.next(atEnd); length > 0; length = chunker.next(atEnd)) {
+      const start = chunker.start;
+      sha256Into(chunker.buffer, start, start + length, this.#id, 0);
+      let how = this.#findNow();
+      if (how === undefined) how = await store.find(this.#id, 0, this.#place);
+      if (how === found.absent) await this.#storeData(start, start + length);
+      else if (how === found.frame) this.#useFrame();
+      const place = this.#place;
+      const more = this.#builder.addChunk(
+        this.#id,
+        0,
+        place.segment,
+        place.off8,
+        place.storedLen,
+        place.rawLen,
+      );
+      if (more !== undefined) await more;
+      chunker.consume();
+    }
+  }
+
+  #findNow(): Found | undefined {
+    return this.#context.store.findNow(this.#id, 0, this.#row, this.#place);
+  }
+
+  #useFrame(): void {
+    this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, true);
+    const writer = this.#context.store.lanes.writerOf(this.#place.segment);
+    if (writer !== undefined) this.#named.files.add(writer);
+  }
+
+  async #storeData(from: number, to: number): Promise<void> {
+    const { store } = this.#context;
+    let writer = store.lanes.current(this.#lane);
+    if (writer === undefined) {
+      writer = await store.lanes.ready(this.#lane);
+      // Another put may have stored the same chunk while this one waited.
+      const how = this.#findNow();
+      if (how === found.frame) return this.#useFrame();
+      if (how === found.entry) return;
+    }
+    store.append(writer, this.#id, 0, this.#chunker.buffer, from, to, chunkKinds.data, this.#place);
+    this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, false);
+    this.#named.files.add(writer);
+    this.#newChunks++;
+    this.#newBytes += to - from;
+  }
+
+  async #storeNode(bytes: Uint8Array): Promise<ChunkRef> {
+    const { store, presence } = this.#context;
+    const id = sha256(bytes);
+    const place = newLocation();
+    await presence.enter(id, () => store.isPresent(id, 0));
+    this.#entered.push(id);
+    const stored = presence.isPresent(id, 0) && (await store.find(id, 0, place)) === found.entry;
+    if (stored) this.#named.births.dropFound(this.#decided);
+    else await this.#appendNode(id, bytes, place);
+    this.#decided = this.#named.births.count;
+    if (this.#decided >= stageBirthsMax) await this.#stage();
+    return { id, ...place };
+  }
+
+  async #appendNode(id: Uint8Array, bytes: Uint8Array, place: ReturnType<typeof newLocation>): Promise<void> {
+    const { store } = this.#context;
+    const writer = store.lanes.current(listLane) ?? (await store.lanes.ready(listLane));
+    store.append(writer, id, 0, bytes, 0, bytes.length, chunkKinds.list, place);
+    this.#named.births.add(id, 0, place, chunkKinds.list, false);
+    this.#named.nodes.set(toHex(id), bytes);
+    this.#named.files.add(writer);
+    this.#newChunks++;
+    this.#newBytes += bytes.length;
+  }
+
+  /** One STAGE frame under way at a time: a faster source waits for the disk here. */
+  async #stage(): Promise<void> {
+    const named = this.#named;
+    this.#named = newNamed();
+    this.#decided = 0;
+    await this.#staging;
+    this.#staging = this.#context.stage(named);
+    // Awaited by the next stage or by finish; this handler only keeps an aborted put from being fatal.
+    this.#staging.catch(() => undefined);
+  }
+}
+
+/** Nothing named: for transactions with inline values only. */
+export function newNamed(): NamedChunks {
+  return { births: new Births(), nodes: new Map(), files: new Set() };
+}

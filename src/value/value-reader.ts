@@ -1,0 +1,289 @@
+/**
+ * Reads values back: whole, or any range of one as a stream with bounded read-ahead.
+ *
+ * The source answers for the bytes of a chunk (frame checksum, id); what is checked here is that the parts make the
+ * value: each list node's level and totals against its parent, each chunk's length against its place. VARVE_CORRUPT
+ * otherwise.
+ *
+ * Records are borrowed: `record.buf` must not change before the read has ended.
+ *
+ * Invariants (test/value/value-reader.test.ts)
+ * - any range equals the slice of the whole (test: "every range equals the slice of the value");
+ * - at most `readAheadChunks` chunks, of `readAheadBytes` bytes in total unless one alone is larger, are under way
+ *   (test: "read-ahead stays within its bounds").
+ */
+import { invalid, VarveError } from '../base/errors.ts';
+import { MiB } from '../base/limits.ts';
+import { chunkKinds } from '../format/chunk-ref.ts';
+import { recordForms, type ValueRecord } from '../format/value-record.ts';
+import { type ChunkSource, LeafWalker, steps } from './leaf-walker.ts';
+
+export type { ChunkSource } from './leaf-walker.ts';
+
+/** Longest value `readValue` returns as one array. */
+export const valueBytesMax = 2 ** 32 - 1;
+
+export interface RangeOptions {
+  /** Chunks under way at once; 8 when omitted. */
+  readAheadChunks?: number;
+  /** Their bytes; 2 MiB when omitted. A larger chunk is read alone. */
+  readAheadBytes?: number;
+  /** Looked at before each chunk: VARVE_ABORTED once it has fired. */
+  signal?: AbortSignal;
+}
+
+/**
+ * The whole value of a PUT record, a fresh array that belongs to the caller. VARVE_INVALID_ARGUMENT when it is too long
+ * for one array.
+ */
+export async function readValue(record: ValueRecord, source: ChunkSource): Promise<Uint8Array> {
+  refuseTooLong(record);
+  if (record.form === recordForms.inline) return inlineBytes(record, 0, record.size);
+  const reader = new RangeReader(record, 0, record.size, source);
+  let out: Uint8Array | undefined;
+  // Memory is taken after the first chunk: by then the root has been checked against the size.
+  for (let piece = await reader.next(); piece !== undefined; piece = await reader.next()) {
+    out ??= allocate(record.size);
+    out.set(piece.chunk, piece.at);
+  }
+  return out ?? new Uint8Array(0);
+}
+
+/** As readValue, blocking: for sources whose chunks come from memory or a synchronous read. */
+export function readValueSync(record: ValueRecord, source: ChunkSource): Uint8Array {
+  refuseTooLong(record);
+  if (record.form === recordForms.inline) return inlineBytes(record, 0, record.size);
+  const walker = new LeafWalker(record, 0, record.size, source);
+  let out: Uint8Array | undefined;
+  for (let step = walker.step(); step !== steps.end; step = walker.step()) {
+    if (step === steps.node) {
+      walker.give(source.readSync(walker.id(), walker.hint, chunkKinds.list));
+      continue;
+    }
+    const { leafFrom, leafTo } = walker;
+    const id = walker.id();
+    const chunk = source.readSync(id, walker.hint, chunkKinds.data);
+    walker.checkLeaf(id, chunk, leafTo - leafFrom);
+    out ??= allocate(record.size);
+    out.set(chunk, leafFrom);
+  }
+  return out ?? new Uint8Array(0);
+}
+
+/**
+ * Bytes start .. end-1 of the value in order, in pieces that belong to the caller. An end beyond the value is its end.
+ * Reads ahead while the caller works on a piece. VARVE_INVALID_ARGUMENT on a range that is none.
+ */
+export async function* readRange(
+  record: ValueRecord,
+  start: number,
+  end: number,
+  source: ChunkSource,
+  options: RangeOptions = {},
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const reader = new RangeReader(record, start, end, source, options);
+  for (let piece = await reader.next(); piece !== undefined; piece = await reader.next())
+    yield piece.chunk.slice(piece.from, piece.to);
+}
+
+/** Part of a chunk that lies in the range. */
+export interface Piece {
+  /** The whole chunk, borrowed from the source: never changed, copied before it is handed to callers. */
+  readonly chunk: Uint8Array;
+  /** The part: chunk[from..to). */
+  readonly from: number;
+  readonly to: number;
+  /** Offset of chunk[from] in the value. */
+  readonly at: number;
+}
+
+type Outcome = { readonly bytes: Uint8Array } | { readonly error: unknown };
+
+interface Ahead {
+  readonly leafFrom: number;
+  readonly leafTo: number;
+  readonly id: Uint8Array;
+  readonly outcome: Promise<Outcome>;
+}
+
+/** Pulls the pieces of a range, for ReadableStream and the like. One `next` at a time. */
+export class RangeReader {
+  readonly #record: ValueRecord;
+  readonly #source: ChunkSource;
+  readonly #walker: LeafWalker;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #chunksMax: number;
+  readonly #bytesMax: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #queue: Ahead[] = [];
+  #queuedBytes = 0;
+  /** A list node under way; nothing below it can be asked for yet. */
+  #node: Promise<void> | undefined;
+  #nodeOutcome: Outcome | undefined;
+  /** What ends the read once the chunks before it are handed out. */
+  #failure: { readonly error: unknown } | undefined;
+  #done = false;
+
+  constructor(
+    record: ValueRecord,
+    start: number,
+    end: number,
+    source: ChunkSource,
+    options: RangeOptions = {},
+  ) {
+    checkOffset('start', start);
+    checkOffset('end', end);
+    if (start > end) throw invalid('a range starts at or before its end');
+    this.#record = record;
+    this.#source = source;
+    this.#end = Math.min(end, record.size);
+    this.#start = Math.min(start, this.#end);
+    this.#chunksMax = positive('readAheadChunks', options.readAheadChunks ?? 8);
+    this.#bytesMax = positive('readAheadBytes', options.readAheadBytes ?? 2 * MiB);
+    this.#signal = options.signal;
+    this.#walker = new LeafWalker(record, this.#start, this.#end, source);
+  }
+
+  /** The next piece, or undefined after the last. After a rejection the reader has ended. */
+  async next(): Promise<Piece | undefined> {
+    try {
+      this.#refuseAborted();
+      return await this.#next();
+    } catch (error) {
+      this.cancel();
+      throw error;
+    }
+  }
+
+  /** Ends the reader: nothing more is asked for, what is under way is dropped. */
+  cancel(): void {
+    this.#done = true;
+    this.#queue.length = 0;
+    this.#nodeOutcome = undefined;
+    this.#node = undefined;
+    this.#failure = undefined;
+  }
+
+  async #next(): Promise<Piece | undefined> {
+    if (this.#record.form === recordForms.inline) return this.#inline();
+    for (;;) {
+      this.#fill();
+      const ahead = this.#queue.shift();
+      if (ahead !== undefined) return await this.#take(ahead);
+      if (this.#failure !== undefined) throw this.#failure.error;
+      if (this.#node === undefined) return undefined;
+      await this.#node;
+    }
+  }
+
+  #inline(): Piece | undefined {
+    if (this.#done || this.#start === this.#end) return undefined;
+    this.#done = true;
+    const chunk = inlineBytes(this.#record, this.#start, this.#end);
+    return { chunk, from: 0, to: chunk.length, at: this.#start };
+  }
+
+  #fill(): void {
+    while (!this.#done) {
+      if (this.#node !== undefined) {
+        if (this.#nodeOutcome === undefined) return;
+        this.#node = undefined;
+        const outcome = this.#nodeOutcome;
+        this.#nodeOutcome = undefined;
+        this.#orFail(() => this.#walker.give(bytesOf(outcome)));
+        continue;
+      }
+      const full = this.#queue.length >= this.#chunksMax || this.#queuedBytes >= this.#bytesMax;
+      if (full && this.#queue.length > 0) return;
+      this.#orFail(() => this.#ask());
+    }
+  }
+
+  /** Damage found ahead is reported after the chunks before it have been handed out. */
+  #orFail(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#failure = { error };
+      this.#done = true;
+    }
+  }
+
+  #ask(): void {
+    const walker = this.#walker;
+    const step = walker.step();
+    if (step === steps.end) {
+      this.#done = true;
+    } else if (step === steps.node) {
+      const read = settle(this.#source.read(walker.id(), walker.hint, chunkKinds.list));
+      this.#node = read.then((outcome) => {
+        this.#nodeOutcome = outcome;
+      });
+    } else {
+      const { leafFrom, leafTo } = walker;
+      const id = walker.id();
+      const outcome = settle(this.#source.read(id, walker.hint, chunkKinds.data));
+      this.#queue.push({ leafFrom, leafTo, id, outcome });
+      this.#queuedBytes += leafTo - leafFrom;
+    }
+  }
+
+  async #take(ahead: Ahead): Promise<Piece> {
+    const { leafFrom, leafTo, id } = ahead;
+    const chunk = bytesOf(await ahead.outcome);
+    this.#refuseAborted();
+    this.#queuedBytes -= leafTo - leafFrom;
+    this.#walker.checkLeaf(id, chunk, leafTo - leafFrom);
+    const at = Math.max(leafFrom, this.#start);
+    return { chunk, from: at - leafFrom, to: Math.min(leafTo, this.#end) - leafFrom, at };
+  }
+
+  #refuseAborted(): void {
+    if (this.#signal?.aborted === true)
+      throw new VarveError('VARVE_ABORTED', 'reading was aborted', { cause: this.#signal.reason });
+  }
+}
+
+/** A promise that never rejects: reads ahead may fail long before anybody waits for them. */
+function settle(read: Promise<Uint8Array>): Promise<Outcome> {
+  return read.then(
+    (bytes) => ({ bytes }),
+    (error: unknown) => ({ error }),
+  );
+}
+
+function bytesOf(outcome: Outcome): Uint8Array {
+  if ('error' in outcome) throw outcome.error;
+  return outcome.bytes;
+}
+
+function inlineBytes(record: ValueRecord, start: number, end: number): Uint8Array {
+  return record.buf.slice(record.bodyFrom + start, record.bodyFrom + end);
+}
+
+function refuseTooLong(record: ValueRecord): void {
+  if (record.size > valueBytesMax) throw tooLong(record.size);
+}
+
+function allocate(size: number): Uint8Array {
+  try {
+    return new Uint8Array(size);
+  } catch (error) {
+    if (error instanceof RangeError) throw tooLong(size, error);
+    throw error;
+  }
+}
+
+function tooLong(size: number, cause?: unknown): VarveError {
+  return invalid(`a value of ${size} bytes does not fit into one array: use stream()`, { cause });
+}
+
+function checkOffset(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0) throw invalid(`${name} must be an integer of at least 0`);
+}
+
+function positive(name: string, value: number): number {
+  if (!Number.isSafeInteger(value) || value < 1) throw invalid(`${name} must be an integer of at least 1`);
+  return value;
+}

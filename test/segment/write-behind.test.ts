@@ -1,0 +1,172 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Prng } from '../../src/base/prng.ts';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import type { FsFile } from '../../src/fs/port.ts';
+import { WriteBehind, writeBuffersMax } from '../../src/segment/write-behind.ts';
+
+const bufferBytes = 128;
+
+async function open(): Promise<{ fs: MemoryFileSystem; file: FsFile; out: WriteBehind }> {
+  const fs = new MemoryFileSystem();
+  const file = await fs.open('f', 'create');
+  await fs.syncDir('');
+  return { fs, file, out: new WriteBehind(file, 0, bufferBytes) };
+}
+
+function append(out: WriteBehind, bytes: Uint8Array): void {
+  const room = out.room(bytes.length);
+  room.bytes.set(bytes, room.filled);
+  out.added(room, bytes.length);
+}
+
+/** Lets each operation of the disk take 0 to 7 turns. */
+function slowDown(fs: MemoryFileSystem, prng: Prng): void {
+  fs.schedule = async () => {
+    for (let turns = prng.below(8); turns > 0; turns--) await Promise.resolve();
+  };
+}
+
+describe('write-behind', () => {
+  test('file is always a prefix of what was appended, and the rest is in buffers', async () => {
+    const step = fc.oneof(
+      {
+        weight: 6,
+        arbitrary: fc.record({ do: fc.constant('append' as const), n: fc.integer({ min: 1, max: 300 }) }),
+      },
+      { weight: 2, arbitrary: fc.record({ do: fc.constant('sync' as const), n: fc.nat(1) }) },
+      { weight: 2, arbitrary: fc.record({ do: fc.constant('turns' as const), n: fc.nat(9) }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('drain' as const), n: fc.nat(1) }) },
+    );
+    const property = fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.nat(), async (steps, seed) => {
+      const prng = new Prng(seed);
+      const { fs, out } = await open();
+      slowDown(fs, prng);
+      const model: number[] = [];
+      const syncs: Promise<void>[] = [];
+      for (const { do: what, n } of steps) {
+        if (what === 'append') {
+          const bytes = prng.bytes(n);
+          append(out, bytes);
+          model.push(...bytes);
+        } else if (what === 'turns') for (let i = 0; i < n; i++) await Promise.resolve();
+        else if (what === 'drain') await out.drain();
+        else {
+          const end = out.end;
+          const synced = out.sync().then((to) => {
+            expect(to).toBeGreaterThanOrEqual(end);
+            expect(fs.crash('none').bytesOf('f').slice(0, end)).toEqual(Uint8Array.from(model.slice(0, end)));
+          });
+          if (n === 0) await synced;
+          else syncs.push(synced);
+        }
+        expect(out.end).toBe(model.length);
+        expect(out.syncedEnd).toBeLessThanOrEqual(out.writtenEnd);
+        const onDisk = fs.bytesOf('f');
+        expect(onDisk.length).toBeGreaterThanOrEqual(out.writtenEnd);
+        expect(onDisk).toEqual(Uint8Array.from(model.slice(0, onDisk.length)));
+        for (let at = out.writtenEnd; at < model.length; ) {
+          const held = out.buffered(at)!;
+          expect(held).toEqual(Uint8Array.from(model.slice(at, at + held.length)));
+          at += held.length;
+        }
+      }
+      await Promise.all(syncs);
+      await out.finish(Uint8Array.of(1, 2, 3));
+      expect(fs.crash('none').bytesOf('f')).toEqual(Uint8Array.of(...model, 1, 2, 3));
+    });
+    await fc.assert(property, { numRuns: 60 });
+  });
+
+  test('nothing is in a buffer below the written end once its buffer is full', async () => {
+    const { out } = await open();
+    append(out, new Uint8Array(bufferBytes));
+    expect(out.buffered(0)).toBeDefined();
+    await out.sync();
+    expect(out.buffered(0)).toBeUndefined();
+    expect(out.buffered(bufferBytes)).toBeUndefined();
+  });
+
+  test('buffered bytes stay bounded when the caller drains', async () => {
+    const { fs, out } = await open();
+    slowDown(fs, new Prng(4));
+    let most = 0;
+    for (let i = 0; i < 500; i++) {
+      if (out.needsDrain) await out.drain();
+      expect(out.needsDrain).toBe(false);
+      append(out, new Uint8Array(40));
+      most = Math.max(most, out.end - out.writtenEnd);
+    }
+    expect(most).toBeLessThanOrEqual(writeBuffersMax * bufferBytes + 40);
+    expect(most).toBeGreaterThan(bufferBytes);
+  });
+
+  test('concurrent syncs share one, and one asked for later covers what came between', async () => {
+    const { fs, out } = await open();
+    let release = (): void => undefined;
+    const started = new Promise<void>((syncing) => {
+      fs.schedule = (op) => {
+        if (op.kind !== 'dataSync') return undefined;
+        fs.schedule = undefined;
+        syncing();
+        return new Promise((resolve) => {
+          release = resolve;
+        });
+      };
+    });
+    append(out, new Uint8Array(10));
+    const first = [out.sync(), out.sync()];
+    await started;
+    append(out, new Uint8Array(10));
+    const second = [out.sync(), out.sync()];
+    release();
+    expect(await Promise.all(first)).toEqual([10, 10]);
+    expect(await Promise.all(second)).toEqual([20, 20]);
+    expect(fs.trace.filter((op) => op.kind === 'dataSync').length).toBe(2);
+    expect(await out.sync()).toBe(20);
+    expect(fs.trace.filter((op) => op.kind === 'dataSync').length).toBe(2);
+  });
+
+  test('a failed write or sync is final, and the calls waiting for it get its error', async () => {
+    for (const kind of ['write', 'dataSync'] as const) {
+      const { fs, out } = await open();
+      append(out, new Uint8Array(10));
+      let failures = 0;
+      fs.faults = (op) => (op.kind === kind && failures++ === 0 ? { errno: 'EIO' } : undefined);
+      await expect(out.sync()).rejects.toMatchObject({ code: 'VARVE_IO', errno: 'EIO' });
+      const poisoned = { code: 'VARVE_POISONED', cause: { errno: 'EIO' } };
+      expect(() => append(out, new Uint8Array(1))).toThrow(
+        expect.objectContaining({ code: 'VARVE_POISONED' }),
+      );
+      await expect(out.sync()).rejects.toMatchObject(poisoned);
+      await expect(out.drain()).rejects.toMatchObject(poisoned);
+      expect(out.syncedEnd).toBe(0);
+      expect(out.buffered(0)).toBeDefined();
+      await out.settle();
+    }
+  });
+
+  test('a write that fails with nobody waiting is met by the next call', async () => {
+    const { fs, out } = await open();
+    fs.faults = (op) => (op.kind === 'write' ? { errno: 'ENOSPC' } : undefined);
+    append(out, new Uint8Array(bufferBytes));
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+    await expect(out.sync()).rejects.toMatchObject({
+      code: 'VARVE_POISONED',
+      cause: { code: 'VARVE_NO_SPACE' },
+    });
+  });
+
+  test('settle waits for what is under way and refuses the rest', async () => {
+    const { fs, file, out } = await open();
+    slowDown(fs, new Prng(8));
+    append(out, new Uint8Array(10));
+    const synced = out.sync();
+    await out.settle();
+    expect(out.syncedEnd).toBe(10);
+    await file.close();
+    expect(await synced).toBe(10);
+    await expect(out.sync()).rejects.toMatchObject({ code: 'VARVE_CLOSED' });
+    expect(() => out.room(1)).toThrow(expect.objectContaining({ code: 'VARVE_CLOSED' }));
+  });
+});
