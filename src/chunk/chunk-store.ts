@@ -15,9 +15,9 @@ import { corrupt, isVarveError } from '../base/errors.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { SegmentWriter } from '../segment/segment-writer.ts';
-import type { ChunkRow, ChunkTree } from '../tree/chunk-tree.ts';
-import { newChunkRow } from '../tree/chunk-tree.ts';
-import { MISS, OK } from '../tree/cursor.ts';
+import { ChunkHit } from '../tree/chunk-table-reader.ts';
+import type { ChunkTree } from '../tree/chunk-tree.ts';
+import { MISS, OK, type Step } from '../tree/cursor.ts';
 import type { LocalityCache } from './locality-cache.ts';
 import type { SegmentLanes } from './segment-lanes.ts';
 
@@ -59,19 +59,20 @@ export class ChunkStore {
    * Looks a chunk up without leaving the thread; undefined when a block must be read first (then `find`).
    * Fills `out` unless absent.
    */
-  findNow(id: Uint8Array, at: number, row: ChunkRow, out: ChunkLocation): Found | undefined {
+  findNow(id: Uint8Array, at: number, row: ChunkHit, out: ChunkLocation): Found | undefined {
     this.counters.lookups++;
-    if (this.#chunks.findInMemory(id, at, row)) {
-      if (this.#usable(row)) return take(row, out, found.entry);
-    } else if (this.locality.find(id, at, out)) return found.frame;
-    const step = this.#chunks.find(id, at, row);
-    if (step === MISS) return undefined;
+    let step = this.#chunks.findInMemory(id, at, row);
+    if (step === MISS) {
+      if (this.locality.find(id, at, out)) return found.frame;
+      step = this.#findInTables(id, at, row);
+      if (step === MISS) return undefined;
+    }
     return step === OK && this.#usable(row) ? take(row, out, found.entry) : found.absent;
   }
 
   /** Looks a chunk up, reading what is needed. Damage is reported and counts as absent. */
   async find(id: Uint8Array, at: number, out: ChunkLocation): Promise<Found> {
-    const row = newChunkRow();
+    const row = new ChunkHit();
     try {
       const step = await this.#chunks.findAsync(id, at, row);
       if (step !== OK || !this.#usable(row)) return found.absent;
@@ -87,7 +88,7 @@ export class ChunkStore {
 
   /** True when the chunk tree has an entry for the chunk: exact, for list nodes. */
   async isPresent(id: Uint8Array, at: number): Promise<boolean> {
-    const row = newChunkRow();
+    const row = new ChunkHit();
     return (await this.#chunks.findAsync(id, at, row)) === OK;
   }
 
@@ -122,7 +123,7 @@ export class ChunkStore {
       const bytes = await this.#segments.readFrame(hint.segment, hint.off8, hint.storedLen, id);
       if (bytes !== undefined) return bytes;
     }
-    const row = newChunkRow();
+    const row = new ChunkHit();
     if ((await this.#chunks.findAsync(id, 0, row)) === OK) {
       const bytes = await this.#segments.readFrame(row.segment, row.off8, row.storedLen, id);
       if (bytes !== undefined) return bytes;
@@ -136,7 +137,7 @@ export class ChunkStore {
       const bytes = this.#segments.readFrameSync(hint.segment, hint.off8, hint.storedLen, id);
       if (bytes !== undefined) return bytes;
     }
-    const row = newChunkRow();
+    const row = new ChunkHit();
     if (this.#chunks.findSync(id, 0, row) === OK) {
       const bytes = this.#segments.readFrameSync(row.segment, row.off8, row.storedLen, id);
       if (bytes !== undefined) return bytes;
@@ -144,7 +145,17 @@ export class ChunkStore {
     throw missing(id, row);
   }
 
-  #usable(row: ChunkRow): boolean {
+  /** A damaged table answers MISS: the slow path reports it. */
+  #findInTables(id: Uint8Array, at: number, row: ChunkHit): Step {
+    try {
+      return this.#chunks.find(id, at, row);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
+      return MISS;
+    }
+  }
+
+  #usable(row: ChunkHit): boolean {
     return this.#segments.has(row.segment);
   }
 
@@ -166,7 +177,7 @@ export function newLocation(): ChunkLocation {
   return { segment: 0, off8: 0, storedLen: 0, rawLen: 0 };
 }
 
-function take(row: ChunkRow, out: ChunkLocation, how: Found): Found {
+function take(row: ChunkHit, out: ChunkLocation, how: Found): Found {
   out.segment = row.segment;
   out.off8 = row.off8;
   out.storedLen = row.storedLen;
@@ -174,7 +185,7 @@ function take(row: ChunkRow, out: ChunkLocation, how: Found): Found {
   return how;
 }
 
-function missing(id: Uint8Array, row: ChunkRow): Error {
+function missing(id: Uint8Array, row: ChunkHit): Error {
   const hex = toHex(id.subarray(0, chunkIdBytes));
   return corrupt(`chunk ${hex} is missing`, { file: `segment ${row.segment}`, offset: row.off8 * 8 });
 }

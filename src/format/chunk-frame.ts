@@ -19,7 +19,9 @@ export const chunkFrameMagic = 0x46435256;
 /** Version of the frame this build writes and knows. */
 export const chunkFrameVersion = 1;
 
-/** Payload bytes of one frame: a chunk that does not shrink is stored raw, so no more than the chunk itself. */
+/**
+ * Payload bytes of one frame: a chunk that does not shrink is stored raw, so no more than the chunk itself.
+ */
 export const chunkPayloadBytesMax: number = chunkMaxCeiling;
 
 export const chunkFrame = defineLayout('chunkframe', 'chunk frame header', 64, {

@@ -129,7 +129,13 @@ function u32(bytes: Uint8Array, i: number): number {
 }
 
 /** Completes a block of `count` entries at buf[from..from+4096): zeroes the rest, writes its head. */
-export function sealChunkBlock(buf: Uint8Array, from: number, count: number, seed: FileSeed, offset: number): void {
+export function sealChunkBlock(
+  buf: Uint8Array,
+  from: number,
+  count: number,
+  seed: FileSeed,
+  offset: number,
+): void {
   buf.fill(0, from + chunkEntryAt(count), from + chunkBlockBytes);
   buf.fill(0, from, from + chunkBlockHead.size);
   viewOf(buf).setUint16(from + chunkBlockHead.at.count, count, true);
@@ -173,5 +179,8 @@ export function checkChunkBlock(
 }
 
 function newer(what: string, file: string, offset: number): VarveError {
-  return new VarveError('VARVE_FORMAT_VERSION', `${file}: ${what}; a newer version of varve is needed`, { file, offset });
+  return new VarveError('VARVE_FORMAT_VERSION', `${file}: ${what}; a newer version of varve is needed`, {
+    file,
+    offset,
+  });
 }

@@ -222,7 +222,13 @@ export function searchDataBlock(raw: Uint8Array, key: Uint8Array, keyTo: number,
 }
 
 /** Compares an entry that shares key[0..from) with the sought key from there on. */
-function compareSuffix(raw: Uint8Array, spot: EntrySpot, key: Uint8Array, keyTo: number, from: number): number {
+function compareSuffix(
+  raw: Uint8Array,
+  spot: EntrySpot,
+  key: Uint8Array,
+  keyTo: number,
+  from: number,
+): number {
   const length = spot.suffixTo - spot.suffixFrom;
   const n = Math.min(length, keyTo - from);
   const at = spot.suffixFrom;

@@ -240,9 +240,11 @@ function walk(
 function visitOp(r: OpReader, code: number, seq: Seq, visitor: OpVisitor): void {
   switch (code) {
     case opCodes.put:
-      return visitPut(r, seq, visitor);
+      visitPut(r, seq, visitor);
+      break;
     case opCodes.delete:
-      return visitDelete(r, seq, visitor);
+      visitDelete(r, seq, visitor);
+      break;
     case opCodes.chunk: {
       const idAt = r.span(chunkIdBytes);
       const segment = r.varint32();
@@ -252,7 +254,8 @@ function visitOp(r: OpReader, code: number, seq: Seq, visitor: OpVisitor): void 
       const kind = r.u8();
       const codec = r.u8();
       r.check();
-      return visitor.chunk(seq, r.bytes, idAt, segment, off8, storedLen, rawLen, kind, codec);
+      visitor.chunk(seq, r.bytes, idAt, segment, off8, storedLen, rawLen, kind, codec);
+      break;
     }
     case opCodes.move: {
       const idAt = r.span(chunkIdBytes);
@@ -260,7 +263,8 @@ function visitOp(r: OpReader, code: number, seq: Seq, visitor: OpVisitor): void 
       const off8 = r.varint32();
       const storedLen = r.varint32();
       r.check();
-      return visitor.move(seq, r.bytes, idAt, segment, off8, storedLen);
+      visitor.move(seq, r.bytes, idAt, segment, off8, storedLen);
+      break;
     }
     case opCodes.trash: {
       const seq2 = r.varint();
@@ -268,10 +272,12 @@ function visitOp(r: OpReader, code: number, seq: Seq, visitor: OpVisitor): void 
       const keyTo = r.pos;
       const seq1 = r.varint();
       r.check();
-      return visitor.trash(seq2, r.bytes, keyFrom, keyTo, seq1);
+      visitor.trash(seq2, r.bytes, keyFrom, keyTo, seq1);
+      break;
     }
     case opCodes.sys:
-      return visitSys(r, seq, visitor);
+      visitSys(r, seq, visitor);
+      break;
     default:
       throw r.unknown(code);
   }

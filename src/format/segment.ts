@@ -77,8 +77,8 @@ export interface Trailer {
   readonly kind: Uint8Array;
   readonly codec: Uint8Array;
   /**
-   * False when damage hides frames (only after a scan): the segment may hold more than is listed and must not be
-   * dropped for lack of live entries.
+   * False when damage hides frames (only after a scan): the segment may hold more than is listed and must not
+   * be dropped for lack of live entries.
    */
   readonly complete: boolean;
 }
@@ -170,8 +170,8 @@ export interface SegmentFooter {
 }
 
 /**
- * Decodes the last 64 bytes of a segment of `fileSize` bytes. VARVE_CORRUPT on damage or when lengths and file
- * size do not agree, VARVE_FORMAT_VERSION on an encrypted trailer or unknown flags.
+ * Decodes the last 64 bytes of a segment of `fileSize` bytes. VARVE_CORRUPT on damage or when lengths and
+ * file size do not agree, VARVE_FORMAT_VERSION on an encrypted trailer or unknown flags.
  */
 export function decodeSegmentFooter(
   bytes: Uint8Array,

@@ -32,7 +32,11 @@ export const blockTrailer = defineLayout('blocktrailer', 'block trailer', 16, {
   cipher: f(1, 'u8', '0 = plaintext; anything else is refused'),
   reserved: f(2, 'u16', 'zero'),
   rawLen: f(4, 'u32', 'bytes of the block when decoded. guards: length differing from the index entry'),
-  checksum: f(8, 'hash64', 'xxh64(S xor block offset; stored bytes, trailer bytes 0..7). guards: misdirected reads'),
+  checksum: f(
+    8,
+    'hash64',
+    'xxh64(S xor block offset; stored bytes, trailer bytes 0..7). guards: misdirected reads',
+  ),
 });
 
 export const tableFooter = defineLayout('tabfooter', 'table footer', 128, {
@@ -50,7 +54,11 @@ export const tableFooter = defineLayout('tabfooter', 'table footer', 128, {
   maxSeq: f(64, 'u64', 'highest sequence number of a row: newer tables are looked up first'),
   dataLen: f(72, 'u64', 'bytes of the data blocks, from the first to the end of the last'),
   sumRefs: f(80, 'i64', 'C only: sum of the refs column. guards: counts lost by a merge'),
-  fileChecksum: f(88, 'hash64', 'xxh64(0; file bytes 0 up to the footer); the catalog repeats it. guards: swapped file'),
+  fileChecksum: f(
+    88,
+    'hash64',
+    'xxh64(0; file bytes 0 up to the footer); the catalog repeats it. guards: swapped file',
+  ),
   reserved: f(96, 16, 'zero'),
   checksum: f(112, 'hash64', 'xxh64(S; footer bytes 0..111)'),
   magic: f(120, 8, "'VRTABEND'. guards: cut off file"),
@@ -99,7 +107,8 @@ export function decodeTableFooter(
   const place: Place = { file, offset };
   if (bytes.length !== tableFooter.size) throw corrupt('table footer is cut off', place);
   const magic = bytes.subarray(tableFooter.at.magic);
-  if (!equalBytes(magic, footerMagic)) throw corrupt('wrong magic at the end of the table', place, footerMagic, magic);
+  if (!equalBytes(magic, footerMagic))
+    throw corrupt('wrong magic at the end of the table', place, footerMagic, magic);
   if (!checksumMatches(bytes, tableFooter.at.checksum, 0, tableFooter.at.checksum, seed.base)) {
     throw corrupt('table footer fails its checksum', place);
   }
@@ -127,7 +136,13 @@ export function sealedBytes(rawLen: number): number {
  * Completes a block in place: writes trailer and padding behind `buf[from..from+rawLen)`, which needs room
  * for `sealedBytes(rawLen)`. `offset` is the block's place in the file. Returns the end after padding.
  */
-export function sealBlock(buf: Uint8Array, from: number, rawLen: number, seed: FileSeed, offset: number): number {
+export function sealBlock(
+  buf: Uint8Array,
+  from: number,
+  rawLen: number,
+  seed: FileSeed,
+  offset: number,
+): number {
   const at = from + rawLen;
   encodeLayout(blockTrailer, { codec: codecs.raw, cipher: 0, rawLen, checksum: 0n }, buf, at);
   const checksumAt = at + blockTrailer.at.checksum;
@@ -159,10 +174,14 @@ export function openBlock(
   const rawLen = length - blockTrailer.size;
   const trailer = decodeLayout(blockTrailer, buf, rawLen, place);
   if (trailer.codec !== codecs.raw || trailer.cipher !== 0) {
-    throw new VarveError('VARVE_FORMAT_VERSION', `${file}: a block uses codec ${trailer.codec}, cipher ${trailer.cipher}`, {
-      file,
-      offset,
-    });
+    throw new VarveError(
+      'VARVE_FORMAT_VERSION',
+      `${file}: a block uses codec ${trailer.codec}, cipher ${trailer.cipher}`,
+      {
+        file,
+        offset,
+      },
+    );
   }
   if (trailer.rawLen !== rawLen) throw corrupt('block length differs', place, rawLen, trailer.rawLen);
   return buf.subarray(0, rawLen);

@@ -84,8 +84,11 @@ export class HeldLock implements WriterLock {
     } finally {
       guard.onLost = undefined;
       forget(this.#owner.nonce);
-      await file.close();
-      await guard.close();
+      try {
+        await file.close();
+      } finally {
+        await guard.close();
+      }
     }
   }
 

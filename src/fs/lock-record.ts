@@ -66,8 +66,8 @@ export function decodeLockRecord(bytes: Uint8Array, file: string): LockOwner | n
   let problem: VarveError | undefined;
   for (const offset of [0, copyBytes]) {
     const owner = decodeCopy(bytes.subarray(offset, offset + copyBytes), { file, offset });
-    if (owner instanceof VarveError) problem ??= owner;
-    else found.push(owner);
+    if (!(owner instanceof VarveError)) found.push(owner);
+    else if (problem === undefined || owner.code === 'VARVE_FORMAT_VERSION') problem = owner;
   }
   if (found.length === 0) throw problem!;
   return found.reduce((best, owner) => (owner.touches > best.touches ? owner : best));

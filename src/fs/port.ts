@@ -15,6 +15,8 @@ export interface FsPort {
    * one and fails with errno EEXIST where one is. A new name is durable only after `syncDir` of its parent.
    */
   open(path: string, mode: OpenMode): Promise<FsFile>;
+  /** `open(path, 'read')` on the calling thread: for reads that must not wait. */
+  openSync(path: string): FsFile;
   /** Makes one directory level, mode 0700. False when it was there. Durable after `syncDir` of the parent. */
   mkdir(path: string): Promise<boolean>;
   /** Durable after `syncDir` of both parents. */

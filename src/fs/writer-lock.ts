@@ -127,8 +127,11 @@ class Attempt {
       return outcome;
     } finally {
       if (taken === undefined) {
-        await this.#file?.close();
-        await this.#guard?.close();
+        try {
+          await this.#file?.close();
+        } finally {
+          await this.#guard?.close();
+        }
       }
     }
   }

@@ -21,10 +21,10 @@ export class FrameWindow {
   #filled = 0;
 
   /** A window on `file` (borrowed) below file offset `limit`, which is at most its size. */
-  constructor(file: FsFile, limit: number, windowBytes: number = scanBytes) {
+  constructor(file: FsFile, limit: number) {
     this.#file = file;
     this.#limit = limit;
-    this.#bytes = new Uint8Array(windowBytes);
+    this.#bytes = new Uint8Array(Math.min(scanBytes, limit));
   }
 
   /** The window's buffer: replaced or refilled by every other call. */
@@ -48,7 +48,9 @@ export class FrameWindow {
     return this.#checkHere(offset, out);
   }
 
-  /** First offset >= `offset`, in steps of 8 from it, with the magic of a frame; undefined when there is none. */
+  /**
+   * First offset >= `offset`, in steps of 8 from it, with the magic of a frame; undefined when there is none.
+   */
   async findMagic(offset: number): Promise<number | undefined> {
     for (let from = offset; from + chunkFrame.size <= this.#limit; ) {
       await this.#fill(from, chunkFrame.size);

@@ -51,8 +51,8 @@ export interface FrameRun {
 const scratch = new ChunkFrame();
 
 /**
- * Judges `buf[0..got)`, read for the frame at `off8`: its payload as a view; undefined when another id's frame
- * is there; the bytes needed when the frame is longer than `buf`. VARVE_CORRUPT, VARVE_FORMAT_VERSION.
+ * Judges `buf[0..got)`, read for the frame at `off8`: its payload as a view; undefined when another id's
+ * frame is there; the bytes needed when the frame is longer than `buf`. VARVE_CORRUPT, VARVE_FORMAT_VERSION.
  */
 export function judgeFrame(
   buf: Uint8Array,
@@ -96,7 +96,8 @@ export class SegmentReader {
   }
 
   /**
-   * Opens segment `no`. VARVE_CORRUPT when the file is missing, VARVE_FORMAT_VERSION on a newer format, VARVE_IO.
+   * Opens segment `no`. VARVE_CORRUPT when the file is missing, VARVE_FORMAT_VERSION on a newer format,
+   * VARVE_IO.
    */
   static async open(fs: FsPort, no: FileNo, dbUuid: Uint8Array): Promise<SegmentReader> {
     const path = filePath('seg', no);
@@ -135,7 +136,8 @@ export class SegmentReader {
 
   /**
    * Payload of the frame at `off8`, the caller's own; undefined when the frame there is another chunk's than
-   * `expectId`. VARVE_CORRUPT when no whole frame is there or its length differs, VARVE_FORMAT_VERSION, VARVE_IO.
+   * `expectId`. VARVE_CORRUPT when no whole frame is there or its length differs, VARVE_FORMAT_VERSION,
+   * VARVE_IO.
    */
   async readFrame(
     off8: number,

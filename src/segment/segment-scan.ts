@@ -22,7 +22,9 @@ import type { FsFile, FsPort } from '../fs/port.ts';
 import { FrameWindow } from './frame-window.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
-/** A whole frame: `buf[pos..frame.next)`, at file offset `offset`. All borrowed until the callback settles. */
+/**
+ * A whole frame: `buf[pos..frame.next)`, at file offset `offset`. All borrowed until the callback settles.
+ */
 export type OnFrame = (
   buf: Uint8Array,
   pos: number,
@@ -59,8 +61,8 @@ export interface ScanResult {
 
 /**
  * Reads the frames of segment `no` at `path` in order. Damage is reported, never thrown: an unsealed segment
- * ends in whatever a crash left. VARVE_FORMAT_VERSION on a newer format, VARVE_IO (errno ENOENT) when the file
- * cannot be read. Memory: one window of 4 MiB, or of the longest frame.
+ * ends in whatever a crash left. VARVE_FORMAT_VERSION on a newer format, VARVE_IO (errno ENOENT) when the
+ * file cannot be read. Memory: one window of 4 MiB, or of the longest frame.
  */
 export async function scanSegment(
   fs: FsPort,
@@ -220,8 +222,8 @@ export interface RescueResult {
 
 /**
  * Copies every frame of an old unsealed segment below `committedEnd` verbatim to the end of another one. The
- * old file is only read. Nothing is durable before the caller syncs or seals `to`. VARVE_INVALID_ARGUMENT when
- * `to` is full, VARVE_FORMAT_VERSION, VARVE_IO, and whatever `to` refuses with.
+ * old file is only read. Nothing is durable before the caller syncs or seals `to`. VARVE_INVALID_ARGUMENT
+ * when `to` is full, VARVE_FORMAT_VERSION, VARVE_IO, and whatever `to` refuses with.
  */
 export async function rescueSegment(fs: FsPort, options: RescueOptions): Promise<RescueResult> {
   const { from, committedEnd, to, onMoved, onDamage } = options;

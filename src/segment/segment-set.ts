@@ -13,7 +13,7 @@ import { assert } from '../base/assert.ts';
 import type { FileNo } from '../base/brands.ts';
 import { corrupt, invalid, isVarveError, VarveError } from '../base/errors.ts';
 import { deferred } from '../base/sync.ts';
-import { chunkFrameError } from '../format/chunk-frame.ts';
+import { chunkFrame, chunkFrameError } from '../format/chunk-frame.ts';
 import { filePath } from '../format/file-names.ts';
 import { type SealedSegment, segmentDataFrom, type Trailer, TrailerBuilder } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
@@ -109,9 +109,9 @@ export class SegmentSet {
 
   /**
    * Payload of the chunk frame at `off8` of `segment`, checked, the caller's own. Undefined when there is no
-   * such segment or the frame there is not `expectId`'s: the place is out of date. VARVE_CORRUPT with file and
-   * offset when the segment is there and no whole frame of that length is; VARVE_FORMAT_VERSION, VARVE_IO,
-   * VARVE_CLOSED.
+   * such segment or the frame there is not `expectId`'s: the place is out of date. VARVE_CORRUPT with file
+   * and offset when the segment is there and no whole frame of that length is; VARVE_FORMAT_VERSION,
+   * VARVE_IO, VARVE_CLOSED.
    */
   async readFrame(
     segment: FileNo,
@@ -126,7 +126,10 @@ export class SegmentSet {
     return this.#use(entry, (reader) => reader.readFrame(off8, storedLen, expectId));
   }
 
-  /** `readFrame` on the calling thread. VARVE_INVALID_ARGUMENT when the file would have to be opened and `openSync` was not given. */
+  /**
+   * `readFrame` on the calling thread. VARVE_INVALID_ARGUMENT when the file would have to be opened and
+   * `openSync` was not given.
+   */
   readFrameSync(
     segment: FileNo,
     off8: number,
@@ -144,8 +147,8 @@ export class SegmentSet {
 
   /**
    * The whole frames from `off8From` on within the next `bytes` bytes, at least one, in one read: for reading
-   * ahead. Ends early before damage, which is reported when that frame itself is asked for. Undefined when there
-   * is no such segment; errors as `readFrame`.
+   * ahead. Ends early before damage, which is reported when that frame itself is asked for. Undefined when
+   * there is no such segment; errors as `readFrame`.
    */
   async readFrames(segment: FileNo, off8From: number, bytes: number): Promise<FrameRun | undefined> {
     const entry = this.#find(segment);
@@ -154,13 +157,13 @@ export class SegmentSet {
     const offset = off8From * 8;
     const buffered = entry.writer?.buffered(offset);
     if (buffered !== undefined) {
-      const copy = buffered.slice(0, bytes);
+      const copy = buffered.slice(0, Math.max(bytes, chunkFrame.size));
       const run = framesIn(copy, copy.length, path, offset);
       if (typeof run !== 'number') return run;
-      const longer = buffered.slice(0, run);
-      const again = framesIn(longer, longer.length, path, offset);
-      if (typeof again === 'number') throw chunkFrameError('cut off', path, offset);
-      return again;
+      const whole = buffered.slice(0, run);
+      const first = framesIn(whole, whole.length, path, offset);
+      if (typeof first === 'number') throw chunkFrameError('cut off', path, offset);
+      return first;
     }
     const limit = dataEnd(entry);
     if (offset < segmentDataFrom || offset >= limit)
@@ -190,7 +193,10 @@ export class SegmentSet {
     });
   }
 
-  /** Checks size, header and footer of a sealed segment. VARVE_NOT_FOUND, else errors as `SegmentReader.checkSealed`. */
+  /**
+   * Checks size, header and footer of a sealed segment. VARVE_NOT_FOUND, else errors as
+   * `SegmentReader.checkSealed`.
+   */
   async checkSealed(segment: FileNo): Promise<void> {
     const entry = this.#find(segment);
     const sealed = entry?.sealed;
@@ -199,7 +205,9 @@ export class SegmentSet {
     await this.#use(entry, (reader) => reader.checkSealed(sealed));
   }
 
-  /** Refuses new calls, waits for those under way and closes every file. Writers are their owners' to close. */
+  /**
+   * Refuses new calls, waits for those under way and closes every file. Writers are their owners' to close.
+   */
   async close(): Promise<void> {
     this.#closed = true;
     const entries = Array.from(this.#entries.values());

@@ -1,6 +1,6 @@
 /**
- * Writes one segment. Appending is synchronous: the payload is copied once, behind the space for its header in
- * a write buffer, header and checksum are made in place, and the frame's position is fixed at once.
+ * Writes one segment. Appending is synchronous: the payload is copied once, behind the space for its header
+ * in a write buffer, header and checksum are made in place, and the frame's position is fixed at once.
  *
  * Invariants (test/segment/segment-writer.test.ts):
  * - frames follow each other without a hole, in memory and in the file: "a crash at any operation keeps every
@@ -209,9 +209,9 @@ export class SegmentWriter {
   }
 
   /**
-   * Writes trailer and footer and makes the whole file durable; nothing may be appended any more. `byRecovery`
-   * marks a segment that holds what was rescued from another one. Errors as `sync`. Repeated calls share the
-   * first one's result.
+   * Writes trailer and footer and makes the whole file durable; nothing may be appended any more.
+   * `byRecovery` marks a segment that holds what was rescued from another one. Errors as `sync`. Repeated
+   * calls share the first one's result.
    */
   seal(options: { byRecovery?: boolean } = {}): Promise<SealedSegment> {
     const refusal = this.#out.refusal();

@@ -117,8 +117,8 @@ export class WriteBehind {
   }
 
   /**
-   * What one buffer holds from file offset `offset` on, borrowed until the next await or append; undefined when
-   * the file has it or nothing was appended there.
+   * What one buffer holds from file offset `offset` on, borrowed until the next await or append; undefined
+   * when the file has it or nothing was appended there.
    */
   buffered(offset: number): Uint8Array | undefined {
     for (const { bytes, base, filled } of this.#buffers) {
@@ -147,7 +147,9 @@ export class WriteBehind {
     return this.#nextSync;
   }
 
-  /** Writes what is left, then `last` (borrowed) after it, and syncs the whole file with its size and times. */
+  /**
+   * Writes what is left, then `last` (borrowed) after it, and syncs the whole file with its size and times.
+   */
   async finish(last: Uint8Array): Promise<void> {
     const end = this.#end;
     this.#pump(end);

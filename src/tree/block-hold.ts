@@ -58,9 +58,14 @@ export class BlockHold {
     for (const { source, block } of this.#take()) this.#keep(source, block, source.loadBlockSync(block));
   }
 
+  /** A new attempt starts: what an earlier one wanted, and nobody loaded, is wanted no more. */
+  restart(): void {
+    if (this.#wanted.length > 0) this.#wanted = [];
+  }
+
   /** The move is over. */
   clear(): void {
-    if (this.#wanted.length > 0) this.#wanted = [];
+    this.restart();
     if (this.#blocks.length === 0) return;
     this.#sources = [];
     this.#numbers = [];

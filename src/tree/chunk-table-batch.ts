@@ -1,6 +1,6 @@
 /** Lookups of many ids in one chunk table: each block is read once, several at a time. */
 import { chunkIdBytes } from '../format/chunk-ref.ts';
-import { type ChunkTable, ChunkHit } from './chunk-table-reader.ts';
+import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
 
 /** Blocks read at the same time. */
 const readsMax = 16;

@@ -15,13 +15,13 @@ import { corrupt, VarveError } from '../base/errors.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import {
+  ChunkColumns,
   checkChunkBlock,
   chunkBitsHash,
   chunkBlockBytes,
   chunkBlockCount,
   chunkBlockEntries,
   chunkBucketHash,
-  ChunkColumns,
   chunkEntryAt,
   chunkIdPrefix,
   compareChunkIds,
@@ -100,7 +100,10 @@ export class ChunkTable implements BlockSource {
 
   /** False when the table has no entry for the id at id[idAt..]. */
   mayContain(id: Uint8Array, idAt: number): boolean {
-    return this.#filter === undefined || this.#filter.mayContainPair(chunkBucketHash(id, idAt), chunkBitsHash(id, idAt));
+    return (
+      this.#filter === undefined ||
+      this.#filter.mayContainPair(chunkBucketHash(id, idAt), chunkBitsHash(id, idAt))
+    );
   }
 
   /** The last block whose first id is not above the id by its prefix; -1 when there is none. */
@@ -256,7 +259,12 @@ class ChunkTableScan implements ChunkCursor {
   #checkSums(): void {
     const { entries, sumRefs, filterOff } = this.#file.footer;
     if (this.#entries !== entries || this.#sumRefs !== sumRefs) {
-      throw corrupt('sum of references differs from the footer', this.#file.place(filterOff), sumRefs, this.#sumRefs);
+      throw corrupt(
+        'sum of references differs from the footer',
+        this.#file.place(filterOff),
+        sumRefs,
+        this.#sumRefs,
+      );
     }
   }
 }
@@ -278,7 +286,8 @@ async function readPrefixes(file: TableFile): Promise<Uint32Array> {
     throw corrupt('chunk table has a wrong number of blocks', place, dataBlocks, entries);
   }
   const raw = await file.block(topIndexOff, topIndexLen);
-  if (raw.length !== 4 * dataBlocks) throw corrupt('chunk index has a wrong length', place, 4 * dataBlocks, raw.length);
+  if (raw.length !== 4 * dataBlocks)
+    throw corrupt('chunk index has a wrong length', place, 4 * dataBlocks, raw.length);
   const view = viewOf(raw);
   const prefixes = new Uint32Array(dataBlocks);
   for (let i = 0; i < dataBlocks; i++) {

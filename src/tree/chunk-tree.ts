@@ -14,14 +14,28 @@ import { assert } from '../base/assert.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { chunkEntryFlags } from '../format/chunk-table.ts';
 import { type ChunkBatch, chunkAnswers } from './chunk-batch.ts';
-import { type ChunkCursor, ChunkSum, CopiedChunks, FrozenChunks, MergedChunks, readSlot } from './chunk-cursor.ts';
+import {
+  type ChunkCursor,
+  ChunkSum,
+  CopiedChunks,
+  FrozenChunks,
+  MergedChunks,
+  readSlot,
+} from './chunk-cursor.ts';
 import { ChunkMemtable } from './chunk-memtable.ts';
-import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
 import { findManyIn } from './chunk-table-batch.ts';
+import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
 import { END, MISS, OK, type Step } from './cursor.ts';
 import { newestFirst } from './table-order.ts';
 
 const settled = chunkEntryFlags.hasLocation | chunkEntryFlags.dropped;
+
+/** A found chunk, reused for any number of lookups. */
+export type ChunkRow = ChunkHit;
+
+export function newChunkRow(): ChunkRow {
+  return new ChunkHit();
+}
 
 /** Locations and reference counts of all chunks, in memory and on disk. */
 export class ChunkTree {
@@ -103,7 +117,8 @@ export class ChunkTree {
    * The location of the id at id[idAt..] (borrowed). OK: `out` has it (its `refs` are one source's part
    * only). END: not in the index. MISS: load `out.pending`, then call again. Allocates nothing but on MISS.
    */
-  find(id: Uint8Array, idAt: number, out: ChunkHit): Step {
+  find(id: Uint8Array, idAt: number, out: ChunkRow): Step {
+    out.pending.restart();
     let step = this.#inMemtables(id, idAt, out);
     const tables = this.#tables;
     for (let i = 0; i < tables.length && step === MISS; i++) {
@@ -117,8 +132,13 @@ export class ChunkTree {
     return step === OK ? OK : END;
   }
 
+  /** True when a memtable has the location of the id; `out` then has it. Asks no table. */
+  findInMemory(id: Uint8Array, idAt: number, out: ChunkRow): boolean {
+    return this.#inMemtables(id, idAt, out) === OK;
+  }
+
   /** `find` that reads missing blocks on the calling thread; never MISS. */
-  findSync(id: Uint8Array, idAt: number, out: ChunkHit): Step {
+  findSync(id: Uint8Array, idAt: number, out: ChunkRow): Step {
     for (;;) {
       const step = this.find(id, idAt, out);
       if (step !== MISS) return step;
@@ -127,7 +147,7 @@ export class ChunkTree {
   }
 
   /** `find` that waits for missing blocks; never MISS. Id and `out` are borrowed until it settles. */
-  async findAsync(id: Uint8Array, idAt: number, out: ChunkHit): Promise<Step> {
+  async findAsync(id: Uint8Array, idAt: number, out: ChunkRow): Promise<Step> {
     for (;;) {
       const step = this.find(id, idAt, out);
       if (step !== MISS) return step;
@@ -199,7 +219,10 @@ export class ChunkTree {
    * copies the active memtable (56 B per entry). An error of `visit` ends it.
    */
   async scanAll(visit: (entry: ChunkCursor) => void | Promise<void>): Promise<void> {
-    const memtables = [new CopiedChunks(this.#active), ...this.#frozen.map((frozen) => new FrozenChunks(frozen))];
+    const memtables = [
+      new CopiedChunks(this.#active),
+      ...this.#frozen.map((frozen) => new FrozenChunks(frozen)),
+    ];
     const tables = this.#pin();
     try {
       const merged = new MergedChunks([...memtables, ...tables.map((table) => table.scan())]);
@@ -247,7 +270,7 @@ export class ChunkTree {
     return tables;
   }
 
-  #inMemtables(id: Uint8Array, idAt: number, out: ChunkHit): Step {
+  #inMemtables(id: Uint8Array, idAt: number, out: ChunkRow): Step {
     let step = this.#inMemtable(this.#active, id, idAt, out);
     for (let i = 0; i < this.#frozen.length && step === MISS; i++) {
       step = this.#inMemtable(this.#frozen[i]!, id, idAt, out);
@@ -256,7 +279,7 @@ export class ChunkTree {
   }
 
   /** OK or END when the memtable decides, MISS when older sources must be asked. */
-  #inMemtable(memtable: ChunkMemtable, id: Uint8Array, idAt: number, out: ChunkHit): Step {
+  #inMemtable(memtable: ChunkMemtable, id: Uint8Array, idAt: number, out: ChunkRow): Step {
     const slot = memtable.find(id, idAt);
     if (slot === -1) return MISS;
     const flags = memtable.flagsAt(slot);

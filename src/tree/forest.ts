@@ -146,7 +146,12 @@ export class Forest {
     random: (bytes: number) => Uint8Array,
   ): Promise<CatalogTable[]> {
     const written: CatalogTable[] = [];
-    const identity = () => ({ no: takeFileNo(), level: 0, dbUuid: this.#options.dbUuid, salt: random(saltBytes) });
+    const identity = () => ({
+      no: takeFileNo(),
+      level: 0,
+      dbUuid: this.#options.dbUuid,
+      salt: random(saltBytes),
+    });
     const flushRows = async (tree: number, memtable: KeyMemtable | undefined): Promise<void> => {
       if (memtable === undefined) return;
       written.push(await writeKeyTable(this.#fs, { ...identity(), tree, rows: memtable.cursor() }));
@@ -177,7 +182,9 @@ export class Forest {
       await closeTables(opened);
       throw failed[0];
     }
-    const expected = [frozen.keys, frozen.chunks, frozen.indexes, frozen.system].filter((m) => m !== undefined);
+    const expected = [frozen.keys, frozen.chunks, frozen.indexes, frozen.system].filter(
+      (m) => m !== undefined,
+    );
     assert(opened.length === expected.length, 'a frozen set is installed with all its tables');
     for (const table of opened) {
       if (table instanceof ChunkTable) {

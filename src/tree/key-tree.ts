@@ -71,6 +71,7 @@ export class KeyTree {
    * with the same arguments. VARVE_CORRUPT from a damaged table. Allocates nothing on the way to a row.
    */
   find(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
+    out.pending.restart();
     if (this.#fromMemtable(this.#active, prefixBuf, from, to, seqMax, out)) {
       return this.#end(prefixBuf, from, to, seqMax, out);
     }
@@ -104,7 +105,13 @@ export class KeyTree {
   }
 
   /** `find` that waits for missing blocks; never MISS. Prefix and `out` are borrowed until it settles. */
-  async findAsync(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Promise<Step> {
+  async findAsync(
+    prefixBuf: Uint8Array,
+    from: number,
+    to: number,
+    seqMax: number,
+    out: RowRef,
+  ): Promise<Step> {
     for (;;) {
       const step = this.find(prefixBuf, from, to, seqMax, out);
       if (step !== MISS) return step;

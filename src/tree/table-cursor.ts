@@ -5,7 +5,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { emptyBytes } from '../base/bytes.ts';
-import { entriesEnd, EntrySpot, restartAt, restartBefore, searchDataBlock } from '../format/data-block.ts';
+import { EntrySpot, entriesEnd, restartAt, restartBefore, searchDataBlock } from '../format/data-block.ts';
 import type { TableIndex } from '../format/table-index.ts';
 import { BlockHold, type BlockSource } from './block-hold.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
@@ -93,8 +93,10 @@ export class TableCursor implements KeyCursor {
   #get(number: number): Uint8Array | undefined {
     if (number === this.#number) return this.#block;
     const block = this.#hold.find(this.#source, number);
-    if (block === undefined) this.#hold.want(this.#source, number);
-    return block;
+    if (block !== undefined) return block;
+    if (this.#ownsHold) this.#hold.restart();
+    this.#hold.want(this.#source, number);
+    return undefined;
   }
 
   #standFirst(number: number): Step {

@@ -20,10 +20,10 @@ import {
   filterPartitionBytes,
   openBlock,
   sealedBytes,
-  tableBytesMax,
-  tableFooter,
   type TableFooter,
   type TableProps,
+  tableBytesMax,
+  tableFooter,
 } from '../format/table.ts';
 import { readExact, readExactSync } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
@@ -145,8 +145,10 @@ async function readEnds(
 ): Promise<{ seed: FileSeed; footer: TableFooter }> {
   const place: Place = { file: file.path };
   const size = await file.size();
-  if (size !== meta.size) throw corrupt('table has another size than the catalog says', place, meta.size, size);
-  if (size < dataFrom + tableFooter.size || size >= tableBytesMax) throw corrupt('table has an impossible size', place);
+  if (size !== meta.size)
+    throw corrupt('table has another size than the catalog says', place, meta.size, size);
+  if (size < dataFrom + tableFooter.size || size >= tableBytesMax)
+    throw corrupt('table has an impossible size', place);
   const head = new Uint8Array(dataFrom);
   await readExact(file, head, 0);
   const header = decodeFileHeader(head, { kind: 'table', fileNo: meta.no, dbUuid }, file.path);

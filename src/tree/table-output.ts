@@ -19,9 +19,9 @@ import {
   filterPartitionBytes,
   sealBlock,
   sealedBytes,
+  type TableFooter,
   tableBytesMax,
   tableFooter,
-  type TableFooter,
 } from '../format/table.ts';
 import { ensureDir, readExact } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
@@ -163,7 +163,8 @@ export class TableOutput {
       await readExact(file, head, 0);
       const { no, dbUuid, tree } = this.#identity;
       const header = decodeFileHeader(head, { kind: 'table', fileNo: no, dbUuid }, this.path);
-      if (header.subKind !== tree) throw corrupt('table reads back as another tree', place, tree, header.subKind);
+      if (header.subKind !== tree)
+        throw corrupt('table reads back as another tree', place, tree, header.subKind);
       const tail = new Uint8Array(tableFooter.size);
       await readExact(file, tail, size - tail.length);
       const dataFrom = written.filterOff - written.dataLen;

@@ -20,7 +20,7 @@ import { seqBytes } from '../format/internal-key.ts';
 import { blockTrailer, type TableProps } from '../format/table.ts';
 import { decodeTopIndex, TableIndex } from '../format/table-index.ts';
 import type { FsPort } from '../fs/port.ts';
-import { BlockHold, type BlockSource } from './block-hold.ts';
+import type { BlockHold, BlockSource } from './block-hold.ts';
 import type { BloomFilter } from './bloom.ts';
 import { END, type KeyCursor, OK, type Step } from './cursor.ts';
 import type { RowRef } from './row-ref.ts';

@@ -14,7 +14,6 @@ import {
   encodeTableProps,
   filterPartitionBytes,
   indexDataBlockBytesTarget,
-  sealedBytes,
   type TableFooter,
 } from '../format/table.ts';
 import { encodeTopIndex, IndexBuilder, separatorBetween } from '../format/table-index.ts';
@@ -22,7 +21,7 @@ import { trees } from '../format/trees.ts';
 import type { FsPort } from '../fs/port.ts';
 import { BloomFilter, bucketsFor } from './bloom.ts';
 import { type KeyCursor, MISS, OK } from './cursor.ts';
-import { TableOutput, type TableIdentity } from './table-output.ts';
+import { type TableIdentity, TableOutput } from './table-output.ts';
 
 const filterBitsPerKey = 12;
 

@@ -9,7 +9,7 @@
  * - every frame named by an op lies in a file of `files`, or was named by an earlier frame of the log;
  * - after `finish` or `abort` no window, lane or node registration is held.
  */
-import { ChunkStore, type Found, found, newLocation } from '../chunk/chunk-store.ts';
+import { type ChunkStore, type Found, found, newLocation } from '../chunk/chunk-store.ts';
 import { Births } from '../chunk/births.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
 import { listLane } from '../chunk/segment-lanes.ts';
@@ -18,7 +18,7 @@ import { chunkIdBytes, chunkKinds, type ChunkRef } from '../format/chunk-ref.ts'
 import { incrementalSha256, type IncrementalSha256, sha256, sha256Into } from '../kernels/hash/sha256.ts';
 import type { ChunkerPool, StreamChunker } from '../kernels/chunker/chunker.ts';
 import type { NamedFile } from '../log/group-commit.ts';
-import { newChunkRow } from '../tree/chunk-tree.ts';
+import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import { ValueBuilder, type ValueBody } from './value-writer.ts';
 
 /** Births collected before a STAGE frame is written. */
@@ -60,7 +60,7 @@ export class ValueIngest {
   readonly #builder: ValueBuilder;
   readonly #wholeHash: IncrementalSha256 | undefined;
   readonly #id = new Uint8Array(chunkIdBytes);
-  readonly #row = newChunkRow();
+  readonly #row = new ChunkHit();
   readonly #place = newLocation();
   #named: NamedChunks = newNamed();
   /** Births below this index belong to nodes that are decided. */

@@ -65,7 +65,7 @@ describe('segment scan', () => {
     expect(scanned.frames).toBe(1);
   });
 
-  test('frames inside a damaged payload are passed over while its length is whole, and marked otherwise', async () => {
+  test('frames inside a damaged payload are passed over, or marked where its length is damaged', async () => {
     const inner = await sealedSegment([40, 50]);
     const fs = new MemoryFileSystem();
     const writer = await createWriter(fs);

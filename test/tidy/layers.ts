@@ -59,8 +59,9 @@ export const restricted: readonly { modules: RegExp; allowed: RegExp; why: strin
     allowed: /^src\/fs\//,
     why: 'only the writer lock talks to others',
   },
+  { modules: /^node:module$/, allowed: /^src\/fs\/flock\.ts$/, why: 'only the optional add-on is required' },
   {
-    modules: /^node:(vm|cluster|inspector|module|dgram|http|https|tls)$/,
+    modules: /^node:(vm|cluster|inspector|dgram|http|https|tls)$/,
     allowed: /^$/,
     why: 'not used here',
   },

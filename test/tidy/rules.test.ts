@@ -110,6 +110,12 @@ describe('layers', () => {
     expect(moduleFindings([imports(path, specifier)])).toEqual([]);
   });
 
+  test('a require under another name is an import', () => {
+    const named = "const load = createRequire(import.meta.url);\nload('fs-ext');";
+    const direct = "createRequire(import.meta.url)('fs-ext');";
+    for (const text of [named, direct]) expect(moduleFindings([source('src/fs/a.ts', text)])).toHaveLength(1);
+  });
+
   test('a computed import is found', () => {
     expect(messages(moduleFindings([source('src/fs/a.ts', 'await import(name);')]))).toContain('computed');
   });

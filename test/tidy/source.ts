@@ -120,8 +120,26 @@ function stringValue(node: unknown): string | undefined {
   return isNode(node) && node.type === 'Literal' && typeof node.value === 'string' ? node.value : undefined;
 }
 
+const isCreateRequire = (node: unknown): boolean =>
+  isNode(node) && node.type === 'CallExpression' && /(^|\.)createRequire$/.test(dotted(node.callee) ?? '');
+
+/** `require` and every variable that holds the result of `createRequire`. */
+function requireNames(program: Node): ReadonlySet<string> {
+  const names = new Set(['require']);
+  walk(program, (node) => {
+    if (node.type === 'VariableDeclarator' && isCreateRequire(node.init))
+      names.add(dotted(node.id) ?? 'require');
+  });
+  return names;
+}
+
+function isRequire(callee: unknown, names: ReadonlySet<string>): boolean {
+  return names.has(dotted(callee) ?? '') || isCreateRequire(callee);
+}
+
 function importsOf(program: Node): Import[] {
   const found: Import[] = [];
+  const requires = requireNames(program);
   const add = (specifier: unknown, kind: Import['kind'], node: Node): void => {
     found.push({ specifier: stringValue(specifier), kind, start: node.start });
   };
@@ -143,7 +161,7 @@ function importsOf(program: Node): Import[] {
         add(node.source, 'type', node);
         break;
       case 'CallExpression':
-        if (dotted(node.callee) === 'require') add(args[0], 'require', node);
+        if (isRequire(node.callee, requires)) add(args[0], 'require', node);
         break;
       case 'NewExpression':
         if (dotted(node.callee) === 'URL' && dotted(args[1]) === 'import.meta.url') add(args[0], 'url', node);
