@@ -21,7 +21,10 @@ export interface LoadedCatalogs {
   readonly writerEpoch: number;
   readonly current: NamedCatalog;
   readonly catalog: Catalog;
-  /** The next whole catalog in the order of search, when there is one. */
+  /**
+   * The catalog installed before `current`, when a slot names it and it is whole. With `problems`, something newer
+   * may be lost and files it names may be gone.
+   */
   readonly previous: NamedCatalog | undefined;
   /** Damage that was got around: slots, bodies, whole catalogs. */
   readonly problems: readonly VarveError[];
@@ -44,8 +47,9 @@ export async function loadCatalogs(fs: FsPort): Promise<LoadedCatalogs> {
     const named = await readNamed(fs, no, checksum, slot.dbUuid, problems);
     if (named !== undefined) found.push(named);
   }
-  const [current, previous] = found;
+  const [current, next] = found;
   if (current === undefined) throw noneLeft('no catalog is whole', problems);
+  const previous = next?.catalog.no === current.catalog.previousCatalogNo ? next : undefined;
   const writerEpoch = slots.reduce((epoch, each) => Math.max(epoch, each.writerEpoch), 0);
   return { slot, writerEpoch, current, catalog: current.catalog, previous, problems };
 }

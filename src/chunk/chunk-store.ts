@@ -61,8 +61,8 @@ export class ChunkStore {
    */
   findNow(id: Uint8Array, at: number, row: ChunkHit, out: ChunkLocation): Found | undefined {
     this.counters.lookups++;
-    let step = this.#chunks.findInMemory(id, at, row);
-    if (step === MISS) {
+    let step: Step = OK;
+    if (!this.#chunks.findInMemory(id, at, row)) {
       if (this.locality.find(id, at, out)) return found.frame;
       step = this.#findInTables(id, at, row);
       if (step === MISS) return undefined;
@@ -167,7 +167,7 @@ export class ChunkStore {
       this.counters.trailerLoads++;
       this.locality.load(segment, trailer);
     } catch (error) {
-      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO', 'VARVE_NOT_FOUND')) throw error;
       this.#onDamage(error);
     }
   }

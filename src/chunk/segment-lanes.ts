@@ -105,9 +105,11 @@ export class SegmentLanes {
     }));
   }
 
-  /** Takes a segment made elsewhere (recovery) into the sealed set. */
-  adopt(info: CatalogSegment): void {
-    this.#sealed.set(info.no, info);
+  /** Segments not sealed and the bytes in them. */
+  openBytes(): { count: number; bytes: number } {
+    let bytes = 0;
+    for (const writer of this.#unsealed.values()) bytes += writer.end;
+    return { count: this.#unsealed.size, bytes };
   }
 
   /** Everything appended so far is on disk. */

@@ -1,16 +1,18 @@
 /**
- * Canonical MessagePack: equal values give equal bytes, and only bytes that `encodeMsgpack` could have written
- * are accepted, so encode(decode(b)) = b.
+ * Canonical MessagePack: equal values give equal bytes, and only bytes that `encodeMsgpack` could have
+ * written are accepted, so encode(decode(b)) = b.
  *
- * Encoding is msgpackr's, over a checked copy of the value whose maps are sorted by the UTF-8 bytes of their keys.
- * Decoding is a strict walk of our own: msgpackr's decoder drops a byte order mark at the start of a string,
- * renames the key `__proto__`, hangs a DataView on the bytes it is given and accepts every non-canonical form.
+ * Encoding is msgpackr's, over a checked copy of the value whose maps are sorted by the UTF-8 bytes of their
+ * keys. Decoding is a strict walk of our own: msgpackr's decoder drops a byte order mark at the start of a
+ * string, renames the key `__proto__`, hangs a DataView on the bytes it is given and accepts every
+ * non-canonical form.
  *
- * Canonical: shortest integers and lengths, integers beyond 32 bits and fractions as float 64, -0 as 0, one NaN, map
- * keys strings in strictly rising byte order, strings valid UTF-8, Dates as the shortest timestamp.
+ * Canonical: shortest integers and lengths, integers beyond 32 bits and fractions as float 64, -0 as 0, one
+ * NaN, map keys strings in strictly rising byte order, strings valid UTF-8, Dates as the shortest timestamp.
  *
  * Invariants
- * - what is accepted encodes back to the same bytes (test: "accepted bytes are exactly those that encode again")
+ * - what is accepted encodes back to the same bytes (test: "accepted bytes are exactly those that encode
+ *   again")
  * - a declared count never exceeds the bytes left, depth is bounded, so bad input allocates nothing large
  *   (test: "declared lengths beyond the bytes left are refused before anything is allocated").
  */
@@ -49,8 +51,9 @@ const forbiddenKey = '__proto__';
 const packr = new Packr({ useRecords: false, variableMapSize: true, useToJSON: false, moreTypes: false });
 
 /**
- * Canonical bytes of `value`, a fresh array. Every property is read once. VARVE_INVALID_ARGUMENT, with the path
- * of the offending part after `what`, on anything that is not a PackValue, on a cycle and beyond the limits.
+ * Canonical bytes of `value`, a fresh array. Every property is read once. VARVE_INVALID_ARGUMENT, with the
+ * path of the offending part after `what`, on anything that is not a PackValue, on a cycle and beyond the
+ * limits.
  */
 export function encodeMsgpack(value: unknown, what = 'value', limits: MsgpackLimits = {}): Uint8Array {
   const bytesMax = limits.bytesMax ?? bytesMaxDefault;
@@ -161,7 +164,9 @@ function isPlain(value: object): boolean {
   return Object.getPrototypeOf(proto) === null && Object.hasOwn(proto as object, 'isPrototypeOf');
 }
 
-/** Order of two well-formed strings by their UTF-8 bytes: UTF-16 order, with surrogates above U+E000..U+FFFF. */
+/**
+ * Order of two well-formed strings by their UTF-8 bytes: UTF-16 order, with surrogates above U+E000..U+FFFF.
+ */
 export function compareText(a: string, b: string): number {
   const n = Math.min(a.length, b.length);
   for (let i = 0; i < n; i++) {
@@ -177,8 +182,8 @@ function rank(unit: number): number {
 }
 
 /**
- * The value in `bytes[from..to)`; byte strings are copies. VARVE_CORRUPT on anything but one canonical value within
- * the limits; `place.offset` is the file offset of `bytes[0]`.
+ * The value in `bytes[from..to)`; byte strings are copies. VARVE_CORRUPT on anything but one canonical value
+ * within the limits; `place.offset` is the file offset of `bytes[0]`.
  */
 export function decodeMsgpack(
   bytes: Uint8Array,

@@ -1,5 +1,5 @@
 /** What is known to be wrong with a store, kept for health(): each damaged place once. */
-import { isVarveError, VarveError } from '../base/errors.ts';
+import { isVarveError, type VarveError } from '../base/errors.ts';
 import type { Damage, Health } from './types.ts';
 
 /** Places listed in full; further ones are only counted, so that a ruined disk cannot fill the memory. */
@@ -40,18 +40,20 @@ export class HealthBook {
     return this.#damage.size > 0 || this.#missing.length > 0;
   }
 
-  report(readOnly: boolean): Health {
+  /** `failure`: the write that failed since the store was opened, if one did. */
+  report(readOnly: boolean, failure?: VarveError): Health {
     const damage = Array.from(this.#damage.values());
     if (this.#more > 0) {
       damage.push({ file: '', kind: 'more', message: `${this.#more} more damaged places are not listed` });
     }
-    const degraded = this.#refusal !== undefined && !readOnly;
+    const degraded = this.#refusal !== undefined || failure !== undefined;
     const ok = damage.length === 0 && this.#missing.length === 0 && !degraded;
+    const reason = this.#reason ?? (failure === undefined ? undefined : `a write failed: ${failure.message}`);
     return {
       ok,
-      status: ok ? 'healthy' : 'degraded',
-      readOnly: readOnly || this.#refusal !== undefined,
-      ...(this.#reason === undefined ? {} : { reason: this.#reason }),
+      status: ok ? 'healthy' : degraded ? 'degraded' : 'warning',
+      readOnly: readOnly || degraded,
+      ...(reason === undefined ? {} : { reason }),
       damage,
       missing: Array.from(this.#missing),
     };

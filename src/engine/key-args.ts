@@ -44,7 +44,9 @@ export function wholeBytes(value: Bytes): Uint8Array | undefined {
 export async function* pieces(value: Bytes, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
   const source = value as AsyncIterable<Uint8Array>;
   if (typeof source !== 'object' || source === null || typeof source[Symbol.asyncIterator] !== 'function') {
-    throw invalid('value must be a string, a Uint8Array, an async iterable or a ReadableStream of Uint8Array');
+    throw invalid(
+      'value must be a string, a Uint8Array, an async iterable or a ReadableStream of Uint8Array',
+    );
   }
   for await (const piece of source) {
     throwIfAborted(signal);

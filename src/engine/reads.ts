@@ -16,8 +16,8 @@ import { MISS, OK, type Step } from '../tree/cursor.ts';
 import { RowRef } from '../tree/row-ref.ts';
 import { RangeReader, readValue, readValueSync } from '../value/value-reader.ts';
 import { recordDigest } from '../value/value-writer.ts';
-import { checkNames, checkRange } from './options.ts';
 import { rowPrefix, throwIfAborted } from './key-args.ts';
+import { checkNames, checkRange } from './options.ts';
 import type { Store } from './store.ts';
 import type { EntryStat, Key, ReadOptions, StreamOptions } from './types.ts';
 
@@ -96,22 +96,23 @@ export class Reads {
       const found = await this.find(prefix, view);
       if (found === undefined) throw new VarveError('VARVE_NOT_FOUND', 'no such key');
       const range = options.signal === undefined ? {} : { signal: options.signal };
-      return new RangeReader(found.record, start, end ?? found.record.size, this.#store.chunks, range);
+      return new RangeReader(found.record, start, end ?? Number.MAX_SAFE_INTEGER, this.#store.chunks, range);
     };
-    return new ReadableStream<Uint8Array>({
+    return new ReadableStream({
       type: 'bytes',
-      pull: async (controller) => {
+      pull: async (controller: ReadableByteStreamController) => {
         try {
           throwIfAborted(options.signal);
           reader ??= await open();
           const piece = await reader.next();
           if (piece !== undefined) return controller.enqueue(piece.chunk.slice(piece.from, piece.to));
           controller.close();
-          controller.byobRequest?.respond(0);
+          answerEmpty(controller);
         } catch (error) {
           throw this.#store.seen(error);
         }
       },
+      cancel: () => reader?.cancel(),
     });
   }
 
@@ -160,6 +161,12 @@ function versionOf(row: RowRef): FoundVersion | undefined {
   return { seq: row.seq, record };
 }
 
+/** A reader with a buffer of its own waits for an answer even at the end. */
+function answerEmpty(controller: { readonly byobRequest?: unknown }): void {
+  const request = controller.byobRequest as { respond(bytes: number): void } | null | undefined;
+  request?.respond(0);
+}
+
 /** Everything stat() tells, from the record alone. */
 export function statOf({ seq, record }: FoundVersion): EntryStat {
   const stat: EntryStat = {
@@ -176,7 +183,7 @@ export function statOf({ seq, record }: FoundVersion): EntryStat {
   if (meta.contentType !== undefined) stat.contentType = meta.contentType;
   if (meta.tags.length > 0) stat.tags = meta.tags;
   if (meta.metadata !== undefined) stat.metadata = meta.metadata;
-  const whole = meta.system?.['sha256'];
+  const whole = meta.system?.sha256;
   if (whole instanceof Uint8Array) stat.sha256 = toHex(whole);
   return stat;
 }

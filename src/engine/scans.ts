@@ -9,13 +9,20 @@
 import type { Seq } from '../base/brands.ts';
 import { compareBytes } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
-import { boundsOf, decodeInternalKey, type KeyRange, seqBytes, seqOf, writeSeq } from '../format/internal-key.ts';
+import {
+  boundsOf,
+  decodeInternalKey,
+  type KeyRange,
+  seqBytes,
+  seqOf,
+  writeSeq,
+} from '../format/internal-key.ts';
 import { isOrdinary, rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { parseValueRecord, type ValueRecord } from '../format/value-record.ts';
 import { type KeyCursor, MISS, OK, type Step } from '../tree/cursor.ts';
 import { readValue } from '../value/value-reader.ts';
-import { checkNames } from './options.ts';
 import { keyBytes, keyOut, throwIfAborted } from './key-args.ts';
+import { checkNames } from './options.ts';
 import { statOf } from './reads.ts';
 import type { Store } from './store.ts';
 import type { Entry, Key, KeyEntry, ScanOptions } from './types.ts';
@@ -87,7 +94,16 @@ function planScan(space: number, view: Seq, options: ScanOptions): Plan {
   const prefix = range.prefix ?? new Uint8Array(0);
   const plan = { space, prefix, delimiter: delimiterBytes, reverse };
   const { from, to } = after === undefined ? bounds : behind(plan, bounds, keyBytes(after, 'after'));
-  return { ...plan, view, from, to, limit: limit ?? Number.MAX_SAFE_INTEGER, values, stats, signal: options.signal };
+  return {
+    ...plan,
+    view,
+    from,
+    to,
+    limit: limit ?? Number.MAX_SAFE_INTEGER,
+    values,
+    stats,
+    signal: options.signal,
+  };
 }
 
 /** Narrows the bounds to what comes behind `after`: a key, or a folded prefix with everything in it. */
@@ -260,7 +276,8 @@ class Prefix {
 
   matches(cursor: KeyCursor): boolean {
     if (cursor.keyTo - cursor.keyFrom - seqBytes !== this.#length) return false;
-    for (let i = 0; i < this.#length; i++) if (cursor.keyBytes[cursor.keyFrom + i] !== this.#bytes[i]) return false;
+    for (let i = 0; i < this.#length; i++)
+      if (cursor.keyBytes[cursor.keyFrom + i] !== this.#bytes[i]) return false;
     return true;
   }
 

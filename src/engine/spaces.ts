@@ -6,13 +6,12 @@
  * - a number is given to one name for ever, and its row is durable with the first row of the space;
  * - space 0 has no name and always exists.
  */
-import { compareBytes, encodeUtf8 } from '../base/bytes.ts';
+import { compareBytes, encodeUtf8, prefixEnd } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
 import { spaceNameBytesMax } from '../base/limits.ts';
 import { decodeSysKey, encodeSysPrefix } from '../format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { decodeSpaceRow, encodeSpaceRow, spaceKey, spacePrefix } from '../format/system-rows.ts';
-import { prefixEnd } from '../base/bytes.ts';
 import { MISS, OK, type Step } from '../tree/cursor.ts';
 import type { KeyTree } from '../tree/key-tree.ts';
 import type { SysOp } from '../txn/txn-writer.ts';
@@ -54,7 +53,8 @@ export class Spaces {
 
   /** The number of a name; a new name gets the next one. VARVE_INVALID_ARGUMENT when it cannot be a name. */
   numberOf(name: string): number {
-    if (typeof name !== 'string' || name === '') throw invalid('a space has a name of at least one character');
+    if (typeof name !== 'string' || name === '')
+      throw invalid('a space has a name of at least one character');
     if (encodeUtf8(name, 'space name').length > spaceNameBytesMax) {
       throw invalid(`a space name has at most ${spaceNameBytesMax} bytes`);
     }

@@ -118,10 +118,13 @@ export interface Damage {
   message: string;
 }
 
-/** The state of a store. `status` is 'degraded' when it is read-only because of damage or a failed write. */
+/**
+ * The state of a store: 'degraded' when writes are refused because of damage or a failed write, 'warning' when
+ * damage was found that does not stop writes, else 'healthy'.
+ */
 export interface Health {
   ok: boolean;
-  status: 'healthy' | 'degraded';
+  status: 'healthy' | 'warning' | 'degraded';
   readOnly: boolean;
   /** Why writes are refused, when they are. */
   reason?: string;
@@ -143,10 +146,10 @@ export interface Stats {
   segments: { sealed: number; open: number; dataBytes: number };
   /** Immutable tables by tree. They accumulate: this version does not merge them. */
   tables: { keys: number; chunks: number; indexes: number; system: number; entries: number; bytes: number };
-  /** Rows of the key tree, superseded versions included. */
-  rows: number;
   commits: {
+    /** Transactions. */
     count: number;
+    /** Frames written: several transactions share one. */
     groups: number;
     /** fsyncs of the log: fewer than commits when several writers share one. */
     syncs: number;

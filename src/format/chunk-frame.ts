@@ -6,7 +6,7 @@
  * Magic and stored length lie outside it; a wrong magic is seen by comparison, a wrong length moves the end
  * of the range and so fails the checksum.
  */
-import { align8, isZero, viewOf } from '../base/bytes.ts';
+import { align8, isZero } from '../base/bytes.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
 import { chunkMaxCeiling } from '../base/limits.ts';
 import { checksumMatches, writeChecksum } from '../codec/checksum.ts';
@@ -70,16 +70,15 @@ export function encodeChunkFrame(
   kind: number,
   codec: number,
 ): number {
-  const view = viewOf(out);
-  view.setUint32(pos + at.magic, chunkFrameMagic, true);
-  view.setUint32(pos + at.storedLen, storedLen, true);
+  writeU32(out, pos + at.magic, chunkFrameMagic);
+  writeU32(out, pos + at.storedLen, storedLen);
   out[pos + at.version] = chunkFrameVersion;
   out[pos + at.kind] = kind;
   out[pos + at.codec] = codec;
   out[pos + at.cipher] = 0;
-  view.setUint32(pos + at.rawLen, rawLen, true);
-  view.setUint32(pos + at.keyEpoch, 0, true);
-  view.setUint32(pos + at.padLen, 0, true);
+  writeU32(out, pos + at.rawLen, rawLen);
+  writeU32(out, pos + at.keyEpoch, 0);
+  writeU32(out, pos + at.padLen, 0);
   for (let i = 0; i < chunkIdBytes; i++) out[pos + at.chunkId + i] = id[idAt + i]!;
   const payloadTo = pos + chunkFrame.size + storedLen;
   const next = pos + frameBytes(storedLen);
@@ -181,4 +180,12 @@ export function chunkFrameError(
 
 function readU32(buf: Uint8Array, pos: number): number {
   return (buf[pos]! | (buf[pos + 1]! << 8) | (buf[pos + 2]! << 16) | (buf[pos + 3]! << 24)) >>> 0;
+}
+
+// Making a DataView per frame costs more than everything else in a small header.
+function writeU32(out: Uint8Array, pos: number, value: number): void {
+  out[pos] = value;
+  out[pos + 1] = value >>> 8;
+  out[pos + 2] = value >>> 16;
+  out[pos + 3] = value >>> 24;
 }

@@ -81,7 +81,7 @@ export class DataBlockBuilder {
     this.#keepKey(key, keyFrom, keyTo, sharedBytes);
   }
 
-  /** The finished block with `room` spare bytes behind it, borrowed until the next `add`; starts a new one. */
+  /** The finished block with `room` spare bytes behind it, borrowed until `add`; starts a new one. */
   finish(room: number): { bytes: Uint8Array; length: number } {
     assert(this.#entries > 0, 'a block has entries');
     const out = this.#out;
@@ -277,7 +277,7 @@ export function checkDataBlock(raw: Uint8Array, entries: number, place: Place): 
   if (at !== end) throw fail('data block has bytes after its last entry', at);
 }
 
-/** Position behind the three lengths of an entry, or -1 when one is longer than 4 bytes or they are cut off. */
+/** Position behind the three lengths of an entry; -1 when one exceeds 4 bytes or they are cut off. */
 function lengthsEnd(raw: Uint8Array, from: number, end: number): number {
   let at = from;
   for (let field = 0; field < 3; field++) {

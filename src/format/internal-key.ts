@@ -1,11 +1,13 @@
 /**
- * Keys of the ordered trees. Plain byte order of the encoded form is the order of user keys, then newest first:
+ * Keys of the ordered trees. Plain byte order of the encoded form is the order of user keys, then newest
+ * first:
  *
  *   K tree   space u32 BE | escape(userKey) 00 01 | ~seq u64 BE
  *   S tree                  escape(sysKey)  00 01 | ~seq u64 BE
  *
- * `escape` maps 00 to 00 FF. The terminator is 00 01 and not 00 alone because ~seq starts with FF, which would read
- * as an escaped zero. Everything before ~seq is the *row prefix*: equal for all versions of one key.
+ * `escape` maps 00 to 00 FF. The terminator is 00 01 and not 00 alone because ~seq starts with FF, which
+ * would read as an escaped zero. Everything before ~seq is the *row prefix*: equal for all versions of one
+ * key.
  */
 import type { Seq } from '../base/brands.ts';
 import { compareBytes, prefixEnd } from '../base/bytes.ts';
@@ -141,7 +143,10 @@ export interface InternalKey {
 
 const unplaced: Place = { file: 'internal key' };
 
-/** Decodes buf[from..to). VARVE_CORRUPT when it is not the encoding of any key; place.offset is that of buf[0]. */
+/**
+ * Decodes buf[from..to). VARVE_CORRUPT when it is not the encoding of any key; place.offset is that of
+ * buf[0].
+ */
 export function decodeInternalKey(
   buf: Uint8Array,
   from: number,
@@ -174,8 +179,8 @@ export interface KeyRange {
 }
 
 /**
- * The range as bounds on internal keys: from <= key < to. `to` is undefined only past the last key of the last space;
- * `from` equals `to` where nothing can match. Both are fresh arrays.
+ * The range as bounds on internal keys: from <= key < to. `to` is undefined only past the last key of the
+ * last space; `from` equals `to` where nothing can match. Both are fresh arrays.
  */
 export function boundsOf(range: KeyRange, space: number): { from: Uint8Array; to: Uint8Array | undefined } {
   const whole = encodeOpenPrefix(space, range.prefix ?? new Uint8Array(0));

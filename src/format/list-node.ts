@@ -1,10 +1,12 @@
 /**
- * List node: an interior node of a large value, itself a chunk of kind LIST named by the SHA-256 of its bytes.
+ * List node: an interior node of a large value, itself a chunk of kind LIST named by the SHA-256 of its
+ * bytes.
  *
  *   head 24 B | count x { child id 32, end of the child u64, counted from the start of this node }
  *
- * There are no places of chunks inside, so equal lists are one chunk, and no offsets from the start of the value, so an
- * insert leaves later nodes as they are. Where a node ends is decided by the ids alone (`endsListNode`).
+ * There are no places of chunks inside, so equal lists are one chunk, and no offsets from the start of the
+ * value, so an insert leaves later nodes as they are. Where a node ends is decided by the ids alone
+ * (`endsListNode`).
  */
 import { assert } from '../base/assert.ts';
 import { viewOf } from '../base/bytes.ts';
@@ -51,7 +53,9 @@ export const listLimits: ListLimits = {
   modulus: listNodeModulus,
 };
 
-/** Whether a node ends after the entry with the id at ids[idAt..idAt+32), which makes it `count` entries long. */
+/**
+ * Whether a node ends after the entry with the id at ids[idAt..idAt+32), which makes it `count` entries long.
+ */
 export function endsListNode(ids: Uint8Array, idAt: number, count: number, limits: ListLimits): boolean {
   if (count < limits.min) return false;
   if (count >= limits.max) return true;
@@ -67,8 +71,8 @@ export function listNodeCountOf(bytes: number): number {
 }
 
 /**
- * Encodes a node into a fresh array: `count` ids of 32 bytes each, and where each child ends. Both are borrowed.
- * `totalLeaves` counts data chunks below.
+ * Encodes a node into a fresh array: `count` ids of 32 bytes each, and where each child ends. Both are
+ * borrowed. `totalLeaves` counts data chunks below.
  */
 export function encodeListNode(
   level: number,

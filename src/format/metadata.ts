@@ -2,8 +2,8 @@
  * Metadata of one version: a canonical MessagePack array
  * `[contentType | nil, sorted unique tags, user map | nil, system map | nil]`, at most 64 KiB.
  *
- * Nothing is interned, so a record means the same in every store and vault. A version without any metadata has no
- * array at all, hence an array of four empty parts is refused.
+ * Nothing is interned, so a record means the same in every store and vault. A version without any metadata
+ * has no array at all, hence an array of four empty parts is refused.
  */
 import { concatBytes, emptyBytes } from '../base/bytes.ts';
 import { corrupt, invalid, type Place, type VarveError } from '../base/errors.ts';
@@ -37,8 +37,8 @@ export interface Metadata {
 const arrayOfFour = Uint8Array.of(0x94);
 
 /**
- * Encodes metadata into a fresh array; an empty array (no bytes) when there is none. Reads every property of the
- * caller's objects once. VARVE_INVALID_ARGUMENT with the path of what is not acceptable.
+ * Encodes metadata into a fresh array; an empty array (no bytes) when there is none. Reads every property of
+ * the caller's objects once. VARVE_INVALID_ARGUMENT with the path of what is not acceptable.
  */
 export function encodeMetadata(input: MetadataInput): Uint8Array {
   const { contentType, tags, metadata, system } = input;

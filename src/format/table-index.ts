@@ -155,7 +155,7 @@ export class TableIndex {
   #tombstoneSum = 0;
   #maxSeq = 0;
 
-  /** `blocks` is bounded by the caller (8 bytes of file each at least); `dataFrom` is where the first lies. */
+  /** `blocks` is bounded by the caller, by the size of the file; `dataFrom` is where the first lies. */
   constructor(blocks: number, dataFrom: number) {
     this.blocks = blocks;
     this.#separatorEnd = new Uint32Array(blocks);

@@ -10,7 +10,8 @@
  *   DELETE, late DELETE    nothing more
  *   GONE     u64 number of the purging commit
  *
- * The bracketed parts are there when their flag is set. Chunk ids are identity; the place beside each is only a hint.
+ * The bracketed parts are there when their flag is set. Chunk ids are identity; the place beside each is only
+ * a hint.
  */
 
 import { assert } from '../base/assert.ts';
@@ -27,7 +28,14 @@ import {
 import { ByteReader } from '../codec/byte-reader.ts';
 import type { ByteWriter } from '../codec/byte-writer.ts';
 import { decodeLayout, defineLayout, encodeLayout, f, layoutBytes, writeU64 } from '../codec/layout.ts';
-import { type ChunkLocation, type ChunkRef, chunkIdBytes } from './chunk-ref.ts';
+import type { ChunkLocation, ChunkRef } from './chunk-ref.ts';
+import {
+  chunkRefBytes,
+  chunkRefHint,
+  chunkRefLayout,
+  chunkRefRawLen,
+  writeChunkRef,
+} from './chunk-ref-bytes.ts';
 import { listNodeCountOf } from './list-node.ts';
 import { rowKindAt, rowKinds } from './row-kinds.ts';
 
@@ -52,22 +60,11 @@ export const recordHead = defineLayout('vrec', 'value record head', 8, {
   commitTimeMs: f(2, 'u48', "the commit's time, ms since 1970"),
 });
 
-export const chunkRefLayout = defineLayout('chunkref', 'chunk reference', 48, {
-  chunkId: f(0, chunkIdBytes, 'SHA-256 of the chunk. guards: any damage to the chunk, a stale hint'),
-  hintSegment: f(32, 'u32', 'segment when written, tried first and never trusted; 0 = no hint'),
-  hintOff8: f(36, 'u32', 'offset of the frame in the segment / 8'),
-  storedLen: f(40, 'u32', 'payload bytes of the frame'),
-  rawLen: f(44, 'u32', 'bytes of the chunk. guards: a list that does not add up to the size'),
-});
-
 export const treeTail = defineLayout('vrectree', 'value record tree tail', 16, {
   height: f(0, 'u8', 'levels of list nodes, 1 .. 5. guards: a node of another level as root'),
   reserved: f(1, 7, 'zero'),
   leafCount: f(8, 'u64', 'data chunks of the value. guards: a tree with leaves missing'),
 });
-
-/** Bytes of one encoded chunk reference. */
-export const chunkRefBytes: number = chunkRefLayout.size;
 
 /** What a PUT record's body is made of. */
 export type RecordBody =
@@ -143,19 +140,6 @@ function writeBody(w: ByteWriter, body: RecordBody): void {
     w.pos += chunkRefBytes;
     w.raw(layoutBytes(treeTail, { height: body.height, leafCount: body.leafCount }));
   }
-}
-
-/** Writes the reference of the chunk with the id at id[idAt..idAt+32) at out[at..at+48). */
-export function writeChunkRef(
-  out: Uint8Array,
-  at: number,
-  id: Uint8Array,
-  idAt: number,
-  place: ChunkLocation,
-): void {
-  const { segment: hintSegment, off8: hintOff8, storedLen, rawLen } = place;
-  const chunkId = id.subarray(idAt, idAt + chunkIdBytes);
-  encodeLayout(chunkRefLayout, { chunkId, hintSegment, hintOff8, storedLen, rawLen }, out, at);
 }
 
 /** A delete marker, a fresh array; `late` = made by the reaper for a range delete. */
@@ -320,32 +304,26 @@ function skipChunkRef(r: ByteReader): number {
   return rawLen;
 }
 
-/** Where the id of the i-th reference of a list record, or of a tree record's root (i = 0), starts in `buf`. */
+/**
+ * Where the id of the i-th reference of a list record, or of a tree record's root (i = 0), starts in `buf`.
+ */
 export function refIdAt(record: ValueRecord, i: number): number {
   return record.bodyFrom + i * chunkRefBytes;
 }
 
 /** Bytes of the i-th chunk of a list record, or of a tree record's root node. */
 export function refRawLen(record: ValueRecord, i: number): number {
-  return u32At(record.buf, refIdAt(record, i) + chunkRefLayout.at.rawLen);
+  return chunkRefRawLen(record.buf, refIdAt(record, i));
 }
 
 /** Place of the i-th reference as last seen; undefined where the record carries none. */
 export function refHint(record: ValueRecord, i: number): ChunkLocation | undefined {
-  const at = refIdAt(record, i);
-  const segment = u32At(record.buf, at + chunkRefLayout.at.hintSegment);
-  if (segment === 0) return undefined;
-  return {
-    segment,
-    off8: u32At(record.buf, at + chunkRefLayout.at.hintOff8),
-    storedLen: u32At(record.buf, at + chunkRefLayout.at.storedLen),
-    rawLen: u32At(record.buf, at + chunkRefLayout.at.rawLen),
-  };
+  return chunkRefHint(record.buf, refIdAt(record, i));
 }
 
 /**
- * Calls `visit` with the offset of every chunk id the record in buf[from..to) counts as a reference: each chunk of a
- * list, the root of a tree; none for other records. VARVE_CORRUPT when the record does not parse.
+ * Calls `visit` with the offset of every chunk id the record in buf[from..to) counts as a reference: each
+ * chunk of a list, the root of a tree; none for other records. VARVE_CORRUPT when the record does not parse.
  */
 export function visitRecordRefs(
   buf: Uint8Array,
@@ -361,7 +339,10 @@ export function visitRecordRefs(
   for (let i = 0; i < refs; i++) visit(refIdAt(record, i));
 }
 
-/** Kind of the record at `from`, one of rowKinds. Unchecked, as all peeks: for records that were parsed before. */
+/**
+ * Kind of the record at `from`, one of rowKinds. Unchecked, as all peeks: for records that were parsed
+ * before.
+ */
 export function recordKind(buf: Uint8Array, from: number): number {
   return rowKindAt(buf, from);
 }
@@ -374,7 +355,8 @@ export function recordForm(buf: Uint8Array, from: number): number {
 /** Commit time of the record at `from`, ms since 1970. */
 export function recordTime(buf: Uint8Array, from: number): number {
   const at = from + recordHead.at.commitTimeMs;
-  return u32At(buf, at) + (buf[at + 4]! | (buf[at + 5]! << 8)) * 2 ** 32;
+  const low = (buf[at]! | (buf[at + 1]! << 8) | (buf[at + 2]! << 16) | (buf[at + 3]! << 24)) >>> 0;
+  return low + (buf[at + 4]! | (buf[at + 5]! << 8)) * 2 ** 32;
 }
 
 /** Size of the value of the record at `from`; 0 where it has none. */
@@ -389,8 +371,4 @@ export function recordSize(buf: Uint8Array, from: number): number {
     scale *= 128;
   }
   return size;
-}
-
-function u32At(buf: Uint8Array, at: number): number {
-  return (buf[at]! | (buf[at + 1]! << 8) | (buf[at + 2]! << 16) | (buf[at + 3]! << 24)) >>> 0;
 }

@@ -110,9 +110,11 @@ async function proveExclusive(address: GuardAddress, server: net.Server): Promis
   });
 }
 
-/** Removes the socket file of a dead owner and listens; null when its owner lives or another takes it over. */
+/**
+ * Removes the socket file of a dead owner and listens; null when its owner lives or another takes it over.
+ * Whether it lives is asked under the claim only: an answer from before may be about an earlier socket.
+ */
 async function takeOver(address: GuardAddress): Promise<net.Server | null> {
-  if (await guardIsHeld(address)) return null;
   const claim = `${address.path}.claim`;
   const fd = await openClaim(claim);
   if (fd === null) return null;

@@ -3,8 +3,9 @@
  * to look at after each power cut. Effects happen at once; promises settle in microtasks.
  *
  * Invariants
- * - Bytes and names survive a crash exactly as port.ts promises (memory-crash.test: enumerated states).
- * - A crash or fork leaves this disk as it was, so one state can be crashed in many ways (memory-crash.test).
+ * - Bytes and names survive a crash exactly as port.ts promises (memory-crash.test, sim-file.test).
+ * - A crash or fork leaves this disk as it was, so one state can be crashed in many ways
+ *   (memory-file-system.test: "forks and crashes …").
  * - Once the machine is off every call throws CrashNow (memory-file-system.test: "a crash fault …").
  */
 import { toHex } from '../base/bytes.ts';
@@ -85,19 +86,16 @@ export class MemoryFileSystem implements FsPort {
 
   async open(path: string, mode: OpenMode): Promise<FsFile> {
     await this.#turn(mode === 'create' ? 'create' : 'open', path);
-    const names = this.#names;
-    if (mode !== 'create') {
-      this.#machine.look('open', path);
-      const found = this.#find(path);
-      if (found === undefined) throw fsError('ENOENT', 'open failed', path);
-      if (!(found instanceof SimFile)) throw fsError('EISDIR', 'open failed', path);
-      return new MemoryFile(this.#machine, names, found, path, mode === 'rw', () => this.#room());
-    }
+    if (mode !== 'create') return this.#openExisting(path, mode === 'rw');
     const seq = this.#machine.mutateOrThrow('create', path);
     const dir = this.#parent(path);
     if (dir.current.has(baseName(path))) throw fsError('EEXIST', 'create failed', path);
-    const made = names.create(dir, baseName(path), path, seq);
-    return new MemoryFile(this.#machine, names, made, path, true, () => this.#room());
+    const made = this.#names.create(dir, baseName(path), path, seq);
+    return new MemoryFile(this.#machine, this.#names, made, path, true, () => this.#room());
+  }
+
+  openSync(path: string): FsFile {
+    return this.#openExisting(path, false);
   }
 
   async mkdir(path: string): Promise<boolean> {
@@ -213,7 +211,10 @@ export class MemoryFileSystem implements FsPort {
     }
     const boot = (file: SimFile, flushedBefore: number): SimFile => {
       let next = firstOf.get(file)!;
-      const bytes = file.survive((change) => verdicts[next++]! || change.seq < flushedBefore);
+      const bytes = file.survive((change) => {
+        const verdict = verdicts[next++]!;
+        return change.seq < flushedBefore || verdict;
+      });
       const grows = this.profile === 'wild' && file.pending.length > 0 && bytes.size < file.cache.size;
       const tail = grows ? chooser.extend?.(file.label, bytes.size, file.cache.size) : undefined;
       if (tail !== undefined) bytes.write(tail.subarray(0, file.cache.size - bytes.size), bytes.size);
@@ -283,6 +284,14 @@ export class MemoryFileSystem implements FsPort {
     pathNames(path);
     const schedule = this.#machine.schedule;
     if (schedule !== undefined) await schedule({ kind, path, index: this.opCount });
+  }
+
+  #openExisting(path: string, writable: boolean): FsFile {
+    this.#machine.look('open', path);
+    const found = this.#find(path);
+    if (found === undefined) throw fsError('ENOENT', 'open failed', path);
+    if (!(found instanceof SimFile)) throw fsError('EISDIR', 'open failed', path);
+    return new MemoryFile(this.#machine, this.#names, found, path, writable, () => this.#room());
   }
 
   #find(path: string): SimNode | undefined {

@@ -18,10 +18,12 @@ import {
   listDirectory,
   makeDirectory,
   openFile,
+  openFileSync,
   openFlags,
   removeDirectory,
   renamePath,
   statPath,
+  statPathSync,
   statTarget,
   syncDirectory,
   unlinkPath,
@@ -83,6 +85,12 @@ class NodeFileSystem implements FsPort {
     const absolute = this.#absolute(file);
     await this.#checkDirectory(parentPath(file));
     return new NodeFile(await openFile(absolute, modes[mode], file), file, this.#readOnly);
+  }
+
+  openSync(file: string): FsFile {
+    const absolute = this.#absolute(file);
+    this.#checkDirectorySync(parentPath(file));
+    return new NodeFile(openFileSync(absolute, file), file, this.#readOnly);
   }
 
   async mkdir(dir: string): Promise<boolean> {
@@ -155,10 +163,18 @@ class NodeFileSystem implements FsPort {
     if (this.#checked.has(dir)) return;
     await this.#checkDirectory(parentPath(dir), missingOk);
     const stat = await statPath(this.#absolute(dir), dir);
-    if (stat === null) {
-      if (missingOk) return;
-      throw fsError('ENOENT', 'no such directory', dir);
-    }
+    if (stat === null && missingOk) return;
+    this.#noteDirectory(stat, dir);
+  }
+
+  #checkDirectorySync(dir: string): void {
+    if (this.#checked.has(dir)) return;
+    this.#checkDirectorySync(parentPath(dir));
+    this.#noteDirectory(statPathSync(this.#absolute(dir), dir), dir);
+  }
+
+  #noteDirectory(stat: FsStat | null, dir: string): void {
+    if (stat === null) throw fsError('ENOENT', 'no such directory', dir);
     if (stat.kind !== 'directory') throw fsError('ENOTDIR', 'not a directory', dir);
     if (this.#checked.size >= 65_536) this.#forget();
     this.#checked.add(dir);

@@ -6,6 +6,7 @@
  * macOS turns both syncs into F_FULLFSYNC, so that they reach the platter there too.
  */
 import fs from 'node:fs';
+import { VarveError } from '../base/errors.ts';
 import { errnoOf, fsError } from './fs-errors.ts';
 import type { FsStat } from './port.ts';
 
@@ -60,6 +61,25 @@ export async function openFile(absolute: string, flags: number, path: string): P
   } catch (error) {
     await closeFd(fd, path);
     throw error;
+  }
+}
+
+/** `openFile` for reading, on the calling thread. */
+export function openFileSync(absolute: string, path: string): number {
+  let fd: number;
+  try {
+    fd = fs.openSync(absolute, openFlags.read | guards);
+  } catch (error) {
+    throw failed(error, 'open', path);
+  }
+  try {
+    const stat = fs.fstatSync(fd);
+    if (stat.isDirectory()) throw fsError('EISDIR', 'open failed', path);
+    if (!stat.isFile()) throw fsError('EINVAL', 'open refused, not a regular file', path);
+    return fd;
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error instanceof VarveError ? error : failed(error, 'fstat', path);
   }
 }
 
@@ -148,6 +168,17 @@ export async function identityOf(absolute: string, path: string): Promise<FileId
 export async function statPath(absolute: string, path: string): Promise<FsStat | null> {
   const stat = await orNull('ENOENT', () => call<fs.Stats>('stat', path, (done) => fs.lstat(absolute, done)));
   return stat === null ? null : { kind: kindOf(stat), size: stat.size, mtimeMs: stat.mtimeMs };
+}
+
+/** `statPath` on the calling thread. */
+export function statPathSync(absolute: string, path: string): FsStat | null {
+  try {
+    const stat = fs.lstatSync(absolute);
+    return { kind: kindOf(stat), size: stat.size, mtimeMs: stat.mtimeMs };
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw failed(error, 'stat', path);
+  }
 }
 
 /** Same as `statPath`, links followed. */

@@ -83,9 +83,9 @@ export class GroupCommit {
   #unsyncedFiles = new Set<NamedFile>();
   #syncDue: Promise<void> | undefined;
   #queuedBytes = 0;
-  readonly counters: { groups: number; commits: number; syncs: number; logBytes: number } = {
+  readonly counters: { count: number; groups: number; syncs: number; logBytes: number } = {
+    count: 0,
     groups: 0,
-    commits: 0,
     syncs: 0,
     logBytes: 0,
   };
@@ -143,7 +143,7 @@ export class GroupCommit {
   /** Takes the next number for a transaction of `group`. The caller encodes it before anything else runs. */
   take(group: Group): Seq {
     group.count++;
-    this.counters.commits++;
+    this.counters.count++;
     this.#lastSeq++;
     this.#start();
     return this.#lastSeq;
@@ -332,11 +332,12 @@ export class GroupCommit {
     try {
       await step();
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
     }
   }
 
-  #fail(error: unknown): void {
+  /** Stops all writing because of a failure elsewhere (a segment, the catalog, the lock). The first one counts. */
+  fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     const first =
       error instanceof VarveError

@@ -31,9 +31,6 @@ import {
 import { readExact } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 
-/** Opens an existing file for reading on the calling thread; errors as `FsPort.open`. */
-export type OpenSync = (path: string) => FsFile;
-
 /** Whole, checked frames that lie one after another in a segment. */
 export interface FrameRun {
   /** The caller's; positions below are of these. */
@@ -115,11 +112,11 @@ export class SegmentReader {
   }
 
   /** `open` on the calling thread. */
-  static openSync(openSync: OpenSync, no: FileNo, dbUuid: Uint8Array): SegmentReader {
+  static openSync(fs: FsPort, no: FileNo, dbUuid: Uint8Array): SegmentReader {
     const path = filePath('seg', no);
     let file: FsFile;
     try {
-      file = openSync(path);
+      file = fs.openSync(path);
     } catch (error) {
       throw orMissing(error, path);
     }

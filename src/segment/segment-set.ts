@@ -17,7 +17,7 @@ import { chunkFrame, chunkFrameError } from '../format/chunk-frame.ts';
 import { filePath } from '../format/file-names.ts';
 import { type SealedSegment, segmentDataFrom, type Trailer, TrailerBuilder } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
-import { type FrameRun, framesIn, judgeFrame, type OpenSync, SegmentReader } from './segment-reader.ts';
+import { type FrameRun, framesIn, judgeFrame, SegmentReader } from './segment-reader.ts';
 import { scanSegment } from './segment-scan.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
@@ -30,8 +30,6 @@ export interface SegmentSetOptions {
   readonly handlesMax?: number;
   /** Told of damage that does not fail the call it was found in: headers, trailers; and of failed closes. */
   readonly onDamage: (error: unknown) => void;
-  /** For `readFrameSync`, which without it reads only from write buffers and files that are open already. */
-  readonly openSync?: OpenSync;
 }
 
 interface Entry {
@@ -126,10 +124,7 @@ export class SegmentSet {
     return this.#use(entry, (reader) => reader.readFrame(off8, storedLen, expectId));
   }
 
-  /**
-   * `readFrame` on the calling thread. VARVE_INVALID_ARGUMENT when the file would have to be opened and
-   * `openSync` was not given.
-   */
+  /** `readFrame` on the calling thread; opens the file there too. */
   readFrameSync(
     segment: FileNo,
     off8: number,
@@ -140,9 +135,14 @@ export class SegmentSet {
     if (entry === undefined) return undefined;
     const buffered = entry.writer?.buffered(off8 * 8);
     if (buffered !== undefined) return fromBuffer(buffered, entry.no, off8, storedLen, expectId);
-    const reader = entry.reader ?? this.#openSync(entry);
-    entry.lastUse = ++this.#uses;
-    return reader.readFrameSync(off8, storedLen, expectId);
+    entry.users++;
+    try {
+      const reader = entry.reader ?? this.#openSync(entry);
+      entry.lastUse = ++this.#uses;
+      return reader.readFrameSync(off8, storedLen, expectId);
+    } finally {
+      this.#unuse(entry);
+    }
   }
 
   /**
@@ -242,10 +242,14 @@ export class SegmentSet {
       entry.lastUse = ++this.#uses;
       return await work(reader);
     } finally {
-      entry.users--;
-      if (entry.users === 0) entry.idle?.();
-      this.#trim();
+      this.#unuse(entry);
     }
+  }
+
+  #unuse(entry: Entry): void {
+    entry.users--;
+    if (entry.users === 0) entry.idle?.();
+    this.#trim();
   }
 
   #openOnce(entry: Entry): Promise<SegmentReader> {
@@ -258,12 +262,7 @@ export class SegmentSet {
   }
 
   #openSync(entry: Entry): SegmentReader {
-    const { openSync, dbUuid } = this.#options;
-    if (openSync === undefined) throw invalid('this file system cannot open files synchronously');
-    const reader = this.#opened(entry, SegmentReader.openSync(openSync, entry.no, dbUuid));
-    entry.lastUse = ++this.#uses;
-    this.#trim();
-    return reader;
+    return this.#opened(entry, SegmentReader.openSync(this.#fs, entry.no, this.#options.dbUuid));
   }
 
   #opened(entry: Entry, reader: SegmentReader): SegmentReader {

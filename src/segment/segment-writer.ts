@@ -199,6 +199,11 @@ export class SegmentWriter {
     return this.#out.drain();
   }
 
+  /** Hands every frame appended before the call to the file; not durable. Errors as `sync`. */
+  flush(): Promise<void> {
+    return this.#out.flush();
+  }
+
   /**
    * Makes every frame appended before the call durable and resolves with an offset below which everything is.
    * Concurrent calls share one sync. Calls waiting when the disk fails get its error, later ones

@@ -134,15 +134,25 @@ export class WriteBehind {
     await this.#written(this.#end - writeBuffersMax * this.#bufferBytes + 1);
   }
 
+  /** Hands everything appended before the call to the file; not durable. Errors as `sync`. */
+  async flush(): Promise<void> {
+    const end = this.#end;
+    if (this.#writtenEnd >= end) return;
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw refusal;
+    this.#pump(end);
+    await this.#written(end);
+  }
+
   /**
    * Makes everything appended before the call durable and resolves with an offset below which everything is.
    * Concurrent calls share one sync. Calls waiting when the disk fails get its error, later ones
    * VARVE_POISONED.
    */
   sync(): Promise<number> {
+    if (this.#syncedEnd === this.#end) return Promise.resolve(this.#syncedEnd);
     const refusal = this.refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
-    if (this.#syncedEnd === this.#end) return Promise.resolve(this.#syncedEnd);
     this.#nextSync ??= this.#runSync(this.#runningSync);
     return this.#nextSync;
   }

@@ -93,7 +93,7 @@ export class BloomFilter {
     );
   }
 
-  /** Writes bytes [from, from + out.length) of the filter to `out`; both multiples of 4. Little-endian words. */
+  /** Writes bytes [from, from + out.length) of the filter, both multiples of 4. Little-endian words. */
   save(out: Uint8Array, from: number): void {
     const view = viewOf(out);
     const words = this.#words;

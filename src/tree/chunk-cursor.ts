@@ -1,4 +1,4 @@
-/** Chunk entries in the order of their ids, from memtables, from tables (see chunk-table-reader.ts) and merged. */
+/** Chunk entries in the order of their ids: of memtables, of tables (chunk-table-reader.ts) and merged. */
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import {
   ChunkColumns,

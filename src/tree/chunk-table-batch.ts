@@ -6,8 +6,8 @@ import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
 const readsMax = 16;
 
 /**
- * Calls `found(i, entry)` for each number i in `wanted` whose id, at ids[32 * i ..], has an entry in the table
- * (entry borrowed for the call). The table is held by the caller. VARVE_CORRUPT, VARVE_IO.
+ * Calls `found(i, entry)` for each number i in `wanted` whose id, at ids[32 * i ..], has an entry in the
+ * table (entry borrowed for the call). The table is held by the caller. VARVE_CORRUPT, VARVE_IO.
  */
 export async function findManyIn(
   table: ChunkTable,

@@ -121,8 +121,8 @@ export class ChunkTable implements BlockSource {
   }
 
   /**
-   * Position of the id's entry in a checked block; -1 when no block has it, -2 when only the block before this
-   * one may (their first ids have the same prefix).
+   * Position of the id's entry in a checked block; -1 when no block has it, -2 when only the block before
+   * this one may (their first ids have the same prefix).
    */
   positionIn(block: Uint8Array, number: number, id: Uint8Array, idAt: number): number {
     const index = searchChunkBlock(block, id, idAt);

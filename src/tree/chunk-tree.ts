@@ -6,7 +6,8 @@
  * they add up; nothing is read to count.
  *
  * Invariants
- * - A lookup equals a Map of what was set last ("chunk tree equals a model under random changes and flushes").
+ * - A lookup equals a Map of what was set
+ *   ("chunk tree equals a model under random changes and flushes").
  * - Counts add up over all sources, however often they were flushed (the same test).
  * - A table is not closed under a scan or a batch that reads it ("a scan outlives a close of the tree").
  */
@@ -187,7 +188,7 @@ export class ChunkTree {
     return found;
   }
 
-  /** References of an id over all sources, as of the call; a saturated count stays at its end of the range. */
+  /** References of an id over all sources, as of the call; a saturated count stays where it is. */
   async totalRefs(id: Uint8Array, idAt = 0): Promise<number> {
     const sum = new ChunkSum();
     const hit = new ChunkHit();

@@ -125,7 +125,7 @@ export class Forest {
     return this.bytesUsed >= this.#options.memtableBytes;
   }
 
-  /** Freezes all active memtables at once; fresh ones take over. Install frozen sets in the order they came. */
+  /** Freezes all active memtables at once; fresh ones take over. Install frozen sets in their order. */
   freeze(): FrozenSet {
     return {
       keys: this.keys.freeze(),
@@ -136,8 +136,8 @@ export class Forest {
   }
 
   /**
-   * Writes a frozen set to tables of level 0, durable and proven when it resolves; nothing changes for readers.
-   * `random(n)` gives n random bytes. On failure no table is left and it may be called again: VARVE_NO_SPACE,
+   * Writes a frozen set to tables of level 0, durable and proven when it resolves; readers notice
+   * nothing. `random(n)` gives n random bytes. On failure no table is left and it may be called again: VARVE_NO_SPACE,
    * VARVE_IO, VARVE_CORRUPT when a table reads back differently.
    */
   async flush(
@@ -173,8 +173,8 @@ export class Forest {
   }
 
   /**
-   * Opens the tables of a flushed set and puts them in the place of its memtables in one step; views keep what
-   * they have. Call it once the catalog that names them is durable. On failure nothing changed.
+   * Opens the tables of a flushed set and puts them in the place of its memtables in one step; views keep
+   * what they have. Call it once the catalog that names them is durable. On failure nothing changed.
    */
   async install(frozen: FrozenSet, metas: readonly CatalogTable[]): Promise<void> {
     const { opened, failed } = await openTables(this.#fs, metas, this.#options);

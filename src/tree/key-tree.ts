@@ -216,8 +216,8 @@ export class TreeView {
   }
 
   /**
-   * A cursor over all rows of all kinds, versions of a key newest first; unpositioned. Rows inserted later may
-   * appear in it: their sequence numbers are higher than those of any reader that took this view.
+   * A cursor over all rows of all kinds, versions of a key newest first; unpositioned. Rows inserted later
+   * may appear in it: their sequence numbers are higher than those of any reader that took this view.
    */
   cursor(): KeyCursor {
     assert(!this.#released, 'a released view has no cursors');

@@ -92,7 +92,7 @@ export class MergeCursor implements KeyCursor {
     return this.#sources[this.#heap.top]!;
   }
 
-  /** Moves every source, then starts from the first in order. Blocks that are missing are asked for together. */
+  /** Moves every source, then starts from the first in order. Missing blocks are asked for together. */
   #placeAll(forward: boolean, move: (source: KeyCursor, index: number) => Step): Step {
     this.#missed = [];
     for (let i = 0; i < this.#sources.length; i++) {

@@ -110,7 +110,7 @@ export class KeyTable implements BlockSource {
     return OK;
   }
 
-  /** A cursor over the rows, valid while the table is held. With `hold` its misses are loaded through that. */
+  /** A cursor over the rows, valid while the table is held. `hold`, if given, loads its misses. */
   cursor(hold?: BlockHold): KeyCursor {
     return new TableCursor(this, this.index, hold);
   }

@@ -34,7 +34,7 @@ export interface KeyTableInput extends TableIdentity {
 /**
  * Writes a table and proves it by reading it back; durable, name included, when it resolves. Memory: a write
  * buffer, one block, the index (under 1 % of the table) and 4 B per distinct row prefix. On failure the file
- * is deleted: VARVE_NO_SPACE, VARVE_IO, VARVE_CORRUPT when it reads back differently or rows are out of order.
+ * is deleted: VARVE_NO_SPACE, VARVE_IO, VARVE_CORRUPT when it reads back otherwise or rows are unordered.
  */
 export async function writeKeyTable(fs: FsPort, input: KeyTableInput): Promise<CatalogTable> {
   const rows = new RowsWriter(input);

@@ -11,11 +11,11 @@
  */
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
-import { corrupt } from '../base/errors.ts';
+import { corrupt, type VarveError } from '../base/errors.ts';
 import { chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { encodeSysKey, writeSeq } from '../format/internal-key.ts';
-import type { OpVisitor } from '../format/log-ops.ts';
 import { parseListNode } from '../format/list-node.ts';
+import type { OpVisitor } from '../format/log-ops.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { trashKey } from '../format/system-rows.ts';
 import { trees } from '../format/trees.ts';
@@ -30,16 +30,26 @@ export type NodeSource = (
   storedLen: number,
 ) => Uint8Array | undefined;
 
+/** What an applier asks for and reports. */
+export interface ApplierEvents {
+  readonly nodes: NodeSource;
+  readonly onNodeBorn: (id: Uint8Array, at: number) => void;
+  readonly onNodeMissing: (error: VarveError) => void;
+}
+
 export class Applier implements OpVisitor {
   readonly #forest: Forest;
   readonly #nodes: NodeSource;
   readonly #onNodeBorn: (id: Uint8Array, at: number) => void;
+  readonly #onNodeMissing: (error: VarveError) => void;
   #key = new Uint8Array(1024);
 
-  constructor(forest: Forest, nodes: NodeSource, onNodeBorn: (id: Uint8Array, at: number) => void) {
+  /** `onNodeMissing` may throw; where it returns, the children of that node stay uncounted. */
+  constructor(forest: Forest, events: ApplierEvents) {
     this.#forest = forest;
-    this.#nodes = nodes;
-    this.#onNodeBorn = onNodeBorn;
+    this.#nodes = events.nodes;
+    this.#onNodeBorn = events.onNodeBorn;
+    this.#onNodeMissing = events.onNodeMissing;
   }
 
   /** Rows written to the key tree since this applier was made. */
@@ -89,7 +99,10 @@ export class Applier implements OpVisitor {
     const id = buf.slice(idAt, idAt + chunkIdBytes);
     const node = this.#nodes(id, segment, off8, storedLen);
     const place = { file: `segment ${segment}`, offset: off8 * 8 };
-    if (node === undefined) throw corrupt(`list node ${toHex(id)} is missing`, place);
+    if (node === undefined) {
+      this.#onNodeMissing(corrupt(`list node ${toHex(id)} is missing`, place));
+      return;
+    }
     const list = parseListNode(node, place);
     for (let child = 0; child < list.count; child++) chunks.addRefs(node, list.childIdAt(child), 1);
     this.#onNodeBorn(buf, idAt);
@@ -105,16 +118,12 @@ export class Applier implements OpVisitor {
     this.#sysRow(trashKey(seq2, buf.subarray(keyFrom, keyTo), seq1), seq2, putMarker);
   }
 
-  sys(
-    seq: Seq,
-    buf: Uint8Array,
-    keyFrom: number,
-    keyTo: number,
-    valueFrom: number,
-    valueTo: number,
-  ): void {
+  sys(seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {
     const key = buf.subarray(keyFrom, keyTo);
-    if (valueFrom < 0) return this.#sysRow(key, seq, deleteMarker);
+    if (valueTo < 0) {
+      this.#sysRow(key, seq, deleteMarker);
+      return;
+    }
     const value = new Uint8Array(1 + valueTo - valueFrom);
     value[0] = rowKinds.put;
     value.set(buf.subarray(valueFrom, valueTo), 1);

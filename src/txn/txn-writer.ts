@@ -13,17 +13,26 @@ import { toHex } from '../base/bytes.ts';
 import { VarveError } from '../base/errors.ts';
 import { batchBytesMax } from '../base/limits.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
+import { ByteWriter } from '../codec/byte-writer.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { frameTypes } from '../format/log-frame.ts';
-import { beginTxn, endTxn, putPut, putSys, putTrash, putDelete, visitOps, visitStage } from '../format/log-ops.ts';
+import {
+  beginTxn,
+  endTxn,
+  putDelete,
+  putPut,
+  putSys,
+  putTrash,
+  visitOps,
+  visitStage,
+} from '../format/log-ops.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { trees } from '../format/trees.ts';
 import { parseValueRecord, type RecordBody, recordForms, writeValueRecord } from '../format/value-record.ts';
-import { ByteWriter } from '../codec/byte-writer.ts';
 import type { Group, GroupCommit } from '../log/group-commit.ts';
+import { MISS, OK } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
 import { RowRef } from '../tree/row-ref.ts';
-import { MISS, OK } from '../tree/cursor.ts';
 import type { NamedChunks } from '../value/value-ingest.ts';
 import { Applier } from './applier.ts';
 
@@ -84,11 +93,13 @@ export class TxnWriter {
     this.#forest = forest;
     this.#log = log;
     this.#presence = presence;
-    this.#applier = new Applier(
-      forest,
-      (id) => this.#nodeBytes(id),
-      (id, at) => presence.born(id, at),
-    );
+    this.#applier = new Applier(forest, {
+      nodes: (id) => this.#nodeBytes(id),
+      onNodeBorn: (id, at) => presence.born(id, at),
+      onNodeMissing: (error) => {
+        throw error;
+      },
+    });
   }
 
   /** Rows written to the key tree since the engine was opened. */
@@ -113,7 +124,11 @@ export class TxnWriter {
    * VARVE_INVALID_ARGUMENT when it is too large, VARVE_POISONED after a failed write; in each case nothing
    * has happened. Undefined when there is nothing to do (only deletes of absent keys).
    */
-  commit(ops: readonly WriteOp[], named: readonly NamedChunks[], sys: readonly SysOp[]): Committed | undefined {
+  commit(
+    ops: readonly WriteOp[],
+    named: readonly NamedChunks[],
+    sys: readonly SysOp[],
+  ): Committed | undefined {
     const old = ops.map((op) => this.#oldRow(op));
     const deleted = ops.filter((op, i) => op.kind === 'delete' && old[i]!.live).length;
     if (sys.length === 0 && !ops.some((op, i) => op.kind === 'put' || old[i]!.live)) return undefined;
@@ -125,7 +140,7 @@ export class TxnWriter {
       const start = beginTxn(writer);
       this.#encodeBirths(writer, named);
       for (const { key, value } of sys) putSys(writer, key, value);
-      ops.forEach((op, i) => this.#encode(writer, op, old[i]!, seq, group.timeMs));
+      for (const [i, op] of ops.entries()) this.#encode(writer, op, old[i]!, seq, group.timeMs);
       endTxn(writer, start);
       if (writer.pos - from > batchBytesMax) throw tooLarge(writer.pos - from);
     } catch (error) {

@@ -1,12 +1,12 @@
 /**
- * Finds the chunks of a range of a value, in order, one code path for synchronous and asynchronous reads: `step` says
- * what comes next, and where a list node is missing the caller reads it and `give`s it.
+ * Finds the chunks of a range of a value, in order, one code path for synchronous and asynchronous reads:
+ * `step` says what comes next, and where a list node is missing the caller reads it and `give`s it.
  *
  * Memory: one list node per level.
  *
  * Invariants (test/value/value-reader.test.ts)
- * - every node has the level and the bytes its parent says, and the leaves of siblings add up to their parent's where
- *   all of them are visited (test: "a node that does not fit its parent is damage").
+ * - every node has the level and the bytes its parent says, and the leaves of siblings add up to their
+ *   parent's where all of them are visited (test: "a node that does not fit its parent is damage").
  */
 import { assert } from '../base/assert.ts';
 import { toHex } from '../base/bytes.ts';
@@ -17,7 +17,9 @@ import { recordForms, refHint, refIdAt, refRawLen, type ValueRecord } from '../f
 
 /** Where chunks come from. The source checks frame and id; what it returns is borrowed and never changed. */
 export interface ChunkSource {
-  /** Bytes of a chunk. `id` is borrowed until the promise settles; `hint` is the place it was last seen at. */
+  /**
+   * Bytes of a chunk. `id` is borrowed until the promise settles; `hint` is the place it was last seen at.
+   */
   read(id: Uint8Array, hint: ChunkLocation | undefined, kind: ChunkKind): Promise<Uint8Array>;
   readSync(id: Uint8Array, hint: ChunkLocation | undefined, kind: ChunkKind): Uint8Array;
   /** Where the chunk lies, for messages about damage. */
@@ -71,7 +73,9 @@ export class LeafWalker {
     this.#idBuf = record.buf;
   }
 
-  /** Id of the chunk the last `leaf` or `node` is about: a view, valid as long as the record and its nodes. */
+  /**
+   * Id of the chunk the last `leaf` or `node` is about: a view, valid as long as the record and its nodes.
+   */
   id(): Uint8Array {
     return this.#idBuf.subarray(this.#idAt, this.#idAt + chunkIdBytes);
   }

@@ -5,7 +5,7 @@
  *
  * Invariants (test/value/value-writer.test.ts)
  * - where nodes end depends on the ids alone, so an insert changes O(1) nodes per level
- *   (test: "inserting chunks in the middle of a long list changes a bounded number of nodes per level");
+ *   (test: "inserting chunks into a long list changes a bounded number of nodes per level");
  * - no node stands above a single node (test: "a tree has the height its nodes need and no more").
  */
 import { assert } from '../base/assert.ts';
@@ -16,7 +16,9 @@ import { encodeListNode, endsListNode, type ListLimits, listLimits } from '../fo
 
 /** Where finished list nodes go. */
 export interface NodeSink {
-  /** Stores one encoded node and says where. `bytes` is taken. Called again only after the last call settled. */
+  /**
+   * Stores one encoded node and says where. `bytes` is taken. Called again only after the last call settled.
+   */
   storeNode(bytes: Uint8Array): Promise<ChunkRef> | ChunkRef;
 }
 
@@ -90,8 +92,9 @@ export class ListBuilder {
   }
 
   /**
-   * Adds the data chunk with the id at id[idAt..idAt+32) (borrowed) and its length. A promise means that a node is
-   * being stored: wait for it before the next call. VARVE_INVALID_ARGUMENT when the value outgrows the greatest height.
+   * Adds the data chunk with the id at id[idAt..idAt+32) (borrowed) and its length. A promise means that a
+   * node is being stored: wait for it before the next call. VARVE_INVALID_ARGUMENT when the value outgrows
+   * the greatest height.
    */
   add(id: Uint8Array, idAt: number, rawLen: number): void | Promise<void> {
     return this.#add(0, id, idAt, rawLen, 1);

@@ -9,17 +9,18 @@
  * - every frame named by an op lies in a file of `files`, or was named by an earlier frame of the log;
  * - after `finish` or `abort` no window, lane or node registration is held.
  */
-import { type ChunkStore, type Found, found, newLocation } from '../chunk/chunk-store.ts';
+
+import { toHex } from '../base/bytes.ts';
 import { Births } from '../chunk/births.ts';
+import { type ChunkStore, type Found, found, newLocation } from '../chunk/chunk-store.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
 import { listLane } from '../chunk/segment-lanes.ts';
-import { toHex } from '../base/bytes.ts';
-import { chunkIdBytes, chunkKinds, type ChunkRef } from '../format/chunk-ref.ts';
-import { incrementalSha256, type IncrementalSha256, sha256, sha256Into } from '../kernels/hash/sha256.ts';
+import { type ChunkRef, chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import type { ChunkerPool, StreamChunker } from '../kernels/chunker/chunker.ts';
+import { type IncrementalSha256, incrementalSha256, sha256, sha256Into } from '../kernels/hash/sha256.ts';
 import type { NamedFile } from '../log/group-commit.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
-import { ValueBuilder, type ValueBody } from './value-writer.ts';
+import { type ValueBody, ValueBuilder } from './value-writer.ts';
 
 /** Births collected before a STAGE frame is written. */
 const stageBirthsMax = 4096;

@@ -1,16 +1,16 @@
 /**
  * Reads values back: whole, or any range of one as a stream with bounded read-ahead.
  *
- * The source answers for the bytes of a chunk (frame checksum, id); what is checked here is that the parts make the
- * value: each list node's level and totals against its parent, each chunk's length against its place. VARVE_CORRUPT
- * otherwise.
+ * The source answers for the bytes of a chunk (frame checksum, id); what is checked here is that the parts
+ * make the value: each list node's level and totals against its parent, each chunk's length against its
+ * place. VARVE_CORRUPT otherwise.
  *
  * Records are borrowed: `record.buf` must not change before the read has ended.
  *
  * Invariants (test/value/value-reader.test.ts)
  * - any range equals the slice of the whole (test: "every range equals the slice of the value");
- * - at most `readAheadChunks` chunks, of `readAheadBytes` bytes in total unless one alone is larger, are under way
- *   (test: "read-ahead stays within its bounds").
+ * - at most `readAheadChunks` chunks, of `readAheadBytes` bytes in total unless one alone is larger, are
+ *   under way (test: "read-ahead stays within its bounds").
  */
 import { invalid, VarveError } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
@@ -33,8 +33,8 @@ export interface RangeOptions {
 }
 
 /**
- * The whole value of a PUT record, a fresh array that belongs to the caller. VARVE_INVALID_ARGUMENT when it is too long
- * for one array.
+ * The whole value of a PUT record, a fresh array that belongs to the caller. VARVE_INVALID_ARGUMENT when it
+ * is too long for one array.
  */
 export async function readValue(record: ValueRecord, source: ChunkSource): Promise<Uint8Array> {
   refuseTooLong(record);
@@ -71,8 +71,8 @@ export function readValueSync(record: ValueRecord, source: ChunkSource): Uint8Ar
 }
 
 /**
- * Bytes start .. end-1 of the value in order, in pieces that belong to the caller. An end beyond the value is its end.
- * Reads ahead while the caller works on a piece. VARVE_INVALID_ARGUMENT on a range that is none.
+ * Bytes start .. end-1 of the value in order, in pieces that belong to the caller. An end beyond the value is
+ * its end. Reads ahead while the caller works on a piece. VARVE_INVALID_ARGUMENT on a range that is none.
  */
 export async function* readRange(
   record: ValueRecord,
@@ -118,6 +118,8 @@ export class RangeReader {
   readonly #signal: AbortSignal | undefined;
   readonly #queue: Ahead[] = [];
   #queuedBytes = 0;
+  /** The walker stands on a chunk that waits for room. */
+  #held = false;
   /** A list node under way; nothing below it can be asked for yet. */
   #node: Promise<void> | undefined;
   #nodeOutcome: Outcome | undefined;
@@ -194,9 +196,9 @@ export class RangeReader {
         this.#orFail(() => this.#walker.give(bytesOf(outcome)));
         continue;
       }
-      const full = this.#queue.length >= this.#chunksMax || this.#queuedBytes >= this.#bytesMax;
-      if (full && this.#queue.length > 0) return;
+      if (this.#queue.length >= this.#chunksMax) return;
       this.#orFail(() => this.#ask());
+      if (this.#held) return;
     }
   }
 
@@ -212,7 +214,8 @@ export class RangeReader {
 
   #ask(): void {
     const walker = this.#walker;
-    const step = walker.step();
+    const step = this.#held ? steps.leaf : walker.step();
+    this.#held = false;
     if (step === steps.end) {
       this.#done = true;
     } else if (step === steps.node) {
@@ -222,10 +225,13 @@ export class RangeReader {
       });
     } else {
       const { leafFrom, leafTo } = walker;
+      const length = leafTo - leafFrom;
+      this.#held = this.#queue.length > 0 && this.#queuedBytes + length > this.#bytesMax;
+      if (this.#held) return;
       const id = walker.id();
       const outcome = settle(this.#source.read(id, walker.hint, chunkKinds.data));
       this.#queue.push({ leafFrom, leafTo, id, outcome });
-      this.#queuedBytes += leafTo - leafFrom;
+      this.#queuedBytes += length;
     }
   }
 

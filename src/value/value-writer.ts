@@ -1,10 +1,10 @@
 /**
- * Turns the chunks of a value, in order, into the body of its record: up to 16 references directly, beyond that a
- * tree of list nodes.
+ * Turns the chunks of a value, in order, into the body of its record: up to 16 references directly, beyond
+ * that a tree of list nodes.
  *
- * Digests (content addresses): SHA-256 of the bytes for an inline value and for a single chunk, the id of the list node
- * its references would make for 2 to 16 chunks, the id of the root beyond. Equal bytes cut with equal parameters have
- * equal digests.
+ * Digests (content addresses): SHA-256 of the bytes for an inline value and for a single chunk, the id of the
+ * list node its references would make for 2 to 16 chunks, the id of the root beyond. Equal bytes cut with
+ * equal parameters have equal digests.
  *
  * Invariants (test/value/value-writer.test.ts)
  * - no object per chunk; at most 16 references and one open node per level are in memory;
@@ -15,14 +15,9 @@ import { assert } from '../base/assert.ts';
 import { emptyBytes } from '../base/bytes.ts';
 import { directChunksMax } from '../base/limits.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { chunkRefBytes, chunkRefRawLen, writeChunkRef } from '../format/chunk-ref-bytes.ts';
 import { encodeListNode, type ListLimits, listLimits } from '../format/list-node.ts';
-import {
-  chunkRefBytes,
-  type RecordBody,
-  recordForms,
-  type ValueRecord,
-  writeChunkRef,
-} from '../format/value-record.ts';
+import { type RecordBody, recordForms, type ValueRecord } from '../format/value-record.ts';
 import { sha256 } from '../kernels/hash/sha256.ts';
 import { ListBuilder, type NodeSink } from './list-builder.ts';
 
@@ -68,8 +63,8 @@ export class ValueBuilder {
   }
 
   /**
-   * Adds the chunk with the id at id[idAt..idAt+32) (borrowed for the call) and where it lies. A promise means that a
-   * list node is being stored: wait for it before the next call.
+   * Adds the chunk with the id at id[idAt..idAt+32) (borrowed for the call) and where it lies. A promise
+   * means that a list node is being stored: wait for it before the next call.
    */
   addChunk(
     id: Uint8Array,
@@ -94,7 +89,10 @@ export class ValueBuilder {
     if (listed !== undefined) return this.#wait(listed);
   }
 
-  /** Ends the value: stores the nodes that are open and returns its body. A value without chunks is empty, inline. */
+  /**
+   * Ends the value: stores the nodes that are open and returns its body. A value without chunks is empty,
+   * inline.
+   */
   async finish(): Promise<ValueBody> {
     assert(!this.#busy, 'one call of a value builder at a time');
     this.#busy = true;
@@ -130,7 +128,7 @@ export class ValueBuilder {
     const from = (i: number): void | Promise<void> => {
       for (; i < this.#limits.direct; i++) {
         const at = i * chunkRefBytes;
-        const listed = this.#list.add(refs, at, rawLenAt(refs, at));
+        const listed = this.#list.add(refs, at, chunkRefRawLen(refs, at));
         if (listed !== undefined) return listed.then(() => from(i + 1));
       }
       return this.#list.add(own, 0, rawLen);
@@ -162,15 +160,8 @@ function listDigest(refs: Uint8Array, from: number, count: number): Uint8Array {
   for (let i = 0; i < count; i++) {
     const at = from + i * chunkRefBytes;
     ids.set(refs.subarray(at, at + chunkIdBytes), i * chunkIdBytes);
-    end += rawLenAt(refs, at);
+    end += chunkRefRawLen(refs, at);
     ends[i] = end;
   }
   return sha256(encodeListNode(0, ids, ends, count, count));
-}
-
-const rawLenOffset = chunkRefBytes - 4;
-
-function rawLenAt(refs: Uint8Array, refAt: number): number {
-  const at = refAt + rawLenOffset;
-  return (refs[at]! | (refs[at + 1]! << 8) | (refs[at + 2]! << 16) | (refs[at + 3]! << 24)) >>> 0;
 }

@@ -54,7 +54,7 @@ describe('internal keys', () => {
         const y = encodeSysKey(k2, q2);
         expect(Math.sign(compareBytes(x, y))).toBe(Math.sign(compareBytes(k1, k2) || q2 - q1));
       }),
-      { numRuns: 3000 },
+      { numRuns: 2000 },
     );
   });
 
@@ -80,7 +80,7 @@ describe('internal keys', () => {
         });
         expect(['accepted', 'VARVE_CORRUPT']).toContain(code);
       }),
-      { numRuns: 3000 },
+      { numRuns: 2000 },
     );
   });
 
@@ -127,13 +127,15 @@ describe('internal keys', () => {
         expect(inside).toBe(expected);
         if (to !== undefined) expect(compareBytes(from, to)).toBeLessThanOrEqual(0);
       }),
-      { numRuns: 5000 },
+      { numRuns: 2500 },
     );
   });
 
   test('a sequence number above 2^53-1 is damage with its place', () => {
     const bytes = encodeSysKey(Uint8Array.of(1), 5);
     bytes[3] = 0;
-    expect(codeOf(() => decodeSysKey(bytes, 0, bytes.length, { file: 'x', offset: 10 }))).toBe('VARVE_CORRUPT');
+    expect(codeOf(() => decodeSysKey(bytes, 0, bytes.length, { file: 'x', offset: 10 }))).toBe(
+      'VARVE_CORRUPT',
+    );
   });
 });

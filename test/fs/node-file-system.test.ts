@@ -77,6 +77,8 @@ describe.skipIf(process.platform === 'win32')('what lies in the directory', () =
       await expect(fs.open('sub/secret', mode)).rejects.toMatchObject({ errno: 'ENOTDIR' });
       await expect(fs.open('dangling', mode)).rejects.toMatchObject({ code: 'VARVE_IO' });
     }
+    expect(() => fs.openSync('file')).toThrow(expect.objectContaining({ code: 'VARVE_IO' }));
+    expect(() => fs.openSync('sub/secret')).toThrow(expect.objectContaining({ errno: 'ENOTDIR' }));
     await expect(fs.list('sub')).rejects.toMatchObject({ errno: 'ENOTDIR' });
     await expect(fs.unlink('sub/secret')).rejects.toMatchObject({ errno: 'ENOTDIR' });
     await expect(fs.rename('sub/secret', 'x')).rejects.toMatchObject({ errno: 'ENOTDIR' });
@@ -93,6 +95,7 @@ describe.skipIf(process.platform === 'win32')('what lies in the directory', () =
     for (const mode of ['read', 'rw'] as const) {
       await expect(fs.open('pipe', mode)).rejects.toMatchObject({ code: 'VARVE_IO', errno: 'EINVAL' });
     }
+    expect(() => fs.openSync('pipe')).toThrow(expect.objectContaining({ errno: 'EINVAL' }));
     expect((await fs.stat('pipe'))?.kind).toBe('other');
   });
 

@@ -34,6 +34,22 @@ describe.each(ports)('%s file system', (_name, open) => {
     await read.close();
     await fs.mkdir('d');
     await expect(fs.open('d', 'read')).rejects.toMatchObject(refused('EISDIR'));
+    const sync = fs.openSync('a');
+    const buf = new Uint8Array(4);
+    expect([sync.path, sync.readSync(buf, 0), buf]).toEqual(['a', 3, bytes(1, 2, 3, 0)]);
+    expect(() => sync.writeSync(bytes(1), 0)).toThrow(expect.objectContaining({ errno: 'EBADF' }));
+    await sync.close();
+    const failing = [
+      ['x', 'ENOENT'],
+      ['x/y', 'ENOENT'],
+      ['d', 'EISDIR'],
+      ['a/b', 'ENOTDIR'],
+    ] as const;
+    for (const [path, name] of failing) {
+      expect(() => fs.openSync(path), path).toThrow(
+        expect.objectContaining({ ...refused(name), file: expect.any(String) }),
+      );
+    }
   });
 
   test('reads stop at the end of the file', async () => {

@@ -50,7 +50,7 @@ test('syncs and power cuts leave for each byte only what it was at or after the 
         if (possible[at]?.has(byte) !== true) throw new Error(`byte ${at} is ${byte}`);
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 120 },
   );
 });
 

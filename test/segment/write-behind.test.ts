@@ -157,6 +157,27 @@ describe('write-behind', () => {
     });
   });
 
+  test('a sync after settle is refused while something is not durable', async () => {
+    const { out } = await open();
+    append(out, new Uint8Array(10));
+    await out.settle();
+    await expect(out.sync()).rejects.toMatchObject({ code: 'VARVE_CLOSED' });
+    await expect(out.flush()).rejects.toMatchObject({ code: 'VARVE_CLOSED' });
+  });
+
+  test('flush hands everything to the file and syncs nothing', async () => {
+    const { fs, out } = await open();
+    append(out, new Uint8Array(10).fill(7));
+    await out.flush();
+    expect([out.writtenEnd, out.syncedEnd]).toEqual([10, 0]);
+    expect(fs.bytesOf('f')).toEqual(new Uint8Array(10).fill(7));
+    expect(fs.crash('none').bytesOf('f').length).toBe(0);
+    append(out, new Uint8Array(10));
+    fs.faults = (op) => (op.kind === 'write' ? { errno: 'EIO' } : undefined);
+    await expect(out.flush()).rejects.toMatchObject({ code: 'VARVE_IO' });
+    await expect(out.flush()).rejects.toMatchObject({ code: 'VARVE_POISONED' });
+  });
+
   test('settle waits for what is under way and refuses the rest', async () => {
     const { fs, file, out } = await open();
     slowDown(fs, new Prng(8));
@@ -166,7 +187,8 @@ describe('write-behind', () => {
     expect(out.syncedEnd).toBe(10);
     await file.close();
     expect(await synced).toBe(10);
-    await expect(out.sync()).rejects.toMatchObject({ code: 'VARVE_CLOSED' });
+    expect(await out.sync()).toBe(10);
+    await expect(out.drain()).rejects.toMatchObject({ code: 'VARVE_CLOSED' });
     expect(() => out.room(1)).toThrow(expect.objectContaining({ code: 'VARVE_CLOSED' }));
   });
 });

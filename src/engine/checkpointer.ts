@@ -1,0 +1,152 @@
+/**
+ * Checkpoints: memtables become tables, the log starts a new file, a catalog names both.
+ *
+ *   freeze all trees and cut the log at one number S  ->  old log durable, new log in place
+ *   -> open segments synced  ->  tables written and proven  ->  catalog installed  ->  tables swapped in
+ *   -> files that nothing names any more unlinked
+ *
+ * Invariants (test/engine/checkpointer.test.ts):
+ * - freeze and cut happen in one synchronous section, so the tables hold exactly the transactions up to S;
+ * - tables that could not be written are written anew from memory, and after three failures writes stop;
+ * - one checkpoint runs at a time; a request during one is served by the next.
+ */
+import type { FileNo, Seq } from '../base/brands.ts';
+import { logBytesTarget } from '../base/limits.ts';
+import type { CatalogStore } from '../catalog/catalog-store.ts';
+import type { SegmentLanes } from '../chunk/segment-lanes.ts';
+import type { CatalogTable, NumberedFile } from '../format/catalog.ts';
+import type { GroupCommit } from '../log/group-commit.ts';
+import type { LogWriter } from '../log/log-writer.ts';
+import type { Forest, FrozenSet } from '../tree/forest.ts';
+import type { Env } from './env.ts';
+import type { HealthBook } from './health-book.ts';
+import type { Logger } from './options.ts';
+
+/** Failures of the table writer before the engine refuses writes. */
+const flushTriesMax = 3;
+
+export interface CheckpointerOptions {
+  readonly env: Env;
+  readonly catalogs: CatalogStore;
+  readonly forest: Forest;
+  readonly lanes: SegmentLanes;
+  readonly log: GroupCommit;
+  readonly health: HealthBook;
+  readonly logger: Logger;
+  /** Makes the log file that follows the one ended at `prevEnd`. */
+  readonly nextLog: (openSeq: Seq, prevLastSeq: Seq, prevEnd: number) => Promise<LogWriter>;
+  /** The log file in use. */
+  readonly logFile: LogWriter;
+  readonly onFailed: (error: unknown) => void;
+}
+
+export class Checkpointer {
+  readonly #options: CheckpointerOptions;
+  #logFile: LogWriter;
+  #running: Promise<void> | undefined;
+  #wanted = false;
+  #checkpointSeq: Seq;
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options;
+    this.#logFile = options.logFile;
+    this.#checkpointSeq = options.catalogs.catalog.checkpointSeq;
+  }
+
+  get checkpointSeq(): Seq {
+    return this.#checkpointSeq;
+  }
+
+  get logFile(): LogWriter {
+    return this.#logFile;
+  }
+
+  /** Starts a checkpoint when memtables or the log are full. Never throws: failures stop the engine's writes. */
+  startIfDue(): void {
+    const { forest, log } = this.#options;
+    if (this.#running !== undefined || log.failure !== undefined) return;
+    if (!forest.full && this.#logFile.end < logBytesTarget) return;
+    this.run().catch(this.#options.onFailed);
+  }
+
+  /** The checkpoint under way, for writers that must wait because memory is full. */
+  get running(): Promise<void> | undefined {
+    return this.#running;
+  }
+
+  /** Makes a checkpoint of everything sequenced before the call. */
+  async run(): Promise<void> {
+    while (this.#running !== undefined) {
+      this.#wanted = true;
+      await this.#running.then(undefined, () => undefined);
+    }
+    this.#wanted = false;
+    this.#running = this.#checkpoint().finally(() => {
+      this.#running = undefined;
+    });
+    await this.#running;
+  }
+
+  /** True when a checkpoint would put something into tables. */
+  get hasWork(): boolean {
+    return this.#wanted || this.#options.forest.bytesUsed > 0;
+  }
+
+  async #checkpoint(): Promise<void> {
+    const { forest, log, lanes, catalogs } = this.#options;
+    const frozen = forest.freeze();
+    const old = this.#logFile;
+    const cut = log.cut(async (openSeq, prevEnd) => {
+      this.#logFile = await this.#options.nextLog(openSeq, openSeq - 1, prevEnd);
+      return this.#logFile;
+    });
+    await cut.done;
+    await old.close();
+    await lanes.syncAll();
+    const tables = await this.#flush(frozen);
+    const installed = await this.install(cut.lastSeq, this.#logFile.no, tables, []);
+    await forest.install(frozen, tables);
+    this.#checkpointSeq = cut.lastSeq;
+    await this.cleanUp(installed);
+    this.#options.logger.debug?.('checkpoint', { seq: cut.lastSeq, tables: catalogs.catalog.tables.length });
+  }
+
+  /** Installs a catalog with `added` tables; returns what may be unlinked now. */
+  async install(
+    checkpointSeq: Seq,
+    walFirstNo: FileNo,
+    added: readonly CatalogTable[],
+    dropped: NumberedFile[],
+  ): Promise<NumberedFile[]> {
+    const { catalogs, lanes } = this.#options;
+    const { timelineId, features, tables } = catalogs.catalog;
+    const { unlinkable } = await catalogs.install({
+      checkpointSeq,
+      walFirstNo,
+      timelineId,
+      features,
+      tables: [...tables, ...added],
+      sealed: lanes.sealed(),
+      unsealed: lanes.unsealed(),
+      dropped,
+    });
+    return unlinkable;
+  }
+
+  async cleanUp(files: readonly NumberedFile[]): Promise<void> {
+    const { catalogs, logger } = this.#options;
+    await catalogs.cleanUp(files, (error, path) => logger.warn?.('could not unlink', { path, error }));
+  }
+
+  async #flush(frozen: FrozenSet): Promise<CatalogTable[]> {
+    const { forest, catalogs, env, logger } = this.#options;
+    for (let tries = 1; ; tries++) {
+      try {
+        return await forest.flush(frozen, () => catalogs.takeFileNo(), env.random);
+      } catch (error) {
+        logger.warn?.('writing tables failed', { tries, error });
+        if (tries === flushTriesMax) throw error;
+      }
+    }
+  }
+}

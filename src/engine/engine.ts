@@ -1,0 +1,165 @@
+/** The public face of an open store, bound to one of its spaces. */
+import { invalid } from '../base/errors.ts';
+import { checkNames } from './options.ts';
+import { Reads } from './reads.ts';
+import { scan } from './scans.ts';
+import { statsOf } from './stats.ts';
+import type { Store } from './store.ts';
+import type {
+  BatchOperation,
+  Bytes,
+  Entry,
+  EntryStat,
+  Health,
+  Key,
+  PutOptions,
+  PutResult,
+  ReadOptions,
+  ScanOptions,
+  Stats,
+  StreamOptions,
+} from './types.ts';
+import { Writes } from './writes.ts';
+
+/** Named key spaces of a store. */
+export interface SpaceList {
+  /** Names that have been written to, in byte order. */
+  list(): string[];
+}
+
+/**
+ * An open store, or one space of it. All spaces share the store's chunks, log and options; `close`, `flush`,
+ * `stats` and `health` concern the whole store.
+ *
+ * Every call rejects (or throws, where it is synchronous) with VarveError; calls after close() with VARVE_CLOSED.
+ */
+export class Engine {
+  readonly #store: Store;
+  readonly #space: number;
+  readonly #reads: Reads;
+  readonly #writes: Writes;
+  /** Named spaces of the store. */
+  readonly spaces: SpaceList;
+
+  /** Use openEngine. */
+  constructor(store: Store, space: number) {
+    this.#store = store;
+    this.#space = space;
+    this.#reads = new Reads(store);
+    this.#writes = new Writes(store);
+    this.spaces = {
+      list: () => {
+        store.assertReadable();
+        return store.parts.spaces.names();
+      },
+    };
+  }
+
+  /**
+   * Stores a value under a key. When it resolves the value is as durable as `durability` says, and every read
+   * begun later sees it. A buffer may be changed as soon as put has returned its promise; a stream is read to its
+   * end, chunked as it arrives, and seen whole or never.
+   * VARVE_CONFLICT (ifSeq), VARVE_INVALID_ARGUMENT, VARVE_ABORTED, VARVE_NO_SPACE, VARVE_COMMIT_UNKNOWN,
+   * VARVE_POISONED, VARVE_READ_ONLY; whatever a stream throws.
+   */
+  put(key: Key, value: Bytes, options?: PutOptions): Promise<PutResult> {
+    return this.#store.run(() => this.#writes.put(this.#space, key, value, options));
+  }
+
+  /** The value of a key (the caller's to keep), or undefined. VARVE_CORRUPT when it is damaged. */
+  get(key: Key, options?: ReadOptions): Promise<Uint8Array | undefined> {
+    return this.#store.run(() => this.#reads.get(this.#space, key, options));
+  }
+
+  /** `get` without a promise; reads the disk on the calling thread where memory does not have it. */
+  getSync(key: Key): Uint8Array | undefined {
+    return this.#reads.getSync(this.#space, key);
+  }
+
+  /** Values of many keys as of one moment, in the order of `keys`. */
+  getMany(keys: readonly Key[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
+    return this.#store.run(() => this.#reads.getMany(this.#space, keys, options));
+  }
+
+  has(key: Key, options?: ReadOptions): Promise<boolean> {
+    return this.#store.run(() => this.#reads.has(this.#space, key, options));
+  }
+
+  /** Size, digest, times and metadata of a key, or undefined; does not read the value. */
+  stat(key: Key, options?: ReadOptions): Promise<EntryStat | undefined> {
+    return this.#store.run(() => this.#reads.stat(this.#space, key, options));
+  }
+
+  /**
+   * The bytes of a value, or of a range of it, as a byte stream with back-pressure; the version is the one at the
+   * moment of the call. The first read rejects with VARVE_NOT_FOUND when there is none.
+   */
+  stream(key: Key, options?: StreamOptions): ReadableStream<Uint8Array> {
+    return this.#reads.stream(this.#space, key, options);
+  }
+
+  /** Removes a key. True when there was something to remove. Durable as put. */
+  delete(key: Key, options?: { ifSeq?: number; signal?: AbortSignal }): Promise<boolean> {
+    return this.#store.run(() => this.#writes.delete(this.#space, key, options));
+  }
+
+  /**
+   * Several puts and deletes as one commit: all or nothing, one seq; of several operations on one key the last
+   * counts. At most 32 MiB encoded without chunk data (VARVE_INVALID_ARGUMENT beyond).
+   */
+  batch(operations: readonly BatchOperation[], options?: { signal?: AbortSignal }): Promise<{ seq: number }> {
+    return this.#store.run(() => this.#writes.batch(this.#space, operations, options));
+  }
+
+  /** Keys in byte order over one consistent view taken at the call. */
+  scan<K extends Key = string>(options: ScanOptions = {}): AsyncIterable<Entry<K>> {
+    return scan(this.#store, this.#space, options) as AsyncIterable<Entry<K>>;
+  }
+
+  /** A named key space of the same store: same methods, keys of its own, shared chunks. */
+  space(name: string, options: object = {}): Engine {
+    this.#store.assertReadable();
+    checkNames(options, [], 'space option');
+    return new Engine(this.#store, this.#store.parts.spaces.numberOf(name));
+  }
+
+  /** Puts everything acknowledged so far on disk and into tables, whatever the durability mode. */
+  flush(): Promise<void> {
+    return this.#store.run(async () => {
+      const { checkpointer } = this.#store.writable();
+      await checkpointer.run();
+    });
+  }
+
+  /** Figures of the store; reads no file. */
+  stats(): Stats {
+    this.#store.assertReadable();
+    return statsOf(this.#store);
+  }
+
+  /** What is known to be wrong, if anything; reads no file. */
+  health(): Health {
+    this.#store.assertReadable();
+    const { health, write } = this.#store.parts;
+    return health.report(this.#store.isReadOnly, write?.log.failure);
+  }
+
+  /**
+   * Waits for the calls under way, makes everything durable, seals the files and releases the lock. Idempotent.
+   * VARVE_POISONED when an earlier write failed: the store is closed all the same, the next open recovers it.
+   */
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** Refuses anything but an Engine option object, for callers without types. */
+export function refuseNonObject(options: unknown): void {
+  if (options !== undefined && (typeof options !== 'object' || options === null)) {
+    throw invalid('options must be an object');
+  }
+}

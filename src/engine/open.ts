@@ -1,0 +1,295 @@
+/**
+ * Opening a store: lock, catalog, trees, log, and for writers everything that makes what was found durable
+ * before the first call is served. The steps of a writer, in order:
+ *
+ *   take the lock -> read SUPER and the catalogs -> open tables -> replay the log -> take SUPER (new epoch)
+ *   -> move frames of open segments into sealed ones -> new log file -> memtables to tables
+ *   -> install the catalog that names all of it -> remove what nothing names
+ *
+ * A crash at any step leaves what the step before left. Readers stop after the replay and write nothing.
+ *
+ * Invariants (test/engine/open.test.ts, test/crash):
+ * - a damaged store opens for reading: what is whole is served, the rest is listed in health();
+ * - nothing recovered is served to a writer's callers before it is on disk under the new catalog.
+ */
+import type { Seq } from '../base/brands.ts';
+import { VarveError } from '../base/errors.ts';
+import { segmentBytesTarget } from '../base/limits.ts';
+import { BlockCache } from '../cache/block-cache.ts';
+import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
+import { CatalogStore } from '../catalog/catalog-store.ts';
+import { ChunkStore } from '../chunk/chunk-store.ts';
+import { LocalityCache } from '../chunk/locality-cache.ts';
+import { NodePresence } from '../chunk/node-presence.ts';
+import { SegmentLanes } from '../chunk/segment-lanes.ts';
+import { initChecksum } from '../codec/checksum.ts';
+import { lockName, storeDirs, superName } from '../format/file-names.ts';
+import type { WriterLock } from '../fs/lock-port.ts';
+import { ChunkerPool } from '../kernels/chunker/chunker.ts';
+import { type LogChain, readLogChain } from '../log/log-chain.ts';
+import { SegmentSet } from '../segment/segment-set.ts';
+import { Forest } from '../tree/forest.ts';
+import { Engine } from './engine.ts';
+import type { Env } from './env.ts';
+import { HealthBook } from './health-book.ts';
+import { chunkerParamsOf, identityOf } from './identity.ts';
+import { throwIfAborted } from './key-args.ts';
+import { type CheckedOptions, checkOptions, type EngineOptions } from './options.ts';
+import { type Replayed, replay } from './recovery.ts';
+import { openSegments } from './rescue.ts';
+import { Spaces } from './spaces.ts';
+import { checkOpenSegments, startWriting } from './start-writing.ts';
+import { Store, type StoreParts } from './store.ts';
+
+/** Everything read from the disk, before anything is written. */
+export interface Found {
+  readonly env: Env;
+  readonly options: CheckedOptions;
+  readonly loaded: LoadedCatalogs;
+  readonly health: HealthBook;
+  readonly blockCache: BlockCache;
+  readonly forest: Forest;
+  readonly segments: SegmentSet;
+  readonly chain: LogChain;
+  readonly replayed: Replayed;
+  readonly lock: WriterLock | undefined;
+}
+
+/** Test-only bounds that are no public options. */
+export interface OpenBounds {
+  /** Bytes at which a segment is sealed; the superblock's target when not given. */
+  readonly segmentBytes?: number;
+}
+
+/**
+ * Opens or creates the store that `env.fs` stands on. Errors: VARVE_NOT_FOUND (missing, and not to be created),
+ * VARVE_CONFLICT (errorIfExists), VARVE_LOCKED, VARVE_CORRUPT (nothing can be served, or onDegraded: 'throw'),
+ * VARVE_FORMAT_VERSION, VARVE_INVALID_ARGUMENT (options; another store's directory), VARVE_IO, VARVE_NO_SPACE.
+ */
+export async function openWithEnv(
+  env: Env,
+  given: EngineOptions = {},
+  bounds: OpenBounds = {},
+): Promise<Engine> {
+  const options = checkOptions(given);
+  const own = options.clock === undefined ? env : { ...env, clock: options.clock };
+  await initChecksum();
+  throwIfAborted(options.signal);
+  const exists = (await own.fs.stat(superName)) !== null;
+  if (!exists) await refuseForeign(own, options);
+  if (options.readOnly) return await openFound(own, options, bounds, undefined);
+  const lock = await own.lock.acquire({
+    waitMs: options.lockWaitMs,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  try {
+    await createIfNeeded(own, options);
+    return await openFound(own, options, bounds, lock);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+/** A directory without SUPER may hold nothing but what a creation that crashed left. */
+async function refuseForeign(env: Env, options: CheckedOptions): Promise<void> {
+  if (options.readOnly || !options.createIfMissing) {
+    throw new VarveError('VARVE_NOT_FOUND', `${env.fs.root}: there is no store here`, { file: env.fs.root });
+  }
+  const ours = new Set<string>([...storeDirs, lockName]);
+  const foreign = (await env.fs.list('')).find(({ name }) => !ours.has(name));
+  if (foreign !== undefined) {
+    throw new VarveError(
+      'VARVE_INVALID_ARGUMENT',
+      `${env.fs.root} holds other files (${foreign.name}): give an empty or new directory`,
+      { file: foreign.name },
+    );
+  }
+}
+
+/** Decided under the lock, since another process may have created the store meanwhile. */
+async function createIfNeeded(env: Env, options: CheckedOptions): Promise<void> {
+  const exists = (await env.fs.stat(superName)) !== null;
+  if (exists && options.errorIfExists) {
+    throw new VarveError('VARVE_CONFLICT', `${env.fs.root}: a store exists and errorIfExists is set`);
+  }
+  if (!exists) await CatalogStore.create(env.fs, identityOf(options, env), env.random);
+}
+
+async function openFound(
+  env: Env,
+  options: CheckedOptions,
+  bounds: OpenBounds,
+  lock: WriterLock | undefined,
+): Promise<Engine> {
+  const health = new HealthBook();
+  const loaded = await CatalogStore.load(env.fs);
+  for (const problem of loaded.problems) health.note(problem);
+  const params = chunkerParamsOf(loaded.slot, options);
+  const { dbUuid } = loaded.slot;
+  const blockCache = new BlockCache(options.memory.blockCacheBytes);
+  const { memtableBytes } = options.memory;
+  const opened = await Forest.open(env.fs, loaded.catalog.tables, {
+    dbUuid,
+    cache: blockCache,
+    memtableBytes,
+  });
+  const { forest } = opened;
+  const segments = new SegmentSet(env.fs, {
+    dbUuid,
+    onDamage: (error) => health.note(error),
+    openSync: (path) => env.fs.openSync(path),
+  });
+  try {
+    const found = await recover(
+      { env, options, loaded, health, blockCache, forest, segments, lock },
+      opened.damage,
+    );
+    const pool = new ChunkerPool(params.params, { key: params.key });
+    return await assemble(found, pool, bounds);
+  } catch (error) {
+    await segments.close();
+    await forest.close();
+    throw error;
+  }
+}
+
+/** Replays the log and decides whether the store is whole. */
+async function recover(
+  found: Omit<Found, 'chain' | 'replayed'>,
+  tableDamage: readonly VarveError[],
+): Promise<Found> {
+  const { env, loaded, health, forest, segments } = found;
+  const { catalog, slot } = loaded;
+  for (const info of catalog.sealed) segments.add(info.no, info);
+  for (const { no } of catalog.unsealed) segments.add(no);
+  const chain = await readLogChain(env.fs, {
+    dbUuid: slot.dbUuid,
+    walFirstNo: catalog.walFirstNo,
+    checkpointSeq: catalog.checkpointSeq,
+    expectSealed: slot.cleanShutdown,
+  });
+  for (const problem of chain.problems) health.note(problem);
+  const replayed = await replay({ chain, forest, segments, health });
+  let degraded = replayed.damaged;
+  for (const error of tableDamage) {
+    degraded = true;
+    health.note(error);
+  }
+  for (const { error, missingFrom, missingTo } of chain.damage) {
+    degraded = true;
+    health.note(error);
+    health.noteMissing(missingFrom, missingTo);
+  }
+  const all: Found = { ...found, chain, replayed };
+  const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
+  if (!(await checkOpenSegments(all, open))) degraded = true;
+  if (!(await checkSealedSegments(all))) degraded = true;
+  if (degraded) refuseWrites(all);
+  return all;
+}
+
+/** The files new in the last two catalogs are looked at; older ones are read checked, and by verification. */
+async function checkSealedSegments({ loaded, segments, health }: Found): Promise<boolean> {
+  const before = new Set(loaded.previous?.catalog.sealed.map(({ no }) => no));
+  let whole = true;
+  for (const { no } of loaded.catalog.sealed) {
+    if (before.has(no)) continue;
+    try {
+      await segments.checkSealed(no);
+    } catch (error) {
+      if (!(error instanceof VarveError)) throw error;
+      health.note(error);
+      if (error.errno === 'ENOENT' || error.message.includes('missing')) whole = false;
+    }
+  }
+  return whole;
+}
+
+function refuseWrites({ options, health }: Found): void {
+  const [first] = health.report(true).damage;
+  const refusal = new VarveError(
+    'VARVE_CORRUPT',
+    `the store is damaged: ${first?.message ?? 'see health()'}`,
+    {
+      ...(first === undefined ? {} : { file: first.file }),
+      ...(first?.offset === undefined ? {} : { offset: first.offset }),
+    },
+  );
+  if (options.onDegraded === 'throw') throw refusal;
+  health.refuseWrites('damage was found when the store was opened', refusal);
+}
+
+/** Puts the parts together; a writer is made ready to write. */
+async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds): Promise<Engine> {
+  const { env, options, loaded, health, forest, segments, chain, lock } = found;
+  const locality = new LocalityCache(options.memory.trailerCacheBytes);
+  const presence = new NodePresence();
+  const writes = lock !== undefined && health.refusal === undefined;
+  const started = writes
+    ? await startWriting(found, { locality, presence, segmentBytes: bounds.segmentBytes })
+    : undefined;
+  const lanes = started?.lanes ?? idleLanes(found);
+  const chunks =
+    started?.chunks ??
+    new ChunkStore({
+      chunks: forest.chunks,
+      segments,
+      lanes,
+      locality,
+      onDamage: (error) => health.note(error),
+    });
+  await chain.close();
+  const spaces = new Spaces();
+  await spaces.load(forest.system);
+  const openedSeq: Seq = Math.max(loaded.catalog.checkpointSeq, found.replayed.lastSeq);
+  const parts: StoreParts = {
+    env,
+    options,
+    identity: loaded.slot,
+    forest,
+    segments,
+    lanes,
+    chunks,
+    locality,
+    presence,
+    chunkers,
+    blockCache: found.blockCache,
+    health,
+    spaces,
+    write: started?.write,
+    catalog: () => started?.catalogs.catalog ?? loaded.catalog,
+    openedSeq,
+    shutDown: async () => {
+      try {
+        await started?.finish();
+      } finally {
+        await segments.close();
+        await forest.close();
+        await lock?.release();
+      }
+    },
+  };
+  return new Engine(new Store(parts), 0);
+}
+
+/** Lanes of a store that is not written to: they only know the sealed segments. */
+function idleLanes({ env, loaded, segments }: Found): SegmentLanes {
+  const refuse = (): never => {
+    throw new VarveError('VARVE_READ_ONLY', 'the store is not open for writing');
+  };
+  return new SegmentLanes(
+    {
+      fs: env.fs,
+      dbUuid: loaded.slot.dbUuid,
+      random: env.random,
+      takeFileNo: refuse,
+      segments,
+      segmentBytes: segmentBytesTarget,
+      onOpened: refuse,
+      onSealed: refuse,
+      onFailed: refuse,
+    },
+    loaded.catalog.sealed,
+  );
+}

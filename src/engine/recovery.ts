@@ -1,0 +1,153 @@
+/**
+ * Replay: the log behind the checkpoint is applied to the trees by the visitor that applied it live.
+ *
+ * Before a frame is applied its list nodes are read (their children are counted at birth). In `os` and group
+ * mode the chunks of frames that were never proven durable are checked too, and the log is cut at the first
+ * frame whose chunks are missing; in `full` mode a missing chunk is damage.
+ *
+ * Invariants (test/engine/recovery.test.ts, test/crash):
+ * - recovery is a function of what is durable: repeating it, or crashing inside it, gives the same state;
+ * - nothing is written here.
+ */
+import type { FileNo, Seq } from '../base/brands.ts';
+import { toHex } from '../base/bytes.ts';
+import { isVarveError } from '../base/errors.ts';
+import { frameBytes } from '../format/chunk-frame.ts';
+import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
+import { frameTypes, lastSeqOf } from '../format/log-frame.ts';
+import { durabilityCodes, type OpVisitor, visitOps, visitStage } from '../format/log-ops.ts';
+import type { LogChain } from '../log/log-chain.ts';
+import type { LogFrame } from '../log/log-reader.ts';
+import type { SegmentSet } from '../segment/segment-set.ts';
+import type { Forest } from '../tree/forest.ts';
+import { Applier } from '../txn/applier.ts';
+import type { HealthBook } from './health-book.ts';
+
+export interface ReplayOptions {
+  readonly chain: LogChain;
+  readonly forest: Forest;
+  readonly segments: SegmentSet;
+  readonly health: HealthBook;
+}
+
+export interface Replayed {
+  /** Frames applied: all of them, or those before the cut. */
+  readonly frames: number;
+  readonly lastSeq: Seq;
+  /** For each segment a frame of the log names: the end of the last frame named in it. */
+  readonly named: ReadonlyMap<FileNo, number>;
+  /** Something is missing that was durable. */
+  readonly damaged: boolean;
+}
+
+interface NamedFrame {
+  readonly id: Uint8Array;
+  readonly segment: FileNo;
+  readonly off8: number;
+  readonly storedLen: number;
+  readonly isList: boolean;
+}
+
+/** Applies every frame of the chain. VARVE_FORMAT_VERSION on an op this build does not know. */
+export async function replay(options: ReplayOptions): Promise<Replayed> {
+  const { chain, forest, segments, health } = options;
+  const named = new Map<FileNo, number>();
+  let nodes = new Map<string, Uint8Array>();
+  let damaged = false;
+  const applier = new Applier(forest, {
+    nodes: (id) => nodes.get(toHex(id)),
+    onNodeBorn: () => undefined,
+    onNodeMissing: (error) => {
+      damaged = true;
+      health.note(error);
+    },
+  });
+  const isFull = (chain.durability ?? durabilityCodes.full) === durabilityCodes.full;
+  let frames = 0;
+  let lastSeq = 0;
+  for (; frames < chain.frames.length; frames++) {
+    const frame = chain.frames.at(frames);
+    if (frame.type !== frameTypes.batch && frame.type !== frameTypes.stage) {
+      lastSeq = lastSeqOf(frame);
+      continue;
+    }
+    const payload = await chain.readPayload(frame);
+    const unproven = !isFull && lastSeqOf(frame) > chain.durableSeq;
+    const wanted = framesNamed(frame, payload, unproven);
+    const read = await readNamed(wanted, segments, health, unproven);
+    if (unproven && read.missing) break;
+    nodes = read.nodes;
+    applier.timeMs = frame.commitTimeMs;
+    visitFrame(frame, payload, applier);
+    noteNamed(frame, payload, named);
+    lastSeq = lastSeqOf(frame);
+  }
+  return { frames, lastSeq, named, damaged };
+}
+
+function visitFrame(frame: LogFrame, payload: Uint8Array, visitor: OpVisitor): void {
+  const place = { file: frame.path, offset: frame.offset };
+  if (frame.type === frameTypes.stage) visitStage(payload, 0, payload.length, frame.seqFirst, visitor, place);
+  else visitOps(payload, 0, payload.length, frame.seqFirst, frame.count, visitor, place);
+}
+
+/** Chunk frames that must be read before the log frame can be applied: list nodes, or all when asked. */
+function framesNamed(frame: LogFrame, payload: Uint8Array, all: boolean): NamedFrame[] {
+  const wanted: NamedFrame[] = [];
+  visitFrame(frame, payload, {
+    ...silent,
+    chunk: (_seq, buf, idAt, segment, off8, storedLen, _rawLen, kind) => {
+      const isList = kind === chunkKinds.list;
+      if (!isList && !all) return;
+      wanted.push({ id: buf.slice(idAt, idAt + chunkIdBytes), segment, off8, storedLen, isList });
+    },
+    move: (_seq, buf, idAt, segment, off8, storedLen) => {
+      if (!all) return;
+      wanted.push({ id: buf.slice(idAt, idAt + chunkIdBytes), segment, off8, storedLen, isList: false });
+    },
+  });
+  return wanted;
+}
+
+async function readNamed(
+  wanted: readonly NamedFrame[],
+  segments: SegmentSet,
+  health: HealthBook,
+  mayBeMissing: boolean,
+): Promise<{ nodes: Map<string, Uint8Array>; missing: boolean }> {
+  const nodes = new Map<string, Uint8Array>();
+  for (const { id, segment, off8, storedLen, isList } of wanted) {
+    if (!segments.has(segment)) segments.add(segment);
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = await segments.readFrame(segment, off8, storedLen, id);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
+      if (!mayBeMissing) health.note(error);
+    }
+    if (bytes === undefined && mayBeMissing) return { nodes, missing: true };
+    if (bytes !== undefined && isList) nodes.set(toHex(id), bytes);
+  }
+  return { nodes, missing: false };
+}
+
+function noteNamed(frame: LogFrame, payload: Uint8Array, named: Map<FileNo, number>): void {
+  const note = (segment: FileNo, off8: number, storedLen: number): void => {
+    const end = off8 * 8 + frameBytes(storedLen);
+    if (end > (named.get(segment) ?? 0)) named.set(segment, end);
+  };
+  visitFrame(frame, payload, {
+    ...silent,
+    chunk: (_seq, _buf, _idAt, segment, off8, storedLen) => note(segment, off8, storedLen),
+    move: (_seq, _buf, _idAt, segment, off8, storedLen) => note(segment, off8, storedLen),
+  });
+}
+
+const silent: OpVisitor = {
+  put: () => undefined,
+  del: () => undefined,
+  chunk: () => undefined,
+  move: () => undefined,
+  trash: () => undefined,
+  sys: () => undefined,
+};

@@ -1,0 +1,280 @@
+/** The writing half of an open: everything found is made durable under a new epoch, then writes may begin. */
+import type { FileNo, Seq } from '../base/brands.ts';
+import { corrupt, VarveError } from '../base/errors.ts';
+import { CatalogStore } from '../catalog/catalog-store.ts';
+import { ChunkStore } from '../chunk/chunk-store.ts';
+import type { LocalityCache } from '../chunk/locality-cache.ts';
+import type { NodePresence } from '../chunk/node-presence.ts';
+import { SegmentLanes } from '../chunk/segment-lanes.ts';
+import type { NumberedFile } from '../format/catalog.ts';
+import { filePath } from '../format/file-names.ts';
+import { frameTypes } from '../format/log-frame.ts';
+import { durabilityCodes } from '../format/log-ops.ts';
+import { segmentDataFrom } from '../format/segment.ts';
+import { type Durability, GroupCommit } from '../log/group-commit.ts';
+import { LogWriter } from '../log/log-writer.ts';
+import { scanSegment } from '../segment/segment-scan.ts';
+import { TxnWriter } from '../txn/txn-writer.ts';
+import { Checkpointer } from './checkpointer.ts';
+import type { Found } from './open.ts';
+import { type OpenSegment, openSegments, rescueSegments } from './rescue.ts';
+import type { WriteSide } from './store.ts';
+import { highestFileNo, sweep } from './sweep.ts';
+
+export interface StartOptions {
+  readonly locality: LocalityCache;
+  readonly presence: NodePresence;
+  readonly segmentBytes: number | undefined;
+}
+
+export interface Started {
+  readonly write: WriteSide;
+  readonly lanes: SegmentLanes;
+  readonly chunks: ChunkStore;
+  readonly catalogs: CatalogStore;
+  /** Clean close, or after a failure only closing what is open. */
+  readonly finish: () => Promise<void>;
+}
+
+/** Reads every open segment up to where it counts; false when something there is damaged or gone. */
+export async function checkOpenSegments(
+  { env, loaded, health }: Pick<Found, 'env' | 'loaded' | 'health'>,
+  open: readonly OpenSegment[],
+): Promise<boolean> {
+  let whole = true;
+  const damage = (error: unknown): void => {
+    whole = false;
+    health.note(error);
+  };
+  for (const { no, end } of open) {
+    if (end <= segmentDataFrom) continue;
+    const path = filePath('seg', no);
+    if ((await env.fs.stat(path)) === null) {
+      damage(corrupt('segment file is missing', { file: path }));
+      continue;
+    }
+    const scanned = await scanSegment(
+      env.fs,
+      no,
+      path,
+      { dbUuid: loaded.slot.dbUuid, upTo: end, onDamage: (_from, _to, error) => damage(error) },
+      () => undefined,
+    );
+    if (scanned.headerDamage !== undefined) damage(scanned.headerDamage);
+    if (scanned.limit < end) {
+      damage(corrupt('segment is cut off', { file: path, offset: scanned.limit }, end, scanned.limit));
+    }
+  }
+  return whole;
+}
+
+/** Makes a recovered store ready to write; see open.ts for the order of steps. */
+export async function startWriting(found: Found, options: StartOptions): Promise<Started> {
+  const { env, loaded, lock, chain } = found;
+  const catalogs = await CatalogStore.openForWrite(env.fs, loaded, {
+    writerEpochFloor: Math.max(chain.writerEpoch, lock!.owner.writerEpoch),
+    clock: env.clock,
+    random: env.random,
+  });
+  try {
+    await lock!.setEpoch(catalogs.writerEpoch);
+    catalogs.raiseFileNo((await highestFileNo(env.fs)) + 1);
+    return await start(found, options, catalogs);
+  } catch (error) {
+    await catalogs.close();
+    throw error;
+  }
+}
+
+async function start(found: Found, options: StartOptions, catalogs: CatalogStore): Promise<Started> {
+  const { env, loaded, forest, segments, health, replayed } = found;
+  const { catalog, slot } = loaded;
+  const takeFileNo = (): FileNo => catalogs.takeFileNo();
+  const context = {
+    fs: env.fs,
+    dbUuid: slot.dbUuid,
+    random: env.random,
+    takeFileNo,
+    segments,
+    chunks: forest.chunks,
+    health,
+  };
+  const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
+  const rescued = await rescueSegments(open, context);
+  const opening = await firstLog(found, catalogs);
+  const frozen = forest.freeze();
+  const tables = await forest.flush(frozen, takeFileNo, env.random);
+  const { unlinkable } = await catalogs.install({
+    checkpointSeq: opening.lastSeq,
+    walFirstNo: opening.log.no,
+    timelineId: slot.timelineId,
+    features: catalog.features,
+    tables: [...catalog.tables, ...tables],
+    sealed: [...catalog.sealed, ...rescued.sealed],
+    unsealed: [],
+    dropped: rescued.dropped,
+  });
+  await forest.install(frozen, tables);
+  for (const { no } of rescued.dropped) await segments.remove(no);
+  const started = compose(found, options, catalogs, opening);
+  await started.cleanUp(unlinkable);
+  await sweep(env.fs, catalogs, loaded.problems.length > 0);
+  return started;
+}
+
+interface FirstLog {
+  readonly log: LogWriter;
+  /** Last number before the OPEN frame of the new log. */
+  readonly lastSeq: Seq;
+  readonly openSeq: Seq;
+  readonly timeMs: number;
+}
+
+/** The log file this writer begins with: it repeats what older files cannot prove to be on disk. */
+async function firstLog(found: Found, catalogs: CatalogStore): Promise<FirstLog> {
+  const { env, options, chain, replayed } = found;
+  const resume = chain.resume(replayed.frames);
+  const { prevFileNo, prevEndOffset, prevLastSeq, lastSeq, tailFrom, tailTo } = resume;
+  const openSeq = lastSeq + 1;
+  const timeMs = Math.max(env.clock.now(), chain.lastTimeMs);
+  const log = await LogWriter.create(env.fs, {
+    no: catalogs.takeFileNo(),
+    dbUuid: catalogs.slot.dbUuid,
+    salt: env.random(12),
+    tail: chain.tail(tailFrom, tailTo),
+    open: {
+      prevFileNo,
+      prevEndOffset,
+      prevLastSeq,
+      firstSeq: prevLastSeq + 1,
+      writerEpoch: catalogs.writerEpoch,
+      timelineId: catalogs.slot.timelineId,
+      durability: durabilityCode(options.durability),
+    },
+    openSeq,
+    commitTimeMs: timeMs,
+    durableSeq: lastSeq,
+  });
+  return { log, lastSeq, openSeq, timeMs };
+}
+
+function compose(
+  found: Found,
+  options: StartOptions,
+  catalogs: CatalogStore,
+  opening: FirstLog,
+): Started & { cleanUp: (files: readonly NumberedFile[]) => Promise<void> } {
+  const { env, forest, segments, health } = found;
+  const { locality, presence } = options;
+  const { dbUuid, segTarget, timelineId } = catalogs.slot;
+  const failed = (error: unknown): void => log.fail(error);
+  const log = new GroupCommit({
+    log: opening.log,
+    durability: found.options.durability,
+    clock: env.clock,
+    lastSeq: opening.openSeq,
+    lastTimeMs: opening.timeMs,
+    onFailed: (error) => found.options.logger.error?.('a write failed; the engine is read-only', { error }),
+  });
+  const lanes = new SegmentLanes(
+    {
+      fs: env.fs,
+      dbUuid,
+      random: env.random,
+      takeFileNo: () => catalogs.takeFileNo(),
+      segments,
+      segmentBytes: options.segmentBytes ?? segTarget,
+      onOpened: (segment) => locality.open(segment),
+      onSealed: (segment) => locality.seal(segment),
+      onFailed: failed,
+    },
+    catalogs.catalog.sealed,
+  );
+  const chunks = new ChunkStore({
+    chunks: forest.chunks,
+    segments,
+    lanes,
+    locality,
+    onDamage: (error) => health.note(error),
+  });
+  const txn = new TxnWriter(forest, log, presence);
+  const nextLog = (openSeq: Seq, prevLastSeq: Seq, prevEnd: number): Promise<LogWriter> =>
+    LogWriter.create(env.fs, {
+      no: catalogs.takeFileNo(),
+      dbUuid,
+      salt: env.random(12),
+      open: {
+        prevFileNo: checkpointer.logFile.no,
+        prevEndOffset: prevEnd,
+        prevLastSeq,
+        firstSeq: openSeq,
+        writerEpoch: catalogs.writerEpoch,
+        timelineId,
+        durability: durabilityCode(found.options.durability),
+      },
+      openSeq,
+      commitTimeMs: Math.max(env.clock.now(), log.lastTimeMs),
+      durableSeq: prevLastSeq,
+    });
+  const checkpointer: Checkpointer = new Checkpointer({
+    env,
+    catalogs,
+    forest,
+    lanes,
+    log,
+    health,
+    logger: found.options.logger,
+    nextLog,
+    logFile: opening.log,
+    onFailed: failed,
+  });
+  found.lock!.onLost = failed;
+  const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
+  const finish = (): Promise<void> => close({ log, lanes, checkpointer, catalogs });
+  return { write: { log, txn, checkpointer }, lanes, chunks, catalogs, finish, cleanUp };
+}
+
+interface Closing {
+  readonly log: GroupCommit;
+  readonly lanes: SegmentLanes;
+  readonly checkpointer: Checkpointer;
+  readonly catalogs: CatalogStore;
+}
+
+/**
+ * A clean close: segments sealed, memtables in tables, the log ended with SEAL, and the same set of files
+ * installed once more, so that the grace of one install keeps nothing back. After a failure files are only
+ * closed; the next open recovers. Rejects with the failure.
+ */
+async function close({ log, lanes, checkpointer, catalogs }: Closing): Promise<void> {
+  try {
+    if (log.failure !== undefined) throw stopped(log.failure);
+    await checkpointer.running;
+    await log.drained();
+    await lanes.sealAll();
+    if (log.failure !== undefined) throw stopped(log.failure);
+    await checkpointer.run();
+    const { logFile } = checkpointer;
+    await log.frame(frameTypes.seal, [], () => undefined);
+    await log.syncNow();
+    const { checkpointSeq, walFirstNo } = catalogs.catalog;
+    await checkpointer.cleanUp(await checkpointer.install(checkpointSeq, walFirstNo, [], []));
+    await catalogs.markClean();
+    await logFile.close();
+  } catch (error) {
+    await lanes.abandon();
+    await checkpointer.logFile.close();
+    throw error;
+  } finally {
+    await catalogs.close();
+  }
+}
+
+function stopped(cause: VarveError): VarveError {
+  return new VarveError('VARVE_POISONED', 'closed after a failed write; the next open recovers', { cause });
+}
+
+function durabilityCode(durability: Durability): number {
+  if (durability === 'full') return durabilityCodes.full;
+  return durability === 'os' ? durabilityCodes.os : durabilityCodes.group;
+}

@@ -1,0 +1,70 @@
+/** Figures of a running engine, gathered when asked for. */
+import { nameOfAlgorithm } from '../kernels/chunker/params.ts';
+import type { Store } from './store.ts';
+import type { Stats } from './types.ts';
+
+/** Everything stats() tells; reads no file. */
+export function statsOf(store: Store): Stats {
+  const { parts } = store;
+  const { options, identity, lanes, blockCache, locality, write } = parts;
+  const { memory } = options;
+  const forest = parts.forest.stats();
+  const catalog = parts.catalog();
+  const sealed = lanes.sealed();
+  const open = lanes.openBytes();
+  const segmentBytes = sealed.reduce((sum, { size }) => sum + size, 0) + open.bytes;
+  const logBytes = write?.checkpointer.logFile.end ?? 0;
+  const { counters } = parts.chunks;
+  return {
+    seq: store.visibleSeq,
+    durableSeq: write?.log.durableSeq ?? parts.openedSeq,
+    checkpointSeq: catalog.checkpointSeq,
+    disk: {
+      totalBytes: segmentBytes + forest.bytes + logBytes,
+      segmentBytes,
+      tableBytes: forest.bytes,
+      logBytes,
+    },
+    segments: {
+      sealed: sealed.length,
+      open: open.count,
+      dataBytes: sealed.reduce((sum, { dataLen }) => sum + dataLen, 0) + open.bytes,
+    },
+    tables: {
+      keys: forest.tables.K,
+      chunks: forest.tables.C,
+      indexes: forest.tables.X,
+      system: forest.tables.S,
+      entries: forest.entries,
+      bytes: forest.bytes,
+    },
+    commits: { ...(write?.log.counters ?? { count: 0, groups: 0, syncs: 0, logBytes: 0 }) },
+    chunks: { ...counters },
+    ingestedBytes: store.ingestedBytes,
+    memory: {
+      memtable: { used: forest.memtableBytes, budget: memory.memtableBytes },
+      blockCache: {
+        used: blockCache.used,
+        budget: blockCache.budget,
+        hits: blockCache.hits,
+        misses: blockCache.misses,
+      },
+      trailerCache: {
+        used: locality.bytesUsed,
+        budget: locality.bytesMax,
+        hits: locality.hits,
+        misses: locality.misses,
+      },
+      pendingCommits: { used: write?.log.pendingBytes ?? 0, budget: memory.pendingCommitBytes },
+      tableIndexes: { used: forest.filterBytes + forest.indexBytes },
+    },
+    workers: 0,
+    chunking: {
+      algorithm: nameOfAlgorithm(identity.chunkerAlgo)!,
+      min: identity.chunkMin,
+      avg: identity.chunkAvg,
+      max: identity.chunkMax,
+    },
+    durability: options.durability,
+  };
+}

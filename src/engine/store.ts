@@ -1,0 +1,145 @@
+/**
+ * One open store: the modules of the engine, put together by open.ts and shared by every space.
+ *
+ * Invariants (test/engine/lifecycle.test.ts):
+ * - after close() has been called no call starts, and close resolves when those under way have ended;
+ * - once a write or sync has failed, or damage was found at open, no write is accepted; reads go on.
+ */
+import type { Seq } from '../base/brands.ts';
+import { isVarveError, VarveError } from '../base/errors.ts';
+import { type Deferred, deferred } from '../base/sync.ts';
+import type { BlockCache } from '../cache/block-cache.ts';
+import type { ChunkStore } from '../chunk/chunk-store.ts';
+import type { LocalityCache } from '../chunk/locality-cache.ts';
+import type { NodePresence } from '../chunk/node-presence.ts';
+import type { SegmentLanes } from '../chunk/segment-lanes.ts';
+import type { Catalog } from '../format/catalog.ts';
+import type { SuperSlot } from '../format/superblock.ts';
+import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
+import type { GroupCommit } from '../log/group-commit.ts';
+import type { SegmentSet } from '../segment/segment-set.ts';
+import type { Forest } from '../tree/forest.ts';
+import type { TxnWriter } from '../txn/txn-writer.ts';
+import type { Checkpointer } from './checkpointer.ts';
+import type { Env } from './env.ts';
+import type { HealthBook } from './health-book.ts';
+import type { CheckedOptions } from './options.ts';
+import type { Spaces } from './spaces.ts';
+
+/** What only a store open for writing has. */
+export interface WriteSide {
+  readonly log: GroupCommit;
+  readonly txn: TxnWriter;
+  readonly checkpointer: Checkpointer;
+}
+
+/** The parts of a store, made by open.ts. */
+export interface StoreParts {
+  readonly env: Env;
+  readonly options: CheckedOptions;
+  readonly identity: SuperSlot;
+  readonly forest: Forest;
+  readonly segments: SegmentSet;
+  readonly lanes: SegmentLanes;
+  readonly chunks: ChunkStore;
+  readonly locality: LocalityCache;
+  readonly presence: NodePresence;
+  readonly chunkers: ChunkerPool;
+  readonly blockCache: BlockCache;
+  readonly health: HealthBook;
+  readonly spaces: Spaces;
+  /** Absent for a read-only or degraded store. */
+  readonly write: WriteSide | undefined;
+  /** Last number recovered. */
+  readonly openedSeq: Seq;
+  /** The set of live files. */
+  readonly catalog: () => Catalog;
+  /** Ends what open.ts began: files, lock. */
+  readonly shutDown: () => Promise<void>;
+}
+
+export class Store {
+  readonly parts: StoreParts;
+  readonly forest: Forest;
+  readonly chunks: ChunkStore;
+  readonly keyEncoding: 'utf8' | 'bytes';
+  ingestedBytes = 0;
+  #running = 0;
+  #idle: Deferred<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: StoreParts) {
+    this.parts = parts;
+    this.forest = parts.forest;
+    this.chunks = parts.chunks;
+    this.keyEncoding = parts.options.keyEncoding;
+  }
+
+  /** Highest number a read made now sees. */
+  get visibleSeq(): Seq {
+    return this.parts.write?.log.visibleSeq ?? this.parts.openedSeq;
+  }
+
+  get isReadOnly(): boolean {
+    return this.parts.options.readOnly;
+  }
+
+  /** VARVE_CLOSED once close() has been called. */
+  assertReadable(): void {
+    if (this.#closing !== undefined) throw new VarveError('VARVE_CLOSED', 'the engine is closed');
+  }
+
+  /** The write side; VARVE_CLOSED, VARVE_READ_ONLY or VARVE_POISONED when there is none to use. */
+  writable(): WriteSide {
+    this.assertReadable();
+    const { write, health } = this.parts;
+    if (this.isReadOnly) throw new VarveError('VARVE_READ_ONLY', 'the engine was opened readOnly');
+    if (health.refusal !== undefined || write === undefined) {
+      throw new VarveError(
+        'VARVE_READ_ONLY',
+        'the store is damaged and open for reading only; see health()',
+        {
+          cause: health.refusal,
+        },
+      );
+    }
+    if (write.log.failure !== undefined) {
+      throw new VarveError('VARVE_POISONED', 'an earlier write failed; reopen the store to write again', {
+        cause: write.log.failure,
+      });
+    }
+    return write;
+  }
+
+  /** Notes damage for health() and returns the error to throw. */
+  seen(error: unknown): unknown {
+    if (isVarveError(error, 'VARVE_CORRUPT')) this.parts.health.note(error);
+    return error;
+  }
+
+  /** Runs a call so that close() waits for it. */
+  async run<T>(call: () => Promise<T>): Promise<T> {
+    this.assertReadable();
+    this.#running++;
+    try {
+      return await call();
+    } finally {
+      this.#running--;
+      if (this.#running === 0) this.#idle?.resolve();
+    }
+  }
+
+  /** Drains, makes everything durable, releases the lock. Idempotent; rejects when something could not be kept. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#running > 0) {
+      this.#idle = deferred<void>();
+      await this.#idle.promise;
+    }
+    await this.parts.shutDown();
+  }
+}

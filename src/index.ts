@@ -1,0 +1,26 @@
+/** Varve: an embedded database engine with content-defined chunking. */
+export type { Seq } from './base/brands.ts';
+export type { Clock } from './base/clock.ts';
+export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from './base/errors.ts';
+export type { Engine, SpaceList } from './engine/engine.ts';
+export { openEngine } from './engine/open-node.ts';
+export type { ChunkingOptions, EngineOptions, Logger, MemoryOptions } from './engine/options.ts';
+export type {
+  BatchOperation,
+  Bytes,
+  Damage,
+  Entry,
+  EntryStat,
+  Health,
+  Key,
+  KeyEntry,
+  PrefixEntry,
+  PutOptions,
+  PutResult,
+  ReadOptions,
+  ScanOptions,
+  Stats,
+  StreamOptions,
+} from './engine/types.ts';
+export type { UserMetadata } from './format/metadata.ts';
+export type { Durability } from './log/group-commit.ts';
