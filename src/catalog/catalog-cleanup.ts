@@ -97,6 +97,6 @@ function hasLeaves(kind: NumberedKind): boolean {
 /** True when `no` shares its directory of `span` numbers, or a neighbour of it, with numbers soon to be used. */
 function near(no: FileNo, nextFileNo: FileNo, span: number): boolean {
   const dirs = 2 ** 24 / span;
-  const distance = (Math.floor(nextFileNo / span) - Math.floor(no / span)) % dirs;
+  const distance = (dirs + ((Math.floor(nextFileNo / span) - Math.floor(no / span)) % dirs)) % dirs;
   return distance < 5 || distance > dirs - 5;
 }

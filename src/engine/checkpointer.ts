@@ -44,17 +44,11 @@ export class Checkpointer {
   readonly #options: CheckpointerOptions;
   #logFile: LogWriter;
   #running: Promise<void> | undefined;
-  #wanted = false;
-  #checkpointSeq: Seq;
+  #next: Promise<void> | undefined;
 
   constructor(options: CheckpointerOptions) {
     this.#options = options;
     this.#logFile = options.logFile;
-    this.#checkpointSeq = options.catalogs.catalog.checkpointSeq;
-  }
-
-  get checkpointSeq(): Seq {
-    return this.#checkpointSeq;
   }
 
   get logFile(): LogWriter {
@@ -66,7 +60,8 @@ export class Checkpointer {
     const { forest, log } = this.#options;
     if (this.#running !== undefined || log.failure !== undefined) return;
     if (!forest.full && this.#logFile.end < logBytesTarget) return;
-    this.run().catch(this.#options.onFailed);
+    // A failure has stopped all writes by then; who awaits nothing needs no second report.
+    this.run().catch(() => undefined);
   }
 
   /** The checkpoint under way, for writers that must wait because memory is full. */
@@ -74,22 +69,31 @@ export class Checkpointer {
     return this.#running;
   }
 
-  /** Makes a checkpoint of everything sequenced before the call. */
-  async run(): Promise<void> {
-    while (this.#running !== undefined) {
-      this.#wanted = true;
-      await this.#running.then(undefined, () => undefined);
-    }
-    this.#wanted = false;
-    this.#running = this.#checkpoint().finally(() => {
-      this.#running = undefined;
-    });
-    await this.#running;
+  /**
+   * Makes a checkpoint of everything sequenced before the call. Calls during one share the next. A failure stops
+   * the engine's writes: what was frozen stays readable, and in the log.
+   */
+  run(): Promise<void> {
+    if (this.#running === undefined) return this.#begin();
+    this.#next ??= this.#running
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+        return this.#begin();
+      });
+    return this.#next;
   }
 
-  /** True when a checkpoint would put something into tables. */
-  get hasWork(): boolean {
-    return this.#wanted || this.#options.forest.bytesUsed > 0;
+  #begin(): Promise<void> {
+    this.#running = this.#checkpoint()
+      .catch((error: unknown) => {
+        this.#options.onFailed(error);
+        throw error;
+      })
+      .finally(() => {
+        this.#running = undefined;
+      });
+    return this.#running;
   }
 
   async #checkpoint(): Promise<void> {
@@ -106,7 +110,6 @@ export class Checkpointer {
     const tables = await this.#flush(frozen);
     const installed = await this.install(cut.lastSeq, this.#logFile.no, tables, []);
     await forest.install(frozen, tables);
-    this.#checkpointSeq = cut.lastSeq;
     await this.cleanUp(installed);
     this.#options.logger.debug?.('checkpoint', { seq: cut.lastSeq, tables: catalogs.catalog.tables.length });
   }

@@ -16,7 +16,6 @@ import type { Seq } from '../base/brands.ts';
 import { VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
 import { BlockCache } from '../cache/block-cache.ts';
-import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import { LocalityCache } from '../chunk/locality-cache.ts';
@@ -26,34 +25,21 @@ import { initChecksum } from '../codec/checksum.ts';
 import { lockName, storeDirs, superName } from '../format/file-names.ts';
 import type { WriterLock } from '../fs/lock-port.ts';
 import { ChunkerPool } from '../kernels/chunker/chunker.ts';
-import { type LogChain, readLogChain } from '../log/log-chain.ts';
+import { readLogChain } from '../log/log-chain.ts';
 import { SegmentSet } from '../segment/segment-set.ts';
 import { Forest } from '../tree/forest.ts';
 import { Engine } from './engine.ts';
 import type { Env } from './env.ts';
+import type { Found } from './found.ts';
 import { HealthBook } from './health-book.ts';
 import { chunkerParamsOf, identityOf } from './identity.ts';
 import { throwIfAborted } from './key-args.ts';
 import { type CheckedOptions, checkOptions, type EngineOptions } from './options.ts';
-import { type Replayed, replay } from './recovery.ts';
+import { replay } from './recovery.ts';
 import { openSegments } from './rescue.ts';
 import { Spaces } from './spaces.ts';
 import { checkOpenSegments, startWriting } from './start-writing.ts';
 import { Store, type StoreParts } from './store.ts';
-
-/** Everything read from the disk, before anything is written. */
-export interface Found {
-  readonly env: Env;
-  readonly options: CheckedOptions;
-  readonly loaded: LoadedCatalogs;
-  readonly health: HealthBook;
-  readonly blockCache: BlockCache;
-  readonly forest: Forest;
-  readonly segments: SegmentSet;
-  readonly chain: LogChain;
-  readonly replayed: Replayed;
-  readonly lock: WriterLock | undefined;
-}
 
 /** Test-only bounds that are no public options. */
 export interface OpenBounds {
@@ -138,7 +124,6 @@ async function openFound(
   const segments = new SegmentSet(env.fs, {
     dbUuid,
     onDamage: (error) => health.note(error),
-    openSync: (path) => env.fs.openSync(path),
   });
   try {
     const found = await recover(

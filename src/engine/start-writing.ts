@@ -16,7 +16,7 @@ import { LogWriter } from '../log/log-writer.ts';
 import { scanSegment } from '../segment/segment-scan.ts';
 import { TxnWriter } from '../txn/txn-writer.ts';
 import { Checkpointer } from './checkpointer.ts';
-import type { Found } from './open.ts';
+import type { Found } from './found.ts';
 import { type OpenSegment, openSegments, rescueSegments } from './rescue.ts';
 import type { WriteSide } from './store.ts';
 import { highestFileNo, sweep } from './sweep.ts';

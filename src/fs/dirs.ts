@@ -1,4 +1,6 @@
-/** Small compositions over the port: directories made durably, files read whole, new files written durably. */
+/**
+ * Small compositions over the port: directories made durably, files read whole, new files written durably.
+ */
 import { corrupt, VarveError } from '../base/errors.ts';
 import { parentPath } from './fs-path.ts';
 import type { FsFile, FsPort } from './port.ts';

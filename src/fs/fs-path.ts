@@ -1,7 +1,10 @@
 /** Paths of the port: relative to the store directory, '/' between names, no '.', no '..'; '' is the root. */
 import { assert } from '../base/assert.ts';
 
-/** Names of a path, outermost first. Paths are made by the engine, never from keys, so a bad one is our mistake. */
+/**
+ * Names of a path, outermost first. Paths are made by the engine, never from keys, so a bad one is our
+ * mistake.
+ */
 export function pathNames(path: string): string[] {
   if (path === '') return [];
   const names = path.split('/');

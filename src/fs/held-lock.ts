@@ -3,7 +3,8 @@
  *
  * Invariants
  * - Changes of the record run one after another (writer-lock.test: "touches, epochs and a release …").
- * - The record is rewritten only while it still holds what was last written here (writer-lock.test: "a broken lock …").
+ * - The record is rewritten only while it still holds what was last written here (writer-lock.test: "a
+ *   broken lock …").
  */
 import { equalBytes } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';

@@ -28,7 +28,9 @@ export interface Guard {
   close(): Promise<void>;
 }
 
-/** The address for a store directory: named from device and inode, so that every path to it gives the same. */
+/**
+ * The address for a store directory: named from device and inode, so that every path to it gives the same.
+ */
 export function guardAddress(store: FileIdentity, platform: string = process.platform): GuardAddress {
   const name = `varve-${store.dev.toString(16)}-${store.ino.toString(16)}`;
   if (platform === 'linux') return { kind: 'abstract', path: `\0${name}` };

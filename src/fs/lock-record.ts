@@ -86,7 +86,7 @@ function decodeCopy(copy: Uint8Array, place: Place): LockOwner | VarveError {
     return corrupt('lock record fails its checksum', place, head[2], checksumText(copy));
   }
   if (Number(head[1]) !== lockRecordVersion) {
-    const what = `lock record version ${head[1]} is not known to this build; a newer version of varve is needed`;
+    const what = `lock record version ${head[1]} needs a newer version of varve`;
     return new VarveError('VARVE_FORMAT_VERSION', `${place.file}: ${what}`, { ...place });
   }
   const text = decodeUtf8(copy.subarray(headBytes)) ?? '';

@@ -1,4 +1,6 @@
-/** The writer lock of a file system in memory: one writer per disk object; a crash or fork starts unlocked. */
+/**
+ * The writer lock of a file system in memory: one writer per disk object; a crash or fork starts unlocked.
+ */
 
 import type { Clock } from '../base/clock.ts';
 import { VarveError } from '../base/errors.ts';

@@ -158,7 +158,10 @@ class NodeFileSystem implements FsPort {
     return names.length === 0 ? this.root : path.join(this.root, ...names);
   }
 
-  /** Refuses links and other kinds on the way down. With `missingOk`, what is not there is left to the caller. */
+  /**
+   * Refuses links and other kinds on the way down. With `missingOk`, what is not there is left to the
+   * caller.
+   */
   async #checkDirectory(dir: string, missingOk = false): Promise<void> {
     if (this.#checked.has(dir)) return;
     await this.#checkDirectory(parentPath(dir), missingOk);

@@ -2,7 +2,8 @@
  * An open file of the operating system.
  *
  * Invariants
- * - The descriptor is closed once, after its last operation (handle-gate.test, port-contract.test: "close waits …").
+ * - The descriptor is closed once, after its last operation (handle-gate.test, port-contract.test: "close
+ *   waits …").
  */
 import { assert } from '../base/assert.ts';
 import { readOnlyPort } from './fs-errors.ts';

@@ -2,7 +2,8 @@
  * Bytes of a file in memory: 4 KiB pages, shared between forks until one of them writes, holes for zeros.
  *
  * Invariants
- * - Bytes of the last page past the size are zero, so that growing shows zeros (port-contract.test: "a file behaves …").
+ * - Bytes of the last page past the size are zero, so that growing shows zeros (port-contract.test: "a file
+ *   behaves …").
  * - A page is written only by the one that owns it; a fork leaves no owner (paged-bytes.test: "forks …").
  */
 import { xxh64 } from '../codec/checksum.ts';

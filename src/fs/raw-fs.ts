@@ -46,7 +46,9 @@ function failed(error: unknown, what: string, path: string): Error {
   return fsError(errnoOf(error), `${what} failed`, path, error);
 }
 
-/** Opens a regular file; anything else is refused. `path` names it in errors. Mode 0600 whatever the umask. */
+/**
+ * Opens a regular file; anything else is refused. `path` names it in errors. Mode 0600 whatever the umask.
+ */
 export async function openFile(absolute: string, flags: number, path: string): Promise<number> {
   const fd = await call<number>('open', path, (done) => fs.open(absolute, flags | guards, fileMode, done));
   try {

@@ -3,8 +3,10 @@
  * between the two (pending).
  *
  * Invariants
- * - durable plus every pending change in order is the cache, until a sync has failed (sim-file.test: "syncs and power cuts …").
- * - After a failed sync the dropped bytes never become durable by themselves (memory-file-system.test: "a failed sync …").
+ * - durable plus every pending change in order is the cache, until a sync has failed (sim-file.test: "syncs
+ *   and power cuts …").
+ * - After a failed sync the dropped bytes never become durable by themselves (memory-file-system.test: "a
+ *   failed sync …").
  */
 import { PagedBytes } from './paged-bytes.ts';
 

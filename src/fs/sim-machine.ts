@@ -20,7 +20,9 @@ export type ReadingKind = 'open' | 'read' | 'size' | 'list' | 'stat' | 'free' | 
 export interface FsOp {
   readonly kind: MutatingKind | ReadingKind;
   readonly path: string;
-  /** Number of the operation among the mutating ones, from 0; for a reading one, that of the next mutating. */
+  /**
+   * Number of the operation among the mutating ones, from 0; for a reading one, that of the next mutating.
+   */
   readonly index: number;
   /** Offset and length of a read or write; target of a rename in `to`. */
   readonly pos?: number;
@@ -41,7 +43,10 @@ export type FsFault =
 
 export type FaultHook = (op: FsOp) => FsFault | undefined;
 
-/** Thrown by every call on a simulated disk whose machine is off. Not an engine error: nobody is left to see it. */
+/**
+ * Thrown by every call on a simulated disk whose machine is off. Not an engine error: nobody is left to see
+ * it.
+ */
 export class CrashNow extends Error {
   override readonly name: string = 'CrashNow';
 

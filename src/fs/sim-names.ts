@@ -7,8 +7,10 @@
  * up to there, and a rename over an existing file carries the bytes written before it.
  *
  * Invariants
- * - durable names plus every pending operation in order are the current names (memory-crash.test: "a power cut leaves …").
- * - A node lives while a name, a pending operation or a handle refers to it (memory-file-system.test: "an unlinked …").
+ * - durable names plus every pending operation in order are the current names (memory-crash.test: "a power
+ *   cut leaves …").
+ * - A node lives while a name, a pending operation or a handle refers to it (memory-file-system.test: "an
+ *   unlinked …").
  */
 import { assert } from '../base/assert.ts';
 import { SimFile } from './sim-file.ts';

@@ -3,7 +3,7 @@
  * them and one catalog names their tables.
  *
  * Invariants
- * - A freeze takes all trees at the same commit ("a freeze parts all trees at one point").
+ * - A freeze takes all trees at the same commit ("a freeze parts all trees at one point …").
  * - Reads see every row all the time, before, during and after flush and install ("lookups find every row at
  *   each step of a flush").
  * - A failed flush leaves no table behind and every row in memory ("a failed flush keeps every row and can be
@@ -136,9 +136,9 @@ export class Forest {
   }
 
   /**
-   * Writes a frozen set to tables of level 0, durable and proven when it resolves; readers notice
-   * nothing. `random(n)` gives n random bytes. On failure no table is left and it may be called again: VARVE_NO_SPACE,
-   * VARVE_IO, VARVE_CORRUPT when a table reads back differently.
+   * Writes a frozen set to tables of level 0, durable and proven when it resolves; readers notice nothing.
+   * `random(n)` gives n random bytes. On failure no table is left and it may be called again:
+   * VARVE_NO_SPACE, VARVE_IO, VARVE_CORRUPT when a table reads back differently.
    */
   async flush(
     frozen: FrozenSet,

@@ -6,7 +6,8 @@
  * positions, which a reader at a fixed sequence number cannot tell apart.
  *
  * Invariants
- * - Both directions, turned at any entry, go through the same sequence ("scans both ways equal the model").
+ * - Both directions, turned at any entry, go through the same sequence ("scans both ways, turned
+ *   anywhere, equal the model").
  * - A move that answers MISS can be repeated until it ends ("a cursor without a cache ends every move").
  */
 import { assert } from '../base/assert.ts';

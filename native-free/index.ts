@@ -1,0 +1,61 @@
+/**
+ * Varve with nothing native anywhere in its imports: the portable writer lock alone, and SHA-256 from the
+ * runtime where it has one, else in JavaScript. Stores are interchangeable with the main build, and the two
+ * exclude each other as writers.
+ */
+import type { Engine } from '../src/engine/engine.ts';
+import { openDirectory } from '../src/engine/open-directory.ts';
+import type { EngineOptions } from '../src/engine/options.ts';
+import type { Sha256Provider } from '../src/kernels/hash/sha256.ts';
+import { nobleSha256 } from '../src/kernels/hash/sha256-noble.ts';
+
+export type { Seq } from '../src/base/brands.ts';
+export type { Clock } from '../src/base/clock.ts';
+export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from '../src/base/errors.ts';
+export type { Engine, SpaceList } from '../src/engine/engine.ts';
+export type { ChunkingOptions, EngineOptions, Logger, MemoryOptions } from '../src/engine/options.ts';
+export type {
+  BatchOperation,
+  Bytes,
+  Damage,
+  Entry,
+  EntryStat,
+  Health,
+  Key,
+  KeyEntry,
+  PrefixEntry,
+  PutOptions,
+  PutResult,
+  ReadOptions,
+  ScanOptions,
+  Stats,
+  StreamOptions,
+} from '../src/engine/types.ts';
+export type { UserMetadata } from '../src/format/metadata.ts';
+export type { Durability } from '../src/log/group-commit.ts';
+
+/** How SHA-256 is computed: 'auto' (default) takes node:crypto where it is, 'javascript' never does. */
+export interface PortableOptions {
+  sha256?: 'auto' | 'javascript';
+}
+
+/** As openEngine of the main entry, without any native add-on. */
+export async function openEngine(
+  dir: string,
+  options: EngineOptions = {},
+  portable: PortableOptions = {},
+): Promise<Engine> {
+  const sha256 = portable.sha256 === 'javascript' ? nobleSha256 : await builtInSha256();
+  return await openDirectory(dir, options, { sha256, flock: undefined });
+}
+
+/** A runtime built without OpenSSL has no node:crypto: importing it fails. */
+async function builtInSha256(): Promise<Sha256Provider> {
+  try {
+    const { nodeSha256 } = await import('../src/kernels/hash/sha256-node.ts');
+    return nodeSha256;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return nobleSha256;
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * Writes a stored tree back. Keys are never trusted as paths: what could leave the target is refused, files are
+ * made with O_EXCL and O_NOFOLLOW, and every directory written into is one this run has made or looked at.
+ *
+ * Invariants (test/cli/export-tree.test.ts)
+ * - nothing is written outside the target, whatever the keys and links say;
+ * - a file is complete or not there: a value that cannot be read whole leaves no file;
+ * - modes and times of a directory are set once everything in it is written.
+ */
+import { mkdir, readdir, stat } from 'node:fs/promises';
+import { emptyBytes } from '../../base/bytes.ts';
+import { invalid, isVarveError } from '../../base/errors.ts';
+import { throwIfAborted } from '../../engine/key-args.ts';
+import type { Key, KeyEntry } from '../../engine/types.ts';
+import { Meter, type OnProgress } from '../progress.ts';
+import { errnoOf } from '../text.ts';
+import { DirectoryStack } from './directory-stack.ts';
+import { parentLength, pathFault } from './paths.ts';
+import { treeEntryOf, type TreeEntry } from './tree-metadata.ts';
+import { bytesOfKey, type Problem, ProblemList, type TreeStore, wholeBytesMax } from './tree-store.ts';
+import { WorkPool } from './work-pool.ts';
+import { makeLink, type NewFile, openNewFile } from './write-file.ts';
+
+export interface ExportOptions {
+  /** Only keys with this prefix, which is cut off. */
+  readonly prefix?: Uint8Array;
+  /** Allows a target that is not empty: files of the same name are replaced, others stay. */
+  readonly overwrite?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: OnProgress;
+  /** As process.platform; decides which names are refused. */
+  readonly platform?: string;
+}
+
+/** What an export did. */
+export interface ExportReport {
+  readonly ok: boolean;
+  /** Keys seen under the prefix. */
+  readonly keys: number;
+  readonly files: number;
+  readonly directories: number;
+  readonly links: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  readonly failed: readonly Problem[];
+  readonly failedCount: number;
+  /** A value was damaged. */
+  readonly corrupt: boolean;
+}
+
+const workUnits = 8;
+const streamUnits = 2;
+/** The target cannot take more: going on would only list every remaining key. */
+const fatalErrnos: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);
+
+/**
+ * Exports to directory `out`, which must be empty or not there unless `overwrite` is given (else
+ * VARVE_INVALID_ARGUMENT). VARVE_ABORTED by the signal; what was written until then stays.
+ */
+export async function exportTree(
+  store: TreeStore,
+  out: string,
+  options: ExportOptions = {},
+): Promise<ExportReport> {
+  await prepareTarget(out, options.overwrite === true);
+  const run = new ExportRun(store, out, options);
+  try {
+    const prefix = options.prefix ?? emptyBytes;
+    for await (const entry of store.scan({ prefix, values: false, stats: true, signal: options.signal })) {
+      if (entry.key === undefined) continue;
+      throwIfAborted(options.signal);
+      await run.take(entry, bytesOfKey(entry.key), prefix.length);
+    }
+    await run.finish();
+  } catch (error) {
+    await run.settle();
+    throw error;
+  }
+  return run.report();
+}
+
+async function prepareTarget(out: string, overwrite: boolean): Promise<void> {
+  if (out === '' || out.includes('\0')) throw invalid('the target directory needs a path');
+  await mkdir(out, { recursive: true }).catch((error: unknown) => {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  });
+  if (!(await stat(out)).isDirectory()) throw invalid(`${out} is not a directory`, { file: out });
+  if (!overwrite && (await readdir(out)).length > 0)
+    throw invalid(`${out} is not empty: give a new directory, or --overwrite`, { file: out });
+}
+
+class ExportRun {
+  readonly #store: TreeStore;
+  readonly #overwrite: boolean;
+  readonly #platform: string;
+  readonly #directories: DirectoryStack;
+  readonly #pool = new WorkPool(workUnits);
+  readonly #meter: Meter;
+  readonly #failed = new ProblemList();
+  #keys = 0;
+  #directoryCount = 0;
+  #links = 0;
+  #corrupt = false;
+
+  constructor(store: TreeStore, out: string, options: ExportOptions) {
+    this.#store = store;
+    this.#overwrite = options.overwrite === true;
+    this.#platform = options.platform ?? process.platform;
+    this.#directories = new DirectoryStack(Buffer.from(out), (path, error) => this.#fail(path, error));
+    this.#meter = new Meter('export', undefined, options.onProgress);
+  }
+
+  /** Takes the next key in order. Only failures that concern every key are thrown. */
+  async take(entry: KeyEntry<Key>, key: Uint8Array, prefixBytes: number): Promise<void> {
+    this.#keys++;
+    const path = key.subarray(prefixBytes);
+    const tree = treeEntryOf(entry.stat?.metadata);
+    const isDirectory = path.at(-1) === 0x2f;
+    try {
+      const fault =
+        pathFault(path, this.#platform) ??
+        (isDirectory && tree?.type !== 'directory' ? "the path ends in '/' and is no directory" : undefined) ??
+        (!isDirectory && tree?.type === 'directory' ? "a directory's key must end in '/'" : undefined);
+      if (fault !== undefined) throw invalid(fault);
+      await this.#write(key, path, entry.size, tree);
+    } catch (error) {
+      this.#fail(path, error);
+    }
+  }
+
+  async finish(): Promise<void> {
+    await this.#pool.drain();
+    await this.#directories.finish();
+  }
+
+  async settle(): Promise<void> {
+    await this.#pool.settle();
+    await this.#directories.finish();
+  }
+
+  report(): ExportReport {
+    return {
+      ok: this.#failed.count === 0,
+      keys: this.#keys,
+      files: this.#meter.files,
+      directories: this.#directoryCount,
+      links: this.#links,
+      bytes: this.#meter.bytes,
+      seconds: this.#meter.seconds,
+      failed: this.#failed.items,
+      failedCount: this.#failed.count,
+      corrupt: this.#corrupt,
+    };
+  }
+
+  async #write(key: Uint8Array, path: Uint8Array, size: number, tree: TreeEntry | undefined): Promise<void> {
+    if (tree?.type === 'directory') {
+      await this.#directories.enter(path, tree);
+      this.#directoryCount++;
+      return;
+    }
+    const directory = await this.#directories.enter(path.subarray(0, parentLength(path)), undefined);
+    const target = this.#directories.pathOf(path);
+    if (tree?.type === 'symlink') {
+      await makeLink(target, tree, this.#overwrite);
+      this.#links++;
+      return;
+    }
+    // Opened in key order, so that of two keys that collide it is always the second that fails.
+    const file = await openNewFile(target, tree, this.#overwrite);
+    directory.retain();
+    await this.#pool.start(size > wholeBytesMax ? streamUnits : 1, async () => {
+      try {
+        await this.#fill(file, key, size);
+        this.#meter.addFile();
+      } catch (error) {
+        this.#fail(path, error);
+      } finally {
+        await directory.release();
+      }
+    });
+  }
+
+  /** Writes the value and closes the file; takes the file away when that fails. */
+  async #fill(file: NewFile, key: Uint8Array, size: number): Promise<void> {
+    try {
+      if (size > wholeBytesMax) {
+        for await (const piece of this.#store.stream(key)) {
+          await file.write(piece);
+          this.#meter.add(piece.length);
+        }
+      } else {
+        const value = await this.#store.get(key);
+        if (value === undefined) throw invalid('the key was deleted meanwhile');
+        await file.write(value);
+        this.#meter.add(value.length);
+      }
+      await file.finish();
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
+  }
+
+  #fail(path: Uint8Array, error: unknown): void {
+    const errno = errnoOf(error);
+    if (isVarveError(error, 'VARVE_ABORTED', 'VARVE_CLOSED')) throw error;
+    if (errno !== undefined && fatalErrnos.has(errno) && !isVarveError(error)) throw error;
+    if (isVarveError(error, 'VARVE_CORRUPT')) this.#corrupt = true;
+    const reason = error instanceof Error ? error.message : String(error);
+    const code = isVarveError(error) ? error.code : errno;
+    this.#failed.add({ path: path.slice(), reason, code });
+  }
+}

@@ -1,0 +1,325 @@
+/**
+ * Stores a directory tree: paths below it become keys, what a path is becomes metadata. Small files go through
+ * batches, large ones are streamed side by side.
+ *
+ * Invariants (test/cli/import-tree.test.ts)
+ * - a file is stored as it was at one moment or not at all: one that changes while it is read is tried a second
+ *   time, then reported, and its earlier version stays;
+ * - one bad file never ends the import: it is reported and the rest goes on;
+ * - at most 64 MiB of file contents are held: 16 small files being read, 2 batches being written, 4 streams.
+ */
+import { readlink } from 'node:fs/promises';
+import { concatBytes, emptyBytes } from '../../base/bytes.ts';
+import { invalid } from '../../base/errors.ts';
+import { keyBytesMax, MiB } from '../../base/limits.ts';
+import { throwIfAborted } from '../../engine/key-args.ts';
+import type { BatchOperation } from '../../engine/types.ts';
+import { Meter, type OnProgress } from '../progress.ts';
+import { errnoOf } from '../text.ts';
+import { deleteMissing } from './delete-missing.ts';
+import { changedError, openRegular, readPieces, readWholeFile } from './read-file.ts';
+import { looksUnchanged, treeMetadata } from './tree-metadata.ts';
+import { type Problem, ProblemList, type TreeStore, wholeBytesMax } from './tree-store.ts';
+import { type FileIdentity, type FoundEntry, measureTree, type WalkItem, walkTree } from './walk.ts';
+import { inOrder, WorkPool } from './work-pool.ts';
+
+export interface ImportOptions {
+  /** Put before every path as it is; give 'name/' for a directory of its own. */
+  readonly prefix?: Uint8Array;
+  /** Files whose size, mode and time are those stored are not read again. */
+  readonly trustMtime?: boolean;
+  /** Afterwards deletes keys under the prefix that are not in the tree. */
+  readonly deleteMissing?: boolean;
+  /** A directory to leave out: the store itself. */
+  readonly exclude?: FileIdentity;
+  /** Counts the tree first, so that progress has a total. */
+  readonly measure?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: OnProgress;
+}
+
+/** What an import did. Counts are of this run. */
+export interface ImportReport {
+  /** Nothing failed. Skipped entries are no failure. */
+  readonly ok: boolean;
+  readonly files: number;
+  readonly directories: number;
+  readonly links: number;
+  /** Files that were not read because they look unchanged; not among `files`. */
+  readonly unchanged: number;
+  /** Bytes of the files read. */
+  readonly bytes: number;
+  /** Chunk bytes that were not in the store before, and how many chunks. */
+  readonly newBytes: number;
+  readonly newChunks: number;
+  readonly deleted: number;
+  readonly seconds: number;
+  readonly skipped: readonly Problem[];
+  readonly skippedCount: number;
+  readonly failed: readonly Problem[];
+  readonly failedCount: number;
+}
+
+const readsAhead = 16;
+const streamsMax = 4;
+const batchesMax = 2;
+const batchBytesTarget: number = 4 * MiB;
+const batchEntriesMax = 1000;
+
+/** An entry with the content of a small file, its metadata as of the moment it was read. */
+interface Prepared {
+  readonly item: WalkItem;
+  readonly operation?: Extract<BatchOperation, { type: 'put' }>;
+  readonly bytes?: number;
+  readonly unchanged?: boolean;
+  readonly error?: unknown;
+}
+
+/**
+ * Imports the tree below `root`. VARVE_NOT_FOUND and VARVE_INVALID_ARGUMENT when there is no such directory,
+ * VARVE_ABORTED by the signal, and whatever the store throws; what was stored until then stays.
+ */
+export async function importTree(
+  store: TreeStore,
+  root: string,
+  options: ImportOptions = {},
+): Promise<ImportReport> {
+  const { exclude, signal, onProgress } = options;
+  const prefix = options.prefix ?? emptyBytes;
+  if (prefix.length > keyBytesMax / 2) throw invalid(`the prefix has more than ${keyBytesMax / 2} bytes`);
+  const total = options.measure === true ? await measured(root, options) : undefined;
+  const run = new ImportRun(store, prefix, options, new Meter('import', total, onProgress));
+  const before = store.stats().chunks;
+  try {
+    for await (const prepared of inOrder(walkTree(root, { exclude, signal }), readsAhead, run.prepare)) {
+      throwIfAborted(signal);
+      await run.take(prepared);
+    }
+    await run.finish();
+  } catch (error) {
+    await run.settle();
+    throw error;
+  }
+  const deleted =
+    options.deleteMissing === true ? await deleteMissing(store, root, prefix, { exclude, signal }) : 0;
+  const after = store.stats().chunks;
+  return {
+    ...run.counts(),
+    deleted,
+    newBytes: after.storedBytes - before.storedBytes,
+    newChunks: after.stored - before.stored,
+  };
+}
+
+async function measured(root: string, { exclude, signal, onProgress }: ImportOptions): Promise<number> {
+  const startedAt = performance.now();
+  const { bytes } = await measureTree(root, { exclude, signal }, (files, found) => {
+    const seconds = (performance.now() - startedAt) / 1000;
+    const bytesPerSecond = seconds === 0 ? 0 : found / seconds;
+    onProgress?.({ phase: 'scan', done: files, total: undefined, unit: 'files', bytesPerSecond, files });
+  });
+  return bytes;
+}
+
+class ImportRun {
+  readonly #store: TreeStore;
+  readonly #prefix: Uint8Array;
+  readonly #options: ImportOptions;
+  readonly #meter: Meter;
+  readonly #streams = new WorkPool(streamsMax);
+  readonly #batches = new WorkPool(batchesMax);
+  readonly #skipped = new ProblemList();
+  readonly #failed = new ProblemList();
+  #operations: BatchOperation[] = [];
+  #operationBytes = 0;
+  #directories = 0;
+  #links = 0;
+  #unchanged = 0;
+
+  constructor(store: TreeStore, prefix: Uint8Array, options: ImportOptions, meter: Meter) {
+    this.#store = store;
+    this.#prefix = prefix;
+    this.#options = options;
+    this.#meter = meter;
+  }
+
+  /** Reads what fits into a batch. Never rejects: an error is part of the result. */
+  readonly prepare = async (item: WalkItem): Promise<Prepared> => {
+    try {
+      if (item.kind === 'failed') return { item, error: item.error };
+      const key = concatBytes([this.#prefix, item.key]);
+      if (item.kind === 'directory') return { item, operation: putOf(key, item) };
+      if (item.kind === 'symlink') {
+        const target = await readlink(item.path, { encoding: 'buffer' });
+        return { item, operation: putOf(key, item, target) };
+      }
+      if (item.kind === 'other') return { item };
+      if (this.#options.trustMtime === true && (await this.#isUnchanged(key, item)))
+        return { item, unchanged: true };
+      return item.stat.size > BigInt(wholeBytesMax) ? { item } : await this.#prepareFile(key, item);
+    } catch (error) {
+      return { item, error };
+    }
+  };
+
+  /** Takes the next entry in order; waits while too much is under way. Throws what the store throws. */
+  async take({ item, operation, bytes, unchanged, error }: Prepared): Promise<void> {
+    if (error !== undefined) this.#fail(item.key, error);
+    else if (unchanged === true) this.#unchanged++;
+    else if (operation !== undefined) {
+      if (item.kind === 'directory') this.#directories++;
+      else if (item.kind === 'symlink') this.#links++;
+      else {
+        this.#meter.add(bytes ?? 0);
+        this.#meter.addFile();
+      }
+      await this.#add(operation, bytes ?? 0);
+    } else if (item.kind === 'file') await this.#streams.start(1, () => this.#putLarge(item));
+    else if (item.kind === 'other') this.#skipped.add({ path: item.key, reason: skipReason(item) });
+  }
+
+  async finish(): Promise<void> {
+    await this.#commit();
+    await this.#streams.drain();
+    await this.#batches.drain();
+  }
+
+  async settle(): Promise<void> {
+    await this.#streams.settle();
+    await this.#batches.settle();
+  }
+
+  counts(): Omit<ImportReport, 'newBytes' | 'newChunks' | 'deleted'> {
+    return {
+      ok: this.#failed.count === 0,
+      files: this.#meter.files,
+      directories: this.#directories,
+      links: this.#links,
+      unchanged: this.#unchanged,
+      bytes: this.#meter.bytes,
+      seconds: this.#meter.seconds,
+      skipped: this.#skipped.items,
+      skippedCount: this.#skipped.count,
+      failed: this.#failed.items,
+      failedCount: this.#failed.count,
+    };
+  }
+
+  async #isUnchanged(key: Uint8Array, item: FoundEntry): Promise<boolean> {
+    const stored = await this.#store.stat(key);
+    return stored !== undefined && looksUnchanged(stored.metadata, stored.size, 'file', item.stat);
+  }
+
+  async #prepareFile(key: Uint8Array, item: FoundEntry): Promise<Prepared> {
+    return await twice(async () => {
+      const file = await openRegular(item.path);
+      try {
+        if (file.stat.size > BigInt(wholeBytesMax)) throw changedError();
+        const value = await readWholeFile(file);
+        const operation = { type: 'put', key, value, metadata: treeMetadata('file', file.stat) } as const;
+        return { item, operation, bytes: value.length };
+      } finally {
+        await file.handle.close();
+      }
+    });
+  }
+
+  async #add(operation: BatchOperation, bytes: number): Promise<void> {
+    this.#operations.push(operation);
+    this.#operationBytes += bytes;
+    const full = this.#operations.length >= batchEntriesMax || this.#operationBytes >= batchBytesTarget;
+    if (full) await this.#commit();
+  }
+
+  async #commit(): Promise<void> {
+    const operations = this.#operations;
+    if (operations.length === 0) return;
+    this.#operations = [];
+    this.#operationBytes = 0;
+    await this.#batches.start(1, async () => {
+      await this.#store.batch(operations);
+    });
+  }
+
+  async #putLarge(item: FoundEntry): Promise<void> {
+    const source: { error?: unknown } = {};
+    try {
+      await twice(() => this.#stream(item, source));
+      this.#meter.addFile();
+    } catch (error) {
+      // Only what the file did is the file's failure; what the store did ends the import.
+      if (source.error === undefined) throw error;
+      this.#fail(item.key, source.error);
+    }
+  }
+
+  async #stream(item: FoundEntry, source: { error?: unknown }): Promise<void> {
+    source.error = undefined;
+    const file = await noting(source, () => openRegular(item.path));
+    let read = 0;
+    const onBytes = (bytes: number): void => {
+      read += bytes;
+      this.#meter.add(bytes);
+    };
+    const pieces = notingPieces(source, readPieces(file, onBytes));
+    try {
+      const key = concatBytes([this.#prefix, item.key]);
+      const metadata = treeMetadata('file', file.stat);
+      await this.#store.put(key, pieces, { metadata, signal: this.#options.signal });
+    } catch (error) {
+      this.#meter.bytes -= read;
+      throw source.error ?? error;
+    } finally {
+      await file.handle.close();
+    }
+  }
+
+  #fail(path: Uint8Array, error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#failed.add({ path, reason, code: errnoOf(error) });
+  }
+}
+
+function putOf(key: Uint8Array, item: FoundEntry, target?: Uint8Array): Prepared['operation'] {
+  const type = item.kind === 'directory' ? 'directory' : 'symlink';
+  return { type: 'put', key, value: emptyBytes, metadata: treeMetadata(type, item.stat, target) };
+}
+
+function skipReason(item: FoundEntry): string {
+  const { stat } = item;
+  if (stat.isFIFO()) return 'a named pipe';
+  if (stat.isSocket()) return 'a socket';
+  if (stat.isBlockDevice() || stat.isCharacterDevice()) return 'a device';
+  return stat.isDirectory() ? 'the store itself' : 'neither file, directory nor link';
+}
+
+/** Runs `attempt`, and once more when the file changed under it. */
+async function twice<T>(attempt: () => Promise<T>): Promise<T> {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (!(error instanceof Error) || error.message !== changedError().message) throw error;
+    return await attempt();
+  }
+}
+
+async function noting<T>(source: { error?: unknown }, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    source.error = error;
+    throw error;
+  }
+}
+
+async function* notingPieces(
+  source: { error?: unknown },
+  pieces: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* pieces;
+  } catch (error) {
+    source.error = error;
+    throw error;
+  }
+}
