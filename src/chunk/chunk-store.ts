@@ -7,11 +7,12 @@
  * Invariants (test/chunk/chunk-store.test.ts):
  * - a filter, trailer or cache never changes what is read back, only what a lookup costs;
  * - two puts that store one new chunk at the same time share one frame;
+ * - a damaged frame is never relied on again: a put of the same bytes stores them anew;
  * - a lookup that fails on damage is reported and counts as a miss, so a put never fails because of it.
  */
 import type { FileNo } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
-import { corrupt, isVarveError } from '../base/errors.ts';
+import { corrupt, isVarveError, type VarveError } from '../base/errors.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { SegmentWriter } from '../segment/segment-writer.ts';
@@ -40,6 +41,7 @@ export class ChunkStore {
   readonly #chunks: ChunkTree;
   readonly #segments: SegmentSet;
   readonly #onDamage: (error: unknown) => void;
+  readonly #distrusted = new Set<FileNo>();
   readonly counters: { lookups: number; stored: number; storedBytes: number; trailerLoads: number } = {
     lookups: 0,
     stored: 0,
@@ -115,34 +117,67 @@ export class ChunkStore {
   }
 
   /**
-   * Bytes of a chunk, verified (frame checksum, id, length). The hint is tried first; a stale one costs a
-   * lookup. VARVE_CORRUPT when the chunk is not there or fails a check.
+   * Bytes of a chunk, verified (frame checksum, id, length). The hint is tried first; a stale or damaged one
+   * costs a lookup. VARVE_CORRUPT when the chunk is not there or fails a check.
    */
   async read(id: Uint8Array, hint: ChunkLocation | undefined, _kind: ChunkKind): Promise<Uint8Array> {
+    let damage: VarveError | undefined;
     if (hint !== undefined) {
-      const bytes = await this.#segments.readFrame(hint.segment, hint.off8, hint.storedLen, id);
-      if (bytes !== undefined) return bytes;
+      try {
+        const bytes = await this.#segments.readFrame(hint.segment, hint.off8, hint.storedLen, id);
+        if (bytes !== undefined) return bytes;
+      } catch (error) {
+        damage = this.#damaged(error, hint.segment);
+      }
     }
     const row = new ChunkHit();
-    if ((await this.#chunks.findAsync(id, 0, row)) === OK) {
+    if ((await this.#chunks.findAsync(id, 0, row)) !== OK) throw damage ?? missing(id, row);
+    try {
       const bytes = await this.#segments.readFrame(row.segment, row.off8, row.storedLen, id);
       if (bytes !== undefined) return bytes;
+    } catch (error) {
+      throw this.#damaged(error, row.segment);
     }
-    throw missing(id, row);
+    throw damage ?? missing(id, row);
   }
 
   /** `read` without promises; blocks the thread for a disk read. */
   readSync(id: Uint8Array, hint: ChunkLocation | undefined, _kind: ChunkKind): Uint8Array {
+    let damage: VarveError | undefined;
     if (hint !== undefined) {
-      const bytes = this.#segments.readFrameSync(hint.segment, hint.off8, hint.storedLen, id);
-      if (bytes !== undefined) return bytes;
+      try {
+        const bytes = this.#segments.readFrameSync(hint.segment, hint.off8, hint.storedLen, id);
+        if (bytes !== undefined) return bytes;
+      } catch (error) {
+        damage = this.#damaged(error, hint.segment);
+      }
     }
     const row = new ChunkHit();
-    if (this.#chunks.findSync(id, 0, row) === OK) {
+    if (this.#chunks.findSync(id, 0, row) !== OK) throw damage ?? missing(id, row);
+    try {
       const bytes = this.#segments.readFrameSync(row.segment, row.off8, row.storedLen, id);
       if (bytes !== undefined) return bytes;
+    } catch (error) {
+      throw this.#damaged(error, row.segment);
     }
-    throw missing(id, row);
+    throw damage ?? missing(id, row);
+  }
+
+  /**
+   * Frames of this segment are damaged: its chunks are no hits any more, so that a put of the same bytes stores
+   * them anew instead of relying on them.
+   */
+  distrust(segment: FileNo): void {
+    this.#distrusted.add(segment);
+    if (this.lanes.writerOf(segment) === undefined) this.locality.forget(segment);
+  }
+
+  /** Notes damage met in a read; errors that are not about the bytes are thrown. */
+  #damaged(error: unknown, segment: FileNo): VarveError {
+    if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
+    this.distrust(segment);
+    this.#onDamage(error);
+    return error;
   }
 
   /** A damaged table answers MISS: the slow path reports it. */
@@ -156,7 +191,7 @@ export class ChunkStore {
   }
 
   #usable(row: ChunkHit): boolean {
-    return this.#segments.has(row.segment);
+    return this.#segments.has(row.segment) && !this.#distrusted.has(row.segment);
   }
 
   async #loadTrailer(segment: FileNo): Promise<void> {

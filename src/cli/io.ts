@@ -100,7 +100,7 @@ export class Output {
 }
 
 /** Numbers of 64 bits and bytes have no form of their own in JSON. */
-function jsonValue(this: unknown, key: string, value: unknown): unknown {
+export function jsonValue(this: unknown, key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString(16).padStart(16, '0');
   const raw = this instanceof Object ? (this as Record<string, unknown>)[key] : value;
   if (raw instanceof Uint8Array) return { base64: Buffer.from(raw).toString('base64') };

@@ -1,4 +1,5 @@
 /** What an open has read before it writes anything. */
+import type { FileNo } from '../base/brands.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
 import type { WriterLock } from '../fs/lock-port.ts';
@@ -21,5 +22,7 @@ export interface Found {
   readonly segments: SegmentSet;
   readonly chain: LogChain;
   readonly replayed: Replayed;
+  /** Sealed segments with damage: no new value may rely on their frames. */
+  readonly distrusted: Set<FileNo>;
   readonly lock: WriterLock | undefined;
 }

@@ -22,7 +22,7 @@ import { LocalityCache } from '../chunk/locality-cache.ts';
 import { NodePresence } from '../chunk/node-presence.ts';
 import { SegmentLanes } from '../chunk/segment-lanes.ts';
 import { initChecksum } from '../codec/checksum.ts';
-import { lockName, storeDirs, superName } from '../format/file-names.ts';
+import { filePath, lockName, storeDirs, superName } from '../format/file-names.ts';
 import type { WriterLock } from '../fs/lock-port.ts';
 import { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import { readLogChain } from '../log/log-chain.ts';
@@ -40,6 +40,9 @@ import { openSegments } from './rescue.ts';
 import { Spaces } from './spaces.ts';
 import { checkOpenSegments, startWriting } from './start-writing.ts';
 import { Store, type StoreParts } from './store.ts';
+
+/** Opens a reader repeats while a writer keeps installing new sets of files. */
+const readerTriesMax = 10;
 
 /** Test-only bounds that are no public options. */
 export interface OpenBounds {
@@ -63,7 +66,7 @@ export async function openWithEnv(
   throwIfAborted(options.signal);
   const exists = (await own.fs.stat(superName)) !== null;
   if (!exists) await refuseForeign(own, options);
-  if (options.readOnly) return await openFound(own, options, bounds, undefined);
+  if (options.readOnly) return await openReader(own, options, bounds);
   const lock = await own.lock.acquire({
     waitMs: options.lockWaitMs,
     ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -74,6 +77,25 @@ export async function openWithEnv(
   } catch (error) {
     await lock.release();
     throw error;
+  }
+}
+
+/**
+ * A reader takes no lock, so a writer may install another set of files, and remove old ones, while it opens. What
+ * then looks like damage is not: the open is repeated as long as the superblock has changed under it.
+ */
+async function openReader(env: Env, options: CheckedOptions, bounds: OpenBounds): Promise<Engine> {
+  for (let tries = 1; ; tries++) {
+    const { slot } = await CatalogStore.load(env.fs);
+    const changed = async (): Promise<boolean> =>
+      tries < readerTriesMax && (await CatalogStore.load(env.fs)).slot.generation !== slot.generation;
+    try {
+      const engine = await openFound(env, options, bounds, undefined);
+      if (engine.health().ok || !(await changed())) return engine;
+      await engine.close();
+    } catch (error) {
+      if (!(await changed())) throw error;
+    }
   }
 }
 
@@ -121,6 +143,11 @@ async function openFound(
     memtableBytes,
   });
   const { forest } = opened;
+  const passing = opened.damage.find(isPassing);
+  if (passing !== undefined) {
+    await forest.close();
+    throw passing;
+  }
   const segments = new SegmentSet(env.fs, {
     dbUuid,
     onDamage: (error) => health.note(error),
@@ -131,7 +158,11 @@ async function openFound(
       opened.damage,
     );
     const pool = new ChunkerPool(params.params, { key: params.key });
-    return await assemble(found, pool, bounds);
+    try {
+      return await assemble(found, pool, bounds);
+    } finally {
+      await found.chain.close();
+    }
   } catch (error) {
     await segments.close();
     await forest.close();
@@ -139,9 +170,14 @@ async function openFound(
   }
 }
 
+/** An error of the moment (no descriptors left, no permission), not of the file: nothing is damaged. */
+function isPassing(error: VarveError): boolean {
+  return error.code === 'VARVE_IO' && error.errno !== 'ENOENT' && error.errno !== 'EIO';
+}
+
 /** Replays the log and decides whether the store is whole. */
 async function recover(
-  found: Omit<Found, 'chain' | 'replayed'>,
+  found: Omit<Found, 'chain' | 'replayed' | 'distrusted'>,
   tableDamage: readonly VarveError[],
 ): Promise<Found> {
   const { env, loaded, health, forest, segments } = found;
@@ -166,7 +202,7 @@ async function recover(
     health.note(error);
     health.noteMissing(missingFrom, missingTo);
   }
-  const all: Found = { ...found, chain, replayed };
+  const all: Found = { ...found, chain, replayed, distrusted: new Set() };
   const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
   if (!(await checkOpenSegments(all, open))) degraded = true;
   if (!(await checkSealedSegments(all))) degraded = true;
@@ -174,8 +210,11 @@ async function recover(
   return all;
 }
 
-/** The files new in the last two catalogs are looked at; older ones are read checked, and by verification. */
-async function checkSealedSegments({ loaded, segments, health }: Found): Promise<boolean> {
+/**
+ * The files new in the last two catalogs are looked at; older ones are checked when they are read. False when one
+ * is gone; one that is there and damaged is distrusted.
+ */
+async function checkSealedSegments({ env, loaded, segments, health, distrusted }: Found): Promise<boolean> {
   const before = new Set(loaded.previous?.catalog.sealed.map(({ no }) => no));
   let whole = true;
   for (const { no } of loaded.catalog.sealed) {
@@ -185,7 +224,8 @@ async function checkSealedSegments({ loaded, segments, health }: Found): Promise
     } catch (error) {
       if (!(error instanceof VarveError)) throw error;
       health.note(error);
-      if (error.errno === 'ENOENT' || error.message.includes('missing')) whole = false;
+      distrusted.add(no);
+      if ((await env.fs.stat(filePath('seg', no))) === null) whole = false;
     }
   }
   return whole;
@@ -207,7 +247,7 @@ function refuseWrites({ options, health }: Found): void {
 
 /** Puts the parts together; a writer is made ready to write. */
 async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds): Promise<Engine> {
-  const { env, options, loaded, health, forest, segments, chain, lock } = found;
+  const { env, options, loaded, health, forest, segments, lock } = found;
   const locality = new LocalityCache(options.memory.trailerCacheBytes);
   const presence = new NodePresence();
   const writes = lock !== undefined && health.refusal === undefined;
@@ -224,7 +264,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
       locality,
       onDamage: (error) => health.note(error),
     });
-  await chain.close();
+  for (const segment of found.distrusted) chunks.distrust(segment);
   const spaces = new Spaces();
   await spaces.load(forest.system);
   const openedSeq: Seq = Math.max(loaded.catalog.checkpointSeq, found.replayed.lastSeq);

@@ -128,6 +128,9 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
   if (options.workers !== undefined && options.workers !== 'auto' && options.workers !== 0) {
     throw invalid('workers: this version computes on the calling thread; give 0 or "auto"');
   }
+  if (options.readOnly === true && options.errorIfExists === true) {
+    throw invalid('errorIfExists and readOnly exclude each other');
+  }
   return {
     durability: checkDurability(options.durability),
     chunking,

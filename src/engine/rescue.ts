@@ -13,8 +13,8 @@ import type { FsPort } from '../fs/port.ts';
 import { rescueSegment } from '../segment/segment-scan.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import { SegmentWriter } from '../segment/segment-writer.ts';
+import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import type { ChunkTree } from '../tree/chunk-tree.ts';
-import { newChunkRow } from '../tree/chunk-tree.ts';
 import { OK } from '../tree/cursor.ts';
 import type { HealthBook } from './health-book.ts';
 
@@ -80,7 +80,7 @@ async function rescueOne(
   const { fs, dbUuid, random, takeFileNo, segments, chunks, health } = context;
   const no = takeFileNo();
   const writer = await SegmentWriter.create(fs, { no, class: segment.class, dbUuid, salt: random(12) });
-  const row = newChunkRow();
+  const row = new ChunkHit();
   let isDamaged = false;
   try {
     await rescueSegment(fs, {

@@ -19,7 +19,7 @@ import {
 } from '../format/internal-key.ts';
 import { isOrdinary, rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { parseValueRecord, type ValueRecord } from '../format/value-record.ts';
-import { type KeyCursor, MISS, OK, type Step } from '../tree/cursor.ts';
+import { type KeyCursor, OK, type Step, settle } from '../tree/cursor.ts';
 import { readValue } from '../value/value-reader.ts';
 import { keyBytes, keyOut, throwIfAborted } from './key-args.ts';
 import { checkNames } from './options.ts';
@@ -126,7 +126,7 @@ function behind(
 
 async function* run(store: Store, plan: Plan): AsyncGenerator<Entry<Key>, void, undefined> {
   if (plan.limit === 0) return;
-  const view = store.forest.keys.view();
+  const view = store.openView();
   try {
     const rows = plan.reverse ? backward(view.cursor(), plan) : forward(view.cursor(), plan);
     let left = plan.limit;
@@ -141,7 +141,7 @@ async function* run(store: Store, plan: Plan): AsyncGenerator<Entry<Key>, void, 
   } catch (error) {
     throw store.seen(error);
   } finally {
-    view.release();
+    store.closeView(view);
   }
 }
 
@@ -225,15 +225,6 @@ async function skipRest(cursor: KeyCursor, passed: Prefix): Promise<Step> {
   }
   const last = passed.withSeq(0);
   return await settle(cursor, () => cursor.seek(last));
-}
-
-async function settle(cursor: KeyCursor, move: () => Step): Promise<Step> {
-  let step = move();
-  while (step === MISS) {
-    await cursor.load();
-    step = move();
-  }
-  return step;
 }
 
 function beforeEnd(cursor: KeyCursor, to: Uint8Array | undefined): boolean {

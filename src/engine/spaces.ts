@@ -12,7 +12,7 @@ import { spaceNameBytesMax } from '../base/limits.ts';
 import { decodeSysKey, encodeSysPrefix } from '../format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { decodeSpaceRow, encodeSpaceRow, spaceKey, spacePrefix } from '../format/system-rows.ts';
-import { MISS, OK, type Step } from '../tree/cursor.ts';
+import { OK, settle } from '../tree/cursor.ts';
 import type { KeyTree } from '../tree/key-tree.ts';
 import type { SysOp } from '../txn/txn-writer.ts';
 
@@ -34,17 +34,12 @@ export class Spaces {
       const cursor = view.cursor();
       const from = encodeSysPrefix(spacePrefix).subarray(0, spacePrefix.length);
       const end = prefixEnd(from)!;
-      let step: Step = cursor.seek(from);
-      while (step !== 0) {
-        if (step === MISS) {
-          await cursor.load();
-          step = this.#byNumber.size === 0 ? cursor.seek(from) : cursor.next();
-          continue;
-        }
+      let step = await settle(cursor, () => cursor.seek(from));
+      while (step === OK) {
         const key = cursor.keyBytes.subarray(cursor.keyFrom, cursor.keyTo);
-        if (step !== OK || compareBytes(key, end) >= 0) return;
+        if (compareBytes(key, end) >= 0) return;
         this.#take(key, cursor.valueBytes, cursor.valueFrom, cursor.valueTo);
-        step = cursor.next();
+        step = await settle(cursor, () => cursor.next());
       }
     } finally {
       view.release();

@@ -19,6 +19,7 @@ import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { Forest } from '../tree/forest.ts';
+import type { TreeView } from '../tree/key-tree.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Env } from './env.ts';
@@ -64,6 +65,7 @@ export class Store {
   readonly chunks: ChunkStore;
   readonly keyEncoding: 'utf8' | 'bytes';
   ingestedBytes = 0;
+  readonly #views = new Set<TreeView>();
   #running = 0;
   #idle: Deferred<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -117,6 +119,19 @@ export class Store {
     return error;
   }
 
+  /** Pins the rows of the key tree for a scan; give it back with `closeView`. */
+  openView(): TreeView {
+    this.assertReadable();
+    const view = this.forest.keys.view();
+    this.#views.add(view);
+    return view;
+  }
+
+  closeView(view: TreeView): void {
+    this.#views.delete(view);
+    view.release();
+  }
+
   /** Runs a call so that close() waits for it. */
   async run<T>(call: () => Promise<T>): Promise<T> {
     this.assertReadable();
@@ -140,6 +155,8 @@ export class Store {
       this.#idle = deferred<void>();
       await this.#idle.promise;
     }
+    // A scan that was left in the middle must not keep the files open; going on with it is VARVE_CLOSED.
+    for (const view of this.#views) this.closeView(view);
     await this.parts.shutDown();
   }
 }

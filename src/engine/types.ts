@@ -97,6 +97,7 @@ export interface PrefixEntry<K extends Key = string> {
   key?: undefined;
 }
 
+/** What a scan yields: a key, or with a delimiter a folded prefix. */
 export type Entry<K extends Key = string> = KeyEntry<K> | PrefixEntry<K>;
 
 /** A byte range; `end` is exclusive, both default to the whole value. */
@@ -106,6 +107,7 @@ export interface StreamOptions {
   signal?: AbortSignal;
 }
 
+/** Options of a read. */
 export interface ReadOptions {
   signal?: AbortSignal;
 }

@@ -201,8 +201,13 @@ export class Writes {
     signal: AbortSignal | undefined,
   ): Promise<Prepared> {
     const { chunks, chunkers, presence, env } = this.#store.parts;
-    const { txn } = this.#store.writable();
-    const stage = (named: NamedChunks): Promise<void> => txn.stage(named);
+    const write = this.#store.writable();
+    const stage = async (named: NamedChunks): Promise<void> => {
+      await this.#relieve(write);
+      const staged = write.txn.stage(named);
+      write.checkpointer.startIfDue();
+      await staged;
+    };
     const turn = (): Promise<void> => env.clock.turn();
     const ingest = new ValueIngest({ store: chunks, chunkers, presence, stage, turn }, wantsSha256);
     let ingested: IngestedValue;

@@ -133,7 +133,7 @@ export class GroupCommit {
   group(bytes: number): Group {
     if (this.#failure !== undefined) throw this.#poisoned();
     const open = this.#open;
-    if (open !== undefined && (open.count === 0 || open.writer.pos + bytes <= groupBytesTarget)) return open;
+    if (open !== undefined && open.count > 0 && open.writer.pos + bytes <= groupBytesTarget) return open;
     this.#closeOpen();
     const group = this.#newGroup(frameTypes.batch);
     this.#open = group;
@@ -222,7 +222,13 @@ export class GroupCommit {
   #closeOpen(): void {
     const open = this.#open;
     this.#open = undefined;
-    if (open !== undefined && open.count > 0) this.#enqueue(open);
+    if (open === undefined) return;
+    if (open.count > 0) this.#enqueue(open);
+    else this.#keepWriter(open);
+  }
+
+  #keepWriter({ writer }: Group): void {
+    if (this.#spare.length < 2 && writer.bytes.length <= groupBytesTarget) this.#spare.push(writer);
   }
 
   #enqueue(group: Group): void {
@@ -304,8 +310,7 @@ export class GroupCommit {
       this.#queuedBytes -= Math.min(this.#queuedBytes, group.writer.pos);
       this.#visibleSeq = lastOf(group);
       group.done.resolve();
-      if (this.#spare.length < 2 && group.writer.bytes.length <= groupBytesTarget)
-        this.#spare.push(group.writer);
+      this.#keepWriter(group);
     }
     if (this.#queue.length === 0) this.#queuedBytes = 0;
     if (typeof this.#durability === 'object') this.#scheduleSync(this.#durability.groupMs);

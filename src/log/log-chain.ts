@@ -134,7 +134,8 @@ export class LogChain {
 
   /**
    * How the next log file continues. `upTo` cuts the log before frame `upTo` (its chunks never reached the
-   * disk; not in 'full' mode). Not to be called on a damaged chain.
+   * disk; not in 'full' mode). VARVE_CORRUPT when that frame lies before the newest file: rotation made it durable,
+   * so its chunks are damage, not a torn tail. Not to be called on a damaged chain.
    */
   resume(upTo: number = this.frames.length): LogResume {
     assert(this.damage.length === 0, 'a damaged log is not continued');
@@ -144,7 +145,11 @@ export class LogChain {
       const prevLastSeq = this.#checkpointSeq;
       return { prevFileNo: 0, prevEndOffset: 0, prevLastSeq, lastSeq: prevLastSeq, tailFrom: 0, tailTo: 0 };
     }
-    const first = Math.min(this.#reading.newestFrom, upTo);
+    const first = this.#reading.newestFrom;
+    if (upTo < first)
+      throw corrupt('a log file that rotation made durable cannot be cut', {
+        file: this.frames.at(upTo).path,
+      });
     const skipOpen = (seq: Seq): Seq => (seq === newest.openSeq ? seq + 1 : seq);
     let end = this.#reading.newestStart;
     let next = skipOpen(Math.max(open.firstSeq, this.#reading.newestSkippedSeq + 1));

@@ -31,13 +31,6 @@ import { newestFirst } from './table-order.ts';
 
 const settled = chunkEntryFlags.hasLocation | chunkEntryFlags.dropped;
 
-/** A found chunk, reused for any number of lookups. */
-export type ChunkRow = ChunkHit;
-
-export function newChunkRow(): ChunkRow {
-  return new ChunkHit();
-}
-
 /** Locations and reference counts of all chunks, in memory and on disk. */
 export class ChunkTree {
   readonly #memtableBytes: number;
@@ -118,7 +111,7 @@ export class ChunkTree {
    * The location of the id at id[idAt..] (borrowed). OK: `out` has it (its `refs` are one source's part
    * only). END: not in the index. MISS: load `out.pending`, then call again. Allocates nothing but on MISS.
    */
-  find(id: Uint8Array, idAt: number, out: ChunkRow): Step {
+  find(id: Uint8Array, idAt: number, out: ChunkHit): Step {
     out.pending.restart();
     let step = this.#inMemtables(id, idAt, out);
     const tables = this.#tables;
@@ -134,12 +127,12 @@ export class ChunkTree {
   }
 
   /** True when a memtable has the location of the id; `out` then has it. Asks no table. */
-  findInMemory(id: Uint8Array, idAt: number, out: ChunkRow): boolean {
+  findInMemory(id: Uint8Array, idAt: number, out: ChunkHit): boolean {
     return this.#inMemtables(id, idAt, out) === OK;
   }
 
   /** `find` that reads missing blocks on the calling thread; never MISS. */
-  findSync(id: Uint8Array, idAt: number, out: ChunkRow): Step {
+  findSync(id: Uint8Array, idAt: number, out: ChunkHit): Step {
     for (;;) {
       const step = this.find(id, idAt, out);
       if (step !== MISS) return step;
@@ -148,7 +141,7 @@ export class ChunkTree {
   }
 
   /** `find` that waits for missing blocks; never MISS. Id and `out` are borrowed until it settles. */
-  async findAsync(id: Uint8Array, idAt: number, out: ChunkRow): Promise<Step> {
+  async findAsync(id: Uint8Array, idAt: number, out: ChunkHit): Promise<Step> {
     for (;;) {
       const step = this.find(id, idAt, out);
       if (step !== MISS) return step;
@@ -271,7 +264,7 @@ export class ChunkTree {
     return tables;
   }
 
-  #inMemtables(id: Uint8Array, idAt: number, out: ChunkRow): Step {
+  #inMemtables(id: Uint8Array, idAt: number, out: ChunkHit): Step {
     let step = this.#inMemtable(this.#active, id, idAt, out);
     for (let i = 0; i < this.#frozen.length && step === MISS; i++) {
       step = this.#inMemtable(this.#frozen[i]!, id, idAt, out);
@@ -280,7 +273,7 @@ export class ChunkTree {
   }
 
   /** OK or END when the memtable decides, MISS when older sources must be asked. */
-  #inMemtable(memtable: ChunkMemtable, id: Uint8Array, idAt: number, out: ChunkRow): Step {
+  #inMemtable(memtable: ChunkMemtable, id: Uint8Array, idAt: number, out: ChunkHit): Step {
     const slot = memtable.find(id, idAt);
     if (slot === -1) return MISS;
     const flags = memtable.flagsAt(slot);

@@ -33,3 +33,13 @@ export interface KeyCursor {
   load(): Promise<void>;
   loadSync(): void;
 }
+
+/** Makes a move, loading the blocks it misses; never MISS. Nothing else may use the cursor meanwhile. */
+export async function settle(cursor: KeyCursor, move: () => Step): Promise<Step> {
+  let step = move();
+  while (step === MISS) {
+    await cursor.load();
+    step = move();
+  }
+  return step;
+}

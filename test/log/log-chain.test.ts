@@ -164,6 +164,7 @@ describe('log chain', () => {
     const { fs } = await threeFiles();
     const chain = await readChainOf(fs);
     const index = [...chain.frames].findIndex(({ seqFirst }) => seqFirst === 10);
+    expect(() => chain.resume(1)).toThrow(expect.objectContaining({ code: 'VARVE_CORRUPT', file: wal(1) }));
     expect(chain.resume(index)).toMatchObject({
       prevFileNo: 3,
       prevLastSeq: 9,

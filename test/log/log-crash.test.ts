@@ -174,8 +174,28 @@ describe('log under crashes', () => {
         await until(session!.append().then(() => session!.sync()));
         await expectAcked(fs.crash(prng), acks);
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
+  });
+
+  test('a failed write or sync at any operation, a reopen in the same boot and a crash lose nothing', async () => {
+    const whole = await emptyDisk();
+    await script(whole, new Acks());
+    for (let at = (await emptyDisk()).opCount; at < whole.opCount; at++) {
+      const fs = await emptyDisk();
+      fs.failAt(at, { errno: 'EIO' });
+      const acks = new Acks();
+      await script(fs, acks).catch((error) => expect(error).toMatchObject({ code: 'VARVE_IO' }));
+      for (let reopens = 0; reopens < 2; reopens++) {
+        const session = await LogSession.open(fs);
+        for (const seq of await expectAcked(fs, acks)) acks.seqs.add(seq);
+        const seq = await session.append();
+        await session.sync();
+        acks.seqs.add(seq);
+        for (const choose of ['none', 'all', new Prng(at)] as const)
+          await expectAcked(fs.crash(choose), acks);
+      }
+    }
   });
 
   test('a cut tail never comes back', async () => {

@@ -1,5 +1,6 @@
 /** A small engine around the log: appends numbered frames, recovers, rotates; and the rules it must keep. */
 import { expect } from 'vitest';
+import { equalBytes } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { FileSeed } from '../../src/codec/checksum.ts';
 import { frameHeaderBytes, frameTypes, lastSeqOf } from '../../src/format/log-frame.ts';
@@ -131,7 +132,10 @@ export async function checkFrames(chain: LogChain, checkpointSeq = 0): Promise<S
     for (let seq = frame.seqFirst; seq <= last; seq++) seen.add(seq);
     if (frame.type !== frameTypes.batch) continue;
     const payload = await chain.readPayload(frame);
-    expect(payload).toEqual(payloadOf(frame.seqFirst, payload.length));
+    expect(
+      equalBytes(payload, payloadOf(frame.seqFirst, payload.length)),
+      `payload of ${frame.seqFirst}`,
+    ).toBe(true);
   }
   return seen;
 }

@@ -5,7 +5,7 @@
  * Memory: the names of the directories on the way down to the current one.
  */
 import type { BigIntStats } from 'node:fs';
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, opendir, readdir } from 'node:fs/promises';
 import { concatBytes } from '../../base/bytes.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
@@ -150,10 +150,22 @@ async function list(path: Buffer): Promise<Listed[] | Error> {
   }
 }
 
-async function listRoot(path: Buffer, root: string): Promise<Listed[]> {
+function listRoot(path: Buffer, root: string): Promise<Listed[]> {
+  return asRoot(root, () => readSorted(path));
+}
+
+/** Rejects as walkTree does when `root` is no directory that can be read. */
+export async function requireDirectory(root: string): Promise<void> {
+  await asRoot(root, async () => {
+    const directory = await opendir(root);
+    await directory.close();
+  });
+}
+
+async function asRoot<T>(root: string, read: () => Promise<T>): Promise<T> {
   if (root === '' || root.includes('\0')) throw invalid('a directory needs a path');
   try {
-    return await readSorted(path);
+    return await read();
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'ENOENT')

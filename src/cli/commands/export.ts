@@ -1,0 +1,90 @@
+/** varve export: a stored tree back into a directory. */
+import type { Command } from 'commander';
+import { encodeUtf8 } from '../../base/bytes.ts';
+import { VarveError } from '../../base/errors.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
+import { progressView } from '../progress.ts';
+import { readStore, type Runner, type Session, spaceOf } from '../session.ts';
+import { keyArgument, plainText, plural, sizeText } from '../text.ts';
+import { type ExportReport, exportTree } from '../tree/export-tree.ts';
+import { problemFields, warnOfProblems } from './problems.ts';
+
+interface Options extends KeyOptions {
+  prefix?: string;
+  overwrite?: boolean;
+}
+
+export function addExport(program: Command, runner: Runner): void {
+  const command = program
+    .command('export')
+    .description('Write keys back as files, with modes and times where they came from an import.')
+    .argument('<store>', 'directory of the store')
+    .argument('<out>', 'directory to write; must be empty or not there')
+    .option('--prefix <prefix>', 'only keys that begin with this, which is cut off')
+    .option('--overwrite', 'write into a directory that has files: those of the same name are replaced')
+    .addHelpText(
+      'after',
+      `
+Keys that could leave the directory ('..', absolute paths and the like) are refused and listed; nothing is ever
+written through a link. Set-user-id bits of files are not restored.
+${examples('varve export ./data ./restored --prefix photos/')}`,
+    );
+  withKeyOptions(command).action((store: string, out: string, options: Options) =>
+    runner.run(options, (session) => exportCommand(session, store, out, options)),
+  );
+}
+
+async function exportCommand(
+  session: Session,
+  store: string,
+  target: string,
+  options: Options,
+): Promise<number> {
+  const given = options.prefix === undefined ? '' : keyArgument(options.prefix, options.hex);
+  const prefix = typeof given === 'string' ? encodeUtf8(given) : given;
+  return await readStore(session, store, async (engine) => {
+    const space = spaceOf(engine, options.space, true);
+    if (prefix.length > 0) await requireKeys(space, prefix, options.prefix!);
+    const view = progressView(session.io, session.json);
+    let report: ExportReport;
+    try {
+      report = await exportTree(space, target, {
+        prefix,
+        overwrite: options.overwrite,
+        signal: session.io.signal,
+        onProgress: view.update,
+      });
+    } finally {
+      view.stop();
+    }
+    await print(session, report);
+    if (report.corrupt) return exitCodes.corrupt;
+    return report.ok ? exitCodes.done : exitCodes.failed;
+  });
+}
+
+/** A mistyped prefix must not look like an export that worked. */
+async function requireKeys(
+  space: ReturnType<typeof spaceOf>,
+  prefix: Uint8Array,
+  text: string,
+): Promise<void> {
+  for await (const _ of space.scan({ prefix, limit: 1, values: false })) return;
+  throw new VarveError('VARVE_NOT_FOUND', `no key begins with ${plainText(text)}`);
+}
+
+async function print(session: Session, report: ExportReport): Promise<void> {
+  const { failed, ...counts } = report;
+  if (session.json) {
+    await session.out.json({ type: 'export', ...counts, failed: failed.map(problemFields) });
+    return;
+  }
+  await warnOfProblems(session, 'not written', failed, report.failedCount);
+  const { files, directories, links, bytes, seconds } = counts;
+  const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : '';
+  await session.out.line(
+    `${plural(files, 'file')} (${sizeText(bytes)}), ${plural(directories, 'directory', 'directories')}, ` +
+      `${plural(links, 'link')} written in ${seconds.toFixed(1)} s${rate}`,
+  );
+}

@@ -1,0 +1,94 @@
+/** varve import: a directory tree into a store. */
+import type { Command } from 'commander';
+import { encodeUtf8 } from '../../base/bytes.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
+import { progressView } from '../progress.ts';
+import { type Runner, type Session, spaceOf, writeStore } from '../session.ts';
+import { countText, keyArgument, plural, sizeText } from '../text.ts';
+import { type ImportReport, importTree } from '../tree/import-tree.ts';
+import { identityAt, requireDirectory } from '../tree/walk.ts';
+import { problemFields, warnOfProblems } from './problems.ts';
+
+interface Options extends KeyOptions {
+  prefix?: string;
+  trustMtime?: boolean;
+  delete?: boolean;
+}
+
+export function addImport(program: Command, runner: Runner): void {
+  const command = program
+    .command('import')
+    .description('Store a directory tree: paths become keys. Makes the store when there is none.')
+    .argument('<store>', 'directory of the store')
+    .argument('<dir>', 'the tree to store; links in it are stored as links')
+    .option('--prefix <prefix>', "put before every path, as in 'photos/'")
+    .option('--trust-mtime', 'do not read files whose size, mode and time are those stored')
+    .option('--delete', 'afterwards remove keys under the prefix that are not in the tree')
+    .addHelpText(
+      'after',
+      `
+Directories become keys ending in '/', with mode and time as metadata, as files have them. Pipes, sockets and
+devices are skipped. What cannot be read, or changes while it is read, is listed and the rest is stored; the
+exit code is then 1.
+${examples('varve import ./data ~/photos --prefix photos/', 'varve import ./data . --trust-mtime --delete')}`,
+    );
+  withKeyOptions(command).action((store: string, dir: string, options: Options) =>
+    runner.run(options, (session) => importCommand(session, store, dir, options)),
+  );
+}
+
+async function importCommand(
+  session: Session,
+  store: string,
+  dir: string,
+  options: Options,
+): Promise<number> {
+  const given = options.prefix === undefined ? '' : keyArgument(options.prefix, options.hex);
+  const prefix = typeof given === 'string' ? encodeUtf8(given) : given;
+  // Before the store is made: a wrong directory must not leave an empty store behind.
+  await requireDirectory(dir);
+  return await writeStore(session, store, true, async (engine) => {
+    const view = progressView(session.io, session.json);
+    let report: ImportReport;
+    try {
+      report = await importTree(spaceOf(engine, options.space, false), dir, {
+        prefix,
+        trustMtime: options.trustMtime,
+        deleteMissing: options.delete,
+        exclude: await identityAt(store),
+        measure: true,
+        signal: session.io.signal,
+        onProgress: view.update,
+      });
+    } finally {
+      view.stop();
+    }
+    await print(session, report);
+    return report.ok ? exitCodes.done : exitCodes.failed;
+  });
+}
+
+async function print(session: Session, report: ImportReport): Promise<void> {
+  const { skipped, failed, ...counts } = report;
+  if (session.json) {
+    const lists = { skipped: skipped.map(problemFields), failed: failed.map(problemFields) };
+    await session.out.json({ type: 'import', ...counts, ...lists });
+    return;
+  }
+  await warnOfProblems(session, 'skipped', skipped, report.skippedCount);
+  await warnOfProblems(session, 'failed', failed, report.failedCount);
+  const { files, directories, links, bytes, newBytes, newChunks, unchanged, deleted, seconds } = counts;
+  const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : '';
+  const more = [
+    ...(unchanged > 0 ? [`${plural(unchanged, 'file')} unchanged`] : []),
+    ...(deleted > 0 ? [`${plural(deleted, 'key')} removed`] : []),
+  ];
+  await session.out.line(
+    `${plural(files, 'file')} (${sizeText(bytes)}), ${plural(directories, 'directory', 'directories')}, ` +
+      `${plural(links, 'link')}${more.map((text) => `, ${text}`).join('')}`,
+  );
+  await session.out.line(
+    `${sizeText(newBytes)} of new chunks stored (${countText(newChunks)}) in ${seconds.toFixed(1)} s${rate}`,
+  );
+}

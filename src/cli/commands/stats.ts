@@ -1,0 +1,55 @@
+/** varve stats: figures of a store. */
+import Table from 'cli-table3';
+import type { Command } from 'commander';
+import type { Stats } from '../../index.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { examples, jsonOption } from '../options.ts';
+import { readStore, type Runner, type Session } from '../session.ts';
+import { countText, plainText, sizeText } from '../text.ts';
+import { plainTable } from '../table.ts';
+
+export function addStats(program: Command, runner: Runner): void {
+  program
+    .command('stats')
+    .description('Show what a store holds and takes on disk.')
+    .argument('<store>', 'directory of the store')
+    .addOption(jsonOption())
+    .addHelpText('after', examples('varve stats ./data', 'varve stats ./data --json'))
+    .action((store: string, options: { json?: boolean }) =>
+      runner.run(options, (session) => stats(session, store)),
+    );
+}
+
+async function stats(session: Session, store: string): Promise<number> {
+  return await readStore(session, store, async (engine) => {
+    const found = engine.stats();
+    const health = engine.health();
+    const spaces = engine.spaces.list();
+    if (session.json) {
+      await session.out.json({ type: 'stats', ...found, spaces, health });
+      return exitCodes.done;
+    }
+    const table = new Table(plainTable(session.paint));
+    table.push(...rowsOf(found).map(([name, value]) => [session.paint('dim', name), value]));
+    if (spaces.length > 0) table.push([session.paint('dim', 'spaces'), spaces.map(plainText).join(', ')]);
+    const state = health.ok ? session.paint('green', health.status) : session.paint('red', health.status);
+    table.push([session.paint('dim', 'health'), state]);
+    await session.out.line(table.toString());
+    return exitCodes.done;
+  });
+}
+
+function rowsOf(stats: Stats): [string, string][] {
+  const { disk, segments, tables, chunking, memory } = stats;
+  const { algorithm, min, avg, max } = chunking;
+  return [
+    ['on disk', sizeText(disk.totalBytes)],
+    ['  chunk data', `${sizeText(disk.segmentBytes)} in ${countText(segments.sealed + segments.open)} segments`],
+    ['  index', `${sizeText(disk.tableBytes)} in ${countText(tables.keys + tables.chunks + tables.system)} tables`],
+    ['  log', sizeText(disk.logBytes)],
+    ['rows', `${countText(stats.rows)} (superseded versions included)`],
+    ['last commit', `seq ${countText(stats.seq)}`],
+    ['chunking', `${algorithm}, ${sizeText(min)} to ${sizeText(max)}, mean ${sizeText(avg)}`],
+    ['index in memory', sizeText(memory.tableIndexes.used)],
+  ];
+}

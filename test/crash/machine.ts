@@ -1,0 +1,56 @@
+/** What the engine needs from outside, for a disk in memory: time that only it moves, randomness from a seed. */
+import type { Clock } from '../../src/base/clock.ts';
+import { Prng } from '../../src/base/prng.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import type { Env } from '../../src/engine/env.ts';
+import { openWithEnv } from '../../src/engine/open.ts';
+import type { EngineOptions } from '../../src/engine/options.ts';
+import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { memoryLock } from '../../src/fs/memory-lock.ts';
+
+/** How the stores of one run are opened. */
+export interface StoreShape {
+  readonly durability: 'full' | 'os' | { groupMs: number };
+  readonly algorithm: 'fastcdc' | 'sieve';
+  readonly inlineMax: number;
+  readonly segmentBytes: number;
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** A clock that moves a little whenever it is read and jumps over every wait. */
+export function simulatedClock(start = 1_700_000_000_000): Clock {
+  let now = start;
+  return {
+    now: () => now++,
+    monotonic: () => now++,
+    async sleep(ms) {
+      await turn();
+      now += ms;
+    },
+    turn,
+  };
+}
+
+export function envOf(disk: MemoryFileSystem, seed: number): Env {
+  const clock = simulatedClock();
+  const prng = new Prng(seed);
+  return { fs: disk, lock: memoryLock(disk, clock), clock, random: (n) => prng.bytes(n) };
+}
+
+/** Opens the store of `shape` on `disk`; `seed` makes its random bytes. */
+export function openOn(
+  disk: MemoryFileSystem,
+  shape: StoreShape,
+  seed: number,
+  more: EngineOptions = {},
+): Promise<Engine> {
+  const options: EngineOptions = {
+    durability: shape.durability,
+    chunking: { algorithm: shape.algorithm, min: 64, avg: 1024, max: 2048 },
+    inlineMax: shape.inlineMax,
+    memory: { memtableBytes: 64 * 1024, trailerCacheBytes: 4096 * 16, blockCacheBytes: 256 * 1024 },
+    ...more,
+  };
+  return openWithEnv(envOf(disk, seed), options, { segmentBytes: shape.segmentBytes });
+}
