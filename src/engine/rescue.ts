@@ -6,7 +6,7 @@
  * - every frame below the committed end, or named by the log, is in a sealed segment afterwards, bit for bit;
  * - a frame that fails its check there is damage and is reported; what lies behind is referenced by nothing.
  */
-import type { FileNo } from '../base/brands.ts';
+import type { FileNo, Seq } from '../base/brands.ts';
 import type { CatalogSegment, CatalogUnsealed, NumberedFile } from '../format/catalog.ts';
 import { segmentDataFrom } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
@@ -25,6 +25,8 @@ export interface RescueContext {
   readonly takeFileNo: () => FileNo;
   readonly segments: SegmentSet;
   readonly chunks: ChunkTree;
+  /** Last number recovered: a table that holds nothing but moved locations must be newer than those before it. */
+  readonly lastSeq: Seq;
   readonly health: HealthBook;
 }
 
@@ -77,7 +79,7 @@ async function rescueOne(
   segment: OpenSegment,
   context: RescueContext,
 ): Promise<{ info: CatalogSegment | undefined; isDamaged: boolean }> {
-  const { fs, dbUuid, random, takeFileNo, segments, chunks, health } = context;
+  const { fs, dbUuid, random, takeFileNo, segments, chunks, lastSeq, health } = context;
   const no = takeFileNo();
   const writer = await SegmentWriter.create(fs, { no, class: segment.class, dbUuid, salt: random(12) });
   const row = new ChunkHit();
@@ -92,6 +94,7 @@ async function rescueOne(
         if (chunks.findSync(buf, idAt, row) !== OK) return;
         if (row.segment !== segment.no || row.off8 !== oldOff8) return;
         chunks.moveLocation(buf, idAt, no, newOff8, frame.storedLen, frame.codec);
+        chunks.note(lastSeq);
       },
       onDamage: (error) => {
         isDamaged = true;

@@ -97,6 +97,7 @@ async function start(found: Found, options: StartOptions, catalogs: CatalogStore
     takeFileNo,
     segments,
     chunks: forest.chunks,
+    lastSeq: Math.max(catalog.checkpointSeq, replayed.lastSeq),
     health,
   };
   const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
@@ -257,8 +258,9 @@ async function close({ log, lanes, checkpointer, catalogs }: Closing): Promise<v
     const { logFile } = checkpointer;
     await log.frame(frameTypes.seal, [], () => undefined);
     await log.syncNow();
-    const { checkpointSeq, walFirstNo } = catalogs.catalog;
-    await checkpointer.cleanUp(await checkpointer.install(checkpointSeq, walFirstNo, [], []));
+    // Behind the checkpoint came only OPEN and SEAL: the final catalog covers them too.
+    const { walFirstNo } = catalogs.catalog;
+    await checkpointer.cleanUp(await checkpointer.install(log.lastSeq, walFirstNo, [], []));
     await catalogs.markClean();
     await logFile.close();
   } catch (error) {

@@ -1,13 +1,31 @@
 /** The scan behind log-chain.ts: walks the linked files once and decides what every gap means. */
-import type { Seq } from '../base/brands.ts';
+import type { FileNo, Seq } from '../base/brands.ts';
 import { corrupt, type VarveError } from '../base/errors.ts';
 import { filePath } from '../format/file-names.ts';
 import { frameTypes, lastSeqOf } from '../format/log-frame.ts';
 import type { FsPort } from '../fs/port.ts';
-import type { LogChainOptions, LogDamage } from './log-chain.ts';
 import type { Link, LogFile } from './log-files.ts';
 import { LogFrameList } from './log-frame-list.ts';
 import { type FrameItem, firstFrameOffset, scanLog, secondFrameOffset } from './log-reader.ts';
+
+/** Where reading starts and what it is to find. */
+export interface LogChainOptions {
+  readonly dbUuid: Uint8Array;
+  /** Of the catalog: 0 = no log file was made yet. */
+  readonly walFirstNo: FileNo;
+  /** Frames wholly at or below are skipped. */
+  readonly checkpointSeq: Seq;
+  /** The store was closed cleanly: the newest file must end with SEAL. */
+  readonly expectSealed?: boolean;
+}
+
+/** Something that was on disk and cannot be read. */
+export interface LogDamage {
+  readonly error: VarveError;
+  readonly missingFrom: Seq;
+  /** Undefined when nothing says where the missing range ends. */
+  readonly missingTo: Seq | undefined;
+}
 
 export interface ChainReading {
   readonly frames: LogFrameList;

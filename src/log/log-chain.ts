@@ -18,30 +18,12 @@ import { corrupt, type VarveError } from '../base/errors.ts';
 import { filePath } from '../format/file-names.ts';
 import { type FrameFields, frameBytes, lastSeqOf, readFrame } from '../format/log-frame.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
-import { type ChainReading, readChain } from './log-chain-scan.ts';
+import { type ChainReading, type LogChainOptions, type LogDamage, readChain } from './log-chain-scan.ts';
 import { type LogFile, linkLogFiles, listLogFiles } from './log-files.ts';
 import type { LogFrameList } from './log-frame-list.ts';
 import type { LogFrame } from './log-reader.ts';
 import { LogWindow } from './log-window.ts';
 import type { LogFrameBytes } from './log-writer.ts';
-
-export interface LogChainOptions {
-  readonly dbUuid: Uint8Array;
-  /** Of the catalog: 0 = no log file was made yet. */
-  readonly walFirstNo: FileNo;
-  /** Frames wholly at or below are skipped. */
-  readonly checkpointSeq: Seq;
-  /** The store was closed cleanly: the newest file must end with SEAL. */
-  readonly expectSealed?: boolean;
-}
-
-/** Something that was on disk and cannot be read. */
-export interface LogDamage {
-  readonly error: VarveError;
-  readonly missingFrom: Seq;
-  /** Undefined when nothing says where the missing range ends. */
-  readonly missingTo: Seq | undefined;
-}
 
 /** What a new log file says of the one before it, and what it repeats. */
 export interface LogResume {

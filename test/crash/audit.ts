@@ -48,7 +48,6 @@ export async function auditDisk(disk: MemoryFileSystem): Promise<Audit> {
   const segments = new SegmentSet(disk, {
     dbUuid,
     onDamage: (error) => problems.push(`segment: ${String(error)}`),
-    openSync: (path) => disk.openSync(path),
   });
   for (const info of catalog.sealed) segments.add(info.no, info);
   for (const { no } of catalog.unsealed) segments.add(no);
@@ -141,6 +140,8 @@ export async function strayFiles(disk: MemoryFileSystem): Promise<string[]> {
     kept.add(filePath('cat', each.no));
     for (const { no } of each.tables) kept.add(filePath('tab', no));
     for (const { no } of [...each.sealed, ...each.unsealed]) kept.add(filePath('seg', no));
+    // What an install drops goes with the next one.
+    for (const { kind, no } of each.dropped) kept.add(filePath(kind, no));
   }
   const isLiveLog = (path: string): boolean => path.startsWith('wal/') && path >= filePath('wal', walFrom);
   return disk.files().filter((path) => !kept.has(path) && !isLiveLog(path));

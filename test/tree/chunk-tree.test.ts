@@ -8,8 +8,8 @@ import { filePath } from '../../src/format/file-names.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { ChunkBatch, chunkAnswers } from '../../src/tree/chunk-batch.ts';
 import { ChunkMemtable, chunkFlags } from '../../src/tree/chunk-memtable.ts';
-import { ChunkTable } from '../../src/tree/chunk-table-reader.ts';
-import { ChunkTree, newChunkRow } from '../../src/tree/chunk-tree.ts';
+import { ChunkHit, ChunkTable } from '../../src/tree/chunk-table-reader.ts';
+import { ChunkTree } from '../../src/tree/chunk-tree.ts';
 import { MISS, OK } from '../../src/tree/cursor.ts';
 import { chunkId, chunkMemtableOf, chunkTableOf, dbUuid, noCache, rejection } from './table-kit.ts';
 
@@ -49,7 +49,7 @@ describe('chunk tree', () => {
         const cache = cached ? new BlockCache(2 ** 20) : noCache();
         const tree = new ChunkTree(memtableBytes, []);
         const model = new Map<number, Known>();
-        const row = newChunkRow();
+        const row = new ChunkHit();
         let no = 1;
         let seq = 1;
         const known = (n: number): Known => {
@@ -135,7 +135,7 @@ describe('chunk tree', () => {
   test('memory answers without tables and a miss is told', async () => {
     const fs = new MemoryFileSystem();
     const tree = new ChunkTree(memtableBytes, []);
-    const row = newChunkRow();
+    const row = new ChunkHit();
     tree.setLocation(chunkId(1), 0, 5, 6, 7, 8, 0, 0);
     expect(tree.findInMemory(chunkId(1), 0, row)).toBe(true);
     tree.freeze();
@@ -177,7 +177,7 @@ describe('chunk tables', () => {
     expect(meta).toMatchObject({ tree: 2, entries: 1000, minSeq: 1, maxSeq: 1000 });
     const table = await ChunkTable.open(fs, meta, dbUuid, noCache());
     expect(table.footer).toMatchObject({ dataBlocks: 14, sumRefs: 2000 });
-    const row = newChunkRow();
+    const row = new ChunkHit();
     for (let i = 0; i < 1000; i++) {
       const id = chunkId(i, Math.imul(i, 0x9e3779b1) >>> 0);
       expect(table.mayContain(id, 0)).toBe(true);

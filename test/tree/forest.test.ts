@@ -6,7 +6,7 @@ import type { CatalogTable } from '../../src/format/catalog.ts';
 import { filePath } from '../../src/format/file-names.ts';
 import { trees } from '../../src/format/trees.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { newChunkRow } from '../../src/tree/chunk-tree.ts';
+import { ChunkHit } from '../../src/tree/chunk-table-reader.ts';
 import { OK } from '../../src/tree/cursor.ts';
 import { Forest } from '../../src/tree/forest.ts';
 import { RowRef } from '../../src/tree/row-ref.ts';
@@ -30,7 +30,7 @@ function fill(forest: Forest, from: number, to: number): void {
 /** Every row up to `to` is found in every tree. */
 function check(forest: Forest, to: number): void {
   const out = new RowRef();
-  const row = newChunkRow();
+  const row = new ChunkHit();
   for (let i = 0; i < to; i++) {
     const prefix = prefixOf(`k${i}`);
     for (const tree of keyTrees) {
