@@ -1,4 +1,6 @@
-/** Operations per second of the two memtables, with 1 M random entries: `node dist/bench/micro-memtable.js`. */
+/**
+ * Operations per second of the two memtables, with 1 M random entries: `node dist/bench/micro-memtable.js`.
+ */
 import { Prng } from '../src/base/prng.ts';
 import { ChunkMemtable } from '../src/tree/chunk-memtable.ts';
 import { OK } from '../src/tree/cursor.ts';

@@ -26,7 +26,9 @@ export const listHeightMax = 5;
 /** Chunk size parameters. */
 export const chunkMinFloor = 64;
 export const chunkMaxCeiling = 16 * MiB;
-/** Segments: sealed at the target, never longer than the maximum (offsets are stored divided by 8 in 32 bits). */
+/**
+ * Segments: sealed at the target, never longer than the maximum (offsets are stored divided by 8 in 32 bits).
+ */
 export const segmentBytesTarget = 64 * MiB;
 export const segmentBytesMax = 2 * GiB;
 /** A log file is rotated at the next checkpoint once it holds this many bytes. */

@@ -94,7 +94,9 @@ function hasLeaves(kind: NumberedKind): boolean {
   return kind === 'tab' || kind === 'seg';
 }
 
-/** True when `no` shares its directory of `span` numbers, or a neighbour of it, with numbers soon to be used. */
+/**
+ * True when `no` shares its directory of `span` numbers, or a neighbour of it, with numbers soon to be used.
+ */
 function near(no: FileNo, nextFileNo: FileNo, span: number): boolean {
   const dirs = 2 ** 24 / span;
   const distance = (dirs + ((Math.floor(nextFileNo / span) - Math.floor(no / span)) % dirs)) % dirs;

@@ -22,8 +22,8 @@ export interface LoadedCatalogs {
   readonly current: NamedCatalog;
   readonly catalog: Catalog;
   /**
-   * The catalog installed before `current`, when a slot names it and it is whole. With `problems`, something newer
-   * may be lost and files it names may be gone.
+   * The catalog installed before `current`, when a slot names it and it is whole. With `problems`, something
+   * newer may be lost and files it names may be gone.
    */
   readonly previous: NamedCatalog | undefined;
   /** Damage that was got around: slots, bodies, whole catalogs. */
@@ -31,9 +31,9 @@ export interface LoadedCatalogs {
 }
 
 /**
- * Reads SUPER and the catalogs it names: slots by falling generation, in each its catalog, then the one before
- * it; the first whole one wins. Writes nothing. VARVE_NOT_FOUND without SUPER, VARVE_CORRUPT when no slot or no
- * catalog is usable, VARVE_FORMAT_VERSION for a newer store.
+ * Reads SUPER and the catalogs it names: slots by falling generation, in each its catalog, then the one
+ * before it; the first whole one wins. Writes nothing. VARVE_NOT_FOUND without SUPER, VARVE_CORRUPT when no
+ * slot or no catalog is usable, VARVE_FORMAT_VERSION for a newer store.
  */
 export async function loadCatalogs(fs: FsPort): Promise<LoadedCatalogs> {
   const { slots, problems } = await readSlots(fs);

@@ -92,7 +92,8 @@ export class CatalogStore {
   /**
    * Takes the store for writing; the caller holds the writer lock. Syncs SUPER (a killed writer's slot may be
    * in the page cache only), then writes the next slot: the same catalogs, writer epoch + 1, not clean.
-   * VARVE_CONFLICT when SUPER changed since `loaded` was read, VARVE_FORMAT_VERSION when the store may only be read.
+   * VARVE_CONFLICT when SUPER changed since `loaded` was read, VARVE_FORMAT_VERSION when the store may only
+   * be read.
    */
   static async openForWrite(
     fs: FsPort,

@@ -18,8 +18,8 @@ export interface ReadSlots {
 }
 
 /**
- * Reads every slot. Damaged ones are in `problems`. VARVE_NOT_FOUND without SUPER, VARVE_FORMAT_VERSION when any
- * slot is of a newer format: an older slot beside it must not be used.
+ * Reads every slot. Damaged ones are in `problems`. VARVE_NOT_FOUND without SUPER, VARVE_FORMAT_VERSION when
+ * any slot is of a newer format: an older slot beside it must not be used.
  */
 export async function readSlots(fs: FsPort): Promise<ReadSlots> {
   if ((await fs.stat(superName)) === null)

@@ -49,9 +49,11 @@ export class Births {
 
   /**
    * Appends one op per entry: CHUNK, or MOVE for a list node that `claimBirth` refuses because it is in the
-   * tree already (a second birth would count its children twice).
+   * tree already (a second birth would count its children twice). Where MOVE is no op of the frame (STAGE),
+   * such nodes are added to `later` instead.
    */
-  encode(writer: ByteWriter, claimBirth: (id: Uint8Array, at: number) => boolean): void {
+  encode(writer: ByteWriter, claimBirth: (id: Uint8Array, at: number) => boolean, later?: Births): void {
+    const ids = this.#ids;
     for (let entry = 0; entry < this.#count; entry++) {
       const at = entry * chunkIdBytes;
       const row = entry * columns;
@@ -60,8 +62,10 @@ export class Births {
       const storedLen = this.#rows[row + 2]!;
       const rawLen = this.#rows[row + 3]!;
       const kind = this.#rows[row + 4]! & 255;
-      const put = kind === chunkKinds.list && !claimBirth(this.#ids, at) ? putMove : putChunk;
-      put(writer, this.#ids, at, segment, off8, storedLen, rawLen, kind, codecs.raw);
+      if (kind !== chunkKinds.list || claimBirth(ids, at)) {
+        putChunk(writer, ids, at, segment, off8, storedLen, rawLen, kind, codecs.raw);
+      } else if (later === undefined) putMove(writer, ids, at, segment, off8, storedLen);
+      else later.add(ids, at, { segment, off8, storedLen, rawLen }, chunkKinds.list, false);
     }
   }
 

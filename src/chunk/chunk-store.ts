@@ -1,8 +1,9 @@
 /**
  * The chunk store: finds a chunk by its SHA-256, stores it once, reads it back checked.
  *
- * Lookup order: chunk memtables, trailers in memory (locality), filters and tables. A hit in the chunk tree is
- * authoritative; a hit in a trailer only proves that a frame exists, so its user logs a CHUNK op naming it.
+ * Lookup order: chunk memtables, trailers in memory (locality), filters and tables. A hit in the chunk tree
+ * is authoritative; a hit in a trailer only proves that a frame exists, so its user logs a CHUNK op naming
+ * it.
  *
  * Invariants (test/chunk/chunk-store.test.ts):
  * - a filter, trailer or cache never changes what is read back, only what a lookup costs;
@@ -13,7 +14,7 @@
 import type { FileNo } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { corrupt, isVarveError, type VarveError } from '../base/errors.ts';
-import { type ChunkKind, type ChunkLocation, chunkIdBytes, codecs } from '../format/chunk-ref.ts';
+import { type ChunkKind, type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { SegmentWriter } from '../segment/segment-writer.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
@@ -88,13 +89,37 @@ export class ChunkStore {
     return found.entry;
   }
 
-  /** True when the chunk tree has an entry for the chunk: exact, for list nodes. */
-  async isPresent(id: Uint8Array, at: number): Promise<boolean> {
-    const row = new ChunkHit();
-    return (await this.#chunks.findAsync(id, at, row)) === OK;
+  /**
+   * What was stored since a lookup said absent: by somebody else, while the caller waited. Asks memory only.
+   * Fills `out` unless absent.
+   */
+  findNew(id: Uint8Array, at: number, row: ChunkHit, out: ChunkLocation): Found {
+    if (this.#chunks.findInMemory(id, at, row)) {
+      return this.#usable(row) ? take(row, out, found.entry) : found.absent;
+    }
+    return this.locality.find(id, at, out) ? found.frame : found.absent;
   }
 
-  /** Appends a frame with `bytes[from..to)` to `writer` (copied) and fills `out` with its place. */
+  /**
+   * True when the chunk tree has an entry for the list node, exactly. Damage is reported and counts as
+   * absent: the children of the node may then be counted twice, which keeps them.
+   */
+  async isNodePresent(id: Uint8Array, at: number): Promise<boolean> {
+    const row = new ChunkHit();
+    try {
+      // Bytes stored as data under the same id have counted no children.
+      return (await this.#chunks.findAsync(id, at, row)) === OK && row.kind === chunkKinds.list;
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
+      this.#onDamage(error);
+      return false;
+    }
+  }
+
+  /**
+   * Appends a frame with `bytes[from..to)` to `writer` (copied) and fills `out` with its place.
+   * VARVE_POISONED after a failed write of that segment.
+   */
   append(
     writer: SegmentWriter,
     id: Uint8Array,
@@ -106,7 +131,13 @@ export class ChunkStore {
     out: ChunkLocation,
   ): void {
     const length = to - from;
-    const off8 = writer.append(id, at, bytes, from, to, kind, codecs.raw, length);
+    let off8: number;
+    try {
+      off8 = writer.append(id, at, bytes, from, to, kind, codecs.raw, length);
+    } catch (error) {
+      this.lanes.reportFailure(error);
+      throw error;
+    }
     this.locality.append(writer.no, id, at, off8, length, length);
     this.counters.stored++;
     this.counters.storedBytes += length;
@@ -164,8 +195,8 @@ export class ChunkStore {
   }
 
   /**
-   * Frames of this segment are damaged: its chunks are no hits any more, so that a put of the same bytes stores
-   * them anew instead of relying on them.
+   * Frames of this segment are damaged: its chunks are no hits any more, so that a put of the same bytes
+   * stores them anew instead of relying on them.
    */
   distrust(segment: FileNo): void {
     this.#distrusted.add(segment);

@@ -184,7 +184,10 @@ export class LocalityCache {
     }
   }
 
-  /** The slot that holds the id, or the free slot where it would go. Slots of evicted segments are passed over. */
+  /**
+   * The slot that holds the id, or the free slot where it would go. Slots of evicted segments are passed
+   * over.
+   */
   #slotOf(id: Uint8Array, at: number): number {
     const mask = this.#slotHolder.length - 1;
     let slot = hashOf(id, at) & mask;

@@ -1,7 +1,7 @@
 /**
  * Which list nodes are in the chunk tree, exactly, while puts work with them. Birth is decided when a
- * transaction is sequenced, never at lookup: a node that another put has born meanwhile gets a MOVE instead of
- * a second CHUNK, else its children would be counted twice.
+ * transaction is sequenced, never at lookup: a node that another put has born meanwhile gets a MOVE instead
+ * of a second CHUNK, else its children would be counted twice.
  *
  * Invariants (test/value/value-ingest.test.ts):
  * - between `enter` and `leave` the entry's `present` equals what the chunk tree holds;
@@ -13,24 +13,32 @@ import { chunkIdBytes } from '../format/chunk-ref.ts';
 interface Entry {
   users: number;
   present: boolean;
+  /** The one lookup for all users of the entry. */
+  known: Promise<void> | undefined;
 }
 
 export class NodePresence {
   readonly #entries = new Map<string, Entry>();
 
-  /** Registers interest; `lookUp` is asked only when nobody else works with the node. Pair with `leave`. */
+  /**
+   * Registers interest and resolves when `isPresent` is exact; `lookUp` is asked only when nobody else works
+   * with the node. Pair with `leave`, unless it rejects (with what `lookUp` rejects with).
+   */
   async enter(id: Uint8Array, lookUp: () => Promise<boolean>): Promise<void> {
     const name = nameOf(id, 0);
-    const known = this.#entries.get(name);
-    if (known !== undefined) {
-      known.users++;
-      return;
-    }
-    const entry = { users: 1, present: false };
+    const entry: Entry = this.#entries.get(name) ?? { users: 0, present: false, known: undefined };
     this.#entries.set(name, entry);
-    const present = await lookUp();
-    // A birth sequenced during the lookup has set it already.
-    entry.present ||= present;
+    entry.users++;
+    try {
+      // A birth sequenced during the lookup has set it already.
+      entry.known ??= lookUp().then((present) => {
+        entry.present ||= present;
+      });
+      await entry.known;
+    } catch (error) {
+      this.leave(id);
+      throw error;
+    }
   }
 
   leave(id: Uint8Array): void {

@@ -6,7 +6,7 @@
  * Invariants (test/chunk/chunk-store.test.ts):
  * - a segment is registered with the segment set before its first frame and stays until it is removed;
  * - every segment is open, sealing or in `sealed()`, never in two of them and never in none;
- * - a failed seal is reported once through `onFailed` and the segment stays unsealed.
+ * - a failed write or seal is reported once through `onFailed` and the segment stays unsealed.
  */
 import type { FileNo } from '../base/brands.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
@@ -71,9 +71,12 @@ export class SegmentLanes {
     return writer;
   }
 
-  /** A writer of the lane with room: drains, rolls or opens a segment as needed. */
-  async ready(lane: number): Promise<SegmentWriter> {
-    for (;;) {
+  /**
+   * Drains, rolls or opens a segment until the lane had room. Others may have used it up when the promise
+   * settles: ask `current` again, and take its writer before anything else runs.
+   */
+  async ready(lane: number): Promise<void> {
+    while (this.current(lane) === undefined) {
       const state = this.#lane(lane);
       const writer = state.writer;
       if (writer === undefined) {
@@ -82,9 +85,14 @@ export class SegmentLanes {
         });
         await state.opening;
       } else if (writer.end >= this.#segmentBytes) this.#roll(state, writer);
-      else if (writer.needsDrain) await writer.drain();
-      else return writer;
+      else await this.#drain(writer);
     }
+  }
+
+  /** A write to a segment failed: what was appended may never reach the disk. Reported once. */
+  reportFailure(error: unknown): void {
+    if (!this.#failed) this.#options.onFailed(error);
+    this.#failed = true;
   }
 
   /** The writer of a segment that is not sealed yet: what a frame naming it must sync. */
@@ -105,11 +113,15 @@ export class SegmentLanes {
     }));
   }
 
-  /** Segments not sealed and the bytes in them. */
-  openBytes(): { count: number; bytes: number } {
+  /** Segments not sealed: bytes of the files, and of the frames in them. */
+  openBytes(): { count: number; bytes: number; dataBytes: number } {
     let bytes = 0;
-    for (const writer of this.#unsealed.values()) bytes += writer.end;
-    return { count: this.#unsealed.size, bytes };
+    let dataBytes = 0;
+    for (const writer of this.#unsealed.values()) {
+      bytes += writer.end;
+      dataBytes += writer.dataLen;
+    }
+    return { count: this.#unsealed.size, bytes, dataBytes };
   }
 
   /** Everything appended so far is on disk. */
@@ -166,8 +178,16 @@ export class SegmentLanes {
       this.#unsealed.delete(writer.no);
       this.#options.onSealed(writer.no);
     } catch (error) {
-      if (!this.#failed) this.#options.onFailed(error);
-      this.#failed = true;
+      this.reportFailure(error);
+    }
+  }
+
+  async #drain(writer: SegmentWriter): Promise<void> {
+    try {
+      await writer.drain();
+    } catch (error) {
+      this.reportFailure(error);
+      throw error;
     }
   }
 }

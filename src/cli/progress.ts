@@ -68,7 +68,8 @@ function barView(io: CliIo): ProgressView {
 function progressFields(progress: Progress): Record<string, string> {
   const { phase, done, total, unit, files, bytesPerSecond } = progress;
   const show = unit === 'bytes' ? sizeText : countText;
-  const share = total === undefined || total === 0 ? '' : `${Math.floor((100 * Math.min(done, total)) / total)} %`;
+  const share =
+    total === undefined || total === 0 ? '' : `${Math.floor((100 * Math.min(done, total)) / total)} %`;
   return {
     phase: phase.padEnd(8),
     share,

@@ -4,7 +4,7 @@ import { decodeUtf8, displayText, fromHex, toHex } from '../base/bytes.ts';
 import { errorCodes, isVarveError, VarveError } from '../base/errors.ts';
 
 /** Control characters, and those that reorder or hide text: a key must not drive somebody's terminal. */
-const unsafe = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\\]/g;
+const unsafe = /[\p{Cc}\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\\]/gu;
 
 /** A key on one line: control characters and bytes that are not UTF-8 as \xNN, backslashes doubled. */
 export function keyText(key: Uint8Array): string {

@@ -23,7 +23,9 @@ export interface FieldSpec {
 
 const widths = { u8: 1, u16: 2, u32: 4, i32: 4, u48: 6, u64: 8, i64: 8, hash64: 8 } as const;
 
-/** One row of a layout table: `f(offset, 'u32', 'what it is')`, or `f(offset, 16, 'doc')` for 16 raw bytes. */
+/**
+ * One row of a layout table: `f(offset, 'u32', 'what it is')`, or `f(offset, 16, 'doc')` for 16 raw bytes.
+ */
 export function f<T extends Exclude<FieldType, 'bytes'>>(
   offset: number,
   type: T,

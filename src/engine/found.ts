@@ -10,6 +10,7 @@ import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import type { CheckedOptions } from './options.ts';
 import type { Replayed } from './recovery.ts';
+import type { Spaces } from './spaces.ts';
 
 /** Everything read from the disk, before anything is written. */
 export interface Found {
@@ -22,6 +23,7 @@ export interface Found {
   readonly segments: SegmentSet;
   readonly chain: LogChain;
   readonly replayed: Replayed;
+  readonly spaces: Spaces;
   /** Sealed segments with damage: no new value may rely on their frames. */
   readonly distrusted: Set<FileNo>;
   readonly lock: WriterLock | undefined;

@@ -48,17 +48,57 @@ export async function* pieces(value: Bytes, signal: AbortSignal | undefined): As
       'value must be a string, a Uint8Array, an async iterable or a ReadableStream of Uint8Array',
     );
   }
-  for await (const piece of source) {
+  const iterator = source[Symbol.asyncIterator]();
+  /** The source waits for its consumer: leaving now must end it. */
+  let isWaiting = true;
+  try {
+    for (;;) {
+      throwIfAborted(signal);
+      isWaiting = false;
+      const { value: piece, done } = await orAborted(iterator, signal);
+      if (done === true) break;
+      isWaiting = true;
+      if (!(piece instanceof Uint8Array)) throw invalid('a streamed value must consist of Uint8Array pieces');
+      yield piece;
+    }
     throwIfAborted(signal);
-    if (!(piece instanceof Uint8Array)) throw invalid('a streamed value must consist of Uint8Array pieces');
-    yield piece;
+  } finally {
+    if (isWaiting) await iterator.return?.();
   }
-  throwIfAborted(signal);
+}
+
+/** The next piece, or VARVE_ABORTED as soon as the signal fires: a source that stalls must not hold the call. */
+function orAborted(
+  iterator: AsyncIterator<Uint8Array>,
+  signal: AbortSignal | undefined,
+): Promise<IteratorResult<Uint8Array>> {
+  if (signal === undefined) return iterator.next();
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      reject(abortError(signal));
+      // Ends the source once it answers; the call has failed already, so its outcome concerns nobody.
+      Promise.resolve(iterator.return?.()).then(undefined, () => undefined);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    const ended = (): void => signal.removeEventListener('abort', onAbort);
+    Promise.resolve(iterator.next()).then(
+      (step) => {
+        ended();
+        resolve(step);
+      },
+      (error: unknown) => {
+        ended();
+        reject(error);
+      },
+    );
+  });
 }
 
 /** VARVE_ABORTED once the signal has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) {
-    throw new VarveError('VARVE_ABORTED', 'the call was aborted', { cause: signal.reason });
-  }
+  if (signal?.aborted) throw abortError(signal);
+}
+
+function abortError(signal: AbortSignal): VarveError {
+  return new VarveError('VARVE_ABORTED', 'the call was aborted', { cause: signal.reason });
 }

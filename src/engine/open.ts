@@ -13,7 +13,7 @@
  * - nothing recovered is served to a writer's callers before it is on disk under the new catalog.
  */
 import type { Seq } from '../base/brands.ts';
-import { VarveError } from '../base/errors.ts';
+import { corrupt, VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
@@ -37,6 +37,7 @@ import { throwIfAborted } from './key-args.ts';
 import { type CheckedOptions, checkOptions, type EngineOptions } from './options.ts';
 import { replay } from './recovery.ts';
 import { openSegments } from './rescue.ts';
+import { restingFiles } from './resting.ts';
 import { Spaces } from './spaces.ts';
 import { checkOpenSegments, startWriting } from './start-writing.ts';
 import { Store, type StoreParts } from './store.ts';
@@ -177,10 +178,10 @@ function isPassing(error: VarveError): boolean {
 
 /** Replays the log and decides whether the store is whole. */
 async function recover(
-  found: Omit<Found, 'chain' | 'replayed' | 'distrusted'>,
+  found: Omit<Found, 'chain' | 'replayed' | 'spaces' | 'distrusted'>,
   tableDamage: readonly VarveError[],
 ): Promise<Found> {
-  const { env, loaded, health, forest, segments } = found;
+  const { env, loaded, segments } = found;
   const { catalog, slot } = loaded;
   for (const info of catalog.sealed) segments.add(info.no, info);
   for (const { no } of catalog.unsealed) segments.add(no);
@@ -190,6 +191,20 @@ async function recover(
     checkpointSeq: catalog.checkpointSeq,
     expectSealed: slot.cleanShutdown,
   });
+  try {
+    return await judge({ ...found, chain }, tableDamage);
+  } catch (error) {
+    await chain.close();
+    throw error;
+  }
+}
+
+async function judge(
+  found: Omit<Found, 'replayed' | 'spaces' | 'distrusted'>,
+  tableDamage: readonly VarveError[],
+): Promise<Found> {
+  const { loaded, chain, health, forest, segments } = found;
+  const { catalog } = loaded;
   for (const problem of chain.problems) health.note(problem);
   const replayed = await replay({ chain, forest, segments, health });
   let degraded = replayed.damaged;
@@ -202,7 +217,9 @@ async function recover(
     health.note(error);
     health.noteMissing(missingFrom, missingTo);
   }
-  const all: Found = { ...found, chain, replayed, distrusted: new Set() };
+  const spaces = new Spaces();
+  if (!(await loadSpaces(spaces, found))) degraded = true;
+  const all: Found = { ...found, replayed, spaces, distrusted: new Set() };
   const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
   if (!(await checkOpenSegments(all, open))) degraded = true;
   if (!(await checkSealedSegments(all))) degraded = true;
@@ -210,22 +227,45 @@ async function recover(
   return all;
 }
 
+/** False when a name may be missing: a new space could then get a number that is taken. */
+async function loadSpaces(
+  spaces: Spaces,
+  { forest, health }: Pick<Found, 'forest' | 'health'>,
+): Promise<boolean> {
+  try {
+    await spaces.load(forest.system);
+    return true;
+  } catch (error) {
+    if (!(error instanceof VarveError) || isPassing(error)) throw error;
+    health.note(error);
+    return false;
+  }
+}
+
 /**
- * The files new in the last two catalogs are looked at; older ones are checked when they are read. False when one
- * is gone; one that is there and damaged is distrusted.
+ * Every sealed segment must be there with its size; of those new in the last two catalogs the footers are looked
+ * at, the others are checked when they are read. False when one is gone or cut off; one with another damage is
+ * distrusted.
  */
 async function checkSealedSegments({ env, loaded, segments, health, distrusted }: Found): Promise<boolean> {
   const before = new Set(loaded.previous?.catalog.sealed.map(({ no }) => no));
   let whole = true;
-  for (const { no } of loaded.catalog.sealed) {
-    if (before.has(no)) continue;
-    try {
-      await segments.checkSealed(no);
-    } catch (error) {
-      if (!(error instanceof VarveError)) throw error;
-      health.note(error);
+  for (const { no, size } of loaded.catalog.sealed) {
+    const file = filePath('seg', no);
+    const there = await env.fs.stat(file);
+    if (there === null || there.size < size) {
+      const what = there === null ? 'segment file is missing' : 'segment is cut off';
+      health.note(corrupt(what, { file, offset: there?.size ?? 0 }, size, there?.size ?? 0));
       distrusted.add(no);
-      if ((await env.fs.stat(filePath('seg', no))) === null) whole = false;
+      whole = false;
+    } else if (!before.has(no)) {
+      try {
+        await segments.checkSealed(no);
+      } catch (error) {
+        if (!(error instanceof VarveError) || isPassing(error)) throw error;
+        health.note(error);
+        distrusted.add(no);
+      }
     }
   }
   return whole;
@@ -247,7 +287,7 @@ function refuseWrites({ options, health }: Found): void {
 
 /** Puts the parts together; a writer is made ready to write. */
 async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds): Promise<Engine> {
-  const { env, options, loaded, health, forest, segments, lock } = found;
+  const { env, options, loaded, health, forest, segments, spaces, lock } = found;
   const locality = new LocalityCache(options.memory.trailerCacheBytes);
   const presence = new NodePresence();
   const writes = lock !== undefined && health.refusal === undefined;
@@ -265,8 +305,6 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
       onDamage: (error) => health.note(error),
     });
   for (const segment of found.distrusted) chunks.distrust(segment);
-  const spaces = new Spaces();
-  await spaces.load(forest.system);
   const openedSeq: Seq = Math.max(loaded.catalog.checkpointSeq, found.replayed.lastSeq);
   const parts: StoreParts = {
     env,
@@ -283,19 +321,35 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
     health,
     spaces,
     write: started?.write,
+    resting: started === undefined ? await restingFiles(found) : undefined,
     catalog: () => started?.catalogs.catalog ?? loaded.catalog,
     openedSeq,
     shutDown: async () => {
       try {
         await started?.finish();
       } finally {
-        await segments.close();
-        await forest.close();
-        await lock?.release();
+        await closeAll(
+          () => segments.close(),
+          () => forest.close(),
+          async () => lock?.release(),
+        );
       }
     },
   };
   return new Engine(new Store(parts), 0);
+}
+
+/** Takes every step, also after one that fails; rejects with the first failure. */
+async function closeAll(...steps: readonly (() => Promise<void>)[]): Promise<void> {
+  let first: { error: unknown } | undefined;
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      first ??= { error };
+    }
+  }
+  if (first !== undefined) throw first.error;
 }
 
 /** Lanes of a store that is not written to: they only know the sealed segments. */

@@ -100,18 +100,15 @@ export class Reads {
     };
     return new ReadableStream({
       type: 'bytes',
-      pull: async (controller: ReadableByteStreamController) => {
-        try {
+      pull: (controller: ReadableByteStreamController) =>
+        this.#store.run(async () => {
           throwIfAborted(options.signal);
           reader ??= await open();
           const piece = await reader.next();
           if (piece !== undefined) return controller.enqueue(piece.chunk.slice(piece.from, piece.to));
           controller.close();
           answerEmpty(controller);
-        } catch (error) {
-          throw this.#store.seen(error);
-        }
-      },
+        }),
       cancel: () => reader?.cancel(),
     });
   }
@@ -124,20 +121,14 @@ export class Reads {
       let step: Step = keys.find(prefix, 0, prefix.length, view, row);
       if (step === MISS) step = await keys.findAsync(prefix, 0, prefix.length, view, row);
       return step === OK ? versionOf(row) : undefined;
-    } catch (error) {
-      throw this.#store.seen(error);
     } finally {
       if (this.#spareRows.length < spareRowsMax) this.#spareRows.push(row);
     }
   }
 
   /** The whole value of a version. */
-  async value(record: ValueRecord): Promise<Uint8Array> {
-    try {
-      return await readValue(record, this.#store.chunks);
-    } catch (error) {
-      throw this.#store.seen(error);
-    }
+  value(record: ValueRecord): Promise<Uint8Array> {
+    return readValue(record, this.#store.chunks);
   }
 
   #findSync(prefix: Uint8Array, view: Seq): FoundVersion | undefined {

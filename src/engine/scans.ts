@@ -69,7 +69,21 @@ interface Row {
 export function scan(store: Store, space: number, options: ScanOptions): AsyncIterable<Entry<Key>> {
   store.assertReadable();
   const plan = planScan(space, store.visibleSeq, options);
-  return { [Symbol.asyncIterator]: () => run(store, plan) };
+  return { [Symbol.asyncIterator]: () => guarded(store, run(store, plan)) };
+}
+
+/** Each step is a call of its own: close() waits for it, and refuses the next. */
+function guarded(
+  store: Store,
+  entries: AsyncGenerator<Entry<Key>, void, undefined>,
+): AsyncIterableIterator<Entry<Key>> {
+  return {
+    next: () => store.run(() => entries.next()),
+    return: () => entries.return(),
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
 }
 
 function planScan(space: number, view: Seq, options: ScanOptions): Plan {
@@ -132,14 +146,11 @@ async function* run(store: Store, plan: Plan): AsyncGenerator<Entry<Key>, void, 
     let left = plan.limit;
     for await (const row of rows) {
       throwIfAborted(plan.signal);
-      store.assertReadable();
       yield row instanceof Uint8Array
         ? { prefix: keyOut(row, store.keyEncoding) }
         : await entryOf(store, plan, row);
       if (--left === 0) return;
     }
-  } catch (error) {
-    throw store.seen(error);
   } finally {
     store.closeView(view);
   }

@@ -11,9 +11,9 @@ export function statsOf(store: Store): Stats {
   const forest = parts.forest.stats();
   const catalog = parts.catalog();
   const sealed = lanes.sealed();
-  const open = lanes.openBytes();
+  const open = parts.resting?.open ?? lanes.openBytes();
   const segmentBytes = sealed.reduce((sum, { size }) => sum + size, 0) + open.bytes;
-  const logBytes = write?.checkpointer.logFile.end ?? 0;
+  const logBytes = write?.checkpointer.logFile.end ?? parts.resting?.logBytes ?? 0;
   const { counters } = parts.chunks;
   return {
     seq: store.visibleSeq,
@@ -28,7 +28,7 @@ export function statsOf(store: Store): Stats {
     segments: {
       sealed: sealed.length,
       open: open.count,
-      dataBytes: sealed.reduce((sum, { dataLen }) => sum + dataLen, 0) + open.bytes,
+      dataBytes: sealed.reduce((sum, { dataLen }) => sum + dataLen, 0) + open.dataBytes,
     },
     tables: {
       keys: forest.tables.K,

@@ -25,6 +25,7 @@ import type { Checkpointer } from './checkpointer.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import type { CheckedOptions } from './options.ts';
+import type { RestingFiles } from './resting.ts';
 import type { Spaces } from './spaces.ts';
 
 /** What only a store open for writing has. */
@@ -51,6 +52,8 @@ export interface StoreParts {
   readonly spaces: Spaces;
   /** Absent for a read-only or degraded store. */
   readonly write: WriteSide | undefined;
+  /** Present where `write` is not. */
+  readonly resting: RestingFiles | undefined;
   /** Last number recovered. */
   readonly openedSeq: Seq;
   /** The set of live files. */
@@ -132,12 +135,14 @@ export class Store {
     view.release();
   }
 
-  /** Runs a call so that close() waits for it. */
+  /** Runs a call so that close() waits for it and health() knows of the damage it met. */
   async run<T>(call: () => Promise<T>): Promise<T> {
     this.assertReadable();
     this.#running++;
     try {
       return await call();
+    } catch (error) {
+      throw this.seen(error);
     } finally {
       this.#running--;
       if (this.#running === 0) this.#idle?.resolve();

@@ -8,6 +8,7 @@
  */
 import { toHex } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
+import type { Births } from '../chunk/births.ts';
 import { decodeMetadata, encodeMetadata } from '../format/metadata.ts';
 import { sha256 } from '../kernels/hash/sha256.ts';
 import type { Committed, WriteOp } from '../txn/txn-writer.ts';
@@ -84,7 +85,11 @@ export class Writes {
     if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
     this.#store.writable();
     const committed = write.txn.commit([{ kind: 'delete', prefix, ifSeq: options.ifSeq }], [], []);
-    if (committed === undefined) return false;
+    if (committed === undefined) {
+      // Nothing to remove, perhaps because of a delete that is on its way to the disk.
+      await write.log.drained();
+      return false;
+    }
     await this.#done(write, committed);
     return true;
   }
@@ -121,10 +126,14 @@ export class Writes {
         });
       }
       for (const { prefix } of ops) if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
+      throwIfAborted(options.signal);
       this.#store.writable();
       const named = prepared.flatMap((value) => (value.named === undefined ? [] : [value.named]));
       const committed = write.txn.commit(ops, named, this.#spaceRows(space, ops));
-      if (committed === undefined) return { seq: write.log.visibleSeq };
+      if (committed === undefined) {
+        await write.log.drained();
+        return { seq: write.log.visibleSeq };
+      }
       this.#sequenced(space);
       for (const { body } of prepared) this.#store.ingestedBytes += body.size;
       await this.#done(write, committed);
@@ -186,6 +195,7 @@ export class Writes {
       while (length <= inlineMax) {
         const { value, done } = await source.next();
         if (done === true) return inlineValue(joined(head, length), wantsSha256);
+        if (value.length === 0) continue;
         head.push(value.slice());
         length += value.length;
       }
@@ -202,9 +212,9 @@ export class Writes {
   ): Promise<Prepared> {
     const { chunks, chunkers, presence, env } = this.#store.parts;
     const write = this.#store.writable();
-    const stage = async (named: NamedChunks): Promise<void> => {
+    const stage = async (named: NamedChunks, later: Births): Promise<void> => {
       await this.#relieve(write);
-      const staged = write.txn.stage(named);
+      const staged = write.txn.stage(named, later);
       write.checkpointer.startIfDue();
       await staged;
     };

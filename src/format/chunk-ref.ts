@@ -1,4 +1,6 @@
-/** A chunk's identity and place, as values passed between modules (never one object per chunk on a hot path). */
+/**
+ * A chunk's identity and place, as values passed between modules (never one object per chunk on a hot path).
+ */
 import type { FileNo } from '../base/brands.ts';
 
 /** Chunk ids are SHA-256 digests. */

@@ -67,8 +67,8 @@ export interface ReadFrame extends FrameFields {
 }
 
 /**
- * Why bytes are not a frame. 'flags': a valid frame of a format this build does not know. 'padding': header and
- * payload validate and only the padding is not zero, so `frame` is trustworthy.
+ * Why bytes are not a frame. 'flags': a valid frame of a format this build does not know. 'padding': header
+ * and payload validate and only the padding is not zero, so `frame` is trustworthy.
  */
 export type FrameFault = 'cut off' | 'magic' | 'length' | 'checksum' | 'padding' | 'flags';
 

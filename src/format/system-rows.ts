@@ -4,8 +4,9 @@
  *   space/<name UTF-8>                               u32 number of the space
  *   trash/ <seq2 u64 BE> <row prefix> <seq1 u64 BE>  empty: version seq1 of the key was superseded by seq2
  */
-import { corrupt } from '../base/errors.ts';
+
 import { concatBytes, decodeUtf8, encodeUtf8, viewOf } from '../base/bytes.ts';
+import { corrupt } from '../base/errors.ts';
 
 /** Number of the space every store has. */
 export const defaultSpace = 0;

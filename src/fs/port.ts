@@ -25,7 +25,9 @@ export interface FsPort {
   unlink(path: string): Promise<boolean>;
   /** Removes an empty directory. False when it is not there or not empty. */
   rmdir(path: string): Promise<boolean>;
-  /** Entries of a directory, sorted by name; VARVE_IO with errno ENOENT when it is not there. '' is the root. */
+  /**
+   * Entries of a directory, sorted by name; VARVE_IO with errno ENOENT when it is not there. '' is the root.
+   */
   list(path: string): Promise<FsEntry[]>;
   /** Does not follow links. Null when nothing is there. */
   stat(path: string): Promise<FsStat | null>;

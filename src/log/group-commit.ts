@@ -15,7 +15,7 @@ import type { Seq } from '../base/brands.ts';
 import type { Clock } from '../base/clock.ts';
 import { VarveError } from '../base/errors.ts';
 import { groupBytesTarget } from '../base/limits.ts';
-import { type Deferred, deferred } from '../base/sync.ts';
+import { type Deferred, deferred, Mutex } from '../base/sync.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { type FrameFields, frameHeaderBytes, frameTypes } from '../format/log-frame.ts';
 
@@ -81,6 +81,7 @@ export class GroupCommit {
   #failure: VarveError | undefined;
   #spare: ByteWriter[] = [];
   #unsyncedFiles = new Set<NamedFile>();
+  readonly #syncs = new Mutex();
   #syncDue: Promise<void> | undefined;
   #queuedBytes = 0;
   readonly counters: { count: number; groups: number; syncs: number; logBytes: number } = {
@@ -129,7 +130,9 @@ export class GroupCommit {
     return this.#failure;
   }
 
-  /** The group that takes the next transaction of about `bytes`; synchronous. Throws once the log has failed. */
+  /**
+   * The group that takes the next transaction of about `bytes`; synchronous. Throws once the log has failed.
+   */
   group(bytes: number): Group {
     if (this.#failure !== undefined) throw this.#poisoned();
     const open = this.#open;
@@ -150,7 +153,8 @@ export class GroupCommit {
   }
 
   /**
-   * A frame of its own with one number (STAGE): `encode` appends the payload. Resolves when it is durable.
+   * A frame of its own with one number (STAGE): `encode` appends the payload and applies it. Resolves when it
+   * is durable. When `encode` throws the log has failed.
    */
   frame(
     type: number,
@@ -160,10 +164,16 @@ export class GroupCommit {
     if (this.#failure !== undefined) throw this.#poisoned();
     this.#closeOpen();
     const group = this.#newGroup(type);
+    for (const file of files) group.files.add(file);
+    try {
+      encode(group.writer, group.firstSeq);
+    } catch (error) {
+      // What was applied to memory is in no frame: nothing may be built on it.
+      this.fail(error);
+      throw error;
+    }
     group.count = 1;
     this.#lastSeq++;
-    for (const file of files) group.files.add(file);
-    encode(group.writer, group.firstSeq);
     this.#enqueue(group);
     this.#start();
     return group.done.promise;
@@ -187,10 +197,13 @@ export class GroupCommit {
     return { lastSeq, done: done.promise };
   }
 
-  /** Resolves when everything joined before the call is durable in the sense of the mode. */
+  /**
+   * Resolves when everything joined before the call is durable in the sense of the mode; later joiners wait
+   * on.
+   */
   async drained(): Promise<void> {
     this.#closeOpen();
-    while (this.#running !== undefined) await this.#running;
+    await this.#queue.at(-1)?.done.promise.catch(ignoreHere);
     if (this.#failure !== undefined) throw this.#poisoned();
   }
 
@@ -319,11 +332,17 @@ export class GroupCommit {
   #scheduleSync(ms: number): void {
     this.#syncDue ??= this.#clock.sleep(ms).then(async () => {
       this.#syncDue = undefined;
-      if (this.#failure === undefined) await this.#guard(() => this.#syncAll());
+      const isDue = this.#durableSeq < this.#visibleSeq && this.#failure === undefined;
+      if (isDue) await this.#guard(() => this.#syncAll());
     });
   }
 
-  async #syncAll(): Promise<void> {
+  /** One at a time: a second one may not call durable what the first has taken to sync and not synced yet. */
+  #syncAll(): Promise<void> {
+    return this.#syncs.run(() => this.#syncOnce());
+  }
+
+  async #syncOnce(): Promise<void> {
     const upTo = this.#visibleSeq;
     const files = Array.from(this.#unsyncedFiles);
     this.#unsyncedFiles.clear();
@@ -341,7 +360,10 @@ export class GroupCommit {
     }
   }
 
-  /** Stops all writing because of a failure elsewhere (a segment, the catalog, the lock). The first one counts. */
+  /**
+   * Stops all writing because of a failure elsewhere (a segment, the catalog, the lock). The first one
+   * counts.
+   */
   fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     const first =

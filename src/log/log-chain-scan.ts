@@ -156,7 +156,9 @@ class ChainScan {
     };
   }
 
-  /** No OPEN says where the file before `next` ended: what is missing in its tail ends where `next` begins. */
+  /**
+   * No OPEN says where the file before `next` ended: what is missing in its tail ends where `next` begins.
+   */
   #endOfUnlinked(next: LogFile): void {
     this.#skipOpen();
     if (this.#pending === undefined || next.open === undefined) return;
@@ -209,6 +211,7 @@ class ChainScan {
       this.#openProven = true;
       this.#start = end;
       this.#closeHole(frame.seqFirst - 1);
+      if (frame.type === frameTypes.seal) this.#sealedAt = this.#frames.length;
       return;
     }
     this.#skipOpen();

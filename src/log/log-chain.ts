@@ -89,8 +89,8 @@ export class LogChain {
   }
 
   /**
-   * The payload of a listed frame, borrowed until the next call. Read and checked again: VARVE_CORRUPT when it
-   * no longer validates. Reading frames in order costs one read per few MiB. One call at a time.
+   * The payload of a listed frame, borrowed until the next call. Read and checked again: VARVE_CORRUPT when
+   * it no longer validates. Reading frames in order costs one read per few MiB. One call at a time.
    */
   async readPayload(frame: LogFrame): Promise<Uint8Array> {
     const window = await this.#windowOf(frame.fileNo);
@@ -116,8 +116,8 @@ export class LogChain {
 
   /**
    * How the next log file continues. `upTo` cuts the log before frame `upTo` (its chunks never reached the
-   * disk; not in 'full' mode). VARVE_CORRUPT when that frame lies before the newest file: rotation made it durable,
-   * so its chunks are damage, not a torn tail. Not to be called on a damaged chain.
+   * disk; not in 'full' mode). VARVE_CORRUPT when that frame lies before the newest file: rotation made it
+   * durable, so its chunks are damage, not a torn tail. Not to be called on a damaged chain.
    */
   resume(upTo: number = this.frames.length): LogResume {
     assert(this.damage.length === 0, 'a damaged log is not continued');
@@ -183,8 +183,8 @@ export class LogChain {
 }
 
 /**
- * Reads the log for recovery; nothing is changed. Memory: 48 B per frame and one window of a few MiB. Damage is
- * in the result; VARVE_FORMAT_VERSION when a file is of a newer format, VARVE_IO when one cannot be read.
+ * Reads the log for recovery; nothing is changed. Memory: 48 B per frame and one window of a few MiB. Damage
+ * is in the result; VARVE_FORMAT_VERSION when a file is of a newer format, VARVE_IO when one cannot be read.
  */
 export async function readLogChain(fs: FsPort, options: LogChainOptions): Promise<LogChain> {
   const files = await listLogFiles(fs, options.dbUuid);

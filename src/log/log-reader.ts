@@ -72,8 +72,8 @@ export interface ScanOptions {
 }
 
 /**
- * Scans `path`. VARVE_FORMAT_VERSION when the file or a valid frame in it is of a newer format, VARVE_IO when it
- * cannot be read. Holds the file open until the iteration ends.
+ * Scans `path`. VARVE_FORMAT_VERSION when the file or a valid frame in it is of a newer format, VARVE_IO when
+ * it cannot be read. Holds the file open until the iteration ends.
  */
 export async function* scanLog(fs: FsPort, path: string, options: ScanOptions): AsyncGenerator<LogItem> {
   const file = await fs.open(path, 'read');
@@ -93,8 +93,8 @@ export async function* scanLog(fs: FsPort, path: string, options: ScanOptions): 
 }
 
 /**
- * Seed of a file's frames. With a damaged header the salt is taken as found: frames validate if it is intact. A
- * whole header of another file or store gives no seed.
+ * Seed of a file's frames. With a damaged header the salt is taken as found: frames validate if it is intact.
+ * A whole header of another file or store gives no seed.
  */
 export function checkHeader(
   bytes: Uint8Array,

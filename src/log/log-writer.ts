@@ -3,7 +3,8 @@
  *
  * Invariants (test/log/log-writer.test.ts):
  * - a file counts from the moment its OPEN frame is on disk, and that frame is written after everything the
- *   file repeats from older ones is synced ("a crash at any step of create loses nothing that was acknowledged");
+ *   file repeats from older ones is synced ("a crash at any step of create loses nothing that was
+ *   acknowledged");
  * - numbers in a file are contiguous ("append asserts ...");
  * - after a failed write or sync nothing is written any more ("a failed sync poisons the writer").
  */
@@ -27,7 +28,9 @@ import { type OpenFields, openPayload } from '../format/log-ops.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import { firstFrameOffset, secondFrameOffset } from './log-reader.ts';
 
-/** Frames up to this size are written on the calling thread: 0.6 us against 38 us through the pool for 200 B. */
+/**
+ * Frames up to this size are written on the calling thread: 0.6 us against 38 us through the pool for 200 B.
+ */
 export const syncWriteBytesMax: number = 64 * KiB;
 
 /** A frame that is written again into a new file, under its old numbers. */
@@ -123,8 +126,8 @@ export class LogWriter {
   }
 
   /**
-   * Everything whose append had settled before the call is on disk when it resolves. May run beside an append.
-   * A failure poisons the writer for ever.
+   * Everything whose append had settled before the call is on disk when it resolves. May run beside an
+   * append. A failure poisons the writer for ever.
    */
   async dataSync(): Promise<void> {
     this.#refuseAfterFailure();
@@ -188,7 +191,9 @@ export class LogWriter {
   }
 }
 
-/** Header and tail, sync, then OPEN, sync. Without a tail one write and one sync do. Returns the file's end. */
+/**
+ * Header and tail, sync, then OPEN, sync. Without a tail one write and one sync do. Returns the file's end.
+ */
 async function writeStart(file: FsFile, log: NewLog): Promise<number> {
   const { no, dbUuid, salt } = log;
   const seed = new FileSeed(salt);

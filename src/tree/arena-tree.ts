@@ -243,7 +243,9 @@ export class ArenaTree {
     this.#put(this.#root, 1, separator, right);
   }
 
-  /** After a split at `middle`: an entry exactly between the halves belongs to the left one if it has room. */
+  /**
+   * After a split at `middle`: an entry exactly between the halves belongs to the left one if it has room.
+   */
   #putInPair(left: number, right: number, index: number, handle: number, child: number): void {
     const middle = this.#nodes[left + count]!;
     if (index <= middle && middle < fanout) this.#put(left, index, handle, child);

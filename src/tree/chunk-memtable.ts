@@ -115,7 +115,9 @@ export class ChunkMemtable {
     }
   }
 
-  /** Adds `delta` (an integer) to the id's count of references; makes the entry if need be. Returns the slot. */
+  /**
+   * Adds `delta` (an integer) to the id's count of references; makes the entry if need be. Returns the slot.
+   */
   addRefs(id: Uint8Array, idAt: number, delta: number): number {
     assert(Number.isInteger(delta), 'a reference delta is an integer');
     const slot = this.#upsert(id, idAt);
@@ -167,7 +169,10 @@ export class ChunkMemtable {
     return slot;
   }
 
-  /** Memory that holds the ids: id of a slot = ids[idFrom(slot) .. +32). Replaced on growth; never write to it. */
+  /**
+   * Memory that holds the ids: id of a slot = ids[idFrom(slot) .. +32). Replaced on growth; never write to
+   * it.
+   */
   get ids(): Uint8Array {
     return this.#bytes;
   }

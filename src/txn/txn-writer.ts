@@ -1,7 +1,7 @@
 /**
  * The sequencer: decides a transaction against the newest state (groups in flight included), gives it its
- * number, encodes it into the open group and applies it to memory, all in one synchronous section. Readers see
- * it when its group is durable.
+ * number, encodes it into the open group and applies it to memory, all in one synchronous section. Readers
+ * see it when its group is durable.
  *
  * Invariants (test/txn/txn-writer.test.ts):
  * - a condition (ifSeq) is decided on the newest sequenced row of the key, never on what readers see;
@@ -12,6 +12,7 @@ import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { VarveError } from '../base/errors.ts';
 import { batchBytesMax } from '../base/limits.ts';
+import type { Births } from '../chunk/births.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
@@ -149,16 +150,22 @@ export class TxnWriter {
     }
     this.#log.take(group);
     for (const chunks of named) for (const file of chunks.files) group.files.add(file);
-    this.#apply(group, from, seq, named);
+    try {
+      this.#apply(group, from, seq, named);
+    } catch (error) {
+      // Memory is not what the log says any more: nothing may be built on it.
+      this.#log.fail(error);
+      throw error;
+    }
     return { seq, done: group.done.promise, deleted };
   }
 
-  /** Sequences a STAGE frame; resolves when it is durable. */
-  stage(named: NamedChunks): Promise<void> {
+  /** Sequences a STAGE frame; resolves when it is durable. List nodes born meanwhile are added to `later`. */
+  stage(named: NamedChunks, later: Births): Promise<void> {
     return this.#log.frame(frameTypes.stage, named.files, (writer, seq) => {
       const from = writer.pos;
       const start = beginTxn(writer);
-      this.#encodeBirths(writer, [named]);
+      this.#encodeBirths(writer, [named], later);
       endTxn(writer, start);
       this.#nodes = [named.nodes];
       visitStage(writer.bytes, from, writer.pos, seq, this.#applier, { file: 'log' });
@@ -167,7 +174,7 @@ export class TxnWriter {
   }
 
   /** A list node is born once: not where it is in the tree, nor twice in one transaction. */
-  #encodeBirths(writer: ByteWriter, named: readonly NamedChunks[]): void {
+  #encodeBirths(writer: ByteWriter, named: readonly NamedChunks[], later?: Births): void {
     const bornHere = new Set<string>();
     const claimBirth = (id: Uint8Array, at: number): boolean => {
       if (this.#presence.isPresent(id, at)) return false;
@@ -176,7 +183,7 @@ export class TxnWriter {
       bornHere.add(name);
       return true;
     };
-    for (const chunks of named) chunks.births.encode(writer, claimBirth);
+    for (const chunks of named) chunks.births.encode(writer, claimBirth, later);
   }
 
   #apply(group: Group, from: number, seq: Seq, named: readonly NamedChunks[]): void {

@@ -1,8 +1,8 @@
 /**
  * One value on its way in: cut, hashed while its bytes are in the processor's cache, looked up, stored once.
  *
- * Large values stage their chunks as they go (STAGE frames), so memory stays bounded; what is staged and never
- * committed is ordinary garbage. Nothing of the value is visible before the transaction that names it.
+ * Large values stage their chunks as they go (STAGE frames), so memory stays bounded; what is staged and
+ * never committed is ordinary garbage. Nothing of the value is visible before the transaction that names it.
  *
  * Invariants (test/value/value-ingest.test.ts):
  * - the chunks do not depend on how the bytes were split into pieces;
@@ -37,8 +37,11 @@ export interface IngestContext {
   readonly store: ChunkStore;
   readonly chunkers: ChunkerPool;
   readonly presence: NodePresence;
-  /** Sequences a STAGE frame for the chunks; resolves when it is durable. */
-  readonly stage: (named: NamedChunks) => Promise<void>;
+  /**
+   * Sequences a STAGE frame for the chunks; resolves when it is durable. Nodes that are in the tree already,
+   * under another place, are added to `later`: a later frame names that place.
+   */
+  readonly stage: (named: NamedChunks, later: Births) => Promise<void>;
   /** Lets the event loop turn between windows of one large buffer. */
   readonly turn: () => Promise<void>;
 }
@@ -126,13 +129,12 @@ export class ValueIngest {
   }
 
   async #takeChunks(atEnd: boolean): Promise<void> {
-    const { store } = this.#context;
     const chunker = this.#chunker;
     for (let length = chunker.next(atEnd); length > 0; length = chunker.next(atEnd)) {
       const start = chunker.start;
       sha256Into(chunker.buffer, start, start + length, this.#id, 0);
       let how = this.#findNow();
-      if (how === undefined) how = await store.find(this.#id, 0, this.#place);
+      if (how === undefined) how = await this.#find();
       if (how === found.absent) await this.#storeData(start, start + length);
       else if (how === found.frame) this.#useFrame();
       const place = this.#place;
@@ -153,6 +155,17 @@ export class ValueIngest {
     return this.#context.store.findNow(this.#id, 0, this.#row, this.#place);
   }
 
+  /** Reads what the lookup needs; what others stored meanwhile counts too. */
+  async #find(): Promise<Found> {
+    const { store } = this.#context;
+    const how = await store.find(this.#id, 0, this.#place);
+    return how === found.absent ? this.#findNew() : how;
+  }
+
+  #findNew(): Found {
+    return this.#context.store.findNew(this.#id, 0, this.#row, this.#place);
+  }
+
   #useFrame(): void {
     this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, true);
     const writer = this.#context.store.lanes.writerOf(this.#place.segment);
@@ -162,12 +175,13 @@ export class ValueIngest {
   async #storeData(from: number, to: number): Promise<void> {
     const { store } = this.#context;
     let writer = store.lanes.current(this.#lane);
-    if (writer === undefined) {
-      writer = await store.lanes.ready(this.#lane);
+    while (writer === undefined) {
+      await store.lanes.ready(this.#lane);
       // Another put may have stored the same chunk while this one waited.
-      const how = this.#findNow();
+      const how = this.#findNew();
       if (how === found.frame) return this.#useFrame();
       if (how === found.entry) return;
+      writer = store.lanes.current(this.#lane);
     }
     store.append(writer, this.#id, 0, this.#chunker.buffer, from, to, chunkKinds.data, this.#place);
     this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, false);
@@ -180,7 +194,7 @@ export class ValueIngest {
     const { store, presence } = this.#context;
     const id = sha256(bytes);
     const place = newLocation();
-    await presence.enter(id, () => store.isPresent(id, 0));
+    await presence.enter(id, () => store.isNodePresent(id, 0));
     this.#entered.push(id);
     const stored = presence.isPresent(id, 0) && (await store.find(id, 0, place)) === found.entry;
     if (stored) this.#named.births.dropFound(this.#decided);
@@ -192,22 +206,32 @@ export class ValueIngest {
 
   async #appendNode(id: Uint8Array, bytes: Uint8Array, place: ReturnType<typeof newLocation>): Promise<void> {
     const { store } = this.#context;
-    const writer = store.lanes.current(listLane) ?? (await store.lanes.ready(listLane));
-    store.append(writer, id, 0, bytes, 0, bytes.length, chunkKinds.list, place);
+    let writer = store.lanes.current(listLane);
+    while (writer === undefined) {
+      await store.lanes.ready(listLane);
+      writer = store.lanes.current(listLane);
+    }
+    if (store.findNew(id, 0, this.#row, place) === found.frame) {
+      // Another put has appended the node and not named it yet.
+      writer = store.lanes.writerOf(place.segment);
+    } else {
+      store.append(writer, id, 0, bytes, 0, bytes.length, chunkKinds.list, place);
+      this.#newChunks++;
+      this.#newBytes += bytes.length;
+    }
     this.#named.births.add(id, 0, place, chunkKinds.list, false);
     this.#named.nodes.set(toHex(id), bytes);
-    this.#named.files.add(writer);
-    this.#newChunks++;
-    this.#newBytes += bytes.length;
+    if (writer !== undefined) this.#named.files.add(writer);
   }
 
   /** One STAGE frame under way at a time: a faster source waits for the disk here. */
   async #stage(): Promise<void> {
     const named = this.#named;
     this.#named = newNamed();
+    const later = this.#named.births;
     this.#decided = 0;
     await this.#staging;
-    this.#staging = this.#context.stage(named);
+    this.#staging = this.#context.stage(named, later);
     // Awaited by the next stage or by finish; this handler only keeps an aborted put from being fatal.
     this.#staging.catch(() => undefined);
   }

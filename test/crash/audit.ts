@@ -6,9 +6,9 @@
 import { toHex } from '../../src/base/bytes.ts';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
-import { filePath, lockName, superName } from '../../src/format/file-names.ts';
-import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
 import { chunkIdBytes, chunkKinds } from '../../src/format/chunk-ref.ts';
+import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
+import { filePath, lockName, superName } from '../../src/format/file-names.ts';
 import { decodeInternalKey } from '../../src/format/internal-key.ts';
 import { parseListNode } from '../../src/format/list-node.ts';
 import { rowKinds } from '../../src/format/row-kinds.ts';
@@ -116,7 +116,8 @@ async function checkChunks(
   });
   for (const [name, refs] of stored) {
     const recount = counted.get(name) ?? 0;
-    if (refs !== recount) problems.push(`chunk ${name} counts ${refs} references, a recount gives ${recount}`);
+    if (refs !== recount)
+      problems.push(`chunk ${name} counts ${refs} references, a recount gives ${recount}`);
   }
   for (const name of counted.keys()) {
     if (!stored.has(name)) problems.push(`chunk ${name} is referenced and not in the index`);
@@ -127,7 +128,6 @@ function count(counted: Map<string, number>, bytes: Uint8Array, at: number): voi
   const name = toHex(bytes.subarray(at, at + chunkIdBytes));
   counted.set(name, (counted.get(name) ?? 0) + 1);
 }
-
 
 /** Files that a store whose newest catalogs are these has no use for. */
 export async function strayFiles(disk: MemoryFileSystem): Promise<string[]> {

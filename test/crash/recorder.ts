@@ -6,9 +6,9 @@
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { BatchOperation } from '../../src/engine/types.ts';
-import { type FsProfile } from '../../src/fs/sim-names.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsOp } from '../../src/fs/sim-machine.ts';
+import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { auditDisk, type Row } from './audit.ts';
 import { openOn } from './machine.ts';
 import type { Call, Workload } from './workload.ts';
@@ -38,7 +38,8 @@ export interface Recording {
   readonly history: History;
 }
 
-const changing: ReadonlySet<string> = new Set([
+/** Operations before which a crash makes a difference. */
+export const changing: ReadonlySet<string> = new Set([
   'create',
   'write',
   'truncate',
@@ -82,8 +83,7 @@ export async function record(workload: Workload, profile: FsProfile): Promise<Re
   const points: CrashPoint[] = [];
   const run = new Run();
   disk.faults = (op) => {
-    if (changing.has(op.kind))
-      points.push({ disk: disk.fork(), op, durable: run.durable, acked: run.acked });
+    if (changing.has(op.kind)) points.push({ disk: disk.fork(), op, durable: run.durable, acked: run.acked });
     return undefined;
   };
   let opens = 0;

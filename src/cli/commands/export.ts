@@ -5,7 +5,7 @@ import { VarveError } from '../../base/errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
 import { progressView } from '../progress.ts';
-import { readStore, type Runner, type Session, spaceOf } from '../session.ts';
+import { type Runner, readStore, type Session, spaceOf } from '../session.ts';
 import { keyArgument, plainText, plural, sizeText } from '../text.ts';
 import { type ExportReport, exportTree } from '../tree/export-tree.ts';
 import { problemFields, warnOfProblems } from './problems.ts';

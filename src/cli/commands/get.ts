@@ -8,7 +8,7 @@ import { throwIfAborted } from '../../engine/key-args.ts';
 import type { Engine } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
-import { noSuchKey, readStore, type Runner, type Session, spaceOf } from '../session.ts';
+import { noSuchKey, type Runner, readStore, type Session, spaceOf } from '../session.ts';
 import { errorFields, keyArgument, keyFields } from '../text.ts';
 
 interface Options extends KeyOptions {

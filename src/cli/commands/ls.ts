@@ -1,10 +1,10 @@
 /** varve ls: keys in order. */
 import type { Command } from 'commander';
-import type { Entry, EntryStat, KeyEntry, ScanOptions } from '../../index.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
+import type { Entry, EntryStat, KeyEntry, ScanOptions } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, wholeNumber, withKeyOptions } from '../options.ts';
-import { readStore, type Runner, type Session, spaceOf } from '../session.ts';
+import { type Runner, readStore, type Session, spaceOf } from '../session.ts';
 import { keyArgument, keyFields, keyText, plainText } from '../text.ts';
 import { statFields } from './stat.ts';
 

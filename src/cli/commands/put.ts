@@ -3,8 +3,10 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
+import { encodeUtf8 } from '../../base/bytes.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
 import type { PutOptions, UserMetadata } from '../../index.ts';
+import { exitCodes } from '../exit-codes.ts';
 import {
   collect,
   collectMetadata,
@@ -15,8 +17,6 @@ import {
 } from '../options.ts';
 import { type Runner, type Session, spaceOf, writeStore } from '../session.ts';
 import { errnoOf, keyArgument, keyFields, plainText, sizeText } from '../text.ts';
-import { exitCodes } from '../exit-codes.ts';
-import { encodeUtf8 } from '../../base/bytes.ts';
 
 interface Options extends KeyOptions {
   contentType?: string;
@@ -35,15 +35,23 @@ export function addPut(program: Command, runner: Runner): void {
     .argument('[file]', "file to read; '-' or nothing reads stdin")
     .option('--content-type <type>', 'kept with the value')
     .option('--tag <tag>', 'kept with the value; may be given several times', collect)
-    .option('--meta <name=text|json>', 'metadata: a field, or a JSON object; may be given several times', collectMetadata)
-    .option('--if-seq <seq>', "only if this is the key's sequence number; 0 = only if there is no such key", wholeNumber)
+    .option(
+      '--meta <name=text|json>',
+      'metadata: a field, or a JSON object; may be given several times',
+      collectMetadata,
+    )
+    .option(
+      '--if-seq <seq>',
+      "only if this is the key's sequence number; 0 = only if there is no such key",
+      wholeNumber,
+    )
     .option('--sha256', 'also keep the SHA-256 of the whole value')
     .addHelpText(
       'after',
       examples(
         'varve put ./data report.pdf ~/report.pdf --content-type application/pdf',
         'date | varve put ./data now',
-        "varve put ./data a.json a.json --meta author=Ann --meta '{\"pages\":3}'",
+        'varve put ./data a.json a.json --meta author=Ann --meta \'{"pages":3}\'',
       ),
     );
   withKeyOptions(command).action((store: string, key: string, file: string | undefined, options: Options) =>
@@ -63,7 +71,8 @@ async function put(
   const input = await openInput(session, file);
   const { contentType, meta: metadata, tag: tags, ifSeq, sha256 } = options;
   const given: PutOptions = { contentType, metadata, tags, ifSeq, sha256, signal: session.io.signal };
-  for (const name of Object.keys(given) as (keyof PutOptions)[]) if (given[name] === undefined) delete given[name];
+  for (const name of Object.keys(given) as (keyof PutOptions)[])
+    if (given[name] === undefined) delete given[name];
   try {
     return await writeStore(session, store, true, async (engine) => {
       const result = await spaceOf(engine, options.space, false).put(key, input, given);

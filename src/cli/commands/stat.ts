@@ -5,7 +5,7 @@ import type { EntryStat } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { jsonValue } from '../io.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
-import { noSuchKey, readStore, type Runner, type Session, spaceOf } from '../session.ts';
+import { noSuchKey, type Runner, readStore, type Session, spaceOf } from '../session.ts';
 import { countText, keyArgument, keyFields, keyText, plainText, sizeText } from '../text.ts';
 
 export function addStat(program: Command, runner: Runner): void {
@@ -49,8 +49,14 @@ function statLines(session: Session, key: Uint8Array, stat: EntryStat): string[]
     ['modified', stat.modified.toISOString()],
     ['seq', String(stat.seq)],
     ['content type', stat.contentType === undefined ? undefined : plainText(stat.contentType)],
-    ['tags', stat.tags === undefined || stat.tags.length === 0 ? undefined : stat.tags.map(plainText).join(', ')],
-    ['metadata', stat.metadata === undefined ? undefined : plainText(JSON.stringify(stat.metadata, jsonValue))],
+    [
+      'tags',
+      stat.tags === undefined || stat.tags.length === 0 ? undefined : stat.tags.map(plainText).join(', '),
+    ],
+    [
+      'metadata',
+      stat.metadata === undefined ? undefined : plainText(JSON.stringify(stat.metadata, jsonValue)),
+    ],
   ];
   return rows
     .filter(([, value]) => value !== undefined)

@@ -4,9 +4,9 @@ import type { Command } from 'commander';
 import type { Stats } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, jsonOption } from '../options.ts';
-import { readStore, type Runner, type Session } from '../session.ts';
-import { countText, plainText, sizeText } from '../text.ts';
+import { type Runner, readStore, type Session } from '../session.ts';
 import { plainTable } from '../table.ts';
+import { countText, plainText, plural, sizeText } from '../text.ts';
 
 export function addStats(program: Command, runner: Runner): void {
   program
@@ -44,10 +44,16 @@ function rowsOf(stats: Stats): [string, string][] {
   const { algorithm, min, avg, max } = chunking;
   return [
     ['on disk', sizeText(disk.totalBytes)],
-    ['  chunk data', `${sizeText(disk.segmentBytes)} in ${countText(segments.sealed + segments.open)} segments`],
-    ['  index', `${sizeText(disk.tableBytes)} in ${countText(tables.keys + tables.chunks + tables.system)} tables`],
+    [
+      '  chunk data',
+      `${sizeText(disk.segmentBytes)} in ${plural(segments.sealed + segments.open, 'segment')}`,
+    ],
+    [
+      '  index',
+      `${sizeText(disk.tableBytes)} in ${plural(tables.keys + tables.chunks + tables.system, 'table')}`,
+    ],
     ['  log', sizeText(disk.logBytes)],
-    ['rows', `${countText(stats.rows)} (superseded versions included)`],
+    ['index entries', `${countText(tables.entries)} (what is still in the log not counted)`],
     ['last commit', `seq ${countText(stats.seq)}`],
     ['chunking', `${algorithm}, ${sizeText(min)} to ${sizeText(max)}, mean ${sizeText(avg)}`],
     ['index in memory', sizeText(memory.tableIndexes.used)],

@@ -5,7 +5,7 @@ import { catalogFileBytesMax, decodeCatalogFile } from '../../format/catalog.ts'
 import { fileHeader } from '../../format/file-header.ts';
 import { frameHeaderBytes, logFrame } from '../../format/log-frame.ts';
 import type { FsFile } from '../../fs/port.ts';
-import { damageRecord, type Detail, type Emit, layoutRecord, readUpTo } from './file-record.ts';
+import { type Detail, damageRecord, type Emit, layoutRecord, readUpTo } from './file-record.ts';
 
 /** Emits header, body and, in full detail, every file the catalog names. */
 export async function catalogRecords(file: FsFile, no: FileNo, detail: Detail, emit: Emit): Promise<void> {
@@ -15,7 +15,7 @@ export async function catalogRecords(file: FsFile, no: FileNo, detail: Detail, e
     await emit({ ...layoutRecord(logFrame, bytes, fileHeader.size, fileHeader.size), what: 'catalog frame' });
   let decoded: ReturnType<typeof decodeCatalogFile>;
   try {
-    decoded = decodeCatalogFile(bytes, { no }, file.path);
+    decoded = decodeCatalogFile(bytes, { no, dbUuid: uuidIn(bytes) }, file.path);
   } catch (error) {
     await emit(damageRecord('catalog', 0, error));
     return;
@@ -34,4 +34,9 @@ export async function catalogRecords(file: FsFile, no: FileNo, detail: Detail, e
   for (const segment of sealed) await emit({ offset, what: 'sealed segment', fields: { ...segment } });
   for (const segment of unsealed) await emit({ offset, what: 'unsealed segment', fields: { ...segment } });
   for (const one of dropped) await emit({ offset, what: 'dropped file', fields: { ...one } });
+}
+
+/** The store a file says it belongs to: inspect looks at files on their own. */
+function uuidIn(bytes: Uint8Array): Uint8Array {
+  return bytes.slice(fileHeader.at.dbUuid, fileHeader.at.salt);
 }

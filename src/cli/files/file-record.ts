@@ -30,7 +30,8 @@ export function rawFields(layout: Layout, bytes: Uint8Array, pos: number): Recor
   const fields: Record<string, unknown> = {};
   for (const [name, spec] of Object.entries(layout.fields)) {
     if (name.startsWith('reserved')) continue;
-    if (pos + spec.offset + spec.size <= bytes.length) fields[name] = rawField(bytes, pos + spec.offset, spec);
+    if (pos + spec.offset + spec.size <= bytes.length)
+      fields[name] = rawField(bytes, pos + spec.offset, spec);
   }
   return fields;
 }
@@ -72,7 +73,10 @@ function placeOf(error: unknown): number | undefined {
 
 /** What a check found; only errors about the bytes are findings, anything else is thrown on. */
 export function damageText(error: unknown): string {
-  if (error instanceof VarveError && (error.code === 'VARVE_CORRUPT' || error.code === 'VARVE_FORMAT_VERSION'))
+  if (
+    error instanceof VarveError &&
+    (error.code === 'VARVE_CORRUPT' || error.code === 'VARVE_FORMAT_VERSION')
+  )
     return error.message;
   throw error;
 }

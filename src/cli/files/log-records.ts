@@ -1,30 +1,37 @@
 /** A log file, frame by frame, with the ops in each. */
 import type { FileNo } from '../../base/brands.ts';
 import { toHex } from '../../base/bytes.ts';
-import { fileHeader } from '../../format/file-header.ts';
 import { chunkIdBytes, chunkKinds, codecs } from '../../format/chunk-ref.ts';
+import { fileHeader } from '../../format/file-header.ts';
+import { decodeInternalKey, encodeInternalKey } from '../../format/internal-key.ts';
 import { frameHeaderBytes, frameTypes } from '../../format/log-frame.ts';
 import { type OpVisitor, visitOps, visitStage } from '../../format/log-ops.ts';
 import { trees } from '../../format/trees.ts';
 import type { FsPort } from '../../fs/port.ts';
 import { type FrameItem, scanLog } from '../../log/log-reader.ts';
+import { keyText } from '../text.ts';
 import {
+  type Detail,
   damageRecord,
   damageText,
-  type Detail,
   type Emit,
   type FileRecord,
   layoutRecord,
   readUpTo,
 } from './file-record.ts';
 import { nameOf, someHex, treeName, valueFields } from './rows.ts';
-import { keyText } from '../text.ts';
 
 /** Ops turned into records at a time: a frame may hold a million. */
 const opsPerPass = 4096;
 
 /** Emits the header, every frame and every gap; with 'structures' ops are counted, with 'records' listed. */
-export async function logRecords(fs: FsPort, path: string, no: FileNo, detail: Detail, emit: Emit): Promise<void> {
+export async function logRecords(
+  fs: FsPort,
+  path: string,
+  no: FileNo,
+  detail: Detail,
+  emit: Emit,
+): Promise<void> {
   const file = await fs.open(path, 'read');
   let size: number;
   try {
@@ -171,7 +178,11 @@ class Ops implements OpVisitor {
   };
 
   trash: OpVisitor['trash'] = (seq2, buf, keyFrom, keyTo, seq1) => {
-    this.#op('trash', keyFrom, () => ({ seq2, key: rowKeyText(trees.K, buf.subarray(keyFrom, keyTo)), seq1 }));
+    this.#op('trash', keyFrom, () => ({
+      seq2,
+      key: rowKeyText(trees.K, buf.subarray(keyFrom, keyTo)),
+      seq1,
+    }));
   };
 
   sys: OpVisitor['sys'] = (seq, buf, keyFrom, keyTo, valueFrom, valueTo) => {
@@ -193,18 +204,13 @@ class Ops implements OpVisitor {
 
 /** A row prefix as space and key; hex where it does not have that shape. */
 function rowKeyText(tree: number, prefix: Uint8Array): string {
-  if (tree !== trees.K || prefix.length < 6) return someHex(prefix);
-  const space = new DataView(prefix.buffer, prefix.byteOffset, 4).getUint32(0);
-  return `${space}:${keyText(unescaped(prefix.subarray(4, prefix.length - 2)))}`;
-}
-
-/** Undoes the escaping of zero bytes, for display. */
-function unescaped(bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array(bytes.length);
-  let to = 0;
-  for (let i = 0; i < bytes.length; i++) {
-    out[to++] = bytes[i]!;
-    if (bytes[i] === 0) i++;
+  if (tree !== trees.K) return someHex(prefix);
+  try {
+    const whole = encodeInternalKey(prefix, 0);
+    const { space, userKey } = decodeInternalKey(whole, 0, whole.length);
+    return `${space}:${keyText(userKey)}`;
+  } catch (error) {
+    damageText(error);
+    return someHex(prefix);
   }
-  return out.subarray(0, to);
 }

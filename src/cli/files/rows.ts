@@ -1,9 +1,9 @@
 /** Rows of the trees as fields: decoded keys and values, for dump. */
 import { toHex } from '../../base/bytes.ts';
 import { decodeInternalKey, decodeSysKey, seqOf } from '../../format/internal-key.ts';
-import { recordForms, parseValueRecord } from '../../format/value-record.ts';
 import { rowKinds } from '../../format/row-kinds.ts';
 import { type TreeId, trees } from '../../format/trees.ts';
+import { parseValueRecord, recordForms } from '../../format/value-record.ts';
 import { keyText } from '../text.ts';
 
 const shownBytes = 32;
@@ -41,7 +41,10 @@ export function rowFields(
 }
 
 /** Fields of a value record. VARVE_CORRUPT when it does not parse. */
-export function valueFields(value: Uint8Array, place: { file: string; offset: number }): Record<string, unknown> {
+export function valueFields(
+  value: Uint8Array,
+  place: { file: string; offset: number },
+): Record<string, unknown> {
   const record = parseValueRecord(value, 0, value.length, place);
   const fields = { kind: nameOf(rowKinds, record.kind), time: new Date(record.timeMs).toISOString() };
   if (record.kind !== rowKinds.put) return fields;

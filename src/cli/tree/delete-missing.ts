@@ -54,7 +54,8 @@ class TreeKeys {
   async has(key: Uint8Array): Promise<boolean> {
     while (!this.#ended && (this.#item === undefined || compareBytes(this.#item.key, key) < 0))
       await this.#advance();
-    if (this.#item !== undefined && compareBytes(this.#item.key, key) === 0) return this.#item.kind !== 'other';
+    if (this.#item !== undefined && compareBytes(this.#item.key, key) === 0)
+      return this.#item.kind !== 'other';
     return this.#unknown !== undefined && startsWith(key, this.#unknown);
   }
 

@@ -16,7 +16,7 @@ import { Meter, type OnProgress } from '../progress.ts';
 import { errnoOf } from '../text.ts';
 import { DirectoryStack } from './directory-stack.ts';
 import { parentLength, pathFault } from './paths.ts';
-import { treeEntryOf, type TreeEntry } from './tree-metadata.ts';
+import { type TreeEntry, treeEntryOf } from './tree-metadata.ts';
 import { bytesOfKey, type Problem, ProblemList, type TreeStore, wholeBytesMax } from './tree-store.ts';
 import { WorkPool } from './work-pool.ts';
 import { makeLink, type NewFile, openNewFile } from './write-file.ts';
@@ -119,7 +119,9 @@ class ExportRun {
     try {
       const fault =
         pathFault(path, this.#platform) ??
-        (isDirectory && tree?.type !== 'directory' ? "the path ends in '/' and is no directory" : undefined) ??
+        (isDirectory && tree?.type !== 'directory'
+          ? "the path ends in '/' and is no directory"
+          : undefined) ??
         (!isDirectory && tree?.type === 'directory' ? "a directory's key must end in '/'" : undefined);
       if (fault !== undefined) throw invalid(fault);
       await this.#write(key, path, entry.size, tree);

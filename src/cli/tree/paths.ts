@@ -5,7 +5,7 @@ const slash = 0x2f;
 
 /** What a Windows device is called, whatever its extension. */
 const deviceName = /^(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\.|$)/i;
-const refusedOnWindows = /[<>:"|?*\\\u0000-\u001f]/;
+const refusedOnWindows = /[<>:"|?*\\\p{Cc}]/u;
 
 /**
  * Why `path` (relative, '/' between names, a trailing '/' allowed) must not be written below a directory;
@@ -55,7 +55,12 @@ export function parentLength(path: Uint8Array): number {
  * Order of two names of one directory as their keys are ordered: a directory's name counts with the '/' behind
  * it, so that a walk in this order meets keys in byte order.
  */
-export function compareNames(a: Uint8Array, aIsDirectory: boolean, b: Uint8Array, bIsDirectory: boolean): number {
+export function compareNames(
+  a: Uint8Array,
+  aIsDirectory: boolean,
+  b: Uint8Array,
+  bIsDirectory: boolean,
+): number {
   const n = Math.min(a.length, b.length);
   for (let i = 0; i < n; i++) {
     const d = a[i]! - b[i]!;

@@ -1,4 +1,6 @@
 /** What importing and exporting trees need of a store; an engine and every space of one has it. */
+
+import { encodeUtf8 } from '../../base/bytes.ts';
 import type {
   BatchOperation,
   Bytes,
@@ -11,7 +13,6 @@ import type {
   Stats,
   StreamOptions,
 } from '../../engine/types.ts';
-import { encodeUtf8 } from '../../base/bytes.ts';
 
 /** The part of an engine that tree commands use. */
 export interface TreeStore {

@@ -5,8 +5,7 @@ import { VarveError } from '../../base/errors.ts';
 import { errnoOf } from '../text.ts';
 import { exportedMode, type TreeEntry } from './tree-metadata.ts';
 
-const createFlags =
-  constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);
+const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);
 
 /** A file being written. `finish` or `discard` ends it. */
 export class NewFile {
