@@ -15,6 +15,7 @@ import type { FileNo } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { corrupt, isVarveError, type VarveError } from '../base/errors.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
+import { filePath } from '../format/file-names.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { SegmentWriter } from '../segment/segment-writer.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
@@ -253,5 +254,5 @@ function take(row: ChunkHit, out: ChunkLocation, how: Found): Found {
 
 function missing(id: Uint8Array, row: ChunkHit): Error {
   const hex = toHex(id.subarray(0, chunkIdBytes));
-  return corrupt(`chunk ${hex} is missing`, { file: `segment ${row.segment}`, offset: row.off8 * 8 });
+  return corrupt(`chunk ${hex} is missing`, { file: filePath('seg', row.segment), offset: row.off8 * 8 });
 }

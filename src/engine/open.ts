@@ -66,7 +66,11 @@ export async function openWithEnv(
   await initChecksum();
   throwIfAborted(options.signal);
   const exists = (await own.fs.stat(superName)) !== null;
-  if (!exists) await refuseForeign(own, options);
+  if (!exists) {
+    await refuseForeign(own, options);
+    // Chunk sizes that cannot be used are refused before the lock file is made.
+    identityOf(options, own);
+  }
   if (options.readOnly) return await openReader(own, options, bounds);
   const lock = await own.lock.acquire({
     waitMs: options.lockWaitMs,
@@ -203,10 +207,20 @@ async function judge(
   found: Omit<Found, 'replayed' | 'spaces' | 'distrusted'>,
   tableDamage: readonly VarveError[],
 ): Promise<Found> {
-  const { loaded, chain, health, forest, segments } = found;
-  const { catalog } = loaded;
+  const { env, loaded, chain, health, forest, segments } = found;
+  const { catalog, slot } = loaded;
   for (const problem of chain.problems) health.note(problem);
-  const replayed = await replay({ chain, forest, segments, health });
+  const replayed = await replay({
+    fs: env.fs,
+    dbUuid: slot.dbUuid,
+    chain,
+    forest,
+    segments,
+    sealed: catalog.sealed,
+    health,
+  });
+  // Segments younger than the catalog: a store that is only read has them where they are.
+  for (const no of replayed.named.keys()) if (!segments.has(no)) segments.add(no);
   let degraded = replayed.damaged;
   for (const error of tableDamage) {
     degraded = true;

@@ -3,7 +3,7 @@
  *
  * Before a frame is applied its list nodes are read (their children are counted at birth). In `os` and group
  * mode the chunks of frames that were never proven durable are checked too, and the log is cut at the first
- * frame whose chunks are missing; in `full` mode a missing chunk is damage.
+ * frame whose chunks are missing, or lie behind a hole in their segment; in `full` mode that is damage.
  *
  * Invariants (test/engine/recovery.test.ts, test/crash):
  * - recovery is a function of what is durable: repeating it, or crashing inside it, gives the same state;
@@ -12,21 +12,30 @@
 import type { FileNo, Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { isVarveError } from '../base/errors.ts';
+import type { CatalogSegment } from '../format/catalog.ts';
 import { frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
+import { filePath } from '../format/file-names.ts';
 import { frameTypes, lastSeqOf } from '../format/log-frame.ts';
 import { durabilityCodes, type OpVisitor, visitOps, visitStage } from '../format/log-ops.ts';
+import { segmentDataFrom } from '../format/segment.ts';
+import type { FsPort } from '../fs/port.ts';
 import type { LogChain } from '../log/log-chain.ts';
 import type { LogFrame } from '../log/log-reader.ts';
+import { scanSegment } from '../segment/segment-scan.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { Forest } from '../tree/forest.ts';
 import { Applier } from '../txn/applier.ts';
 import type { HealthBook } from './health-book.ts';
 
 export interface ReplayOptions {
+  readonly fs: FsPort;
+  readonly dbUuid: Uint8Array;
   readonly chain: LogChain;
   readonly forest: Forest;
   readonly segments: SegmentSet;
+  /** Segments that the catalog knows as sealed, and so as whole. */
+  readonly sealed: readonly CatalogSegment[];
   readonly health: HealthBook;
 }
 
@@ -62,6 +71,7 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
       health.note(error);
     },
   });
+  const wholeUpTo = wholeEnds(options);
   const isFull = (chain.durability ?? durabilityCodes.full) === durabilityCodes.full;
   let frames = 0;
   let lastSeq = 0;
@@ -73,6 +83,7 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
     }
     const payload = await chain.readPayload(frame);
     const unproven = !isFull && lastSeqOf(frame) > chain.durableSeq;
+    if (unproven && !(await isReached(frame, payload, wholeUpTo))) break;
     const wanted = framesNamed(frame, payload, unproven);
     const read = await readNamed(wanted, segments, health, unproven);
     if (unproven && read.missing) break;
@@ -129,6 +140,41 @@ async function readNamed(
     if (bytes !== undefined && isList) nodes.set(toHex(id), bytes);
   }
   return { nodes, missing: false };
+}
+
+/** How far a segment is whole from its front, header included; each is scanned once, sealed ones not at all. */
+function wholeEnds({ fs, dbUuid, sealed }: ReplayOptions): (segment: FileNo) => Promise<number> {
+  const ends = new Map<FileNo, number>(sealed.map(({ no, dataLen }) => [no, segmentDataFrom + dataLen]));
+  return async (segment) => {
+    let end = ends.get(segment);
+    if (end === undefined) {
+      end = await wholeEnd(fs, dbUuid, segment);
+      ends.set(segment, end);
+    }
+    return end;
+  };
+}
+
+async function wholeEnd(fs: FsPort, dbUuid: Uint8Array, segment: FileNo): Promise<number> {
+  const path = filePath('seg', segment);
+  if ((await fs.stat(path)) === null) return 0;
+  const scanned = await scanSegment(fs, segment, path, { dbUuid }, () => undefined);
+  return scanned.headerDamage === undefined ? (scanned.firstInvalid ?? scanned.end) : 0;
+}
+
+/**
+ * Every segment the frame names is whole up to there: a hole below a named frame would read as damage of an
+ * open segment, and only a power cut before the sync can have left it.
+ */
+async function isReached(
+  frame: LogFrame,
+  payload: Uint8Array,
+  wholeUpTo: (segment: FileNo) => Promise<number>,
+): Promise<boolean> {
+  const ends = new Map<FileNo, number>();
+  noteNamed(frame, payload, ends);
+  for (const [segment, end] of ends) if (end > (await wholeUpTo(segment))) return false;
+  return true;
 }
 
 function noteNamed(frame: LogFrame, payload: Uint8Array, named: Map<FileNo, number>): void {

@@ -116,6 +116,7 @@ export interface ReadOptions {
 export interface Damage {
   file: string;
   offset?: number;
+  /** Code of the error it was found by. */
   kind: string;
   message: string;
 }
@@ -143,8 +144,12 @@ export interface Stats {
   durableSeq: Seq;
   /** Sequence number up to which the log is no longer needed. */
   checkpointSeq: Seq;
-  /** What the store takes on disk. */
+  /**
+   * Live files: segments, tables and the log in use. Superblock, catalogs, and what was superseded and is kept
+   * until the next checkpoint are not counted. A reader beside a writer has the figures of its open.
+   */
   disk: { totalBytes: number; segmentBytes: number; tableBytes: number; logBytes: number };
+  /** Segment files, and the bytes of the chunk frames in them. */
   segments: { sealed: number; open: number; dataBytes: number };
   /** Immutable tables by tree. They accumulate: this version does not merge them. */
   tables: { keys: number; chunks: number; indexes: number; system: number; entries: number; bytes: number };
@@ -155,10 +160,12 @@ export interface Stats {
     groups: number;
     /** fsyncs of the log: fewer than commits when several writers share one. */
     syncs: number;
+    /** Bytes of those frames. */
     logBytes: number;
   };
+  /** Lookups of chunks to be stored; chunks written, list nodes included; trailers read to find neighbours. */
   chunks: { lookups: number; stored: number; storedBytes: number; trailerLoads: number };
-  /** Bytes given to put, before deduplication. */
+  /** Bytes of the values put and committed, before deduplication. */
   ingestedBytes: number;
   /** Memory in use against each budget of `memory`. */
   memory: {
@@ -169,6 +176,7 @@ export interface Stats {
     /** Filters and top indexes of open tables: resident, outside the budgets. */
     tableIndexes: { used: number };
   };
+  /** Threads beside the calling one. */
   workers: number;
   chunking: { algorithm: 'fastcdc' | 'sieve'; min: number; avg: number; max: number };
   durability: 'full' | 'os' | { groupMs: number };

@@ -13,7 +13,7 @@ const count = Number(process.env.VARVE_COUNT ?? 0);
 const everyProfile = process.env.VARVE_PROFILES === 'all';
 
 const quick: Effort = { mixtures: 1, singles: 1, goOnEvery: 9, innerEvery: 40, innerPoints: 6, depth: 1 };
-const thorough: Effort = { mixtures: 2, singles: 6, goOnEvery: 6, innerEvery: 25, innerPoints: 10, depth: 2 };
+const thorough: Effort = { mixtures: 2, singles: 6, goOnEvery: 6, innerEvery: 60, innerPoints: 8, depth: 2 };
 
 describe('crashes', () => {
   test('every crash point of random workloads recovers to a prefix that has all that was acknowledged', async () => {

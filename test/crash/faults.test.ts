@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest';
+import { VarveError } from '../../src/base/errors.ts';
+import { Prng } from '../../src/base/prng.ts';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import type { FsFault, FsOp } from '../../src/fs/sim-machine.ts';
+import { profiles } from './campaign.ts';
+import { checkAfterFault, type FaultyRun, runFaulty } from './faulty.ts';
+import { openOn } from './machine.ts';
+import { type CrashPoint, type Recording, record } from './recorder.ts';
+import { checkRecovered } from './recovered.ts';
+import { type Workload, workloadOf } from './workload.ts';
+
+const firstSeed = Number(process.env.VARVE_SEED ?? 1);
+const count = Number(process.env.VARVE_COUNT ?? 0);
+
+const reading: ReadonlySet<string> = new Set(['open', 'read', 'size', 'list', 'stat']);
+
+/** Faults that an operation of this kind can have. */
+function faultsOf({ kind }: FsOp): readonly FsFault[] {
+  if (kind === 'write') return [{ errno: 'EIO' }, { errno: 'ENOSPC', written: 40 }];
+  if (kind === 'sync' || kind === 'dataSync') {
+    return (['dropped', 'reverted', 'zeroed'] as const).map((lost) => ({ errno: 'EIO', lost }));
+  }
+  return [{ errno: kind === 'create' || kind === 'mkdir' ? 'ENOSPC' : 'EIO' }];
+}
+
+/** Every state the disk can be in for the next open: same boot, or after a power cut. */
+async function checkAll(
+  disk: MemoryFileSystem,
+  run: FaultyRun,
+  workload: Workload,
+  seed: number,
+): Promise<void> {
+  for (const choose of ['none', 'all', new Prng(seed)] as const) {
+    await checkAfterFault(disk.crash(choose), run, workload.shape, seed);
+  }
+  await checkAfterFault(disk, run, workload.shape, seed);
+}
+
+/** Disks of the run at which a reopen has everything to do: killed before its last close began. */
+async function killedDisk(workload: Workload): Promise<{ recording: Recording; point: CrashPoint }> {
+  const recording = await record(workload, 'posix');
+  const point = recording.points.findLast(({ acked, op }) => op?.path.startsWith('wal/') && acked > 5)!;
+  return { recording, point };
+}
+
+describe('failing disks', () => {
+  test('a read that fails once while the store is opened costs nothing at the open after it', async () => {
+    for (let seed = firstSeed; seed < firstSeed + (count > 0 ? count : 2); seed++) {
+      const workload = workloadOf(seed);
+      const { recording, point } = await killedDisk(workload);
+      for (let n = 0; ; n += count > 0 ? 1 : 3) {
+        const disk = point.disk.crash('all');
+        let reads = 0;
+        disk.faults = ({ kind }) =>
+          reading.has(kind) && reads++ === n ? { errno: n % 2 === 0 ? 'EIO' : 'EMFILE' } : undefined;
+        const failure = await openOn(disk, workload.shape, seed)
+          .then((engine) => engine.close())
+          .catch((error: unknown) => error);
+        disk.faults = undefined;
+        if (reads <= n) break;
+        if (failure !== undefined) expect(failure).toBeInstanceOf(VarveError);
+        const plan = { floor: point.acked, shape: workload.shape, seed, goOn: n % 6 === 0 };
+        try {
+          await checkRecovered(disk, recording.history, plan);
+        } catch (error) {
+          throw new Error(`seed ${seed}, read ${n} failed: ${(error as Error).message}`, { cause: error });
+        }
+      }
+    }
+  }, 86_400_000);
+
+  test('an operation that fails at any point loses nothing acknowledged, and after a failed sync nothing is', async () => {
+    let runs = 0;
+    for (let seed = firstSeed; seed < firstSeed + (count > 0 ? count : 4); seed++) {
+      const workload = workloadOf(seed);
+      const profile = profiles[seed % profiles.length]!;
+      const whole = new MemoryFileSystem({ profile });
+      const clean = await runFaulty(whole, workload);
+      expect(clean.failures).toEqual([]);
+      const ops = whole.trace.slice();
+      const prng = new Prng(seed);
+      const some = count > 0 ? ops : ops.filter(() => prng.chance(35 / ops.length));
+      for (const op of some) {
+        const fault = prng.pick(faultsOf(op));
+        const where = `seed ${seed}, ${profile}, operation ${op.index} (${op.kind} ${op.path}) fails ${JSON.stringify(fault)}`;
+        try {
+          const disk = new MemoryFileSystem({ profile });
+          disk.failAt(op.index, fault);
+          const run = await runFaulty(disk, workload);
+          await checkAll(disk, run, workload, seed * 1000 + op.index);
+          const isLogSync = op.kind === 'dataSync' && op.path.startsWith('wal/');
+          if (isLogSync && !run.stopped && run.failures.length === 0)
+            throw new Error('the sync of the log failed and nobody was told');
+          runs++;
+        } catch (error) {
+          throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
+        }
+      }
+    }
+    expect(runs).toBeGreaterThan(50);
+  }, 86_400_000);
+
+  test('a disk that is full from some moment on keeps what was acknowledged and works once there is room', async () => {
+    const workload = workloadOf(firstSeed + 1);
+    const whole = new MemoryFileSystem();
+    await runFaulty(whole, workload);
+    const used = whole.trace.length;
+    for (let from = 20; from < used; from += count > 0 ? 1 : 19) {
+      const disk = new MemoryFileSystem();
+      disk.faults = ({ kind, index }) =>
+        index >= from && (kind === 'write' || kind === 'create' || kind === 'mkdir')
+          ? { errno: 'ENOSPC' }
+          : undefined;
+      const run = await runFaulty(disk, workload);
+      disk.faults = undefined;
+      try {
+        await checkAll(disk, run, workload, from);
+      } catch (error) {
+        throw new Error(`full from operation ${from}: ${(error as Error).message}`, { cause: error });
+      }
+    }
+  }, 86_400_000);
+});

@@ -1,0 +1,203 @@
+/**
+ * Runs a workload on a disk that refuses one operation, and says what was acknowledged. The model here is the
+ * calls themselves, since the order of those that failed is nobody's promise.
+ */
+import { isVarveError } from '../../src/base/errors.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import type { BatchOperation } from '../../src/engine/types.ts';
+import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { auditDisk, type Row } from './audit.ts';
+import { openOn, type StoreShape } from './machine.ts';
+import { hexKey } from './recorder.ts';
+import type { Call, Change, Workload } from './workload.ts';
+
+/** A call's changes of one key; `seq` once it was acknowledged. */
+interface Attempt {
+  readonly changes: ReadonlyMap<string, Uint8Array | undefined>;
+  seq: number | undefined;
+  /** Acknowledged; a delete has no number of its own. */
+  acked: boolean;
+}
+
+export interface FaultyRun {
+  readonly attempts: readonly Attempt[];
+  /** Commits up to this number were on disk when something was last acknowledged. */
+  readonly floor: number;
+  /** What failed: calls, checkpoints, opens and closes, with their codes. */
+  readonly failures: readonly string[];
+  /** The store refused to write for good, or could not be opened. */
+  readonly stopped: boolean;
+}
+
+const isRefusal = (error: unknown): boolean =>
+  isVarveError(
+    error,
+    'VARVE_COMMIT_UNKNOWN',
+    'VARVE_POISONED',
+    'VARVE_NO_SPACE',
+    'VARVE_IO',
+    'VARVE_READ_ONLY',
+    'VARVE_CORRUPT',
+  );
+
+/** Runs every step that can still be run; throws when a write is acknowledged after the store had stopped. */
+export async function runFaulty(disk: MemoryFileSystem, workload: Workload): Promise<FaultyRun> {
+  const run = new Faulty(disk, workload);
+  await run.open();
+  for (const step of workload.steps) {
+    if (run.engine === undefined) break;
+    if (step.kind === 'flush') await run.guard('flush', run.engine.flush());
+    else if (step.kind === 'calls') await Promise.all(step.calls.map((call) => run.call(call)));
+    else {
+      await run.close();
+      await run.open();
+    }
+  }
+  await run.close();
+  return run;
+}
+
+class Faulty implements FaultyRun {
+  readonly attempts: Attempt[] = [];
+  readonly failures: string[] = [];
+  floor = 0;
+  stopped = false;
+  engine: Engine | undefined;
+  readonly #disk: MemoryFileSystem;
+  readonly #workload: Workload;
+  #opens = 0;
+
+  constructor(disk: MemoryFileSystem, workload: Workload) {
+    this.#disk = disk;
+    this.#workload = workload;
+  }
+
+  async guard<T>(what: string, work: Promise<T>): Promise<T | undefined> {
+    try {
+      return await work;
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      this.failures.push(`${what}: ${String(error)}`);
+      return undefined;
+    }
+  }
+
+  async open(): Promise<void> {
+    const { shape, seed } = this.#workload;
+    this.engine = await this.guard('open', openOn(this.#disk, shape, seed * 100 + this.#opens++));
+    if (this.engine === undefined || !this.engine.health().ok) this.stopped = true;
+  }
+
+  async close(): Promise<void> {
+    const { engine } = this;
+    this.engine = undefined;
+    if (engine === undefined) return;
+    const isHealthy = engine.health().status !== 'degraded';
+    const before = this.failures.length;
+    await this.guard('close', engine.close());
+    if (!isHealthy && this.failures.length === before && this.stopped === false)
+      throw new Error('close resolved although writes had failed');
+  }
+
+  async call(call: Call): Promise<void> {
+    const engine = this.engine!;
+    const space = call.space === '' ? engine : engine.space(call.space);
+    const wasDegraded = engine.health().status === 'degraded';
+    const attempt: Attempt = { changes: changesOf(call), seq: undefined, acked: false };
+    this.attempts.push(attempt);
+    const seq = await this.guard(call.kind, perform(space, call));
+    if (engine.health().status === 'degraded') this.stopped = true;
+    if (seq === undefined) return;
+    if (wasDegraded && seq !== noChange) throw new Error('a write was acknowledged after a failed one');
+    attempt.acked = true;
+    if (seq > 0) attempt.seq = seq;
+    const { seq: visible, durableSeq } = engine.stats();
+    this.floor = Math.max(this.floor, this.#workload.shape.durability === 'full' ? visible : durableSeq);
+  }
+}
+
+const noChange = -1;
+
+/** The commit's number, 0 for a delete, or `noChange`. */
+async function perform(space: Engine, call: Call): Promise<number> {
+  if (call.kind === 'delete') return (await space.delete(call.key)) ? 0 : noChange;
+  if (call.kind === 'batch') return (await space.batch(call.changes.map(operationOf))).seq;
+  return (await space.put(call.key, call.value)).seq;
+}
+
+function operationOf({ key, value }: Change): BatchOperation {
+  return value === undefined ? { type: 'delete', key } : { type: 'put', key, value };
+}
+
+function changesOf(call: Call): Map<string, Uint8Array | undefined> {
+  if (call.kind === 'delete') return new Map([[hexKey(call.key), undefined]]);
+  if (call.kind === 'batch') return new Map(call.changes.map(({ key, value }) => [hexKey(key), value]));
+  return new Map([[hexKey(call.key), call.value]]);
+}
+
+/**
+ * Opens `disk` and holds it against the run: acknowledged commits are there, nothing is there that nobody
+ * asked for, batches are whole, and the newest version of each key reads as one of the values given for it.
+ */
+export async function checkAfterFault(
+  disk: MemoryFileSystem,
+  run: FaultyRun,
+  shape: StoreShape,
+  seed: number,
+): Promise<void> {
+  const engine = await openOn(disk, shape, seed);
+  if (engine.health().status === 'degraded') throw new Error(JSON.stringify(engine.health()));
+  const { rows, problems } = await auditDisk(disk);
+  if (problems.length > 0) throw new Error(problems.join('; '));
+  const bySeq = new Map<number, Row[]>();
+  for (const row of rows) bySeq.set(row.seq, [...(bySeq.get(row.seq) ?? []), row]);
+  for (const { seq, acked, changes } of run.attempts) {
+    if (!acked || seq === undefined || seq > run.floor) continue;
+    const missing = Array.from(changes).filter(
+      ([key, value]) => value !== undefined && !bySeq.get(seq)?.some((row) => row.key === key && row.isPut),
+    );
+    if (missing.length > 0) throw new Error(`acknowledged commit ${seq} lost key ${missing[0]![0]}`);
+  }
+  for (const [seq, found] of bySeq) {
+    if (!run.attempts.some((attempt) => explains(attempt, seq, found)))
+      throw new Error(`rows of ${seq} are not those of one call`);
+  }
+  await compareNewest(engine, rows, run);
+  await engine.put('after', 'x');
+  await engine.close();
+}
+
+function explains({ changes, seq }: Attempt, found: number, rows: readonly Row[]): boolean {
+  if (seq !== undefined && seq !== found) return false;
+  const puts = Array.from(changes.values()).filter((value) => value !== undefined).length;
+  const isWhole = rows.filter(({ isPut }) => isPut).length === puts;
+  return (
+    isWhole && rows.every(({ key, isPut }) => changes.has(key) && isPut === (changes.get(key) !== undefined))
+  );
+}
+
+async function compareNewest(engine: Engine, rows: readonly Row[], run: FaultyRun): Promise<void> {
+  const names = ['', ...engine.spaces.list()];
+  let live = 0;
+  for (const name of names) {
+    const space = name === '' ? engine : engine.space(name);
+    for await (const { key, value, seq } of space.scan() as AsyncIterable<{
+      key: string;
+      value: Uint8Array;
+      seq: number;
+    }>) {
+      live++;
+      const hex = hexKey(key);
+      const given = run.attempts.some(({ changes, seq: own }) => {
+        const bytes = changes.get(hex);
+        return (
+          bytes !== undefined && (own === undefined || own === seq) && Buffer.compare(bytes, value) === 0
+        );
+      });
+      if (!given) throw new Error(`key ${hex} at ${seq} has bytes nobody put`);
+    }
+  }
+  const newest = new Map(rows.map((row) => [`${row.space} ${row.key}`, row]));
+  const expected = Array.from(newest.values()).filter(({ isPut }) => isPut).length;
+  if (live !== expected) throw new Error(`${live} keys are served, the rows say ${expected}`);
+}
