@@ -1,75 +1,109 @@
 /**
- * Fault campaigns: `npm run campaign -- <name> [--seconds N | --count N] [--seed S]`. Progress goes to stderr; the
- * last line on stdout says what was tried and what failed; the exit code is 1 when anything failed.
+ * Runs one fault campaign: `npm run campaign -- <name> [--seconds N | --count N] [--seed S]`. Progress goes to
+ * stderr; the last line of stdout says what was tried and what failed. Exit code 1 when something failed, 2 on
+ * wrong arguments. Campaigns are the files of test/campaigns/ that export one.
  */
-import process from 'node:process';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { readdirSync } from 'node:fs';
+import { basename } from 'node:path';
+import { parseArgs } from 'node:util';
 import { initChecksum } from '../src/codec/checksum.ts';
-import type { Campaign, CampaignOptions } from '../test/campaigns/campaign.ts';
+import { setSha256 } from '../src/kernels/hash/sha256.ts';
+import { nodeSha256 } from '../src/kernels/hash/sha256-node.ts';
+import type { Campaign, CampaignOptions, CampaignResult } from '../test/campaigns/campaign.ts';
 
-/** Loaded by name, so that one campaign needs nothing of another. */
-const campaigns: Readonly<Record<string, () => Promise<{ campaign: Campaign }>>> = {
-  kill: () => import('../test/campaigns/kill.ts'),
-  power: () => import('../test/campaigns/power.ts'),
-  'disk-full': () => import('../test/campaigns/disk-full.ts'),
-  locks: () => import('../test/campaigns/locks.ts'),
-  syscalls: () => import('../test/campaigns/syscalls.ts'),
-};
+const folder = new URL('../test/campaigns/', import.meta.url);
+const progressEveryMs = 2000;
 
-const wholeNumber = (text: string): number => {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('a whole number is needed');
-  return value;
-};
+class UsageError extends Error {}
 
-async function main(): Promise<number> {
-  const program = new Command('npm run campaign --')
-    .description('Injects faults for as long as asked and checks that nothing acknowledged is lost.')
-    .argument('<name>', `one of ${Object.keys(campaigns).join(', ')}`)
-    .addOption(new Option('--count <n>', 'rounds to make').argParser(wholeNumber).conflicts('seconds'))
-    .addOption(new Option('--seconds <n>', 'how long to go on').argParser(wholeNumber))
-    .addOption(new Option('--seed <n>', 'replays the same choices').argParser(wholeNumber))
-    .exitOverride();
-  try {
-    program.parse();
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    throw error;
-  }
-  const name = program.args[0]!;
-  const load = Object.hasOwn(campaigns, name) ? campaigns[name] : undefined;
-  if (load === undefined) {
-    process.stderr.write(`no campaign ${name}; there are ${Object.keys(campaigns).join(', ')}\n`);
-    return 2;
-  }
-  const given = program.opts<{ count?: number; seconds?: number; seed?: number }>();
-  const seed = given.seed ?? Date.now() % 1_000_000;
-  return await runCampaign((await load()).campaign, { ...given, seed, onProgress: progress(name) });
+interface Command extends Omit<CampaignOptions, 'onProgress'> {
+  readonly name: string;
 }
 
-async function runCampaign(campaign: Campaign, options: CampaignOptions): Promise<number> {
-  await initChecksum();
-  const started = performance.now();
-  const { tried, failed, lines, skipped = [] } = await campaign.run(options);
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  process.stderr.write('\n');
-  for (const line of lines) process.stdout.write(`${line}\n`);
-  for (const reason of skipped) process.stdout.write(`skipped: ${reason}\n`);
-  const counts = `${tried} tried, ${failed} failed, ${skipped.length} skipped`;
-  process.stdout.write(`campaign ${campaign.name}: ${counts} in ${seconds} s, seed ${options.seed}\n`);
-  return failed > 0 ? 1 : 0;
+function available(): string[] {
+  return readdirSync(folder)
+    .filter((file) => /^[a-z][a-z-]*\.(js|ts)$/.test(file) && !/^campaign\./.test(file))
+    .map((file) => basename(file).replace(/\.(js|ts)$/, ''))
+    .sort();
 }
 
-/** At most five lines a second, on one line where stderr is a terminal. */
-function progress(name: string): CampaignOptions['onProgress'] {
-  const [before, after] = process.stderr.isTTY ? ['\r\u001b[K', ''] : ['', '\n'];
-  const pauseMs = process.stderr.isTTY ? 200 : 2000;
-  let last = 0;
-  return (done, total, note) => {
-    if (performance.now() - last < pauseMs) return;
-    last = performance.now();
-    process.stderr.write(`${before}${name} ${done}${total === undefined ? '' : ` of ${total}`} ${note}${after}`);
+function commandOf(args: readonly string[]): Command {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { seconds: { type: 'string' }, count: { type: 'string' }, seed: { type: 'string' } },
+  });
+  const [name, ...others] = positionals;
+  if (name === undefined || others.length > 0 || !available().includes(name)) {
+    throw new UsageError(`give one campaign: ${available().join(', ')}`);
+  }
+  if (values.seconds !== undefined && values.count !== undefined) {
+    throw new UsageError('give --seconds or --count, not both');
+  }
+  return {
+    name,
+    seed: whole('seed', values.seed) ?? 1,
+    ...(values.seconds === undefined ? {} : { seconds: whole('seconds', values.seconds)! }),
+    ...(values.count === undefined ? {} : { count: whole('count', values.count)! }),
   };
 }
 
-process.exitCode = await main();
+function whole(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text.replaceAll('_', ''));
+  if (!Number.isSafeInteger(value) || value < 0 || text === '') {
+    throw new UsageError(`--${name} takes a whole number`);
+  }
+  return value;
+}
+
+async function load(name: string): Promise<Campaign> {
+  const file = readdirSync(folder).find((one) => one === `${name}.js` || one === `${name}.ts`)!;
+  const { campaign } = (await import(new URL(file, folder).href)) as { campaign?: Campaign };
+  if (campaign === undefined) throw new UsageError(`${name} is no campaign`);
+  return campaign;
+}
+
+async function run(command: Command): Promise<CampaignResult> {
+  const campaign = await load(command.name);
+  const begun = performance.now();
+  let shown = begun;
+  return await campaign.run({
+    ...command,
+    onProgress(done, total, note) {
+      const now = performance.now();
+      if (now - shown < progressEveryMs) return;
+      shown = now;
+      const rate = Math.round((done * 1000) / (now - begun));
+      const of = total === undefined ? '' : ` of ${total}`;
+      process.stderr.write(`${command.name}: ${done}${of}, ${rate}/s${note === '' ? '' : `, ${note}`}\n`);
+    },
+  });
+}
+
+async function main(): Promise<number> {
+  const command = commandOf(process.argv.slice(2));
+  await initChecksum();
+  setSha256(nodeSha256);
+  const begun = performance.now();
+  const { tried, failed, lines, skipped = [] } = await run(command);
+  const seconds = (performance.now() - begun) / 1000;
+  for (const line of lines) process.stdout.write(`${line}\n`);
+  for (const line of skipped) process.stdout.write(`skipped: ${line}\n`);
+  const rate = Math.round(tried / Math.max(seconds, 0.001));
+  const skips = skipped.length === 0 ? '' : `, ${skipped.length} skipped`;
+  process.stdout.write(
+    `${command.name}: ${tried} tried, ${failed} failed${skips}, ` +
+      `${seconds.toFixed(1)} s, ${rate}/s, seed ${command.seed}\n`,
+  );
+  return failed > 0 ? 1 : 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const wrongUse =
+    error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS');
+  process.stderr.write(`${wrongUse ? (error as Error).message : (error as Error).stack}\n`);
+  process.exitCode = wrongUse ? 2 : 1;
+}

@@ -1,6 +1,7 @@
 /**
- * The main job, on real data: `npm start [-- DIR]` stores a directory tree, stores a slightly changed copy beside
- * it, writes both back and compares every byte. Nothing is canned; it ends with 1 when anything differs.
+ * The main job, on real data: `npm start [-- DIR]` stores a directory tree, stores a slightly changed copy
+ * beside it, writes both back and compares every byte. Nothing is canned; it ends with 1 when anything
+ * differs.
  */
 import { join, resolve } from 'node:path';
 import process from 'node:process';
@@ -144,7 +145,7 @@ class Demo {
     const free = await freeBytes(this.#work);
     if (free < needed)
       throw new Error(
-        `${this.#work} has ${sizeText(free)} free, ${sizeText(needed)} may be needed; choose another with --work`,
+        `${this.#work} has ${sizeText(free)} free, ${sizeText(needed)} may be needed; see --work`,
       );
   }
 
@@ -244,9 +245,8 @@ class Demo {
     if (left > 0)
       say(`${plural(left, 'entry', 'entries')} could not be copied (pipes, sockets, no permission).`);
     const bytes = versions.reduce((sum, { report }) => sum + report.bytes, 0);
-    say(
-      `Both versions, ${sizeText(bytes)}, take ${sizeText(disk)} on disk. Peak memory ${sizeText(peakBytes())}.`,
-    );
+    say(`Both versions, ${sizeText(bytes)}, take ${sizeText(disk)} on disk.`);
+    say(`Peak memory ${sizeText(peakBytes())}.`);
     for (const { name, report, comparison } of versions) {
       for (const { path, reason } of report.failed.slice(0, 20))
         say(paint('yellow', `${name}: ${keyText(path)} was not stored: ${reason}`));

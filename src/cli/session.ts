@@ -34,7 +34,10 @@ export async function warn(session: Session, text: string): Promise<void> {
   await session.err.flush();
 }
 
-/** Opens a store for reading: takes no lock, writes nothing, works beside a writer. Missing is VARVE_NOT_FOUND. */
+/**
+ * Opens a store for reading: takes no lock, writes nothing, works beside a writer. Missing is
+ * VARVE_NOT_FOUND.
+ */
 export function readStore(
   session: Session,
   dir: string,
@@ -94,7 +97,9 @@ async function reportDamage(session: Session, engine: Engine, code: number): Pro
   return code === exitCodes.done || code === exitCodes.notFound ? exitCodes.corrupt : code;
 }
 
-/** The space that --space names, else the store's own. To read a space that is not there is VARVE_NOT_FOUND. */
+/**
+ * The space that --space names, else the store's own. To read a space that is not there is VARVE_NOT_FOUND.
+ */
 export function spaceOf(engine: Engine, name: string | undefined, mustExist: boolean): Engine {
   if (name === undefined) return engine;
   if (mustExist && !engine.spaces.list().includes(name))
@@ -110,5 +115,7 @@ export function noSuchKey(key: string | Uint8Array): VarveError {
 
 /** True when the error is that of the signal, rather than of what the command did. */
 export function wasAborted(error: unknown, signal: AbortSignal): boolean {
-  return signal.aborted && (isVarveError(error, 'VARVE_ABORTED') || error === signal.reason);
+  if (!signal.aborted) return false;
+  if (isVarveError(error, 'VARVE_ABORTED') || error === signal.reason) return true;
+  return error instanceof Error && error.name === 'AbortError';
 }

@@ -18,6 +18,8 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { afterAll, expect } from 'vitest';
 import type { CliIo } from '../../src/cli/io.ts';
 import { runCli } from '../../src/cli/program.ts';
+import type { Problem } from '../../src/cli/tree/tree-store.ts';
+import { type Engine, openEngine } from '../../src/index.ts';
 
 const made: string[] = [];
 
@@ -80,7 +82,9 @@ export function bytePath(dir: string, name: string | Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(`${dir}/`), Buffer.from(name as Uint8Array)]);
 }
 
-/** What a tree holds, in a form that two trees can be compared by. Names as latin1, so that any bytes show. */
+/**
+ * What a tree holds, in a form that two trees can be compared by. Names as latin1, so that any bytes show.
+ */
 export async function snapshot(dir: string | Buffer): Promise<Record<string, unknown>> {
   const found: Record<string, unknown> = {};
   await look(Buffer.from(dir as string), '', found);
@@ -170,3 +174,26 @@ export function closingStream(): Writable {
     },
   });
 }
+
+/** Runs `task` with a fresh store and the directory it lies in. */
+export async function withStore<T>(task: (engine: Engine, base: string) => Promise<T>): Promise<T> {
+  const base = await freshDir();
+  const engine = await openEngine(join(base, 'store'), { keyEncoding: 'bytes', durability: 'os' });
+  try {
+    return await task(engine, base);
+  } finally {
+    await engine.close();
+  }
+}
+
+/** Keys of a store as latin1, so that any bytes show. */
+export async function keysOf(engine: Engine, prefix = ''): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const entry of engine.scan<Uint8Array>({ prefix, values: false }))
+    keys.push(Buffer.from(entry.key!).toString('latin1'));
+  return keys;
+}
+
+/** Paths of problems as latin1. */
+export const paths = (problems: readonly Problem[]): string[] =>
+  problems.map(({ path }) => Buffer.from(path).toString('latin1'));

@@ -61,8 +61,8 @@ describe('pathFault', () => {
       fc.property(fc.array(piece, { maxLength: 8 }), (pieces) => {
         const path = pieces.join('');
         if (fault(path) !== undefined) return;
-        const resolved = new URL(encodeURI(path), 'file:///root/target/');
-        expect(resolved.pathname.startsWith('/root/target/')).toBe(true);
+        const resolved = new URL(encodeURI(path), 'file:///base/target/');
+        expect(resolved.pathname.startsWith('/base/target/')).toBe(true);
       }),
     );
   });
@@ -72,7 +72,7 @@ describe('order of names', () => {
   test('names sort as their keys do, a directory with the slash behind it', () => {
     const name = fc
       .uint8Array({ minLength: 1, maxLength: 4 })
-      .map((bytes) => bytes.map((b) => (b % 6) + 0x2d));
+      .map((bytes) => bytes.map((b) => [0x2d, 0x2e, 0x30, 0x61, 0xff][b % 5]!));
     fc.assert(
       fc.property(name, fc.boolean(), name, fc.boolean(), (a, aDir, b, bDir) => {
         const key = (bytes: Uint8Array, dir: boolean): Uint8Array =>

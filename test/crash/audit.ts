@@ -14,6 +14,7 @@ import { parseListNode } from '../../src/format/list-node.ts';
 import { rowKinds } from '../../src/format/row-kinds.ts';
 import { visitRecordRefs } from '../../src/format/value-record.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import type { FsPort } from '../../src/fs/port.ts';
 import { sha256 } from '../../src/kernels/hash/sha256.ts';
 import { SegmentSet } from '../../src/segment/segment-set.ts';
 import { MISS, OK } from '../../src/tree/cursor.ts';
@@ -38,7 +39,7 @@ export interface Audit {
 }
 
 /** Audits what the newest catalog on `disk` names: everything, for a store just opened or closed. */
-export async function auditDisk(disk: MemoryFileSystem): Promise<Audit> {
+export async function auditDisk(disk: FsPort): Promise<Audit> {
   const loaded = await CatalogStore.load(disk);
   const { catalog, slot } = loaded;
   const { dbUuid } = slot;

@@ -112,7 +112,7 @@ async function checkState(
     const choose = prng.pick(['none', 'all', prng] as const);
     const inner = at.crash(choose);
     tally.inner++;
-    const innerPlan = { ...plan, floor: last, seed: plan.seed + 9, goOn: prng.chance(0.1) };
+    const innerPlan = { ...plan, floor: last, seed: plan.seed + 9, goOn: prng.chance(0.1), mayKeep: true };
     const found = await checkNested(inner, recording, innerPlan, effort, depth - 1, tally);
     if (found !== last) throw new Error(`recovery found ${last}, after a crash inside it ${found}`);
   }

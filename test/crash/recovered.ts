@@ -15,6 +15,8 @@ export interface CheckPlan {
   readonly seed: number;
   /** Also writes, deletes, closes and opens again. */
   readonly goOn: boolean;
+  /** An earlier open may have put files into quarantine/, because a slot of SUPER was torn. */
+  readonly mayKeep?: boolean;
 }
 
 const sameRow = (a: Row, b: Row): boolean =>
@@ -45,8 +47,9 @@ export async function checkRecovered(
   if (lost.length > 0) throw new Error(`acknowledged commit ${lost[0]!.seq} is lost (last is ${last})`);
   const state = stateAt(history, last);
   await compareAll(engine, history, state);
-  await refuseStray(disk, !health.ok);
-  if (plan.goOn) await goOn(disk, engine, history, state, plan, !health.ok);
+  const mayKeep = plan.mayKeep === true || !health.ok;
+  await refuseStray(disk, mayKeep);
+  if (plan.goOn) await goOn(disk, engine, history, state, plan, mayKeep);
   else await engine.close();
   return last;
 }

@@ -26,8 +26,8 @@ export function addExport(program: Command, runner: Runner): void {
     .addHelpText(
       'after',
       `
-Keys that could leave the directory ('..', absolute paths and the like) are refused and listed; nothing is ever
-written through a link. Set-user-id bits of files are not restored.
+Keys that could leave the directory ('..', absolute paths and the like) are refused and listed; nothing is
+ever written through a link. Set-user-id bits of files are not restored.
 ${examples('varve export ./data ./restored --prefix photos/')}`,
     );
   withKeyOptions(command).action((store: string, out: string, options: Options) =>

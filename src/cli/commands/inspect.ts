@@ -27,7 +27,7 @@ export function addInspect(program: Command, runner: Runner): void {
       'after',
       `
 Reads only, takes no lock, and works on damaged stores: what cannot be read is said, the exit code is then 4.
-${examples('varve inspect ./data', 'varve inspect ./data SUPER', 'varve inspect ./data 0000000000000007.wal')}`,
+${examples('varve inspect ./data', 'varve inspect ./data SUPER', 'varve inspect ./data LOCK')}`,
     )
     .action((store: string, file: string | undefined, options: { json?: boolean }) =>
       runner.run(options, (session) =>
@@ -64,7 +64,8 @@ function fileText(session: Session, file: StoreFile, fault: FileRecord | undefin
       ? session.paint('green', 'ok')
       : session.paint('red', `damaged: ${plainText(fault.error!)}`);
   const known = file.kind === 'other' ? '' : state;
-  const head = `${plainText(file.path).padEnd(36)}  ${file.kind.padEnd(10)}  ${sizeText(file.size).padStart(9)}`;
+  const name = plainText(file.path).padEnd(36);
+  const head = `${name}  ${file.kind.padEnd(10)}  ${sizeText(file.size).padStart(9)}`;
   return `${head}  ${known}`.trimEnd();
 }
 

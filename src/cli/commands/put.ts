@@ -1,7 +1,7 @@
 /** varve put: one value from a file or stdin. */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import { addAbortSignal, type Readable } from 'node:stream';
 import type { Command } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
@@ -68,7 +68,8 @@ async function put(
 ): Promise<number> {
   const key = keyArgument(keyText, options.hex);
   // Before the store is opened: a wrong file name must not leave an empty store behind.
-  const input = await openInput(session, file);
+  // An interrupt must not wait for input that never comes.
+  const input = addAbortSignal(session.io.signal, await openInput(session, file));
   const { contentType, meta: metadata, tag: tags, ifSeq, sha256 } = options;
   const given: PutOptions = { contentType, metadata, tags, ifSeq, sha256, signal: session.io.signal };
   for (const name of Object.keys(given) as (keyof PutOptions)[])

@@ -1,4 +1,6 @@
-/** What inspect and dump say of a file: one record per structure found in it, read without trusting anything. */
+/**
+ * What inspect and dump say of a file: one record per structure found in it, read without trusting anything.
+ */
 import { toHex, viewOf } from '../../base/bytes.ts';
 import { VarveError } from '../../base/errors.ts';
 import type { FieldSpec, Layout } from '../../codec/layout.ts';
@@ -25,7 +27,10 @@ export interface FileRecord {
 /** Receives records in the order they are found; the next one is not read before it resolves. */
 export type Emit = (record: FileRecord) => Promise<void>;
 
-/** The fields of a structure at `pos` of `bytes` as they are, checked or not; those beyond the end are missing. */
+/**
+ * The fields of a structure at `pos` of `bytes` as they are, checked or not; those beyond the end are
+ * missing.
+ */
 export function rawFields(layout: Layout, bytes: Uint8Array, pos: number): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
   for (const [name, spec] of Object.entries(layout.fields)) {

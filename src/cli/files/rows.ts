@@ -20,8 +20,8 @@ export function nameOf(table: Readonly<Record<string, number>>, code: number): s
 }
 
 /**
- * Fields of a row whose key, ending in a sequence number or (with `seq` given) without one, and value are these.
- * VARVE_CORRUPT when they do not parse. `place.offset` is the offset of the row.
+ * Fields of a row whose key, ending in a sequence number or (with `seq` given) without one, and value are
+ * these. VARVE_CORRUPT when they do not parse. `place.offset` is the offset of the row.
  */
 export function rowFields(
   tree: number,

@@ -56,8 +56,8 @@ export async function* listStoreFiles(fs: FsPort, dir = ''): AsyncGenerator<Stor
 }
 
 /**
- * The file an argument names: its path in the store, or only its last part. VARVE_NOT_FOUND when there is none,
- * VARVE_INVALID_ARGUMENT when it is no path inside the store.
+ * The file an argument names: its path in the store, or only its last part. VARVE_NOT_FOUND when there is
+ * none, VARVE_INVALID_ARGUMENT when it is no path inside the store.
  */
 export async function findStoreFile(fs: FsPort, argument: string): Promise<StoreFile> {
   const parsed = parseFileName(argument);

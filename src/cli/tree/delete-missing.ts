@@ -1,4 +1,6 @@
-/** Deletes keys whose files are gone: the walk and the scan are both in key order and are read side by side. */
+/**
+ * Deletes keys whose files are gone: the walk and the scan are both in key order and are read side by side.
+ */
 import { compareBytes, startsWith } from '../../base/bytes.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
 import type { BatchOperation } from '../../engine/types.ts';
@@ -8,8 +10,8 @@ import { type WalkItem, type WalkOptions, walkTree } from './walk.ts';
 const deletesPerBatch = 1000;
 
 /**
- * Deletes every key under `prefix` that is not in the tree below `root` and returns how many. What the tree has
- * but cannot be read keeps its key, and so does everything below a directory that cannot be read.
+ * Deletes every key under `prefix` that is not in the tree below `root` and returns how many. What the tree
+ * has but cannot be read keeps its key, and so does everything below a directory that cannot be read.
  */
 export async function deleteMissing(
   store: TreeStore,

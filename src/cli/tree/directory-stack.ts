@@ -1,9 +1,9 @@
 /**
- * The directories an export is in. Keys come in order, so that a directory is left for good once a key outside
- * it comes; it is finished (mode, times) when the last file in it is written.
+ * The directories an export is in. Keys come in order, so that a directory is left for good once a key
+ * outside it comes; it is finished (mode, times) when the last file in it is written.
  *
- * Invariant: a directory is entered only if this run made it, or lstat says that it is one ("an export does not
- * write through links").
+ * Invariant: a directory is entered only if this run made it, or lstat says that it is one ("an export does
+ * not write through links").
  */
 import { constants } from 'node:fs';
 import { mkdir, open, utimes } from 'node:fs/promises';
@@ -73,8 +73,9 @@ export class DirectoryStack {
   }
 
   /**
-   * Makes `path` (checked by pathFault; empty or ending in '/') the current directory, making what is missing,
-   * and leaves those it does not lie in. VARVE_CONFLICT when something else is in a directory's place.
+   * Makes `path` (checked by pathFault; empty or ending in '/') the current directory, making what is
+   * missing, and leaves those it does not lie in. VARVE_CONFLICT when something else is in a directory's
+   * place.
    */
   async enter(path: Uint8Array, entry: TreeEntry | undefined): Promise<Directory> {
     while (!startsWith(path, this.#stack.at(-1)!.path)) await this.#stack.pop()!.release();

@@ -1,6 +1,7 @@
 /**
- * Writes a stored tree back. Keys are never trusted as paths: what could leave the target is refused, files are
- * made with O_EXCL and O_NOFOLLOW, and every directory written into is one this run has made or looked at.
+ * Writes a stored tree back. Keys are never trusted as paths: what could leave the target is refused, files
+ * are made with O_EXCL and O_NOFOLLOW, and every directory written into is one this run has made or looked
+ * at.
  *
  * Invariants (test/cli/export-tree.test.ts)
  * - nothing is written outside the target, whatever the keys and links say;

@@ -1,10 +1,10 @@
 /**
- * Stores a directory tree: paths below it become keys, what a path is becomes metadata. Small files go through
- * batches, large ones are streamed side by side.
+ * Stores a directory tree: paths below it become keys, what a path is becomes metadata. Small files go
+ * through batches, large ones are streamed side by side.
  *
  * Invariants (test/cli/import-tree.test.ts)
- * - a file is stored as it was at one moment or not at all: one that changes while it is read is tried a second
- *   time, then reported, and its earlier version stays;
+ * - a file is stored as it was at one moment or not at all: one that changes while it is read is tried again,
+ *   then reported, and its earlier version stays;
  * - one bad file never ends the import: it is reported and the rest goes on;
  * - at most 64 MiB of file contents are held: 16 small files being read, 2 batches being written, 4 streams.
  */

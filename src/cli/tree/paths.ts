@@ -43,7 +43,10 @@ function windowsFault(name: Uint8Array): string | undefined {
   return undefined;
 }
 
-/** Length of the directory part of `path`, its '/' included; 0 where it has none. A trailing '/' does not count. */
+/**
+ * Length of the directory part of `path`, its '/' included; 0 where it has none. A trailing '/' does not
+ * count.
+ */
 export function parentLength(path: Uint8Array): number {
   let at = path.length - 1;
   if (at >= 0 && path[at] === slash) at--;
@@ -52,8 +55,8 @@ export function parentLength(path: Uint8Array): number {
 }
 
 /**
- * Order of two names of one directory as their keys are ordered: a directory's name counts with the '/' behind
- * it, so that a walk in this order meets keys in byte order.
+ * Order of two names of one directory as their keys are ordered: a directory's name counts with the '/'
+ * behind it, so that a walk in this order meets keys in byte order.
  */
 export function compareNames(
   a: Uint8Array,

@@ -48,8 +48,8 @@ export async function readWholeFile({ handle, stat }: OpenedFile): Promise<Uint8
 }
 
 /**
- * The file piece by piece. Throws `changedError` behind the last piece when it changed meanwhile, so that a put
- * of this stream does not commit a mix of two states.
+ * The file piece by piece. Throws `changedError` behind the last piece when it changed meanwhile, so that a
+ * put of this stream does not commit a mix of two states.
  */
 export async function* readPieces(
   { handle, stat }: OpenedFile,

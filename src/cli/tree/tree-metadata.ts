@@ -34,7 +34,10 @@ export function treeMetadata(type: TreeKind, stat: BigIntStats, target?: Uint8Ar
   };
 }
 
-/** The tree metadata in `metadata`; undefined where it says nothing of a file. Parts out of range are left out. */
+/**
+ * The tree metadata in `metadata`; undefined where it says nothing of a file. Parts out of range are left
+ * out.
+ */
 export function treeEntryOf(metadata: UserMetadata | undefined): TreeEntry | undefined {
   const type = metadata?.type;
   if (type !== 'file' && type !== 'directory' && type !== 'symlink') return undefined;

@@ -51,7 +51,9 @@ export class WorkPool {
   }
 }
 
-/** Applies `step` to up to `ahead` items at a time and yields the results in order. `step` must not reject. */
+/**
+ * Applies `step` to up to `ahead` items at a time and yields the results in order. `step` must not reject.
+ */
 export async function* inOrder<T, R>(
   source: AsyncIterable<T> | Iterable<T>,
   ahead: number,

@@ -1,0 +1,268 @@
+/**
+ * Judges one damaged store: opens it for reading and for writing, reads what the damage may have hit, asks
+ * health(), writes. Every answer must be the right bytes or an error, and what is wrong must be listed.
+ */
+import { equalBytes } from '../../src/base/bytes.ts';
+import { isVarveError, VarveError, type VarveErrorCode } from '../../src/base/errors.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import type { Health } from '../../src/engine/types.ts';
+import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { openOn } from '../crash/machine.ts';
+import { type Knowledge, overlaps, tornFrom } from './knowledge.ts';
+import type { Mutation } from './mutations.ts';
+import type { KnownKey } from './stores.ts';
+
+/**
+ * 'same': nothing changed. 'refused': the store does not open. 'degraded': open for reading, damage listed.
+ * 'warned': open for writing, damage listed. 'torn': taken for the tail a crash leaves. 'unseen': everything
+ * asked for was right and nothing is listed.
+ */
+export type Verdict = 'same' | 'refused' | 'degraded' | 'warned' | 'torn' | 'unseen';
+
+export interface Judgement {
+  readonly verdict: Verdict;
+  /** Keys of a degraded store whose newest version was not found, without an error. */
+  readonly lost: number;
+  /** Reads that threw. */
+  readonly errors: number;
+  readonly faults: readonly string[];
+}
+
+export interface JudgePlan {
+  /** Position of this mutation in the run: chooses what is read beside the keys hit. */
+  readonly turn: number;
+  readonly whole: boolean;
+}
+
+const besides = 4;
+const hitMax = 16;
+const probeKey = 'written after the damage';
+const hangMs = 30_000;
+const slowMs = 10_000;
+const memoryMax = 512 * 1024 * 1024;
+
+/** Codes that damage may show as. */
+const damageCodes: readonly VarveErrorCode[] = ['VARVE_CORRUPT', 'VARVE_FORMAT_VERSION', 'VARVE_IO'];
+
+class Findings {
+  readonly faults: string[] = [];
+  refused = 0;
+  degraded = 0;
+  warned = 0;
+  torn = 0;
+  lost = 0;
+  errors = 0;
+
+  fault(what: string): void {
+    if (this.faults.length < 5) this.faults.push(what);
+  }
+
+  /** Notes what an open or a call threw; true when it is the kind of error that damage may show as. */
+  typed(error: unknown, where: string): error is VarveError {
+    if (isVarveError(error, ...damageCodes)) return true;
+    const text = error instanceof VarveError ? `${error.code}: ${error.message}` : stackOf(error);
+    this.fault(`${where}: ${text}`);
+    return false;
+  }
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? String(error)).split('\n').slice(0, 4).join(' | ') : String(error);
+}
+
+/** Applies `mutation` to a copy of the store and judges what comes of it. */
+export async function judge(known: Knowledge, mutation: Mutation, plan: JudgePlan): Promise<Judgement> {
+  const disk = known.store.disk.fork();
+  if (!(await mutation.apply(disk))) return { verdict: 'same', lost: 0, errors: 0, faults: [] };
+  const findings = new Findings();
+  const begun = performance.now();
+  const memory = process.memoryUsage.rss();
+  await withoutHanging(judgeDisk(known, mutation, plan, disk, findings), findings);
+  const took = performance.now() - begun;
+  if (took > slowMs) findings.fault(`took ${Math.round(took)} ms`);
+  const grown = process.memoryUsage.rss() - memory;
+  if (grown > memoryMax) findings.fault(`took ${Math.round(grown / 2 ** 20)} MiB of memory`);
+  const { lost, errors, faults } = findings;
+  return { verdict: verdictOf(findings), lost, errors, faults };
+}
+
+function verdictOf({ refused, degraded, warned, torn }: Findings): Verdict {
+  if (refused > 0) return 'refused';
+  if (degraded > 0) return 'degraded';
+  if (warned > 0) return 'warned';
+  return torn > 0 ? 'torn' : 'unseen';
+}
+
+async function withoutHanging(work: Promise<void>, findings: Findings): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const watch = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      findings.fault(`hangs: nothing for ${hangMs} ms`);
+      resolve();
+    }, hangMs);
+  });
+  try {
+    await Promise.race([work, watch]);
+  } catch (error) {
+    findings.fault(stackOf(error));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function judgeDisk(
+  known: Knowledge,
+  mutation: Mutation,
+  plan: JudgePlan,
+  disk: MemoryFileSystem,
+  findings: Findings,
+): Promise<void> {
+  const { shape } = known.store;
+  const keys = keysToRead(known, mutation, plan);
+  const torn = tornFrom(known, mutation);
+  const look = { keys, torn, plan, mutation, findings };
+  for (const readOnly of [true, false]) {
+    const how = readOnly ? 'reader' : 'writer';
+    let engine: Engine;
+    try {
+      engine = await openOn(disk, shape, plan.turn, { readOnly });
+    } catch (error) {
+      findings.refused++;
+      if (findings.typed(error, `${how} open`) && mutation.isSmall)
+        findings.fault(`${how}: one small fault and the store does not open: ${error.message}`);
+      continue;
+    }
+    await inspect(engine, how, look);
+    if (!readOnly) await write(engine, look);
+    await closeOf(engine, how, findings);
+  }
+  if (findings.refused > 0 || (!plan.whole && plan.turn % 8 !== 0)) return;
+  const again = await openOn(disk, shape, plan.turn, { readOnly: true });
+  await inspect(again, 'after the writer', look);
+  await closeOf(again, 'after the writer', findings);
+}
+
+async function closeOf(engine: Engine, how: string, findings: Findings): Promise<void> {
+  try {
+    await engine.close();
+  } catch (error) {
+    findings.typed(error, `${how} close`);
+  }
+}
+
+/** The keys whose reads meet the damage, and some others in turn; all of them for a whole look. */
+function keysToRead({ store, readsOf }: Knowledge, { touched }: Mutation, plan: JudgePlan): KnownKey[] {
+  const { keys } = store;
+  if (plan.whole) return [...keys];
+  const chosen = new Set<KnownKey>();
+  for (let i = 0; i < keys.length && chosen.size < hitMax; i++) {
+    const at = (i + plan.turn) % keys.length;
+    if (readsOf[at]!.some((read) => touched.some((span) => overlaps(span, read)))) chosen.add(keys[at]!);
+  }
+  for (let i = 0; i < besides; i++) chosen.add(keys[(plan.turn * besides + i) % keys.length]!);
+  return Array.from(chosen);
+}
+
+interface Look {
+  readonly keys: readonly KnownKey[];
+  readonly torn: number | undefined;
+  readonly plan: JudgePlan;
+  readonly mutation: Mutation;
+  readonly findings: Findings;
+}
+
+interface Missed {
+  readonly what: string;
+  readonly known: KnownKey;
+  readonly got: Uint8Array | undefined;
+}
+
+/** Reads, lists, and compares with what was written and with what health() says. */
+async function inspect(engine: Engine, how: string, look: Look): Promise<void> {
+  const { findings, plan } = look;
+  const missed: Missed[] = [];
+  let errors = 0;
+  let nth = plan.turn;
+  for (const known of look.keys) {
+    const { space, key, versions } = known;
+    const target = space === '' ? engine : engine.space(space);
+    try {
+      const got = nth++ % 2 === 0 ? await target.get(key) : target.getSync(key);
+      if (!same(got, versions.at(-1)!.value)) missed.push({ what: `${space}/${key}`, known, got });
+    } catch (error) {
+      errors++;
+      findings.typed(error, `${how} get ${key}`);
+    }
+  }
+  if (plan.whole) errors += await list(engine, how, look, missed);
+  const health = engine.health();
+  judgeMissed(missed, health, how, look);
+  findings.errors += errors;
+  if (health.status === 'degraded') findings.degraded++;
+  else if (!health.ok) findings.warned++;
+  if (errors > 0 && health.ok) findings.fault(`${how}: ${errors} reads failed and health() lists nothing`);
+  const placeless = health.damage.find(({ file, kind }) => file === '' || kind === 'unexpected');
+  if (placeless !== undefined) findings.fault(`${how}: health() names no file: ${placeless.message}`);
+}
+
+/** The names in a listing must be those of the live keys; returns 1 when listing throws. */
+async function list(engine: Engine, how: string, { keys, findings }: Look, missed: Missed[]): Promise<number> {
+  const spaces = new Set(keys.map(({ space }) => space));
+  let errors = 0;
+  for (const space of spaces) {
+    const listed = new Set<string>();
+    try {
+      for await (const { key } of (space === '' ? engine : engine.space(space)).scan({ values: false }))
+        listed.add(key as string);
+    } catch (error) {
+      errors++;
+      findings.typed(error, `${how} scan`);
+      continue;
+    }
+    for (const known of keys.filter((one) => one.space === space)) {
+      const isLive = known.versions.at(-1)!.value !== undefined;
+      const seen = listed.delete(known.key);
+      if (seen === isLive) continue;
+      const before = known.versions.findLast(({ value }) => (value !== undefined) === seen)?.value;
+      missed.push({ what: `listing of ${space}/${known.key}`, known, got: before });
+    }
+    listed.delete(probeKey);
+    for (const key of listed) findings.fault(`${how}: the listing has ${key}, which was never written`);
+  }
+  return errors;
+}
+
+/** An answer other than the newest version: right after a torn tail, lossy in a degraded store, else a fault. */
+function judgeMissed(missed: readonly Missed[], health: Health, how: string, look: Look): void {
+  const { torn, findings } = look;
+  for (const { what, known, got } of missed) {
+    const { versions } = known;
+    if (torn !== undefined && same(got, versions.findLast(({ seq }) => seq <= torn)?.value)) {
+      findings.torn++;
+      continue;
+    }
+    const isOlder = got === undefined || versions.some(({ value }) => same(got, value));
+    if (!isOlder) findings.fault(`${how}: ${what} reads as bytes that were never written to it`);
+    else if (health.status !== 'degraded')
+      findings.fault(`${how}: ${what} is ${got === undefined ? 'gone' : 'an older version'}, silently`);
+    else findings.lost++;
+  }
+}
+
+/** A write works and can be read back, or is refused with an error that says why. */
+async function write(engine: Engine, { findings, plan }: Look): Promise<void> {
+  const value = new Uint8Array(700).fill(plan.turn);
+  try {
+    await engine.put(probeKey, value);
+  } catch (error) {
+    if (isVarveError(error, 'VARVE_READ_ONLY') && engine.health().status === 'degraded') return;
+    findings.typed(error, 'put');
+    return;
+  }
+  const got = await engine.get(probeKey);
+  if (!same(got, value)) findings.fault('a put was acknowledged and reads as something else');
+}
+
+function same(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : equalBytes(a, b);
+}

@@ -1,0 +1,150 @@
+/** What is known of a store before it is damaged: which bytes every key needs, and which log frames prove what. */
+import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { readLogChain } from '../../src/log/log-chain.ts';
+import { scanLog } from '../../src/log/log-reader.ts';
+import { CatalogStore } from '../../src/catalog/catalog-store.ts';
+import { decodeFileHeader, fileHeader } from '../../src/format/file-header.ts';
+import { lastSeqOf } from '../../src/format/log-frame.ts';
+import { segmentFooter, trailerEntry } from '../../src/format/segment.ts';
+import { slotBytes } from '../../src/format/superblock.ts';
+import { decodeTableFooter, tableFooter } from '../../src/format/table.ts';
+import { trees } from '../../src/format/trees.ts';
+import { viewOf } from '../../src/base/bytes.ts';
+import { openOn } from '../crash/machine.ts';
+import type { Mutation, Span } from './mutations.ts';
+import type { BuiltStore } from './stores.ts';
+
+/** A frame of the newest log file. */
+interface ProvenFrame {
+  readonly from: number;
+  readonly to: number;
+  readonly lastSeq: number;
+  readonly durableSeq: number;
+}
+
+export interface Knowledge {
+  readonly store: BuiltStore;
+  /** By position in `store.keys`: what a read of the key reads beyond what an open reads. */
+  readonly readsOf: readonly (readonly Span[])[];
+  readonly readAtOpen: readonly Span[];
+  readonly checkpointSeq: number;
+  /** Undefined for a store that was closed: its log must be whole. */
+  readonly openLog: { readonly file: string; readonly frames: readonly ProvenFrame[] } | undefined;
+}
+
+export async function learn(store: BuiltStore): Promise<Knowledge> {
+  const readAtOpen: Span[] = [];
+  await traced(store, readAtOpen, async () => undefined);
+  const readsOf: Span[][] = [];
+  for (const { space, key } of store.keys) {
+    const spans: Span[] = [];
+    await traced(store, [], async (disk, engine) => {
+      record(disk, spans);
+      await (space === '' ? engine : engine.space(space)).get(key);
+    });
+    readsOf.push(spans);
+  }
+  const { slot, catalog } = await CatalogStore.load(store.disk);
+  const { checkpointSeq } = catalog;
+  return { store, readsOf, readAtOpen, checkpointSeq, openLog: await openLogOf(store.disk, slot, catalog) };
+}
+
+type Loaded = Awaited<ReturnType<typeof CatalogStore.load>>;
+
+function record(disk: MemoryFileSystem, spans: Span[]): void {
+  disk.faults = ({ kind, path, pos = 0, length = 0 }) => {
+    if (kind === 'read') spans.push({ file: path, from: pos, to: pos + length });
+    return undefined;
+  };
+}
+
+async function traced(
+  { disk, shape }: BuiltStore,
+  atOpen: Span[],
+  work: (disk: MemoryFileSystem, engine: Awaited<ReturnType<typeof openOn>>) => Promise<void>,
+): Promise<void> {
+  const own = disk.fork();
+  record(own, atOpen);
+  const engine = await openOn(own, shape, 3, { readOnly: true, memory: { blockCacheBytes: 0 } });
+  own.faults = undefined;
+  await work(own, engine);
+  own.faults = undefined;
+  await engine.close();
+}
+
+async function openLogOf(
+  disk: MemoryFileSystem,
+  slot: Loaded['slot'],
+  { walFirstNo, checkpointSeq }: Loaded['catalog'],
+): Promise<Knowledge['openLog']> {
+  const { dbUuid, cleanShutdown } = slot;
+  if (cleanShutdown) return undefined;
+  const chain = await readLogChain(disk, { dbUuid, walFirstNo, checkpointSeq });
+  const no = chain.lastNo;
+  await chain.close();
+  const file = disk.files().find((path) => path.endsWith(`${no.toString(16).padStart(16, '0')}.wal`))!;
+  const frames: ProvenFrame[] = [];
+  for await (const item of scanLog(disk, file, { no, dbUuid })) {
+    if (item.kind !== 'frame') continue;
+    const { frame, end } = item;
+    frames.push({ from: frame.offset, to: end, lastSeq: lastSeqOf(frame), durableSeq: frame.durableSeq });
+  }
+  return { file, frames };
+}
+
+export function overlaps(a: Span, b: Span): boolean {
+  return a.file === b.file && a.from < b.to && b.from < a.to;
+}
+
+/**
+ * Where the newest log of a killed store may be taken for one that a crash cut off: nothing that is left says
+ * that the frames hit had reached the disk. Commits above the result may then be gone; undefined = none may.
+ */
+export function tornFrom(known: Knowledge, { touched }: Mutation): number | undefined {
+  const { openLog, checkpointSeq } = known;
+  if (openLog === undefined || !touched.some(({ file }) => file === openLog.file)) return undefined;
+  const { file, frames } = openLog;
+  const isHit = ({ from, to }: ProvenFrame): boolean =>
+    touched.some((span) => overlaps(span, { file, from, to }));
+  const first = frames.findIndex(isHit);
+  if (first === -1) return undefined;
+  const kept = frames.filter((frame) => !isHit(frame));
+  const last = first === 0 ? checkpointSeq : Math.max(checkpointSeq, frames[first - 1]!.lastSeq);
+  const proven = kept.reduce((seq, frame) => Math.max(seq, frame.durableSeq), 0);
+  return proven > last ? undefined : last;
+}
+
+/** Name of the structure a byte lies in. */
+export function structureAt({ disk }: BuiltStore, { file, from }: Span): string {
+  if (file === 'SUPER') return `SUPER slot ${Math.floor(from / slotBytes)}`;
+  const kind = file.slice(0, 3);
+  const bytes = disk.bytesOf(file);
+  if (from >= bytes.length) return `${kind} behind the end`;
+  if (from < fileHeader.size) return `${kind} header`;
+  if (kind === 'cat') return from < fileHeader.size + (bytes.length - fileHeader.size) / 2 ? 'cat body' : 'cat twin';
+  if (kind === 'tab') return `tab ${partOfTable(bytes, file, from)}`;
+  if (kind === 'seg') return `seg ${partOfSegment(bytes, from)}`;
+  return `${kind} frames`;
+}
+
+function partOfTable(bytes: Uint8Array, file: string, at: number): string {
+  const { seed, subKind } = decodeFileHeader(bytes, { kind: 'table' }, file);
+  const dataFrom = subKind === trees.C ? 4096 : fileHeader.size;
+  const footerFrom = bytes.length - tableFooter.size;
+  const footer = decodeTableFooter(bytes.subarray(footerFrom), seed, dataFrom, bytes.length, file);
+  if (at >= footerFrom) return 'footer';
+  if (at >= footer.propsOff) return 'properties';
+  if (at >= footer.topIndexOff) return 'top index';
+  if (at >= footer.filterOff + footer.filterLen) return 'index';
+  if (at >= footer.filterOff) return 'filter';
+  return at < dataFrom ? 'padding' : `data of tree ${subKind}`;
+}
+
+function partOfSegment(bytes: Uint8Array, at: number): string {
+  const footerFrom = bytes.length - segmentFooter.size;
+  const isSealed = new TextDecoder().decode(bytes.subarray(footerFrom, footerFrom + 8)) === 'VRSEGEND';
+  if (!isSealed) return 'frames (open)';
+  const frames = viewOf(bytes).getUint32(footerFrom + segmentFooter.at.frameCount, true);
+  if (at >= footerFrom) return 'footer';
+  return at >= footerFrom - frames * trailerEntry.size ? 'trailer' : 'frames';
+}

@@ -1,0 +1,10 @@
+import { afterAll, expect, test } from 'vitest';
+import { campaign } from '../campaigns/kill.ts';
+import { removeChildPrograms } from './child-programs.ts';
+
+afterAll(removeChildPrograms);
+
+test('what was acknowledged survives the death of its writer, wherever it dies', async () => {
+  const { failed, lines } = await campaign.run({ seed: 1, count: 6, onProgress: () => undefined });
+  expect(failed, lines.join('\n')).toBe(0);
+});

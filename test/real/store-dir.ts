@@ -1,0 +1,52 @@
+/** Opens stores in real directories, with segments and memory small enough that short runs meet every path. */
+
+import type { Engine } from '../../src/engine/engine.ts';
+import { openWithEnv } from '../../src/engine/open.ts';
+import type { EngineOptions } from '../../src/engine/options.ts';
+import { type FlockProvider, loadFlock } from '../../src/fs/flock.ts';
+import { openNodeFileSystem } from '../../src/fs/node-file-system.ts';
+import { systemClock } from '../../src/fs/system-clock.ts';
+import { nodeLock } from '../../src/fs/writer-lock.ts';
+import { setSha256 } from '../../src/kernels/hash/sha256.ts';
+import { nodeSha256 } from '../../src/kernels/hash/sha256-node.ts';
+
+/** How a store is opened by parent and children alike. */
+export interface DirShape {
+  readonly durability: 'full' | 'os' | { groupMs: number };
+  readonly segmentBytes: number;
+  /** Takes flock beside the portable guard. */
+  readonly flock: boolean;
+}
+
+export const usualShape: DirShape = { durability: 'full', segmentBytes: 256 * 1024, flock: true };
+
+let flock: FlockProvider | undefined | 'unknown' = 'unknown';
+
+async function flockProvider(): Promise<FlockProvider | undefined> {
+  if (flock === 'unknown') {
+    const loaded = await loadFlock();
+    flock = 'unavailable' in loaded ? undefined : loaded;
+  }
+  return flock;
+}
+
+export async function openDir(dir: string, shape: DirShape, more: EngineOptions = {}): Promise<Engine> {
+  setSha256(nodeSha256);
+  const fs = await openNodeFileSystem(dir, more.readOnly === true ? { readOnly: true } : { create: true });
+  const provider = shape.flock ? await flockProvider() : undefined;
+  const lock = nodeLock({
+    dir: fs.root,
+    clock: systemClock,
+    ...(provider === undefined ? {} : { flock: provider }),
+  });
+  const random = (n: number): Uint8Array => crypto.getRandomValues(new Uint8Array(n));
+  const options: EngineOptions = {
+    durability: shape.durability,
+    chunking: { algorithm: 'fastcdc', min: 512, avg: 2048, max: 8192 },
+    inlineMax: 512,
+    memory: { memtableBytes: 128 * 1024, blockCacheBytes: 2 ** 20, trailerCacheBytes: 2 ** 18 },
+    ...more,
+  };
+  const bounds = { segmentBytes: shape.segmentBytes };
+  return await openWithEnv({ fs, lock, clock: systemClock, random }, options, bounds);
+}
