@@ -4,7 +4,7 @@
  *     node dist/bench/ingest.js [--rounds 5] [--algorithm fastcdc|sieve] [--json]
  *
  * MB/s are 10^6 bytes of tar per second from the first put to the end of flush(), one process, one thread,
- * durability 'full'. The dedup ratio is bytes of tar per byte of unique chunk (data chunks only). Rounds
+ * durability 'full'. The dedup ratio is bytes of tar per byte of unique chunk (list nodes included). Rounds
  * alternate with borg's on the same files where borg is on PATH; borg's time includes starting its process.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -67,6 +67,7 @@ async function main(): Promise<void> {
     borgUnique = run.uniqueBytes;
   }
   const ratio = bytes / last!.storedBytes;
+  const onDisk = (last!.diskBytes / 1e6).toFixed(1);
   const figures = {
     bytes,
     algorithm,
@@ -80,7 +81,7 @@ async function main(): Promise<void> {
   };
   report(values.json, figures, [
     `${tars.length} releases, ${(bytes / 1e6).toFixed(1)} MB, ${last!.chunks} chunks, ${algorithm}`,
-    `varve: ${show(figures.rate)} MB/s, dedup ratio ${ratio.toFixed(3)}, ${(last!.diskBytes / 1e6).toFixed(1)} MB on disk`,
+    `varve: ${show(figures.rate)} MB/s, dedup ratio ${ratio.toFixed(3)}, ${onDisk} MB on disk`,
     borg === undefined
       ? 'borg: not installed'
       : `${borg}: ${show(spreadOf(theirs))} MB/s, dedup ratio ${(bytes / borgUnique).toFixed(3)}`,

@@ -4,9 +4,9 @@
  *
  *     node dist/bench/kill9.js [--rounds 200] [--writers 6] [--seed 1] [--dir <empty directory>]
  *
- * Each round starts the child on the store the kill before left, so that recovery is killed as well; the store
- * is looked at read-only after every kill, and opened for writing and closed every tenth time. Exit code 1 when
- * an acknowledged commit is lost, a commit is half visible, or a store does not open.
+ * Each round starts the child on the store the kill before left, so that recovery is killed as well; the
+ * store is looked at read-only after every kill, and opened for writing and closed every tenth time. Exit
+ * code 1 when an acknowledged commit is lost, a commit is half visible, or a store does not open.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -112,8 +112,8 @@ async function run(options: Options): Promise<boolean> {
   }
   const seconds = ((performance.now() - began) / 1000).toFixed(0);
   console.log(
-    `kill9: ${options.rounds} rounds (${inRecovery} before the store was open), ${model.acked} acknowledged ` +
-      `commits, ${model.landed} unacknowledged found whole, ${model.vanished} found absent, ` +
+    `kill9: ${options.rounds} rounds (${inRecovery} before the store was open), ` +
+      `${model.acked} acknowledged commits, ${model.landed} unacknowledged found whole, ${model.vanished} found absent, ` +
       `${failures} lost, half visible or unopenable; seed ${options.seed}, ${seconds} s`,
   );
   return failures === 0;

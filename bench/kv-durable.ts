@@ -3,8 +3,8 @@
  *
  *     node dist/bench/kv-durable.js [--rounds 5] [--puts 200000] [--json]
  *
- * Values of 100 B under random keys of 20 B into a new store each round, durability 'full': by 64 writers that
- * each wait for their put, and by one. Then gets and getSyncs of random keys from memory. Rounds of the
+ * Values of 100 B under random keys of 20 B into a new store each round, durability 'full': by 64 writers
+ * that each wait for their put, and by one. Then gets and getSyncs of random keys from memory. Rounds of the
  * scenarios alternate; syncs per commit show how many commits one fsync serves.
  */
 import { mkdtempSync, rmSync } from 'node:fs';

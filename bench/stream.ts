@@ -95,8 +95,8 @@ async function main(): Promise<void> {
     const peakMiB = process.resourceUsage().maxRSS / 1024;
     const rates = { in: bytes / inSeconds / 1e6, out: bytes / outSeconds / 1e6 };
     report(values.json, { bytes, rates, peakMiB, chunks: put.chunks }, [
-      `${values.gib} GiB, ${put.chunks} chunks: in ${rates.in.toFixed(0)} MB/s, out ${rates.out.toFixed(0)} MB/s, ` +
-        `peak memory ${peakMiB.toFixed(0)} MiB`,
+      `${values.gib} GiB, ${put.chunks} chunks: in ${rates.in.toFixed(0)} MB/s, ` +
+        `out ${rates.out.toFixed(0)} MB/s, peak memory ${peakMiB.toFixed(0)} MiB`,
     ]);
   } finally {
     rmSync(dir, { recursive: true });

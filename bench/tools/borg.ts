@@ -1,4 +1,4 @@
-/** The same ingest with borg, where it is installed: no compression, no encryption, chunks of the same sizes. */
+/** The same ingest with borg, where it is installed: no compression, no encryption, chunks alike. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -95,6 +95,11 @@ export function isVarveError(error: unknown, ...codes: VarveErrorCode[]): error 
   return error instanceof VarveError && (codes.length === 0 || codes.includes(error.code));
 }
 
+/** An error of the moment (no descriptors left, no permission), not of the file: nothing is damaged by it. */
+export function isPassing(error: unknown): boolean {
+  return isVarveError(error, 'VARVE_IO') && error.errno !== 'ENOENT' && error.errno !== 'EIO';
+}
+
 const hexByte = (byte: number): string => byte.toString(16).padStart(2, '0');
 
 function show(value: unknown): string {

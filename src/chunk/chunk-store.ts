@@ -13,7 +13,7 @@
  */
 import type { FileNo } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
-import { corrupt, isVarveError, type VarveError } from '../base/errors.ts';
+import { corrupt, isPassing, isVarveError, type VarveError } from '../base/errors.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
@@ -103,7 +103,8 @@ export class ChunkStore {
 
   /**
    * True when the chunk tree has an entry for the list node, exactly. Damage is reported and counts as
-   * absent: the children of the node may then be counted twice, which keeps them.
+   * absent: the children of the node may then be counted twice, which keeps them. Errors of the moment are
+   * thrown: counts of a sound store stay exact.
    */
   async isNodePresent(id: Uint8Array, at: number): Promise<boolean> {
     const row = new ChunkHit();
@@ -111,7 +112,7 @@ export class ChunkStore {
       // Bytes stored as data under the same id have counted no children.
       return (await this.#chunks.findAsync(id, at, row)) === OK && row.kind === chunkKinds.list;
     } catch (error) {
-      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO') || isPassing(error)) throw error;
       this.#onDamage(error);
       return false;
     }

@@ -55,7 +55,9 @@ export class Checkpointer {
     return this.#logFile;
   }
 
-  /** Starts a checkpoint when memtables or the log are full. Never throws: failures stop the engine's writes. */
+  /**
+   * Starts a checkpoint when memtables or the log are full. Never throws: failures stop the engine's writes.
+   */
   startIfDue(): void {
     const { forest, log } = this.#options;
     if (this.#running !== undefined || log.failure !== undefined) return;
@@ -70,8 +72,8 @@ export class Checkpointer {
   }
 
   /**
-   * Makes a checkpoint of everything sequenced before the call. Calls during one share the next. A failure stops
-   * the engine's writes: what was frozen stays readable, and in the log.
+   * Makes a checkpoint of everything sequenced before the call. Calls during one share the next. A failure
+   * stops the engine's writes: what was frozen stays readable, and in the log.
    */
   run(): Promise<void> {
     if (this.#running === undefined) return this.#begin();

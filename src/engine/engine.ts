@@ -31,7 +31,8 @@ export interface SpaceList {
  * An open store, or one space of it. All spaces share the store's chunks, log and options; `close`, `flush`,
  * `stats` and `health` concern the whole store.
  *
- * Every call rejects (or throws, where it is synchronous) with VarveError; calls after close() with VARVE_CLOSED.
+ * Every call rejects (or throws, where it is synchronous) with VarveError; calls after close() with
+ * VARVE_CLOSED.
  */
 export class Engine {
   readonly #store: Store;
@@ -57,8 +58,8 @@ export class Engine {
 
   /**
    * Stores a value under a key. When it resolves the value is as durable as `durability` says, and every read
-   * begun later sees it. A buffer may be changed as soon as put has returned its promise; a stream is read to its
-   * end, chunked as it arrives, and seen whole or never.
+   * begun later sees it. A buffer may be changed as soon as put has returned its promise; a stream is read to
+   * its end, chunked as it arrives, and seen whole or never.
    * VARVE_CONFLICT (ifSeq), VARVE_INVALID_ARGUMENT, VARVE_ABORTED, VARVE_NO_SPACE, VARVE_COMMIT_UNKNOWN,
    * VARVE_POISONED, VARVE_READ_ONLY; whatever a stream throws.
    */
@@ -91,8 +92,8 @@ export class Engine {
   }
 
   /**
-   * The bytes of a value, or of a range of it, as a byte stream with back-pressure; the version is the one at the
-   * moment of the call. The first read rejects with VARVE_NOT_FOUND when there is none.
+   * The bytes of a value, or of a range of it, as a byte stream with back-pressure; the version is the one at
+   * the moment of the call. The first read rejects with VARVE_NOT_FOUND when there is none.
    */
   stream(key: Key, options?: StreamOptions): ReadableStream<Uint8Array> {
     return this.#reads.stream(this.#space, key, options);
@@ -104,8 +105,8 @@ export class Engine {
   }
 
   /**
-   * Several puts and deletes as one commit: all or nothing, one seq; of several operations on one key the last
-   * counts. At most 32 MiB encoded without chunk data (VARVE_INVALID_ARGUMENT beyond).
+   * Several puts and deletes as one commit: all or nothing, one seq; of several operations on one key the
+   * last counts. At most 32 MiB encoded without chunk data (VARVE_INVALID_ARGUMENT beyond).
    */
   batch(operations: readonly BatchOperation[], options?: { signal?: AbortSignal }): Promise<{ seq: number }> {
     return this.#store.run(() => this.#writes.batch(this.#space, operations, options));
@@ -145,8 +146,9 @@ export class Engine {
   }
 
   /**
-   * Waits for the calls under way, makes everything durable, seals the files and releases the lock. Idempotent.
-   * VARVE_POISONED when an earlier write failed: the store is closed all the same, the next open recovers it.
+   * Waits for the calls under way, makes everything durable, seals the files and releases the lock.
+   * Idempotent. VARVE_POISONED when an earlier write failed: the store is closed all the same, the next open
+   * recovers it.
    */
   close(): Promise<void> {
     return this.#store.close();

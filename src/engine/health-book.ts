@@ -1,5 +1,5 @@
 /** What is known to be wrong with a store, kept for health(): each damaged place once. */
-import { isVarveError, type VarveError } from '../base/errors.ts';
+import { isPassing, isVarveError, type VarveError } from '../base/errors.ts';
 import type { Damage, Health } from './types.ts';
 
 /** Places listed in full; further ones are only counted, so that a ruined disk cannot fill the memory. */
@@ -12,8 +12,12 @@ export class HealthBook {
   #refusal: VarveError | undefined;
   #reason: string | undefined;
 
-  /** Notes damage; errors that are not about bytes on disk are noted with their code as kind. */
+  /**
+   * Notes damage; errors that are not about bytes on disk are noted with their code as kind. Errors of the
+   * moment are not: who met one was told, and nothing is wrong with the file.
+   */
   note(error: unknown): void {
+    if (isPassing(error)) return;
     const damage = describe(error);
     const name = `${damage.file}\n${damage.offset ?? ''}\n${damage.message}`;
     if (this.#damage.has(name)) return;

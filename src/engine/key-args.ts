@@ -5,7 +5,10 @@ import { keyBytesMax } from '../base/limits.ts';
 import { encodeRowPrefix } from '../format/internal-key.ts';
 import type { Bytes, Key } from './types.ts';
 
-/** Bytes of a key: UTF-8 for strings, the array itself (borrowed) else. VARVE_INVALID_ARGUMENT when it is no key. */
+/**
+ * Bytes of a key: UTF-8 for strings, the array itself (borrowed) else. VARVE_INVALID_ARGUMENT when it is no
+ * key.
+ */
 export function keyBytes(key: Key, what = 'key'): Uint8Array {
   if (typeof key === 'string') return bounded(encodeUtf8(key, what), what);
   if (key instanceof Uint8Array) return bounded(key, what);
@@ -67,7 +70,9 @@ export async function* pieces(value: Bytes, signal: AbortSignal | undefined): As
   }
 }
 
-/** The next piece, or VARVE_ABORTED as soon as the signal fires: a source that stalls must not hold the call. */
+/**
+ * The next piece, or VARVE_ABORTED as soon as the signal fires: a source that stalls must not hold the call.
+ */
 function orAborted(
   iterator: AsyncIterator<Uint8Array>,
   signal: AbortSignal | undefined,

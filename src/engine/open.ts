@@ -13,7 +13,7 @@
  * - nothing recovered is served to a writer's callers before it is on disk under the new catalog.
  */
 import type { Seq } from '../base/brands.ts';
-import { corrupt, VarveError } from '../base/errors.ts';
+import { corrupt, isPassing, VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
@@ -52,9 +52,10 @@ export interface OpenBounds {
 }
 
 /**
- * Opens or creates the store that `env.fs` stands on. Errors: VARVE_NOT_FOUND (missing, and not to be created),
- * VARVE_CONFLICT (errorIfExists), VARVE_LOCKED, VARVE_CORRUPT (nothing can be served, or onDegraded: 'throw'),
- * VARVE_FORMAT_VERSION, VARVE_INVALID_ARGUMENT (options; another store's directory), VARVE_IO, VARVE_NO_SPACE.
+ * Opens or creates the store that `env.fs` stands on. Errors: VARVE_NOT_FOUND (missing, and not to be
+ * created), VARVE_CONFLICT (errorIfExists), VARVE_LOCKED, VARVE_CORRUPT (nothing can be served, or
+ * onDegraded: 'throw'), VARVE_FORMAT_VERSION, VARVE_INVALID_ARGUMENT (options; another store's directory),
+ * VARVE_IO, VARVE_NO_SPACE.
  */
 export async function openWithEnv(
   env: Env,
@@ -86,8 +87,8 @@ export async function openWithEnv(
 }
 
 /**
- * A reader takes no lock, so a writer may install another set of files, and remove old ones, while it opens. What
- * then looks like damage is not: the open is repeated as long as the superblock has changed under it.
+ * A reader takes no lock, so a writer may install another set of files, and remove old ones, while it opens.
+ * What then looks like damage is not: the open is repeated as long as the superblock has changed under it.
  */
 async function openReader(env: Env, options: CheckedOptions, bounds: OpenBounds): Promise<Engine> {
   for (let tries = 1; ; tries++) {
@@ -175,11 +176,6 @@ async function openFound(
   }
 }
 
-/** An error of the moment (no descriptors left, no permission), not of the file: nothing is damaged. */
-function isPassing(error: VarveError): boolean {
-  return error.code === 'VARVE_IO' && error.errno !== 'ENOENT' && error.errno !== 'EIO';
-}
-
 /** Replays the log and decides whether the store is whole. */
 async function recover(
   found: Omit<Found, 'chain' | 'replayed' | 'spaces' | 'distrusted'>,
@@ -257,9 +253,9 @@ async function loadSpaces(
 }
 
 /**
- * Every sealed segment must be there with its size; of those new in the last two catalogs the footers are looked
- * at, the others are checked when they are read. False when one is gone or cut off; one with another damage is
- * distrusted.
+ * Every sealed segment must be there with its size; of those new in the last two catalogs the footers are
+ * looked at, the others are checked when they are read. False when one is gone or cut off; one with another
+ * damage is distrusted.
  */
 async function checkSealedSegments({ env, loaded, segments, health, distrusted }: Found): Promise<boolean> {
   const before = new Set(loaded.previous?.catalog.sealed.map(({ no }) => no));

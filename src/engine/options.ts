@@ -41,15 +41,20 @@ export interface Logger {
 /** Options of openEngine. Everything has a default. */
 export interface EngineOptions {
   /**
-   * 'full' (default): acknowledged = on disk. `{ groupMs }`: acknowledged = handed to the kernel, on disk within
-   * that many ms. 'os': handed to the kernel, so a killed process loses nothing and a power cut may lose the
-   * last commits, never one from the middle. Fixed while the engine is open.
+   * 'full' (default): acknowledged = on disk. `{ groupMs }`: acknowledged = handed to the kernel, on disk
+   * within that many ms. 'os': handed to the kernel, so a killed process loses nothing and a power cut may
+   * lose the last commits, never one from the middle. Fixed while the engine is open.
    */
   durability?: Durability;
   chunking?: ChunkingOptions;
-  /** Values of up to and including this many bytes live in the metadata index. Default 1024; fixed at creation. */
+  /**
+   * Values of up to and including this many bytes live in the metadata index. Default 1024; fixed at
+   * creation.
+   */
   inlineMax?: number;
-  /** What scan returns keys as. Default 'utf8': a key that is not valid UTF-8 is then an error of the scan. */
+  /**
+   * What scan returns keys as. Default 'utf8': a key that is not valid UTF-8 is then an error of the scan.
+   */
   keyEncoding?: 'utf8' | 'bytes';
   /** Worker threads. This version computes on the calling thread: 'auto' means 0, and only 0 is accepted. */
   workers?: 'auto' | 0;

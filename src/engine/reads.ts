@@ -145,7 +145,10 @@ export class Reads {
   }
 }
 
-/** The version a lookup stands on; undefined for a deletion. Rows are never changed, so the record stays valid. */
+/**
+ * The version a lookup stands on; undefined for a deletion. Rows are never changed, so the record stays
+ * valid.
+ */
 function versionOf(row: RowRef): FoundVersion | undefined {
   if (row.kind !== rowKinds.put) return undefined;
   const record = parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });

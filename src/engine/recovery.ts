@@ -142,7 +142,7 @@ async function readNamed(
   return { nodes, missing: false };
 }
 
-/** How far a segment is whole from its front, header included; each is scanned once, sealed ones not at all. */
+/** How far a segment is whole from its front, header included; each is scanned once, sealed ones never. */
 function wholeEnds({ fs, dbUuid, sealed }: ReplayOptions): (segment: FileNo) => Promise<number> {
   const ends = new Map<FileNo, number>(sealed.map(({ no, dataLen }) => [no, segmentDataFrom + dataLen]));
   return async (segment) => {

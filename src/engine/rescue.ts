@@ -25,7 +25,7 @@ export interface RescueContext {
   readonly takeFileNo: () => FileNo;
   readonly segments: SegmentSet;
   readonly chunks: ChunkTree;
-  /** Last number recovered: a table that holds nothing but moved locations must be newer than those before it. */
+  /** Last number recovered: a table of nothing but moved locations must be newer than those before it. */
   readonly lastSeq: Seq;
   readonly health: HealthBook;
 }

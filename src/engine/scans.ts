@@ -2,7 +2,8 @@
  * Ordered scans over one consistent view of a space.
  *
  * Invariants (test/engine/scans.test.ts):
- * - a scan returns what a sorted map of the space held at the moment of the call, whatever is written meanwhile;
+ * - a scan returns what a sorted map of the space held at the moment of the call, whatever is written
+ *   meanwhile;
  * - `after` with any key or prefix a scan returned continues exactly behind it;
  * - the tables of the view are released when the loop ends, breaks or throws.
  */
@@ -191,7 +192,9 @@ async function* forward(cursor: KeyCursor, plan: Plan): AsyncGenerator<Row | Uin
   }
 }
 
-/** The same from the end. A key's rows lie newest first, so each key is entered from its end and sought again. */
+/**
+ * The same from the end. A key's rows lie newest first, so each key is entered from its end and sought again.
+ */
 async function* backward(cursor: KeyCursor, plan: Plan): AsyncGenerator<Row | Uint8Array, void, undefined> {
   const current = new Prefix();
   const { to } = plan;

@@ -149,7 +149,10 @@ export class Store {
     }
   }
 
-  /** Drains, makes everything durable, releases the lock. Idempotent; rejects when something could not be kept. */
+  /**
+   * Drains, makes everything durable, releases the lock. Idempotent; rejects when something could not be
+   * kept.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

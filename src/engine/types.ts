@@ -10,7 +10,10 @@ export type Bytes = string | Uint8Array | AsyncIterable<Uint8Array> | ReadableSt
 
 /** Options of one write. */
 export interface PutOptions {
-  /** Plain object of null, boolean, number, string, Uint8Array, Date, arrays and plain objects; at most 64 KiB encoded, depth 16. */
+  /**
+   * Plain object of null, boolean, number, string, Uint8Array, Date, arrays and plain objects; at most 64 KiB
+   * encoded, depth 16.
+   */
   metadata?: UserMetadata;
   contentType?: string;
   /** Kept sorted, without duplicates. */
@@ -122,8 +125,8 @@ export interface Damage {
 }
 
 /**
- * The state of a store: 'degraded' when writes are refused because of damage or a failed write, 'warning' when
- * damage was found that does not stop writes, else 'healthy'.
+ * The state of a store: 'degraded' when writes are refused because of damage or a failed write, 'warning'
+ * when damage was found that does not stop writes, else 'healthy'.
  */
 export interface Health {
   ok: boolean;
@@ -136,7 +139,9 @@ export interface Health {
   missing: { from: Seq; to?: Seq }[];
 }
 
-/** Figures of a running engine. Sizes in bytes; counters since the engine was opened unless said otherwise. */
+/**
+ * Figures of a running engine. Sizes in bytes; counters since the engine was opened unless said otherwise.
+ */
 export interface Stats {
   /** Highest sequence number readers see. */
   seq: Seq;
@@ -145,8 +150,8 @@ export interface Stats {
   /** Sequence number up to which the log is no longer needed. */
   checkpointSeq: Seq;
   /**
-   * Live files: segments, tables and the log in use. Superblock, catalogs, and what was superseded and is kept
-   * until the next checkpoint are not counted. A reader beside a writer has the figures of its open.
+   * Live files: segments, tables and the log in use. Superblock, catalogs, and what was superseded and is
+   * kept until the next checkpoint are not counted. A reader beside a writer has the figures of its open.
    */
   disk: { totalBytes: number; segmentBytes: number; tableBytes: number; logBytes: number };
   /** Segment files, and the bytes of the chunk frames in them. */
@@ -163,7 +168,9 @@ export interface Stats {
     /** Bytes of those frames. */
     logBytes: number;
   };
-  /** Lookups of chunks to be stored; chunks written, list nodes included; trailers read to find neighbours. */
+  /**
+   * Lookups of chunks to be stored; chunks written, list nodes included; trailers read to find neighbours.
+   */
   chunks: { lookups: number; stored: number; storedBytes: number; trailerLoads: number };
   /** Bytes of the values put and committed, before deduplication. */
   ingestedBytes: number;

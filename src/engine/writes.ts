@@ -3,11 +3,12 @@
  *
  * Invariants (test/engine/writes.test.ts):
  * - what is wrong with the arguments is said before anything is stored;
+ * - a conflict is told once the commit it was decided on can be read, so a loop of retries ends;
  * - a buffer given to put may be changed as soon as put has returned its promise;
  * - a stream that throws, or is aborted, leaves nothing visible and holds nothing.
  */
 import { toHex } from '../base/bytes.ts';
-import { invalid } from '../base/errors.ts';
+import { invalid, isVarveError } from '../base/errors.ts';
 import type { Births } from '../chunk/births.ts';
 import { decodeMetadata, encodeMetadata } from '../format/metadata.ts';
 import { sha256 } from '../kernels/hash/sha256.ts';
@@ -84,7 +85,8 @@ export class Writes {
     await this.#relieve(write);
     if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
     this.#store.writable();
-    const committed = write.txn.commit([{ kind: 'delete', prefix, ifSeq: options.ifSeq }], [], []);
+    const op: WriteOp = { kind: 'delete', prefix, ifSeq: options.ifSeq };
+    const committed = await decided(write, () => write.txn.commit([op], [], []));
     if (committed === undefined) {
       // Nothing to remove, perhaps because of a delete that is on its way to the disk.
       await write.log.drained();
@@ -129,12 +131,15 @@ export class Writes {
       throwIfAborted(options.signal);
       this.#store.writable();
       const named = prepared.flatMap((value) => (value.named === undefined ? [] : [value.named]));
-      const committed = write.txn.commit(ops, named, this.#spaceRows(space, ops));
+      const committed = await decided(write, () => {
+        const sequenced = write.txn.commit(ops, named, this.#spaceRows(space, ops));
+        if (sequenced !== undefined) this.#sequenced(space);
+        return sequenced;
+      });
       if (committed === undefined) {
         await write.log.drained();
         return { seq: write.log.visibleSeq };
       }
-      this.#sequenced(space);
       for (const { body } of prepared) this.#store.ingestedBytes += body.size;
       await this.#done(write, committed);
       return { seq: committed.seq };
@@ -154,12 +159,12 @@ export class Writes {
     const { body, named } = prepared;
     const metadata = withSha256(encoded, prepared.sha256);
     const op: WriteOp = { kind: 'put', prefix, body, metadata, ifSeq };
-    const committed = write.txn.commit(
-      [op],
-      named === undefined ? [] : [named],
-      this.#spaceRows(space, [op]),
-    )!;
-    this.#sequenced(space);
+    const committed = await decided(write, () => {
+      const rows = this.#spaceRows(space, [op]);
+      const sequenced = write.txn.commit([op], named === undefined ? [] : [named], rows)!;
+      this.#sequenced(space);
+      return sequenced;
+    });
     this.#store.ingestedBytes += body.size;
     const { newChunks, newBytes } = prepared;
     const { size, chunks } = body;
@@ -256,6 +261,20 @@ export class Writes {
       else await write.checkpointer.running?.then(undefined, () => undefined);
       this.#store.writable();
     }
+  }
+}
+
+/**
+ * Runs a commit, in this very turn. A conflict is told when what it was decided on can be read: whoever reads
+ * again and retries then goes on with the new state, and never spins against commits that are on their way to
+ * the disk.
+ */
+async function decided<T>(write: WriteSide, commit: () => T): Promise<T> {
+  try {
+    return commit();
+  } catch (error) {
+    if (isVarveError(error, 'VARVE_CONFLICT')) await write.log.drained();
+    throw error;
   }
 }
 

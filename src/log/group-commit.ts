@@ -9,7 +9,8 @@
  * - a group's promise resolves only after its frame, and every file it names, is as durable as the mode says;
  * - visibleSeq rises only over whole groups, in order;
  * - chunk data is written (and in `full` synced) before the frame that names it;
- * - after a failed write or sync nothing is ever acknowledged again.
+ * - after a failed write or sync nothing is ever acknowledged again, nor does anything become visible
+ *   (test/regressions/commit-after-failure.test.ts).
  */
 import type { Seq } from '../base/brands.ts';
 import type { Clock } from '../base/clock.ts';
@@ -287,8 +288,10 @@ export class GroupCommit {
     if (this.#durability === 'full') {
       await this.#log.dataSync();
       this.counters.syncs++;
-      this.#durableSeq = lastOf(groups.at(-1)!);
     }
+    // Something else may have failed meanwhile; then the callers have been told that the outcome is unknown.
+    if (this.#failure !== undefined) return;
+    if (this.#durability === 'full') this.#durableSeq = lastOf(groups.at(-1)!);
     this.#publish(groups);
   }
 

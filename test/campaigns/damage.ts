@@ -4,9 +4,9 @@
  * that stops it earlier the campaign ends when all have been tried. `VARVE_ONLY='killed flip 123'` tries one.
  */
 import { Prng } from '../../src/base/prng.ts';
-import { judge, type Judgement, type Verdict } from '../damage/judge.ts';
+import { type Judgement, judge, type Verdict } from '../damage/judge.ts';
 import { type Knowledge, learn, structureAt } from '../damage/knowledge.ts';
-import { familiesOf, type Family } from '../damage/mutations.ts';
+import { type Family, familiesOf } from '../damage/mutations.ts';
 import { buildStore, type ShapeName, shapeNames } from '../damage/stores.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
@@ -94,7 +94,10 @@ function judgeAt({ known, family }: Lane, index: number, turn: number, whole: bo
 async function runOne(only: string, seed: number): Promise<CampaignResult> {
   const [shape, ...words] = only.split(' ');
   const index = Number(words.pop());
-  const lanes = await lanesOf(seed, shapeNames.filter((name) => name === shape));
+  const lanes = await lanesOf(
+    seed,
+    shapeNames.filter((name) => name === shape),
+  );
   const lane = lanes.find(({ family }) => family.name === words.join(' '));
   if (lane === undefined || !(index < lane.family.count)) throw new Error(`there is no mutation ${only}`);
   const report = new Report(seed);

@@ -14,7 +14,7 @@ export const profiles: readonly FsProfile[] = ['posix', 'ext4', 'wild'];
 export interface Effort {
   /** Random mixtures per point. */
   readonly mixtures: number;
-  /** States per point in which one pending change is missing, or survives alone; drawn when there are more. */
+  /** States per point in which one pending change is missing or survives alone, drawn among all. */
   readonly singles: number;
   /** One state in this many is written to, closed and opened again. */
   readonly goOnEvery: number;

@@ -70,7 +70,7 @@ describe('failing disks', () => {
     }
   }, 86_400_000);
 
-  test('an operation that fails at any point loses nothing acknowledged, and after a failed sync nothing is', async () => {
+  test('an operation that fails anywhere loses nothing acknowledged, and a failed sync ends all acks', async () => {
     let runs = 0;
     for (let seed = firstSeed; seed < firstSeed + (count > 0 ? count : 4); seed++) {
       const workload = workloadOf(seed);
@@ -83,7 +83,8 @@ describe('failing disks', () => {
       const some = count > 0 ? ops : ops.filter(() => prng.chance(35 / ops.length));
       for (const op of some) {
         const fault = prng.pick(faultsOf(op));
-        const where = `seed ${seed}, ${profile}, operation ${op.index} (${op.kind} ${op.path}) fails ${JSON.stringify(fault)}`;
+        const what = `operation ${op.index} (${op.kind} ${op.path}) fails ${JSON.stringify(fault)}`;
+        const where = `seed ${seed}, ${profile}, ${what}`;
         try {
           const disk = new MemoryFileSystem({ profile });
           disk.failAt(op.index, fault);
@@ -101,7 +102,7 @@ describe('failing disks', () => {
     expect(runs).toBeGreaterThan(50);
   }, 86_400_000);
 
-  test('a disk that is full from some moment on keeps what was acknowledged and works once there is room', async () => {
+  test('a disk that fills up keeps what was acknowledged and works once there is room', async () => {
     const workload = workloadOf(firstSeed + 1);
     const whole = new MemoryFileSystem();
     await runFaulty(whole, workload);

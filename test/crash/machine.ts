@@ -1,4 +1,4 @@
-/** What the engine needs from outside, for a disk in memory: time that only it moves, randomness from a seed. */
+/** What the engine needs from outside, for a disk in memory: its own time, randomness from a seed. */
 import type { Clock } from '../../src/base/clock.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';

@@ -1,7 +1,7 @@
 /** What the engine's tests share: stores on a disk in memory, values, ways to read everything back. */
 import { onTestFinished } from 'vitest';
 import type { Clock } from '../../src/base/clock.ts';
-import { isVarveError, VarveError, type VarveErrorCode } from '../../src/base/errors.ts';
+import { isVarveError, type VarveError, type VarveErrorCode } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/open.ts';

@@ -12,7 +12,22 @@ interface Row {
 }
 type Model = Map<string, Map<string, Row>>;
 
-const keys = ['', 'a', 'a/', 'a/b', 'a/b/c', 'a/c', 'a\u0000', 'a\u0000b', 'b', 'b//x', 'é', '\uffff', '\u{10000}', 'z'.repeat(300)];
+const keys = [
+  '',
+  'a',
+  'a/',
+  'a/b',
+  'a/b/c',
+  'a/c',
+  'a\u0000',
+  'a\u0000b',
+  'b',
+  'b//x',
+  'é',
+  '\uffff',
+  '\u{10000}',
+  'z'.repeat(300),
+];
 const spaces = ['', 'one', 'two'];
 const key = fc.constantFrom(...keys);
 const space = fc.constantFrom('', '', '', ...spaces);
@@ -43,15 +58,28 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('delete' as const), space, key }) },
   {
     weight: 2,
-    arbitrary: fc.record({ do: fc.constant('batch' as const), space, changes: fc.array(change, { maxLength: 5 }) }),
+    arbitrary: fc.record({
+      do: fc.constant('batch' as const),
+      space,
+      changes: fc.array(change, { maxLength: 5 }),
+    }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('scan' as const), space, options: scanOptions }) },
   {
     weight: 1,
-    arbitrary: fc.record({ do: fc.constant('range' as const), space, key, start: fc.nat(6000), length: fc.nat(6000) }),
+    arbitrary: fc.record({
+      do: fc.constant('range' as const),
+      space,
+      key,
+      start: fc.nat(6000),
+      length: fc.nat(6000),
+    }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('flush' as const) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('reopen' as const), how: fc.constantFrom('close', 'kill') }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('reopen' as const), how: fc.constantFrom('close', 'kill') }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('reader' as const) }) },
 );
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
@@ -62,7 +90,9 @@ const order = (a: string, b: string): number => Buffer.compare(Buffer.from(a), B
 function expectedScan(rows: ReadonlyMap<string, Row>, options: ScanOptions): string[] {
   const { prefix = '', delimiter, reverse, limit, after } = options;
   const of = (bound: unknown): string => bound as string;
-  let names = Array.from(rows.keys()).sort(order).filter((name) => name.startsWith(of(prefix)));
+  let names = Array.from(rows.keys())
+    .sort(order)
+    .filter((name) => name.startsWith(of(prefix)));
   if (options.gt !== undefined) names = names.filter((name) => order(name, of(options.gt)) > 0);
   if (options.gte !== undefined) names = names.filter((name) => order(name, of(options.gte)) >= 0);
   if (options.lt !== undefined) names = names.filter((name) => order(name, of(options.lt)) < 0);
@@ -72,7 +102,9 @@ function expectedScan(rows: ReadonlyMap<string, Row>, options: ScanOptions): str
     if (delimiter === undefined) return undefined;
     const at = Buffer.from(name).indexOf(Buffer.from(delimiter), Buffer.from(of(prefix)).length);
     if (at < 0) return undefined;
-    return Buffer.from(name).subarray(0, at + Buffer.from(delimiter).length).toString();
+    return Buffer.from(name)
+      .subarray(0, at + Buffer.from(delimiter).length)
+      .toString();
   };
   if (after !== undefined) {
     const last = of(after);
@@ -188,7 +220,9 @@ class Run {
     const row = this.rows(space).get(key);
     if (row === undefined) return;
     const end = start + length;
-    const got = await collect(this.space(space).stream(key, { start: Math.min(start, row.value.length), end: Math.max(end, start) }));
+    const got = await collect(
+      this.space(space).stream(key, { start: Math.min(start, row.value.length), end: Math.max(end, start) }),
+    );
     expect(same(got, row.value.subarray(Math.min(start, row.value.length), end))).toBe(true);
   }
 

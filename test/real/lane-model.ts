@@ -30,14 +30,13 @@ export class LaneModel {
     return this.#lanes.get(lane) ?? new Map();
   }
 
-  /**
-   * Holds what was found against the round; it is what the next round starts from. Throws an Error that says
-   * what is lost, half there or come back.
-   */
-  accept(round: Round, found: State): void {
+  /** Throws an Error that says what of the round is lost, half there or come back in what was found. */
+  check(round: Round, found: State): void {
     const fits: number[][] = [];
+    let known = 0;
     for (let lane = 0; lane < lanesMax; lane++) {
       const own = ofLane(found, lane);
+      known += own.size;
       const acks = round.acks.filter((ack) => ack.lane === lane);
       const least = round.keepsAcked ? acks.length : safeCalls(acks, round.durable);
       // A lane that was not part of the round stays as it was.
@@ -47,12 +46,15 @@ export class LaneModel {
       const allowed = all.filter((calls) => calls >= least);
       if (allowed.length === 0) throw new Error(this.#explain(lane, ops, acks.length, all, own));
       fits.push(allowed);
-      this.#lanes.set(lane, own);
     }
     refuseHole(round, fits);
-    const known = Array.from({ length: lanesMax }, (_, lane) => ofLane(found, lane).size);
-    const extra = found.size - known.reduce((sum, size) => sum + size, 0);
-    if (extra !== 0) throw new Error(`${extra} keys that no lane wrote`);
+    if (found.size !== known) throw new Error(`${found.size - known} keys that no lane wrote`);
+  }
+
+  /** `check`; what was found is what the next round starts from. */
+  accept(round: Round, found: State): void {
+    this.check(round, found);
+    for (let lane = 0; lane < lanesMax; lane++) this.#lanes.set(lane, ofLane(found, lane));
   }
 
   #explain(lane: number, ops: readonly LaneOp[], acked: number, all: readonly number[], own: State): string {
