@@ -113,7 +113,8 @@ async function run(options: Options): Promise<boolean> {
   const seconds = ((performance.now() - began) / 1000).toFixed(0);
   console.log(
     `kill9: ${options.rounds} rounds (${inRecovery} before the store was open), ` +
-      `${model.acked} acknowledged commits, ${model.landed} unacknowledged found whole, ${model.vanished} found absent, ` +
+      `${model.acked} acknowledged commits, ` +
+      `${model.landed} unacknowledged found whole, ${model.vanished} found absent, ` +
       `${failures} lost, half visible or unopenable; seed ${options.seed}, ${seconds} s`,
   );
   return failures === 0;

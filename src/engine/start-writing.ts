@@ -1,6 +1,6 @@
 /** The writing half of an open: everything found is made durable under a new epoch, then writes may begin. */
 import type { FileNo, Seq } from '../base/brands.ts';
-import { corrupt, VarveError } from '../base/errors.ts';
+import { corrupt, isVarveError, VarveError } from '../base/errors.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import type { LocalityCache } from '../chunk/locality-cache.ts';
@@ -13,7 +13,8 @@ import { durabilityCodes } from '../format/log-ops.ts';
 import { segmentDataFrom } from '../format/segment.ts';
 import { type Durability, GroupCommit } from '../log/group-commit.ts';
 import { LogWriter } from '../log/log-writer.ts';
-import { scanSegment } from '../segment/segment-scan.ts';
+import { type OnFrame, scanSegment } from '../segment/segment-scan.ts';
+import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import { TxnWriter } from '../txn/txn-writer.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Found } from './found.ts';
@@ -36,15 +37,27 @@ export interface Started {
   readonly finish: () => Promise<void>;
 }
 
-/** Reads every open segment up to where it counts; false when something there is damaged or gone. */
+/**
+ * Reads every open segment up to where it counts, and looks its chunks up as the rescue will; false when
+ * something there is damaged or gone.
+ */
 export async function checkOpenSegments(
-  { env, loaded, health }: Pick<Found, 'env' | 'loaded' | 'health'>,
+  { env, loaded, health, forest }: Pick<Found, 'env' | 'loaded' | 'health' | 'forest'>,
   open: readonly OpenSegment[],
 ): Promise<boolean> {
   let whole = true;
   const damage = (error: unknown): void => {
     whole = false;
     health.note(error);
+  };
+  const row = new ChunkHit();
+  const lookUp: OnFrame = (buf, _pos, { idAt }) => {
+    try {
+      forest.chunks.findSync(buf, idAt, row);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
+      damage(error);
+    }
   };
   for (const { no, end } of open) {
     if (end <= segmentDataFrom) continue;
@@ -58,7 +71,7 @@ export async function checkOpenSegments(
       no,
       path,
       { dbUuid: loaded.slot.dbUuid, upTo: end, onDamage: (_from, _to, error) => damage(error) },
-      () => undefined,
+      lookUp,
     );
     if (scanned.headerDamage !== undefined) damage(scanned.headerDamage);
     if (scanned.limit < end) {

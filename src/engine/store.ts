@@ -97,6 +97,11 @@ export class Store {
   /** The write side; VARVE_CLOSED, VARVE_READ_ONLY or VARVE_POISONED when there is none to use. */
   writable(): WriteSide {
     this.assertReadable();
+    return this.stillWritable();
+  }
+
+  /** The same for a call under way, which close() waits for: VARVE_READ_ONLY or VARVE_POISONED. */
+  stillWritable(): WriteSide {
     const { write, health } = this.parts;
     if (this.isReadOnly) throw new VarveError('VARVE_READ_ONLY', 'the engine was opened readOnly');
     if (health.refusal !== undefined || write === undefined) {

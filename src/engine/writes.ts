@@ -65,7 +65,7 @@ export class Writes {
     try {
       throwIfAborted(options.signal);
       await write.txn.warm(prefix);
-      this.#store.writable();
+      this.#store.stillWritable();
       return await this.#commitPut(write, space, prefix, prepared, ifSeq, metadata);
     } finally {
       prepared.release();
@@ -84,7 +84,7 @@ export class Writes {
     const prefix = rowPrefix(space, key);
     await this.#relieve(write);
     if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
-    this.#store.writable();
+    this.#store.stillWritable();
     const op: WriteOp = { kind: 'delete', prefix, ifSeq: options.ifSeq };
     const committed = await decided(write, () => write.txn.commit([op], [], []));
     if (committed === undefined) {
@@ -129,7 +129,7 @@ export class Writes {
       }
       for (const { prefix } of ops) if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
       throwIfAborted(options.signal);
-      this.#store.writable();
+      this.#store.stillWritable();
       const named = prepared.flatMap((value) => (value.named === undefined ? [] : [value.named]));
       const committed = await decided(write, () => {
         const sequenced = write.txn.commit(ops, named, this.#spaceRows(space, ops));
@@ -216,7 +216,7 @@ export class Writes {
     signal: AbortSignal | undefined,
   ): Promise<Prepared> {
     const { chunks, chunkers, presence, env } = this.#store.parts;
-    const write = this.#store.writable();
+    const write = this.#store.stillWritable();
     const stage = async (named: NamedChunks, later: Births): Promise<void> => {
       await this.#relieve(write);
       const staged = write.txn.stage(named, later);
@@ -259,7 +259,7 @@ export class Writes {
       if (write.log.pendingBytes > this.#store.parts.options.memory.pendingCommitBytes)
         await write.log.drained();
       else await write.checkpointer.running?.then(undefined, () => undefined);
-      this.#store.writable();
+      this.#store.stillWritable();
     }
   }
 }

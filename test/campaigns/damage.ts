@@ -5,12 +5,12 @@
  */
 import { Prng } from '../../src/base/prng.ts';
 import { type Judgement, judge, type Verdict } from '../damage/judge.ts';
-import { type Knowledge, learn, structureAt } from '../damage/knowledge.ts';
+import { type Knowledge, learn, overlaps, structureAt } from '../damage/knowledge.ts';
 import { type Family, familiesOf } from '../damage/mutations.ts';
 import { buildStore, type ShapeName, shapeNames } from '../damage/stores.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
-const shortCount = 1500;
+const shortCount = 120;
 const wholeEvery = 500;
 const failuresShown = 40;
 /** Families this small look at the whole store each time. */
@@ -128,7 +128,8 @@ class Report {
     row.verdicts.set(verdict, (row.verdicts.get(verdict) ?? 0) + 1);
     if (verdict === 'unseen') {
       for (const span of family.at(index).touched) {
-        const where = `${store.name}: ${structureAt(store, span)}`;
+        const isRead = known.readsOf.some((reads) => reads.some((read) => overlaps(span, read)));
+        const where = `${store.name}: ${structureAt(store, span)}${isRead ? ' that a key reads' : ''}`;
         this.#unseen.set(where, (this.#unseen.get(where) ?? 0) + 1);
       }
     }

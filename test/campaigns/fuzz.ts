@@ -6,7 +6,7 @@ import { recordTargets } from '../fuzz/record-targets.ts';
 import type { Target } from '../fuzz/target.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
-const shortCount = 60_000;
+const shortCount = 100_000;
 
 /** Scripts whose code guides the fuzzer: the decoders and what they are made of. */
 const isDecoder = (url: string): boolean => /\/src\/(codec|format|fs|log|tree)\//.test(url);
@@ -37,11 +37,13 @@ export async function fuzz(options: CampaignOptions, targets: readonly Target[])
   } finally {
     coverage.close();
   }
-  const lines = fuzzers.flatMap(({ failures }) => failures.map((text) => `FAILED seed ${options.seed}, ${text}`));
+  const lines = fuzzers.flatMap(({ failures }) =>
+    failures.map((text) => `FAILED seed ${options.seed}, ${text}`),
+  );
   for (const { target, runs: tried, accepted, corpusSize, failed } of fuzzers) {
     const failures = failed === 0 ? '' : `, FAILED ${failed}`;
     lines.push(`  ${target.name}: ${tried} runs, ${accepted} accepted, ${corpusSize} inputs kept${failures}`);
   }
-  lines.push(`${coverage.size} pairs of block and frequency reached`);
+  lines.push(`${coverage.size} blocks of code reached`);
   return { tried: runs, failed: fuzzers.reduce((sum, { failed }) => sum + failed, 0), lines };
 }

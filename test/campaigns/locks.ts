@@ -26,11 +26,10 @@ export const campaign: Campaign = {
   name: 'locks',
   async run(options: CampaignOptions): Promise<CampaignResult> {
     const pace = new Pace(options, shortRounds);
-    const skipped: string[] = [];
-    if ('unavailable' in (await loadFlock())) skipped.push('locks with flock: install the package fs-ext');
+    const skipped = await skippedHere();
     const dir = mkdtempSync(path.join(os.tmpdir(), 'varve-locks-'));
     const mounts = new Mounts();
-    const field = new RaceField(dir, mounts, skipped);
+    const field = new RaceField(dir, mounts);
     let tried = 0;
     try {
       await field.start();
@@ -54,6 +53,15 @@ export const campaign: Campaign = {
     return { tried, failed: failures.length, lines, skipped };
   },
 };
+
+/** What cannot be tried here, with what to install. */
+export async function skippedHere(): Promise<string[]> {
+  const mount = missing('root', 'mount');
+  return [
+    ...('unavailable' in (await loadFlock()) ? ['locks with flock: install the package fs-ext'] : []),
+    ...(mount === undefined ? [] : [`locks over a bind mount: ${mount}`]),
+  ];
+}
 
 class Racer {
   readonly process: ChildProcess;
@@ -95,19 +103,18 @@ class RaceField {
   readonly #paths: string[];
   #racers: Racer[] = [];
 
-  constructor(dir: string, mounts: Mounts, skipped: string[]) {
+  constructor(dir: string, mounts: Mounts) {
     this.#dir = dir;
     this.#store = path.join(dir, 'store');
     mkdirSync(this.#store);
     symlinkSync('store', path.join(dir, 'link'));
     this.#paths = [this.#store, path.join(dir, 'link'), `${dir}/./link/../store/`];
-    const reason = missing('root', 'mount');
-    if (reason === undefined) {
+    if (missing('root', 'mount') === undefined) {
       const bound = path.join(dir, 'bound');
       mkdirSync(bound);
       mounts.bind(this.#store, bound);
       this.#paths.push(bound);
-    } else skipped.push(`locks over a bind mount: ${reason}`);
+    }
   }
 
   async start(): Promise<void> {
@@ -192,12 +199,18 @@ class RaceField {
     }
   }
 
-  /** Every acknowledged increment counts; one of a killed racer may. */
+  /** Every acknowledged increment counts; one of a killed racer may. All racers are idle. */
   async checkCounter(): Promise<void> {
-    const engine = await openDir(this.#store, usualShape);
-    const value = await engine.get('counter');
-    await engine.close();
-    const counter = value === undefined ? 0 : Number(Buffer.from(value).toString());
+    let counter: number;
+    try {
+      const engine = await openDir(this.#store, usualShape);
+      const value = await engine.get('counter');
+      await engine.close();
+      counter = value === undefined ? 0 : Number(Buffer.from(value).toString());
+    } catch (error) {
+      this.failures.push(`the store does not open after the races: ${(error as Error).message}`);
+      return;
+    }
     if (counter < this.counted || counter > this.counted + this.#mayHaveCounted)
       this.failures.push(`the counter is ${counter} after ${this.counted} acknowledged increments`);
   }

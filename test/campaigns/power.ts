@@ -100,6 +100,9 @@ function disksHere(): { disks: MakeDisk[]; skipped: string[] } {
   return { disks, skipped };
 }
 
+/** What cannot be tried here, with what to install. */
+export const skippedHere = (): string[] => disksHere().skipped;
+
 /** One store on one disk through many cuts. */
 class CutStore {
   readonly #disk: CuttableDisk;

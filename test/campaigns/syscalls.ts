@@ -106,6 +106,9 @@ function faultsHere(): { faults: MakeFault[]; skipped: string[] } {
   return { faults, skipped };
 }
 
+/** What cannot be tried here, with what to install. */
+export const skippedHere = (): string[] => faultsHere().skipped;
+
 /** Codes of what failed in the worker; throws when it broke a promise. */
 async function runRound(
   dir: string,

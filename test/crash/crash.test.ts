@@ -16,7 +16,7 @@ const quick: Effort = { mixtures: 1, singles: 1, goOnEvery: 9, innerEvery: 40, i
 const thorough: Effort = { mixtures: 2, singles: 6, goOnEvery: 6, innerEvery: 60, innerPoints: 8, depth: 2 };
 
 describe('crashes', () => {
-  test('every crash point of random workloads recovers to a prefix with all that was acknowledged', async () => {
+  test('every crash point of random workloads recovers to a prefix with every acked commit', async () => {
     const tally = newTally();
     const workloads = count > 0 ? count : 6;
     for (let seed = firstSeed; seed < firstSeed + workloads; seed++) {

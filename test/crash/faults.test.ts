@@ -70,7 +70,7 @@ describe('failing disks', () => {
     }
   }, 86_400_000);
 
-  test('an operation that fails anywhere loses nothing acknowledged, and a failed sync ends all acks', async () => {
+  test('an operation that fails anywhere loses nothing acked and a failed sync ends all acks', async () => {
     let runs = 0;
     for (let seed = firstSeed; seed < firstSeed + (count > 0 ? count : 4); seed++) {
       const workload = workloadOf(seed);

@@ -68,7 +68,9 @@ class Findings {
 }
 
 function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? String(error)).split('\n').slice(0, 4).join(' | ') : String(error);
+  return error instanceof Error
+    ? (error.stack ?? String(error)).split('\n').slice(0, 4).join(' | ')
+    : String(error);
 }
 
 /** Applies `mutation` to a copy of the store and judges what comes of it. */
@@ -209,7 +211,12 @@ async function inspect(engine: Engine, how: string, look: Look): Promise<void> {
 }
 
 /** The names in a listing must be those of the live keys; returns 1 when listing throws. */
-async function list(engine: Engine, how: string, { keys, findings }: Look, missed: Missed[]): Promise<number> {
+async function list(
+  engine: Engine,
+  how: string,
+  { keys, findings }: Look,
+  missed: Missed[],
+): Promise<number> {
   const spaces = new Set(keys.map(({ space }) => space));
   let errors = 0;
   for (const space of spaces) {

@@ -1,7 +1,6 @@
 /** What is known of a store before it is damaged: which bytes every key needs, and which log frames prove what. */
-import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { readLogChain } from '../../src/log/log-chain.ts';
-import { scanLog } from '../../src/log/log-reader.ts';
+
+import { viewOf } from '../../src/base/bytes.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { decodeFileHeader, fileHeader } from '../../src/format/file-header.ts';
 import { lastSeqOf } from '../../src/format/log-frame.ts';
@@ -9,7 +8,9 @@ import { segmentFooter, trailerEntry } from '../../src/format/segment.ts';
 import { slotBytes } from '../../src/format/superblock.ts';
 import { decodeTableFooter, tableFooter } from '../../src/format/table.ts';
 import { trees } from '../../src/format/trees.ts';
-import { viewOf } from '../../src/base/bytes.ts';
+import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { readLogChain } from '../../src/log/log-chain.ts';
+import { scanLog } from '../../src/log/log-reader.ts';
 import { openOn } from '../crash/machine.ts';
 import type { Mutation, Span } from './mutations.ts';
 import type { BuiltStore } from './stores.ts';
@@ -121,7 +122,8 @@ export function structureAt({ disk }: BuiltStore, { file, from }: Span): string 
   const bytes = disk.bytesOf(file);
   if (from >= bytes.length) return `${kind} behind the end`;
   if (from < fileHeader.size) return `${kind} header`;
-  if (kind === 'cat') return from < fileHeader.size + (bytes.length - fileHeader.size) / 2 ? 'cat body' : 'cat twin';
+  if (kind === 'cat')
+    return from < fileHeader.size + (bytes.length - fileHeader.size) / 2 ? 'cat body' : 'cat twin';
   if (kind === 'tab') return `tab ${partOfTable(bytes, file, from)}`;
   if (kind === 'seg') return `seg ${partOfSegment(bytes, from)}`;
   return `${kind} frames`;

@@ -152,7 +152,10 @@ function blocks(
     count,
     at(index) {
       const other = new Prng(index).below(count);
-      return { ...mutate(blockAt(sizes, index, blockBytes), blockAt(sizes, other, blockBytes)), isSmall: false };
+      return {
+        ...mutate(blockAt(sizes, index, blockBytes), blockAt(sizes, other, blockBytes)),
+        isSmall: false,
+      };
     },
   };
 }

@@ -7,7 +7,7 @@ import { type Profiler, Session } from 'node:inspector';
 export class Coverage {
   readonly #session = new Session();
   readonly #isWanted: (url: string) => boolean;
-  /** Ranges seen so far, with the magnitude of their count. */
+  /** Blocks that ever ran. */
   readonly #seen = new Set<string>();
 
   /** `isWanted` chooses scripts by their URL. */
@@ -18,7 +18,7 @@ export class Coverage {
     this.#post('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
   }
 
-  /** Number of range and count pairs met. */
+  /** Number of blocks met. */
   get size(): number {
     return this.#seen.size;
   }
@@ -28,36 +28,33 @@ export class Coverage {
     this.#take();
   }
 
-  /** True when something ran since the last call that had never run, or never so often. */
-  isNew(): boolean {
-    const before = this.#seen.size;
-    for (const { scriptId, url, functions } of this.#take()) {
-      if (!this.#isWanted(url)) continue;
-      for (const { ranges } of functions) {
-        for (const { startOffset, endOffset, count } of ranges) {
-          if (count > 0) this.#seen.add(`${scriptId} ${startOffset} ${endOffset} ${magnitude(count)}`);
-        }
-      }
-    }
-    return this.#seen.size > before;
+  /** Blocks that ran since the last call and never before; they count as met from now on. */
+  news(): Set<string> {
+    const found = new Set<string>();
+    for (const block of this.#blocks()) if (!this.#seen.has(block)) found.add(block);
+    for (const block of found) this.#seen.add(block);
+    return found;
   }
 
-  /** Which blocks ran since the last call, as text that is equal for equal sets. */
-  signature(): string {
-    const parts: string[] = [];
-    for (const { scriptId, url, functions } of this.#take()) {
-      if (!this.#isWanted(url)) continue;
-      for (const { ranges } of functions) {
-        for (const { startOffset, count } of ranges)
-          if (count > 0) parts.push(`${scriptId}:${startOffset}:${magnitude(count)}`);
-      }
-    }
-    return parts.join(' ');
+  /** True when one of `blocks` ran since the last call. */
+  hasRun(blocks: ReadonlySet<string>): boolean {
+    for (const block of this.#blocks()) if (blocks.has(block)) return true;
+    return false;
   }
 
   close(): void {
     this.#post('Profiler.stopPreciseCoverage');
     this.#session.disconnect();
+  }
+
+  *#blocks(): Generator<string> {
+    for (const { scriptId, url, functions } of this.#take()) {
+      if (!this.#isWanted(url)) continue;
+      for (const { ranges } of functions) {
+        for (const { startOffset, endOffset, count } of ranges)
+          if (count > 0) yield `${scriptId} ${startOffset} ${endOffset}`;
+      }
+    }
   }
 
   #take(): Profiler.ScriptCoverage[] {
@@ -75,9 +72,4 @@ export class Coverage {
     if (failure !== null) throw failure;
     return answer;
   }
-}
-
-/** Counts are told apart by power of two, up to 128. */
-function magnitude(count: number): number {
-  return Math.min(7, Math.floor(Math.log2(count)));
 }

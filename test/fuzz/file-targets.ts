@@ -1,16 +1,27 @@
 /** Targets: what files of the store begin and end with, the superblock, catalogs, log frames, the lock record. */
 import type { Prng } from '../../src/base/prng.ts';
-import { FileSeed, writeChecksum } from '../../src/codec/checksum.ts';
 import { ByteWriter } from '../../src/codec/byte-writer.ts';
+import { FileSeed, writeChecksum } from '../../src/codec/checksum.ts';
 import { layoutBytes } from '../../src/codec/layout.ts';
 import { type Catalog, decodeCatalogFile, encodeCatalogFile } from '../../src/format/catalog.ts';
-import { decodeFileHeader, encodeFileHeader, fileHeader, formatVersion } from '../../src/format/file-header.ts';
-import { catalogMagic, frameHeaderBytes, logFrame, readFrame, sealFrame } from '../../src/format/log-frame.ts';
+import {
+  decodeFileHeader,
+  encodeFileHeader,
+  fileHeader,
+  formatVersion,
+} from '../../src/format/file-header.ts';
+import {
+  catalogMagic,
+  frameHeaderBytes,
+  logFrame,
+  readFrame,
+  sealFrame,
+} from '../../src/format/log-frame.ts';
 import {
   beginTxn,
   endTxn,
-  openPayload,
   type OpVisitor,
+  openPayload,
   putChunk,
   putDelete,
   putMove,
@@ -55,13 +66,16 @@ const header: Target = {
   },
   run(bytes) {
     const letter = bytes[3];
-    const kind = letter === 0x57 ? 'wal' : letter === 0x43 ? 'catalog' : letter === 0x53 ? 'segment' : 'table';
+    const kind =
+      letter === 0x57 ? 'wal' : letter === 0x43 ? 'catalog' : letter === 0x53 ? 'segment' : 'table';
     const decoded = decodeFileHeader(bytes, { kind }, file);
     // A newer minor version is read and never written.
-    if (bytes[8] === (formatVersion & 255)) sameBytes(bytes.subarray(0, fileHeader.size), encodeFileHeader(decoded));
+    if (bytes[8] === (formatVersion & 255))
+      sameBytes(bytes.subarray(0, fileHeader.size), encodeFileHeader(decoded));
   },
   reseal(bytes) {
-    if (bytes.length >= fileHeader.size) writeChecksum(bytes, fileHeader.at.checksum, 0, fileHeader.at.checksum);
+    if (bytes.length >= fileHeader.size)
+      writeChecksum(bytes, fileHeader.at.checksum, 0, fileHeader.at.checksum);
   },
 };
 
@@ -169,7 +183,8 @@ const catalog: Target = {
   reseal(bytes) {
     header.reseal!(bytes);
     const second = fileHeader.size + (bytes.length - fileHeader.size) / 2;
-    for (const at of [fileHeader.size, second]) resealFrame(bytes, at, bytes.subarray(fileHeader.at.salt, 52));
+    for (const at of [fileHeader.size, second])
+      resealFrame(bytes, at, bytes.subarray(fileHeader.at.salt, 52));
   },
 };
 
@@ -243,7 +258,14 @@ class Rewriter implements OpVisitor {
   }
 
   chunk(_seq: number, buf: Uint8Array, idAt: number, ...rest: number[]): void {
-    const [segment, off8, storedLen, rawLen, kind, codec] = rest as [number, number, number, number, number, number];
+    const [segment, off8, storedLen, rawLen, kind, codec] = rest as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
     putChunk(this.w, buf, idAt, segment, off8, storedLen, rawLen, kind, codec);
   }
 
@@ -331,7 +353,8 @@ const textBytes = 2048;
 const lock: Target = {
   name: 'lock record',
   sample(prng) {
-    const text = (): string => Array.from(prng.bytes(prng.below(20)), (byte) => String.fromCharCode(32 + (byte % 95))).join('');
+    const text = (): string =>
+      Array.from(prng.bytes(prng.below(20)), (byte) => String.fromCharCode(32 + (byte % 95))).join('');
     const owner = {
       host: text(),
       bootId: text(),
@@ -364,11 +387,12 @@ const lock: Target = {
       const sum = new Uint8Array(textBytes + 8);
       sum.set(copy);
       writeChecksum(sum, textBytes, headBytes, textBytes);
-      const hex = Array.from(sum.subarray(textBytes).reverse(), (byte) => byte.toString(16).padStart(2, '0')).join('');
+      const hex = Array.from(sum.subarray(textBytes).reverse(), (byte) =>
+        byte.toString(16).padStart(2, '0'),
+      ).join('');
       copy.set(new TextEncoder().encode(hex), 'varve-lock 1 '.length);
     }
   },
 };
-
 
 export const fileTargets: readonly Target[] = [header, superTarget, catalog, frame, ops, open, lock];

@@ -3,17 +3,24 @@
  * at coverage in between; only a batch that found something new is taken apart. The same seed and the same
  * number of runs give the same inputs as long as the decoders stay as they are.
  */
-import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
+import { toHex } from '../../src/base/bytes.ts';
 import { isVarveError, type VarveErrorCode } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
-import { xxh64 } from '../../src/codec/checksum.ts';
 import type { Coverage } from './coverage.ts';
 import { mutate } from './mutate.ts';
 import type { Target } from './target.ts';
 
-const refusals: readonly VarveErrorCode[] = ['VARVE_CORRUPT', 'VARVE_FORMAT_VERSION', 'VARVE_INVALID_ARGUMENT'];
-const batchRuns = 256;
+const refusals: readonly VarveErrorCode[] = [
+  'VARVE_CORRUPT',
+  'VARVE_FORMAT_VERSION',
+  'VARVE_INVALID_ARGUMENT',
+];
+const batchRuns = 1024;
 const corpusMax = 2000;
+/** Samples every corpus begins with. */
+const firstInputs = 32;
+/** Inputs kept of one batch. */
+const keptMax = 4;
 const slowMs = 1000;
 const bytesMax = 64 * 1024 * 1024;
 const failuresMax = 5;
@@ -23,7 +30,6 @@ export class Fuzzer {
   readonly #coverage: Coverage;
   readonly #prng: Prng;
   readonly #corpus: Uint8Array[] = [];
-  readonly #seenSignatures = new Set<bigint>();
   readonly failures: string[] = [];
   runs = 0;
   accepted = 0;
@@ -50,15 +56,15 @@ export class Fuzzer {
       if (input !== undefined) inputs.push(input);
       else if (isFresh && length === 0) return;
     }
-    this.#coverage.discard();
     const begun = performance.now();
-    const before = process.memoryUsage();
+    const before = process.memoryUsage().arrayBuffers;
     for (const input of inputs) this.#run(input);
     const took = performance.now() - begun;
-    const after = process.memoryUsage();
-    const isNew = this.#coverage.isNew() || length === 0;
-    const isLarge = after.arrayBuffers - before.arrayBuffers > bytesMax;
-    if (isNew || isLarge || took > slowMs) this.#takeApart(inputs);
+    const grown = process.memoryUsage().arrayBuffers - before;
+    const news = this.#coverage.news();
+    if (length === 0) this.#corpus.push(...inputs.slice(0, firstInputs));
+    if (news.size > 0) this.#keepNew(inputs, news);
+    if (grown > bytesMax || took > slowMs) this.#measure(inputs);
   }
 
   #fresh(): Uint8Array | undefined {
@@ -77,29 +83,35 @@ export class Fuzzer {
     return input;
   }
 
-  /** Keeps the inputs that were new, and measures each alone. */
-  #takeApart(inputs: readonly Uint8Array[]): void {
+  /** Finds the inputs that ran one of `news` by halving, and keeps them. */
+  #keepNew(inputs: readonly Uint8Array[], news: ReadonlySet<string>): void {
+    this.#coverage.discard();
+    const pending: (readonly Uint8Array[])[] = [inputs];
+    let kept = 0;
+    for (let some = pending.pop(); some !== undefined && kept < keptMax; some = pending.pop()) {
+      for (const input of some) this.#run(input, false);
+      if (!this.#coverage.hasRun(news)) continue;
+      if (some.length === 1) {
+        this.#keep(some[0]!);
+        kept++;
+        continue;
+      }
+      const middle = some.length >> 1;
+      pending.push(some.slice(0, middle), some.slice(middle));
+    }
+  }
+
+  /** Time and memory of each input alone. */
+  #measure(inputs: readonly Uint8Array[]): void {
     for (const input of inputs) {
-      const before = process.memoryUsage();
+      const before = process.memoryUsage().arrayBuffers;
       const begun = performance.now();
       this.#run(input, false);
       const took = performance.now() - begun;
       if (took > slowMs) this.#fail(`takes ${Math.round(took)} ms`, undefined, input);
-      const grown = process.memoryUsage().arrayBuffers - before.arrayBuffers;
+      const grown = process.memoryUsage().arrayBuffers - before;
       if (grown > bytesMax) this.#fail(`takes ${grown} bytes of memory`, undefined, input);
     }
-    // The batch's blocks are all known by now: what tells inputs apart is which of them shares them least.
-    for (const input of inputs) if (this.#isRare(input)) this.#keep(input);
-  }
-
-  /** An input is kept when no kept one ran exactly the same blocks. */
-  #isRare(input: Uint8Array): boolean {
-    this.#coverage.discard();
-    this.#run(input, false);
-    const signature = xxh64(encodeUtf8(this.#coverage.signature()));
-    if (this.#seenSignatures.has(signature)) return false;
-    this.#seenSignatures.add(signature);
-    return true;
   }
 
   #keep(input: Uint8Array): void {
@@ -121,7 +133,8 @@ export class Fuzzer {
   #fail(what: string, error: unknown, input: Uint8Array | undefined): void {
     this.failed++;
     if (this.failures.length === failuresMax) return;
-    const stack = error instanceof Error ? (error.stack ?? '').split('\n').slice(0, 4).join(' | ') : String(error ?? '');
+    const stack =
+      error instanceof Error ? (error.stack ?? '').split('\n').slice(0, 4).join(' | ') : String(error ?? '');
     const bytes = input === undefined ? '' : `, input ${toHex(input.slice(0, 2048))}`;
     this.failures.push(`${this.target.name}: ${what} ${stack}${bytes}`);
   }

@@ -3,9 +3,27 @@ import type { Prng } from '../../src/base/prng.ts';
 
 const lengthMax = 16 * 1024;
 const bytesOfNote = [0, 1, 2, 0x0f, 0x10, 0x7f, 0x80, 0x81, 0xc0, 0xfe, 0xff];
-const numbersOfNote = [0, 1, 15, 16, 17, 48, 64, 255, 256, 2048, 4096, 65535, 65536, 2 ** 24, 2 ** 31, 2 ** 32 - 1];
+const numbersOfNote = [
+  0,
+  1,
+  15,
+  16,
+  17,
+  48,
+  64,
+  255,
+  256,
+  2048,
+  4096,
+  65535,
+  65536,
+  2 ** 24,
+  2 ** 31,
+  2 ** 32 - 1,
+];
 
-type Change = (prng: Prng, bytes: Uint8Array, other: Uint8Array) => Uint8Array;
+type Bytes = Uint8Array<ArrayBufferLike>;
+type Change = (prng: Prng, bytes: Bytes, other: Bytes) => Bytes;
 
 const changes: readonly Change[] = [
   (prng, bytes) => {
@@ -64,7 +82,7 @@ function splice(bytes: Uint8Array, at: number, remove: number, insert: Uint8Arra
 
 /** A changed copy of `bytes`; pieces may come from `other`. Both are borrowed and left as they are. */
 export function mutate(prng: Prng, bytes: Uint8Array, other: Uint8Array): Uint8Array {
-  let out = bytes.slice();
+  let out: Bytes = bytes.slice();
   for (let left = 1 << prng.below(4); left > 0; left--) {
     out = out.length === 0 ? prng.bytes(1 + prng.below(64)) : prng.pick(changes)(prng, out, other);
   }

@@ -4,7 +4,13 @@ import type { Prng } from '../../src/base/prng.ts';
 import { ByteWriter } from '../../src/codec/byte-writer.ts';
 import { FileSeed, writeChecksum } from '../../src/codec/checksum.ts';
 import { decodeMsgpack, encodeMsgpack, type PackValue } from '../../src/codec/msgpack.ts';
-import { ChunkFrame, checkChunkFrame, chunkFrame, encodeChunkFrame, frameBytes } from '../../src/format/chunk-frame.ts';
+import {
+  ChunkFrame,
+  checkChunkFrame,
+  chunkFrame,
+  encodeChunkFrame,
+  frameBytes,
+} from '../../src/format/chunk-frame.ts';
 import { writeChunkRef } from '../../src/format/chunk-ref-bytes.ts';
 import {
   ChunkColumns,
@@ -14,16 +20,34 @@ import {
   chunkEntryAt,
   sealChunkBlock,
 } from '../../src/format/chunk-table.ts';
-import { decodeInternalKey, decodeSysKey, encodeInternalKey, encodeRowPrefix, encodeSysKey } from '../../src/format/internal-key.ts';
+import {
+  decodeInternalKey,
+  decodeSysKey,
+  encodeInternalKey,
+  encodeRowPrefix,
+  encodeSysKey,
+} from '../../src/format/internal-key.ts';
 import { encodeListNode, listNodeCountOf, parseListNode } from '../../src/format/list-node.ts';
 import { decodeMetadata, encodeMetadata } from '../../src/format/metadata.ts';
 import { rowKinds } from '../../src/format/row-kinds.ts';
-import { decodeSegmentFooter, decodeTrailer, segmentDataFrom, segmentFooter, TrailerBuilder } from '../../src/format/segment.ts';
+import {
+  decodeSegmentFooter,
+  decodeTrailer,
+  segmentDataFrom,
+  segmentFooter,
+  TrailerBuilder,
+} from '../../src/format/segment.ts';
 import { decodeSpaceRow, encodeSpaceRow, spaceKey, spacePrefix } from '../../src/format/system-rows.ts';
-import { parseValueRecord, type RecordBody, type RecordFields, recordForms, writeValueRecord } from '../../src/format/value-record.ts';
+import {
+  parseValueRecord,
+  type RecordBody,
+  type RecordFields,
+  recordForms,
+  writeValueRecord,
+} from '../../src/format/value-record.ts';
 import { integer } from './file-targets.ts';
-import { sameBytes, sameValue, type Target } from './target.ts';
 import { tableTargets } from './table-targets.ts';
+import { sameBytes, sameValue, type Target } from './target.ts';
 
 const file = 'fuzzed';
 const place = { file, offset: 0 };
@@ -75,7 +99,11 @@ const trailer: Target = {
     const split = Math.max(0, bytes.length - segmentFooter.size);
     const fileSize = sizeOf(bytes, split);
     const footer = decodeSegmentFooter(bytes.subarray(split), seed, fileSize, file);
-    const { count, ids, off8, storedLen, rawLen, kind, codec } = decodeTrailer(bytes.subarray(0, split), footer, file);
+    const { count, ids, off8, storedLen, rawLen, kind, codec } = decodeTrailer(
+      bytes.subarray(0, split),
+      footer,
+      file,
+    );
     const builder = new TrailerBuilder();
     for (let i = 0; i < count; i++)
       builder.add(ids, i * 32, off8[i]!, storedLen[i]!, rawLen[i]!, kind[i]!, codec[i]!);
@@ -99,7 +127,12 @@ function sizeOf(bytes: Uint8Array, split: number): number {
 }
 
 function randomBody(prng: Prng): RecordBody {
-  const place = () => ({ segment: prng.u32(), off8: prng.u32(), storedLen: prng.u32(), rawLen: 1 + prng.below(2 ** 24) });
+  const place = () => ({
+    segment: prng.u32(),
+    off8: prng.u32(),
+    storedLen: prng.u32(),
+    rawLen: 1 + prng.below(2 ** 24),
+  });
   const form = prng.below(3);
   if (form === recordForms.inline) {
     const bytes = prng.bytes(prng.below(60));
@@ -118,7 +151,13 @@ function randomBody(prng: Prng): RecordBody {
   }
   const leafCount = 1 + prng.below(1000);
   const root = { id: prng.bytes(32), ...place(), rawLen: 24 + 40 * (1 + prng.below(2048)) };
-  return { form: recordForms.tree, size: leafCount + prng.below(9999), root, height: 1 + prng.below(5), leafCount };
+  return {
+    form: recordForms.tree,
+    size: leafCount + prng.below(9999),
+    root,
+    height: 1 + prng.below(5),
+    leafCount,
+  };
 }
 
 const record: Target = {
@@ -179,7 +218,13 @@ const node: Target = {
     let end = 0;
     for (let i = 0; i < count; i++) ends[i] = end += 1 + prng.below(60_000);
     const level = prng.below(5);
-    const bytes = encodeListNode(level, prng.bytes(32 * count), ends, count, level === 0 ? count : count + prng.below(9));
+    const bytes = encodeListNode(
+      level,
+      prng.bytes(32 * count),
+      ends,
+      count,
+      level === 0 ? count : count + prng.below(9),
+    );
     this.run(bytes);
     return bytes;
   },
@@ -202,7 +247,8 @@ function parseNode(bytes: Uint8Array) {
   }
   for (const offset of [0, totalBytes - 1, Math.floor(totalBytes / 2)]) {
     const i = parsed.childAt(offset);
-    if (offset < parsed.childStart(i) || offset >= parsed.childEnd(i)) throw new Error('childAt found another child');
+    if (offset < parsed.childStart(i) || offset >= parsed.childEnd(i))
+      throw new Error('childAt found another child');
   }
   return { level, count, totalLeaves, ids, ends };
 }
@@ -240,7 +286,7 @@ function randomPack(prng: Prng, depth: number): PackValue {
   const leaves: (() => PackValue)[] = [
     () => null,
     () => prng.chance(0.5),
-    () => prng.pick([0, 1, -1, 127, 128, -32, -33, 65536, 2 ** 40, -(2 ** 40), 0.5, Number.NaN, -0]),
+    () => prng.pick([0, 1, -1, 127, 128, -32, -33, 65536, 2 ** 40, -(2 ** 40), 0.5, Number.NaN]),
     () => integer(prng),
     () => toHex(prng.bytes(prng.below(40))),
     () => prng.bytes(prng.below(40)),
@@ -249,7 +295,9 @@ function randomPack(prng: Prng, depth: number): PackValue {
   if (depth >= 5 || prng.chance(0.6)) return prng.pick(leaves)();
   const length = prng.below(5);
   if (prng.chance(0.5)) return Array.from({ length }, () => randomPack(prng, depth + 1));
-  return Object.fromEntries(Array.from({ length }, (_, i) => [`k${prng.below(9)}${i}`, randomPack(prng, depth + 1)]));
+  return Object.fromEntries(
+    Array.from({ length }, (_, i) => [`k${prng.below(9)}${i}`, randomPack(prng, depth + 1)]),
+  );
 }
 
 const msgpack: Target = {
@@ -306,8 +354,18 @@ const chunkBlock: Target = {
     for (let i = 0; i < count; i++) {
       const id = prng.bytes(32);
       id[0] = i * 40;
-      Object.assign(columns, { segment: prng.u32(), off8: prng.u32(), storedLen: prng.u32(), rawLen: prng.u32() });
-      Object.assign(columns, { refs: prng.u32() | 0, kind: prng.below(3), codec: prng.below(16), flags: prng.below(8) });
+      Object.assign(columns, {
+        segment: prng.u32(),
+        off8: prng.u32(),
+        storedLen: prng.u32(),
+        rawLen: prng.u32(),
+      });
+      Object.assign(columns, {
+        refs: prng.u32() | 0,
+        kind: prng.below(3),
+        codec: prng.below(16),
+        flags: prng.below(8),
+      });
       columns.write(new DataView(block.buffer), chunkEntryAt(i), id, 0);
     }
     sealChunkBlock(block, 0, count, seed, 4096);

@@ -2,7 +2,13 @@
 import { align8 } from '../../src/base/bytes.ts';
 import type { Prng } from '../../src/base/prng.ts';
 import { FileSeed, writeChecksum } from '../../src/codec/checksum.ts';
-import { checkDataBlock, DataBlockBuilder, EntrySpot, entriesEnd, searchDataBlock } from '../../src/format/data-block.ts';
+import {
+  checkDataBlock,
+  DataBlockBuilder,
+  EntrySpot,
+  entriesEnd,
+  searchDataBlock,
+} from '../../src/format/data-block.ts';
 import {
   blockTrailer,
   decodeTableFooter,
@@ -143,7 +149,10 @@ const index: Target = {
     const entries = randomEntries(prng);
     const bytes = encodeTopIndex(entries);
     const last = entries.at(-1)!;
-    sameValue(decodeTopIndex(bytes, entries.length, offset, align8(last.offset + last.length), place), entries);
+    sameValue(
+      decodeTopIndex(bytes, entries.length, offset, align8(last.offset + last.length), place),
+      entries,
+    );
     return Uint8Array.of(entries.length, ...bytes);
   },
   /** The first byte is the number of entries; the same bytes are read as top index and as a partition. */
@@ -151,7 +160,11 @@ const index: Target = {
     const raw = bytes.slice(1);
     const rows = bytes[0] ?? 1;
     const whole = new TableIndex(rows, offset);
-    whole.addPartition(raw, { separator: raw, offset, length: raw.length, rows, maxSeq: 0, tombstones: 0 }, place);
+    whole.addPartition(
+      raw,
+      { separator: raw, offset, length: raw.length, rows, maxSeq: 0, tombstones: 0 },
+      place,
+    );
     if (rows === 0) return;
     whole.find(raw, raw.length);
     const to = align8(whole.offsetOf(rows - 1) + whole.lengthOf(rows - 1));
@@ -190,7 +203,11 @@ const footerTarget: Target = {
   sample(prng) {
     const fields = randomFooter(prng);
     const bytes = encodeTableFooter(fields, seed);
-    const { checksum: _, magic: __, ...decoded } = decodeTableFooter(bytes, seed, offset, sizeOf(bytes), file) as TableFooter & {
+    const {
+      checksum: _,
+      magic: __,
+      ...decoded
+    } = decodeTableFooter(bytes, seed, offset, sizeOf(bytes), file) as TableFooter & {
       checksum: bigint;
       magic: Uint8Array;
     };

@@ -16,7 +16,9 @@ export interface Target {
 /** The format allows one encoding only. */
 export function sameBytes(accepted: Uint8Array, encoded: Uint8Array): void {
   if (equalBytes(accepted, encoded)) return;
-  throw new Error(`accepted bytes encode differently: ${toHex(accepted.slice(0, 200))}, ${toHex(encoded.slice(0, 200))}`);
+  throw new Error(
+    `accepted bytes encode differently: ${toHex(accepted.slice(0, 200))}, ${toHex(encoded.slice(0, 200))}`,
+  );
 }
 
 export function sameValue(actual: unknown, expected: unknown): void {

@@ -67,7 +67,8 @@ export async function auditDir(dir: string): Promise<void> {
   if (problems.length > 0) throw new Error(problems.join('; '));
 }
 
-function refuseBadHealth(engine: Engine, mayWarn: boolean): void {
+/** Degraded, or with a warning where none may be. */
+export function refuseBadHealth(engine: Engine, mayWarn: boolean): void {
   const health = engine.health();
   if (health.status === 'degraded' || (!health.ok && !mayWarn)) throw new Error(JSON.stringify(health));
 }

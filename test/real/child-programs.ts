@@ -14,8 +14,8 @@ let built: string | undefined;
 /** Path of a program to start with Node. */
 export function childProgram(name: (typeof programs)[number]): string {
   if (import.meta.filename.endsWith('.js')) return path.join(import.meta.dirname, `${name}.js`);
-  built ??= build();
-  return path.join(built, `test/real/${name}.js`);
+  const folder = built ?? build();
+  return path.join(folder, `test/real/${name}.js`);
 }
 
 /** Removes what was compiled, if anything was. */
@@ -27,6 +27,7 @@ export function removeChildPrograms(): void {
 function build(): string {
   const repo = path.resolve(import.meta.dirname, '../..');
   const out = mkdtempSync(path.join(os.tmpdir(), 'varve-built-'));
+  built = out;
   process.once('exit', removeChildPrograms);
   const config = {
     extends: path.join(repo, 'tsconfig.json'),

@@ -3,6 +3,7 @@
  * after another. A call follows from seed, round, lane and number alone, so a parent knows it without being told.
  */
 import { Prng } from '../../src/base/prng.ts';
+import type { Engine } from '../../src/engine/engine.ts';
 
 export interface Change {
   readonly key: string;
@@ -68,7 +69,23 @@ function newValue(prng: Prng, scale: number, mark: string): Uint8Array {
 }
 
 /** `value` as a program that streams it would give it. */
-export async function* inPieces(value: Uint8Array): AsyncGenerator<Uint8Array> {
+async function* inPieces(value: Uint8Array): AsyncGenerator<Uint8Array> {
   const step = Math.max(1, Math.ceil(value.length / 5));
   for (let from = 0; from < value.length; from += step) yield value.subarray(from, from + step);
+}
+
+/** Makes the call; its commit number, undefined for a delete. Rejects as the engine does. */
+export async function performOp(engine: Engine, { kind, changes }: LaneOp): Promise<number | undefined> {
+  const { key, value } = changes[0]!;
+  if (kind === 'delete') {
+    await engine.delete(key);
+    return undefined;
+  }
+  if (kind !== 'batch') return (await engine.put(key, kind === 'put' ? value! : inPieces(value!))).seq;
+  const operations = changes.map((change) =>
+    change.value === undefined
+      ? { type: 'delete' as const, key: change.key }
+      : { type: 'put' as const, key: change.key, value: change.value },
+  );
+  return (await engine.batch(operations)).seq;
 }

@@ -10,7 +10,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { initChecksum } from '../../src/codec/checksum.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { inPieces, type LaneOp, laneOp, type Script } from './lane-ops.ts';
+import { type LaneOp, laneOp, performOp, type Script } from './lane-ops.ts';
 import { type DirShape, openDir } from './store-dir.ts';
 
 export interface WorkerConfig {
@@ -54,24 +54,8 @@ function codeOf(error: unknown): string {
     say(`b not an engine error: ${String((error as Error).stack ?? error).replaceAll('\n', ' | ')}`);
     return 'UNTYPED';
   }
+  if (errno === undefined && code === 'VARVE_IO') process.stderr.write(`${String((error as Error).stack)}\n`);
   return errno === undefined ? code : `${code}/${String(errno)}`;
-}
-
-async function perform(engine: Engine, { kind, changes }: LaneOp): Promise<number | undefined> {
-  const { key, value } = changes[0]!;
-  if (kind === 'delete') {
-    await engine.delete(key);
-    return undefined;
-  }
-  if (kind === 'batch') {
-    const operations = changes.map((change) =>
-      change.value === undefined
-        ? { type: 'delete' as const, key: change.key }
-        : { type: 'put' as const, key: change.key, value: change.value },
-    );
-    return (await engine.batch(operations)).seq;
-  }
-  return (await engine.put(key, kind === 'put' ? value! : inPieces(value!))).seq;
 }
 
 async function runLane(engine: Engine, lane: number, from: number, to: number): Promise<void> {
@@ -82,7 +66,7 @@ async function runLane(engine: Engine, lane: number, from: number, to: number): 
     const wasDegraded = engine.health().status === 'degraded';
     let seq: number | undefined;
     try {
-      seq = await perform(engine, op);
+      seq = await performOp(engine, op);
     } catch (error) {
       say(`e ${lane} ${i} ${codeOf(error)}`);
       // The lane may go on only where it is certain that nothing was written; this ends it.

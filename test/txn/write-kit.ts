@@ -9,8 +9,8 @@ import { encodeRowPrefix } from '../../src/format/internal-key.ts';
 import { type FrameFields, frameHeaderBytes, frameTypes } from '../../src/format/log-frame.ts';
 import { visitOps, visitStage } from '../../src/format/log-ops.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { deriveChunkerKey } from '../../src/kernels/chunker/key.ts';
 import { ChunkerPool } from '../../src/kernels/chunker/chunker.ts';
+import { deriveChunkerKey } from '../../src/kernels/chunker/key.ts';
 import { solveParams } from '../../src/kernels/chunker/params.ts';
 import { GroupCommit, type LogSink } from '../../src/log/group-commit.ts';
 import { SegmentSet } from '../../src/segment/segment-set.ts';
@@ -103,7 +103,24 @@ export async function writeParts(segmentBytes = 64 * 1024) {
     await segments.close();
     await forest.close();
   });
-  return { fs, clock, forest, sink, failures, damage, log, segments, locality, lanes, store, presence, txn, chunkers, context, ingest };
+  return {
+    fs,
+    clock,
+    forest,
+    sink,
+    failures,
+    damage,
+    log,
+    segments,
+    locality,
+    lanes,
+    store,
+    presence,
+    txn,
+    chunkers,
+    context,
+    ingest,
+  };
 }
 
 export type WriteParts = Awaited<ReturnType<typeof writeParts>>;
@@ -118,7 +135,8 @@ export async function putValue(
   pieceBytes: number = value.length,
 ): Promise<{ seq: number; newChunks: number; digest: Uint8Array }> {
   const ingest = parts.ingest();
-  for (let at = 0; at < value.length; at += pieceBytes) await ingest.write(value.subarray(at, at + pieceBytes));
+  for (let at = 0; at < value.length; at += pieceBytes)
+    await ingest.write(value.subarray(at, at + pieceBytes));
   const ingested = await ingest.finish();
   const op = { kind: 'put', prefix: prefixOf(key), body: ingested.body, metadata: undefined } as const;
   const committed = parts.txn.commit([op], [ingested.named], [])!;
@@ -175,16 +193,23 @@ export async function stateOf(forest: Forest): Promise<{ rows: string[]; chunks:
   for (const tree of [forest.keys, forest.system, forest.indexes]) {
     const view = tree.view();
     const cursor = view.cursor();
-    for (let step = await settle(cursor, () => cursor.first()); step === OK; step = await settle(cursor, () => cursor.next())) {
+    for (
+      let step = await settle(cursor, () => cursor.first());
+      step === OK;
+      step = await settle(cursor, () => cursor.next())
+    ) {
       const key = Buffer.from(cursor.keyBytes.subarray(cursor.keyFrom, cursor.keyTo)).toString('hex');
-      rows.push(`${key}=${Buffer.from(cursor.valueBytes.subarray(cursor.valueFrom, cursor.valueTo)).toString('hex')}`);
+      rows.push(
+        `${key}=${Buffer.from(cursor.valueBytes.subarray(cursor.valueFrom, cursor.valueTo)).toString('hex')}`,
+      );
     }
     view.release();
   }
   const chunks: string[] = [];
-  await forest.chunks.scanAll((entry) => {
-    const id = Buffer.from(entry.bytes.subarray(entry.idAt, entry.idAt + 32)).toString('hex');
-    chunks.push(`${id} ${entry.segment}:${entry.off8}+${entry.storedLen} kind ${entry.kind} refs ${entry.refs}`);
+  await forest.chunks.scanAll(({ idBytes, idAt, columns }) => {
+    const id = Buffer.from(idBytes.subarray(idAt, idAt + 32)).toString('hex');
+    const { segment, off8, storedLen, kind, refs } = columns;
+    chunks.push(`${id} ${segment}:${off8}+${storedLen} kind ${kind} refs ${refs}`);
   });
   return { rows, chunks };
 }

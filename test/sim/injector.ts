@@ -1,0 +1,88 @@
+/** Acts out the faults of a plan on one disk after another, and ends lives at their moment. */
+import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import type { FsFault, FsOp } from '../../src/fs/sim-machine.ts';
+import type { FaultTarget, SimFault } from './plan.ts';
+import type { Scheduler } from './scheduler.ts';
+
+interface Armed {
+  readonly fault: SimFault;
+  seen: number;
+}
+
+const targetOf = (kind: FsOp['kind']): FaultTarget | undefined => {
+  if (kind === 'dataSync') return 'sync';
+  if (kind === 'truncate') return 'write';
+  if (kind === 'rmdir') return 'unlink';
+  return kind === 'close' || kind === 'free' ? undefined : kind;
+};
+
+export class Injector {
+  readonly #scheduler: Scheduler;
+  readonly #armed: readonly Armed[];
+  /** Asked before each operation of the port; true ends the life there. */
+  isOver: () => boolean = () => false;
+  /** The disk as it stood when the life ended. */
+  last: MemoryFileSystem | undefined;
+  enabled = true;
+  /** Faults that failed an operation, delays apart. */
+  fired = 0;
+  /** Syncs among them. */
+  syncsFailed = 0;
+  /** What was hit, for the coverage table and for messages. */
+  readonly log: string[] = [];
+
+  constructor(scheduler: Scheduler, faults: readonly SimFault[]) {
+    this.#scheduler = scheduler;
+    this.#armed = faults.map((fault) => ({ fault, seen: 0 }));
+  }
+
+  /** Makes `disk` the one that is used. */
+  attach(disk: MemoryFileSystem): void {
+    this.last = undefined;
+    disk.faults = (op) => this.#act(disk, op);
+    disk.schedule = async (op) => {
+      const delay = this.#delay(op);
+      if (delay > 0) await this.#scheduler.sleep(delay);
+      await this.#scheduler.turn(`${op.kind} ${op.path}`);
+    };
+  }
+
+  #act(disk: MemoryFileSystem, op: FsOp): FsFault | undefined {
+    if (this.isOver()) {
+      this.last = disk.fork();
+      this.#scheduler.note(`end at ${op.kind} ${op.path}`);
+      return 'crash';
+    }
+    if (!this.enabled) return undefined;
+    let found: FsFault | undefined;
+    for (const armed of this.#armed) {
+      const { act } = armed.fault;
+      if (!('errno' in act) || !this.#hits(armed, op) || found !== undefined) continue;
+      this.fired++;
+      if (armed.fault.target === 'sync') this.syncsFailed++;
+      this.log.push(`${act.errno}${act.lost ?? ''} ${op.kind} ${op.path}`);
+      this.#scheduler.note(`${act.errno} ${op.kind} ${op.path}`);
+      const written = act.written === undefined ? {} : { written: act.written };
+      found = { errno: act.errno, ...written, ...(act.lost === undefined ? {} : { lost: act.lost }) };
+    }
+    return found;
+  }
+
+  #delay(op: FsOp): number {
+    let delay = 0;
+    if (!this.enabled) return delay;
+    for (const armed of this.#armed) {
+      const { act } = armed.fault;
+      if ('delayMs' in act && this.#hits(armed, op)) delay = Math.max(delay, act.delayMs);
+    }
+    return delay;
+  }
+
+  /** Counts the operation where it matches. */
+  #hits(armed: Armed, op: FsOp): boolean {
+    const { target, path, skip, times } = armed.fault;
+    if (target !== targetOf(op.kind) || !op.path.startsWith(path)) return false;
+    const n = armed.seen++;
+    return n >= skip && n < skip + times;
+  }
+}

@@ -1,0 +1,114 @@
+/** What reads returned, each with the number up to which it saw commits, and how it is held against the model. */
+import { compareBytes, encodeUtf8, equalBytes, fromHex, toHex } from '../../src/base/bytes.ts';
+import type { Oracle, Version } from './oracle.ts';
+import type { ScanSpec } from './plan.ts';
+
+/** An entry of a scan: a key with what was asked for, or a folded prefix. */
+export interface SeenEntry {
+  readonly key?: string;
+  readonly prefix?: string;
+  readonly seq?: number;
+  readonly size?: number;
+  readonly value?: Uint8Array;
+  readonly id?: number;
+}
+
+export type Observation = { readonly view: number; readonly space: string } & (
+  | { kind: 'value'; key: string; bytes: Uint8Array | undefined }
+  | { kind: 'has'; key: string; found: boolean }
+  | { kind: 'stat'; key: string; stat: { id: number; seq: number; size: number } | undefined }
+  | { kind: 'range'; key: string; start: number; end: number; bytes: Uint8Array | undefined; whole: boolean }
+  | { kind: 'scan'; scan: ScanSpec; entries: readonly SeenEntry[]; whole: boolean }
+);
+
+/** Throws when the read returned anything but the state at its view. */
+export function checkObservation(oracle: Oracle, seen: Observation): void {
+  const { view, space } = seen;
+  if (seen.kind === 'scan') return checkScan(oracle, seen);
+  const version = oracle.at(space, seen.key, view);
+  const what = `${seen.kind} of "${space}" ${seen.key} at ${view}`;
+  if (seen.kind === 'has') {
+    if (seen.found !== (version !== undefined)) throw new Error(`${what} said ${seen.found}`);
+    return;
+  }
+  const found = seen.kind === 'stat' ? seen.stat : seen.bytes;
+  if (version === undefined || found === undefined) {
+    if (version !== undefined || found !== undefined)
+      throw new Error(`${what} ${found === undefined ? `misses commit ${version!.seq}` : 'found something'}`);
+    return;
+  }
+  if (seen.kind === 'stat') {
+    const { id, seq, size } = seen.stat!;
+    const expected = oracle.valueOf(version.id!, version.key).length;
+    if (id !== version.id || seq !== version.seq || size !== expected)
+      throw new Error(`${what}: call ${id}, ${seq}, ${size} bytes, not ${version.id}, ${version.seq}, ${expected}`);
+  } else if (seen.kind === 'value') oracle.checkBytes(version, seen.bytes!, what);
+  else {
+    const slice = oracle.valueOf(version.id!, version.key).subarray(seen.start, seen.end);
+    const expected = seen.whole ? slice : slice.subarray(0, seen.bytes!.length);
+    if (!equalBytes(seen.bytes!, expected)) throw new Error(`${what}: other bytes in the range`);
+  }
+}
+
+function checkScan(oracle: Oracle, seen: Extract<Observation, { kind: 'scan' }>): void {
+  const what = `scan of "${seen.space}" at ${seen.view} ${JSON.stringify(seen.scan)}`;
+  const expected = expectedScan(oracle.stateAt(seen.space, seen.view), seen.scan);
+  if (seen.entries.length > expected.length || (seen.whole && seen.entries.length < expected.length)) {
+    const show = (some: readonly (SeenEntry | Version | string)[]): string =>
+      some.map((one) => (typeof one === 'string' ? `${one}*` : `${one.key ?? `${one.prefix}*`}`)).join(' ');
+    throw new Error(`${what} has [${show(seen.entries)}], expected [${show(expected)}]`);
+  }
+  for (const [i, entry] of seen.entries.entries()) {
+    const want = expected[i]!;
+    const where = `${what}, entry ${i}`;
+    if (typeof want === 'string') {
+      if (entry.prefix !== want) throw new Error(`${where} is ${entry.key ?? entry.prefix}, not ${want}*`);
+      continue;
+    }
+    const isSame = entry.key === want.key && entry.seq === want.seq;
+    if (!isSame) throw new Error(`${where} is ${entry.key} ${entry.seq}, not ${want.key} ${want.seq}`);
+    if (entry.id !== undefined && entry.id !== want.id) throw new Error(`${where} is of call ${entry.id}`);
+    if (seen.scan.values !== false) oracle.checkBytes(want, entry.value!, where);
+    if (entry.size !== oracle.valueOf(want.id!, want.key).length) throw new Error(`${where}: size ${entry.size}`);
+  }
+}
+
+/** Versions, and folded prefixes as hex, in the order a scan yields them. */
+function expectedScan(state: readonly Version[], scan: ScanSpec): (Version | string)[] {
+  const prefix = fromHex(scan.prefix ?? '');
+  const holds = (key: Uint8Array, bound: string | undefined, test: (order: number) => boolean): boolean =>
+    bound === undefined || test(compareBytes(key, fromHex(bound)));
+  const inside = state.filter(({ key: hex }) => {
+    const key = fromHex(hex);
+    return (
+      hex.startsWith(scan.prefix ?? '') &&
+      holds(key, scan.gt, (order) => order > 0) &&
+      holds(key, scan.gte, (order) => order >= 0) &&
+      holds(key, scan.lt, (order) => order < 0) &&
+      holds(key, scan.lte, (order) => order <= 0)
+    );
+  });
+  if (scan.reverse === true) inside.reverse();
+  const after = scan.after === undefined ? undefined : fromHex(scan.after);
+  const afterFold = after === undefined ? undefined : foldOf(after, prefix, scan.delimiter);
+  const out: (Version | string)[] = [];
+  for (const version of inside) {
+    const key = fromHex(version.key);
+    const fold = foldOf(key, prefix, scan.delimiter);
+    if (after !== undefined) {
+      const isInFold = afterFold === scan.after && version.key.startsWith(afterFold);
+      const order = compareBytes(key, after) * (scan.reverse === true ? -1 : 1);
+      if (order <= 0 || isInFold) continue;
+    }
+    if (fold === undefined) out.push(version);
+    else if (out.at(-1) !== fold) out.push(fold);
+  }
+  return scan.limit === undefined ? out : out.slice(0, scan.limit);
+}
+
+/** The key up to and including the first delimiter behind the prefix, as hex. */
+function foldOf(key: Uint8Array, prefix: Uint8Array, delimiter: string | undefined): string | undefined {
+  if (delimiter === undefined) return undefined;
+  const at = Buffer.from(key).indexOf(Buffer.from(encodeUtf8(delimiter)), prefix.length);
+  return at < 0 ? undefined : toHex(key.subarray(0, at + encodeUtf8(delimiter).length));
+}

@@ -1,0 +1,287 @@
+/**
+ * What must be so: every call and every read of a run, held against the rows that the store turns out to have
+ * when it is opened next. Each value carries the number of the call that put it, so a row is explained by
+ * exactly one call or it is wrong.
+ */
+import { equalBytes, fromHex } from '../../src/base/bytes.ts';
+import { decodeMetadata } from '../../src/format/metadata.ts';
+import { parseValueRecord } from '../../src/format/value-record.ts';
+import type { Row } from '../crash/audit.ts';
+import { checkObservation, type Observation } from './observations.ts';
+import type { ValueSpec } from './plan.ts';
+import { bytesOf } from './values.ts';
+
+/** Space and key of a value, as one string. */
+export const nameOf = (space: string, key: string): string => `${space}\n${key}`;
+
+/**
+ * 'open': under way. 'done': acknowledged. 'nothing': acknowledged as having changed nothing. 'never': refused
+ * before it had a number. 'unknown': failed, or cut off, after that.
+ */
+export type Outcome = 'open' | 'done' | 'nothing' | 'never' | 'unknown';
+
+/** One call that writes. */
+export interface Attempt {
+  readonly id: number;
+  readonly kind: string;
+  readonly space: string;
+  /** By key; null is a removal. */
+  readonly changes: ReadonlyMap<string, ValueSpec | null>;
+  /** Number that readers saw when it began, and when it ended. */
+  readonly low: number;
+  high: number;
+  /** Its commit number, where the call tells. */
+  seq: number | undefined;
+  readonly ifSeq: number | undefined;
+  outcome: Outcome;
+  /** Place in the order of all beginnings and ends. */
+  readonly begin: number;
+  end: number;
+}
+
+/** One row of the store's history. */
+export interface Version {
+  readonly seq: number;
+  readonly space: string;
+  readonly key: string;
+  /** The call that put it; undefined for a removal. */
+  readonly id: number | undefined;
+}
+
+export class Oracle {
+  /** History the store has shown to be durable. */
+  versions: Version[] = [];
+  /** Values by call. */
+  readonly #puts = new Map<number, ReadonlyMap<string, ValueSpec | null>>();
+  readonly #byName = new Map<string, Version[]>();
+  readonly #spaceNames = new Map<number, string>([[0, '']]);
+  #rows: readonly Row[] = [];
+  #attempts: Attempt[] = [];
+  #observations: Observation[] = [];
+  #ids = 0;
+  #ticks = 0;
+  checkedReads = 0;
+  checkedWrites = 0;
+
+  get lastSeq(): number {
+    return this.versions.at(-1)?.seq ?? 0;
+  }
+
+  begin(
+    kind: string,
+    space: string,
+    changes: ReadonlyMap<string, ValueSpec | null>,
+    low: number,
+    ifSeq?: number,
+  ): Attempt {
+    const id = ++this.#ids;
+    const attempt: Attempt = {
+      id,
+      kind,
+      space,
+      changes,
+      low,
+      high: Number.MAX_SAFE_INTEGER,
+      seq: undefined,
+      ifSeq,
+      outcome: 'open',
+      begin: this.#ticks++,
+      end: Number.MAX_SAFE_INTEGER,
+    };
+    this.#attempts.push(attempt);
+    this.#puts.set(id, changes);
+    return attempt;
+  }
+
+  end(attempt: Attempt, outcome: Outcome, high: number, seq?: number): void {
+    attempt.outcome = outcome;
+    attempt.high = high;
+    attempt.seq = seq;
+    attempt.end = this.#ticks++;
+  }
+
+  observe(observation: Observation): void {
+    this.#observations.push(observation);
+  }
+
+  /** The bytes a call put under a key. */
+  valueOf(id: number, key: string): Uint8Array {
+    return bytesOf(this.#puts.get(id)!.get(key)!);
+  }
+
+  specOf(id: number, key: string): ValueSpec {
+    return this.#puts.get(id)!.get(key)!;
+  }
+
+  /** The newest version of a key at or below `view`, removals as undefined. */
+  at(space: string, key: string, view: number): Version | undefined {
+    const found = this.#byName.get(nameOf(space, key))?.findLast(({ seq }) => seq <= view);
+    return found?.id === undefined ? undefined : found;
+  }
+
+  /** Live versions of a space at `view`, by key in byte order. */
+  stateAt(space: string, view: number): Version[] {
+    const live: Version[] = [];
+    for (const versions of this.#byName.values()) {
+      if (versions[0]!.space !== space) continue;
+      const found = versions.findLast(({ seq }) => seq <= view);
+      if (found?.id !== undefined) live.push(found);
+    }
+    return live.sort((a, b) => Buffer.compare(Buffer.from(a.key, 'hex'), Buffer.from(b.key, 'hex')));
+  }
+
+  /** Names of spaces that have a row. */
+  get spaces(): string[] {
+    return Array.from(new Set(this.versions.map(({ space }) => space)));
+  }
+
+  /**
+   * Takes the rows of a store just opened: what was durable is unchanged, what came since is explained by calls,
+   * nothing up to `floor` is missing, and every read was right. Throws what is wrong.
+   */
+  settle(rows: readonly Row[], floor: number): void {
+    const known = this.#rows.length;
+    for (let i = 0; i < known; i++) {
+      const [was, is] = [this.#rows[i]!, rows[i]];
+      const same = is !== undefined && is.seq === was.seq && is.key === was.key && is.space === was.space;
+      if (!same || is.record !== was.record) throw new Error(`durable row ${was.seq}:${was.key} is gone`);
+    }
+    const before = this.lastSeq;
+    const used = new Set<Attempt>();
+    for (const group of groupsOf(rows.slice(known))) {
+      if (group[0]!.seq <= before) throw new Error(`row ${group[0]!.seq} came after ${before} was durable`);
+      this.#explain(group, used);
+    }
+    const last = Math.max(this.lastSeq, floor);
+    for (const attempt of this.#attempts) this.#checkAttempt(attempt, used, last);
+    for (const observation of this.#observations) {
+      // What a power cut took away cannot be looked up any more.
+      if (observation.view > last) continue;
+      checkObservation(this, observation);
+      this.checkedReads++;
+    }
+    this.checkedWrites += used.size;
+    this.#rows = rows;
+    this.#attempts = [];
+    this.#observations = [];
+  }
+
+  #explain(group: readonly Row[], used: Set<Attempt>): void {
+    const { seq } = group[0]!;
+    const ids = new Set(group.filter(({ isPut }) => isPut).map(idOf));
+    if (ids.size > 1) throw new Error(`commit ${seq} has rows of calls ${Array.from(ids).join(', ')}`);
+    const [id] = ids;
+    const attempt = id === undefined ? this.#removal(group, used) : this.#attempts.find((one) => one.id === id);
+    if (attempt === undefined)
+      throw new Error(`commit ${seq} (call ${id}, key ${group[0]!.key}) was made by no call since the last open`);
+    const name = `commit ${seq} of ${attempt.kind} ${attempt.id}`;
+    if (used.has(attempt)) throw new Error(`${name} is there twice`);
+    used.add(attempt);
+    if (attempt.outcome === 'never' || attempt.outcome === 'nothing')
+      throw new Error(`${name} is there, but the call said otherwise (${attempt.outcome})`);
+    if (attempt.seq !== undefined && attempt.seq !== seq)
+      throw new Error(`${name} was acknowledged as ${attempt.seq}`);
+    if (seq <= attempt.low || seq > attempt.high)
+      throw new Error(`${name} is not between ${attempt.low} and ${attempt.high}`);
+    if (attempt.ifSeq !== undefined) {
+      const [key] = attempt.changes.keys();
+      const was = this.at(attempt.space, key!, seq - 1)?.seq ?? 0;
+      if (was !== attempt.ifSeq) throw new Error(`${name} asked for ${attempt.ifSeq}, the key was at ${was}`);
+    }
+    this.#takeRows(group, attempt, name);
+  }
+
+  #takeRows(group: readonly Row[], attempt: Attempt, name: string): void {
+    const { space, changes } = attempt;
+    const rest = new Map(changes);
+    for (const row of group) {
+      const change = rest.get(row.key);
+      if (change === undefined) throw new Error(`${name} has a row of key ${row.key}`);
+      if (row.isPut !== (change !== null)) throw new Error(`${name} has the wrong kind of row for ${row.key}`);
+      rest.delete(row.key);
+      const known = this.#spaceNames.get(row.space);
+      if (known !== undefined && known !== space) throw new Error(`space ${row.space} is ${known} and ${space}`);
+      this.#spaceNames.set(row.space, space);
+    }
+    for (const [key, change] of rest) {
+      // A removal of a key that is absent leaves no row.
+      if (change !== null || this.at(space, key, group[0]!.seq) !== undefined)
+        throw new Error(`${name} has no row of key ${key}`);
+    }
+    for (const row of group) {
+      const version = { seq: row.seq, space, key: row.key, id: row.isPut ? attempt.id : undefined };
+      this.versions.push(version);
+      const named = nameOf(space, row.key);
+      const versions = this.#byName.get(named);
+      if (versions === undefined) this.#byName.set(named, [version]);
+      else versions.push(version);
+    }
+  }
+
+  /** A commit without puts names no call: the earliest that fits. */
+  #removal(group: readonly Row[], used: Set<Attempt>): Attempt | undefined {
+    const [{ seq, space }] = group as [Row];
+    const name = this.#spaceNames.get(space);
+    const fits = this.#attempts.filter(
+      (one) =>
+        !used.has(one) &&
+        one.space === name &&
+        one.outcome !== 'never' &&
+        one.outcome !== 'nothing' &&
+        seq > one.low &&
+        seq <= one.high &&
+        (one.seq === undefined || one.seq === seq) &&
+        group.every(({ key }) => one.changes.get(key) === null) &&
+        Array.from(one.changes.values()).every((change) => change === null),
+    );
+    return fits.sort((a, b) => a.high - b.high || a.begin - b.begin)[0];
+  }
+
+  #checkAttempt(attempt: Attempt, used: Set<Attempt>, last: number): void {
+    const { outcome, seq, high, kind, id } = attempt;
+    if (outcome === 'done' && !used.has(attempt) && (seq ?? high) <= last)
+      throw new Error(`acknowledged commit ${seq ?? `up to ${high}`} of ${kind} ${id} is lost (durable: ${last})`);
+    if (kind !== 'delete' || outcome !== 'nothing' || high > last) return;
+    const [key] = attempt.changes.keys();
+    const versions = this.#byName.get(nameOf(attempt.space, key!)) ?? [];
+    const wasAbsent =
+      this.at(attempt.space, key!, attempt.low) === undefined ||
+      versions.some((one) => one.id === undefined && one.seq > attempt.low);
+    if (!wasAbsent) throw new Error(`delete ${id} of ${key} found nothing, but the key was there`);
+  }
+
+  /** True when other calls on a key of `attempt` were under way while it was. */
+  isContended(attempt: Attempt): boolean {
+    return this.#attempts.some(
+      (other) =>
+        other !== attempt &&
+        other.space === attempt.space &&
+        other.begin < attempt.end &&
+        other.end > attempt.begin &&
+        Array.from(other.changes.keys()).some((key) => attempt.changes.has(key)),
+    );
+  }
+
+  /** Compares bytes with what a version must have. */
+  checkBytes(version: Version, bytes: Uint8Array, what: string): void {
+    if (!equalBytes(bytes, this.valueOf(version.id!, version.key)))
+      throw new Error(`${what}: other bytes than commit ${version.seq} put (${bytes.length} bytes)`);
+  }
+}
+
+function groupsOf(rows: readonly Row[]): Row[][] {
+  const groups: Row[][] = [];
+  for (const row of rows) {
+    const group = groups.at(-1);
+    if (group?.[0]!.seq === row.seq) group.push(row);
+    else groups.push([row]);
+  }
+  return groups;
+}
+
+function idOf(row: Row): number {
+  const bytes = fromHex(row.record);
+  const record = parseValueRecord(bytes, 0, bytes.length, { file: 'row' });
+  const { metadata } = decodeMetadata(bytes, { file: 'row' }, record.metadataFrom, record.metadataTo);
+  return metadata!.id as number;
+}

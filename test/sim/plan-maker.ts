@@ -1,0 +1,280 @@
+/**
+ * The plan of a seed. Swarm: each kind of call, of fault and of ending is on or off for the whole run and has a
+ * weight of its own, so that runs differ in kind and not only in order.
+ */
+import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
+import { Prng } from '../../src/base/prng.ts';
+import type {
+  FaultTarget,
+  OpKind,
+  ScanSpec,
+  SimEnd,
+  SimFault,
+  SimOp,
+  SimOptions,
+  SimPlan,
+  ValueSpec,
+} from './plan.ts';
+
+/** Every value an option can have, for the coverage table too. */
+export const optionValues = {
+  profile: ['posix', 'ext4', 'wild'],
+  durability: ['full', 'os', { groupMs: 3 }, { groupMs: 200 }],
+  durability2: ['full', 'os', { groupMs: 20 }],
+  algorithm: ['fastcdc', 'sieve'],
+  chunkSizes: [
+    [64, 256, 1024],
+    [64, 1024, 2048],
+    [1024, 4096, 16_384],
+  ],
+  inlineMax: [0, 40, 1024, 65_536],
+  segmentBytes: [4096, 16_384, 65_536, 1_048_576],
+  memtableBytes: [65_536, 131_072, 1_048_576],
+  blockCacheBytes: [0, 16_384, 1_048_576],
+  trailerCacheBytes: [0, 8192, 1_048_576],
+  pendingCommitBytes: [65_536, 1_048_576],
+  keyEncoding: ['utf8', 'bytes'],
+  spaces: [0, 1, 3],
+  keys: [2, 8, 40],
+  valueBytes: [200, 3000, 12_000, 40_000],
+  order: ['fifo', 'random', 'priority'],
+  burst: [1, 4, 16],
+  clock: ['steady', 'jumps'],
+  think: ['none', 'some'],
+} as const satisfies { [K in keyof SimOptions]: readonly SimOptions[K][] };
+
+/** Every kind of call, for the coverage table too. */
+export const opKinds: readonly OpKind[] = [
+  'put',
+  'putIf',
+  'stream',
+  'streamThrows',
+  'streamAborts',
+  'delete',
+  'batch',
+  'get',
+  'getSync',
+  'getMany',
+  'has',
+  'stat',
+  'scan',
+  'scanStops',
+  'scanAborts',
+  'read',
+  'readCancels',
+  'flush',
+  'stats',
+  'rival',
+  'reader',
+];
+
+const heavy: ReadonlySet<OpKind> = new Set(['put', 'putIf', 'stream', 'delete', 'batch']);
+const light: ReadonlySet<OpKind> = new Set(['flush', 'reader', 'rival', 'stats']);
+
+const specialKeys = ['', 'a', 'a\u0000', 'a\u0000b', 'ab', 'a/', 'a/b', 'a/b/c', 'b', 'é', '\u{10000}'];
+const longKeys = ['k'.repeat(300), 'k'.repeat(301)];
+
+/** The plan of `seed`; `calls` bounds its size. */
+export function planOf(seed: number, calls: { least: number; most: number } = { least: 60, most: 320 }): SimPlan {
+  const prng = new Prng(seed);
+  const options = drawOptions(prng);
+  const maker = new OpMaker(prng, options);
+  const clientCount = prng.pick([1, 2, 3, 6]);
+  const total = calls.least + prng.below(calls.most - calls.least + 1);
+  const clients: SimOp[][] = Array.from({ length: clientCount }, () => []);
+  for (let i = 0; i < total; i++) clients[i % clientCount]!.push(maker.next());
+  return { seed, options, clients, faults: drawFaults(prng, total), ends: drawEnds(prng, total) };
+}
+
+function drawOptions(prng: Prng): SimOptions {
+  const drawn = Object.entries(optionValues).map(([name, values]) => [
+    name,
+    prng.pick(values as readonly unknown[]),
+  ]);
+  const options = Object.fromEntries(drawn) as SimOptions;
+  // Half of the runs keep one durability all through, most of them the default.
+  if (prng.chance(0.4)) return { ...options, durability2: options.durability };
+  return prng.chance(0.4) ? { ...options, durability: 'full', durability2: 'full' } : options;
+}
+
+class OpMaker {
+  readonly #prng: Prng;
+  readonly #options: SimOptions;
+  readonly #keys: readonly string[];
+  readonly #kinds: OpKind[] = [];
+  readonly #made: ValueSpec[] = [];
+  readonly #duplicates: number;
+
+  constructor(prng: Prng, options: SimOptions) {
+    this.#prng = prng;
+    this.#options = options;
+    this.#keys = keyPool(prng, options);
+    this.#duplicates = prng.pick([0, 0.3, 0.7]);
+    for (const kind of opKinds) {
+      if (prng.chance(heavy.has(kind) ? 0.15 : 0.35)) continue;
+      const weight = light.has(kind) ? 1 : heavy.has(kind) ? prng.pick([2, 5, 9]) : prng.pick([1, 2, 4]);
+      for (let n = 0; n < weight; n++) this.#kinds.push(kind);
+    }
+    this.#kinds.push('put');
+  }
+
+  next(): SimOp {
+    const prng = this.#prng;
+    const kind = prng.pick(this.#kinds);
+    const space = this.#space();
+    const key = prng.pick(this.#keys);
+    switch (kind) {
+      case 'put': {
+        const more = { ...(prng.chance(0.1) ? { sha256: true } : {}), ...(prng.chance(0.05) ? { big: 900 } : {}) };
+        return { kind, space, key, value: this.#value(), ...more };
+      }
+      case 'putIf':
+        return { kind, space, key, value: this.#value(), condition: prng.pick(['current', 'absent', 'stale']) };
+      case 'stream':
+      case 'streamThrows':
+      case 'streamAborts':
+        return { kind, space, key, value: this.#value(), pieces: 1 + prng.below(6) };
+      case 'batch':
+        return { kind, space, changes: this.#changes() };
+      case 'getMany':
+      case 'reader':
+        return { kind, space, keys: Array.from({ length: 1 + prng.below(4) }, () => prng.pick(this.#keys)) };
+      case 'scan':
+      case 'scanStops':
+      case 'scanAborts':
+        return { kind, space, scan: this.#scan(), entries: prng.below(4) };
+      case 'read':
+      case 'readCancels': {
+        const start = prng.chance(0.5) ? 0 : prng.below(this.#options.valueBytes);
+        return { kind, space, key, start, length: prng.below(2 * this.#options.valueBytes) };
+      }
+      case 'flush':
+      case 'stats':
+      case 'rival':
+        return { kind };
+      default:
+        return { kind, space, key };
+    }
+  }
+
+  #space(): string {
+    const { spaces } = this.#options;
+    const n = this.#prng.below(spaces + 2);
+    return n === 0 || n > spaces ? '' : `space ${n}`;
+  }
+
+  #changes(): { key: string; value: ValueSpec | null }[] {
+    const prng = this.#prng;
+    const changes = new Map<string, { key: string; value: ValueSpec | null }>();
+    for (let n = prng.below(5); n >= 0; n--) {
+      const key = prng.pick(this.#keys);
+      changes.set(key, { key, value: prng.chance(0.3) ? null : this.#value() });
+    }
+    return Array.from(changes.values());
+  }
+
+  #value(): ValueSpec {
+    const prng = this.#prng;
+    if (this.#made.length > 0 && prng.chance(this.#duplicates)) {
+      const old = prng.pick(this.#made);
+      if (prng.chance(0.5)) return old;
+      return { ...old, edit: { at: prng.below(old.length + 1), cut: prng.below(20), add: prng.below(20) } };
+    }
+    const value = { seed: prng.u32(), length: this.#length() };
+    this.#made.push(value);
+    return value;
+  }
+
+  #length(): number {
+    const prng = this.#prng;
+    const { inlineMax, valueBytes } = this.#options;
+    const form = prng.below(10);
+    if (form === 0) return prng.pick([0, 1, Math.min(inlineMax, 2000), Math.min(inlineMax, 2000) + 1]);
+    if (form < 4) return prng.below(Math.min(inlineMax, 600) + 1);
+    if (form < 9) return prng.below(valueBytes);
+    return Math.min(60_000, prng.below(4 * valueBytes));
+  }
+
+  #scan(): ScanSpec {
+    const prng = this.#prng;
+    const scan: { -readonly [K in keyof ScanSpec]: ScanSpec[K] } = {};
+    if (prng.chance(0.4)) scan.prefix = toHex(encodeUtf8(prng.pick(['', 'a', 'a/', 'key/', 'key/1', 'q'])));
+    for (const bound of ['gt', 'gte', 'lt', 'lte', 'after'] as const) {
+      if (prng.chance(0.15)) scan[bound] = prng.pick(this.#keys);
+    }
+    if (prng.chance(0.3)) scan.reverse = true;
+    if (prng.chance(0.3)) scan.limit = prng.below(8);
+    if (prng.chance(0.2)) scan.delimiter = prng.pick(['/', '1', 'b']);
+    if (prng.chance(0.3)) scan.values = false;
+    if (prng.chance(0.3)) scan.stats = true;
+    return scan;
+  }
+}
+
+function keyPool(prng: Prng, options: SimOptions): string[] {
+  const names = [...specialKeys, ...longKeys, ...Array.from({ length: 40 }, (_, i) => `key/${i % 7}/${i}`)];
+  const keys = names.map((name) => toHex(encodeUtf8(name)));
+  if (options.keyEncoding === 'bytes') keys.push('ff', 'ff00', '00', '61ff', 'fe', 'c3');
+  return Array.from({ length: options.keys }, () => prng.pick(keys));
+}
+
+const paths = ['', 'wal/', 'seg/', 'tab/', 'cat/', 'SUPER'] as const;
+
+/** Each kind of fault is on or off for the run. */
+function drawFaults(prng: Prng, calls: number): SimFault[] {
+  const faults: SimFault[] = [];
+  if (prng.chance(0.25)) return faults;
+  const some = (probability: number, most: number, make: () => SimFault): void => {
+    if (!prng.chance(probability)) return;
+    for (let n = 1 + prng.below(most); n > 0; n--) faults.push(make());
+  };
+  const at = (scale: number): number => Math.floor(prng.pick([0.05, 0.3, 1]) * prng.below(calls * scale + 20));
+  const fail = (target: FaultTarget, errno: string, scale: number, times = 1): SimFault => ({
+    target,
+    path: prng.pick(paths),
+    skip: at(scale),
+    times,
+    act: { errno },
+  });
+  some(0.3, 6, () => fail(prng.pick(['read', 'open', 'size', 'stat', 'list'] as const), 'EIO', 3));
+  some(0.2, 3, () => fail(prng.pick(['open', 'create'] as const), 'EMFILE', 1, 1 + prng.below(6)));
+  some(0.15, 2, () => fail(prng.pick(['open', 'create', 'unlink', 'rename'] as const), 'EACCES', 1));
+  some(0.3, 3, () => {
+    const act = { errno: 'EIO', written: prng.pick([0, 1, 40, 511, 512, 4096]) };
+    return { ...fail('write', 'EIO', 2), act };
+  });
+  some(0.25, 2, () => {
+    const act = { errno: prng.pick(['ENOSPC', 'EDQUOT']), written: prng.below(600) };
+    return { ...fail('write', 'ENOSPC', 2, prng.pick([1, 5, 60])), path: '', act };
+  });
+  some(0.2, 2, () => fail(prng.pick(['create', 'mkdir'] as const), 'ENOSPC', 1, 1 + prng.below(4)));
+  some(0.35, 3, () => {
+    const act = { errno: 'EIO', lost: prng.pick(['dropped', 'reverted', 'zeroed'] as const) };
+    return { ...fail('sync', 'EIO', 1), act };
+  });
+  some(0.2, 3, () => fail(prng.pick(['unlink', 'rename', 'mkdir', 'syncDir'] as const), 'EIO', 0.5));
+  some(0.3, 4, () => ({
+    ...fail(prng.pick(['read', 'write', 'sync', 'create', 'open', 'unlink', 'syncDir'] as const), '', 2),
+    times: 1 + prng.below(10),
+    act: { delayMs: prng.pick([1, 50, 30_000]) },
+  }));
+  return faults;
+}
+
+function drawEnds(prng: Prng, calls: number): SimEnd[] {
+  const kinds = (['power', 'power', 'kill', 'close'] as const).filter(() => prng.chance(0.75));
+  if (kinds.length === 0) return [];
+  const count = prng.pick([1, 2, 3, 3, 5, 5, 8, 20]);
+  const ends: SimEnd[] = [];
+  for (let i = 0; i < count; i++) {
+    // One in six comes while the store is being opened.
+    const inOpen = prng.chance(0.17);
+    ends.push({
+      kind: inOpen ? prng.pick(['power', 'kill'] as const) : prng.pick(kinds),
+      calls: inOpen ? 0 : 1 + prng.below(Math.max(2, Math.floor((2 * calls) / (count + 1)))),
+      steps: prng.below(prng.pick([2, 12, 60])),
+      seed: prng.u32(),
+    });
+  }
+  return ends;
+}

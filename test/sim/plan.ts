@@ -1,0 +1,125 @@
+/**
+ * What one simulation does, as data: options, the calls of each client, faults and crashes. Everything a run
+ * decides comes from its plan, so that a plan can be repeated, made smaller and kept as a fixture.
+ */
+import type { FsProfile } from '../../src/fs/sim-names.ts';
+
+export type SimDurability = 'full' | 'os' | { groupMs: number };
+
+/** Bytes made from a seed; `edit` replaces some of them, so that most chunks are shared with the unedited. */
+export interface ValueSpec {
+  readonly seed: number;
+  readonly length: number;
+  readonly edit?: { readonly at: number; readonly cut: number; readonly add: number };
+}
+
+/** Bounds of a scan, keys as hex. */
+export interface ScanSpec {
+  readonly prefix?: string;
+  readonly gt?: string;
+  readonly gte?: string;
+  readonly lt?: string;
+  readonly lte?: string;
+  readonly after?: string;
+  readonly reverse?: boolean;
+  readonly limit?: number;
+  readonly delimiter?: string;
+  readonly values?: boolean;
+  readonly stats?: boolean;
+}
+
+/** One call of a client. Keys are hex; `space` '' is the default one. */
+export type SimOp =
+  | { kind: 'put'; space: string; key: string; value: ValueSpec; sha256?: boolean; big?: number }
+  | { kind: 'putIf'; space: string; key: string; value: ValueSpec; condition: 'current' | 'absent' | 'stale' }
+  | {
+      kind: 'stream' | 'streamThrows' | 'streamAborts';
+      space: string;
+      key: string;
+      value: ValueSpec;
+      pieces: number;
+    }
+  | { kind: 'delete'; space: string; key: string }
+  | { kind: 'batch'; space: string; changes: readonly { key: string; value: ValueSpec | null }[] }
+  | { kind: 'get' | 'getSync' | 'has' | 'stat'; space: string; key: string }
+  | { kind: 'getMany'; space: string; keys: readonly string[] }
+  | { kind: 'scan' | 'scanStops' | 'scanAborts'; space: string; scan: ScanSpec; entries: number }
+  | { kind: 'read' | 'readCancels'; space: string; key: string; start: number; length: number }
+  | { kind: 'flush' | 'stats' | 'rival' }
+  | { kind: 'reader'; space: string; keys: readonly string[] };
+
+export type OpKind = SimOp['kind'];
+
+/** Operations of the port a fault can hit. */
+export const faultTargets = [
+  'open',
+  'read',
+  'create',
+  'write',
+  'sync',
+  'mkdir',
+  'rename',
+  'unlink',
+  'list',
+  'stat',
+  'size',
+  'syncDir',
+] as const;
+export type FaultTarget = (typeof faultTargets)[number];
+
+/** Hits `times` matching operations after `skip` of them; counted over the whole run. */
+export interface SimFault {
+  readonly target: FaultTarget;
+  /** Path prefix. */
+  readonly path: string;
+  readonly skip: number;
+  readonly times: number;
+  readonly act:
+    | { readonly errno: string; readonly written?: number; readonly lost?: 'dropped' | 'reverted' | 'zeroed' }
+    | { readonly delayMs: number };
+}
+
+/**
+ * The end of a life: `calls` calls after the one before began, then `steps` operations of the port. 'power' loses
+ * what was not synced, by the choice of `seed`; 'kill' only the process; 'close' is an orderly one.
+ */
+export interface SimEnd {
+  readonly kind: 'power' | 'kill' | 'close';
+  readonly calls: number;
+  readonly steps: number;
+  readonly seed: number;
+}
+
+export interface SimOptions {
+  readonly profile: FsProfile;
+  readonly durability: SimDurability;
+  /** Used by every second life. */
+  readonly durability2: SimDurability;
+  readonly algorithm: 'fastcdc' | 'sieve';
+  readonly chunkSizes: readonly [number, number, number];
+  readonly inlineMax: number;
+  readonly segmentBytes: number;
+  readonly memtableBytes: number;
+  readonly blockCacheBytes: number;
+  readonly trailerCacheBytes: number;
+  readonly pendingCommitBytes: number;
+  readonly keyEncoding: 'utf8' | 'bytes';
+  readonly spaces: number;
+  readonly keys: number;
+  readonly valueBytes: number;
+  /** In which order what waits goes on. */
+  readonly order: 'fifo' | 'random' | 'priority';
+  /** How many of the waiting go on at once. */
+  readonly burst: number;
+  readonly clock: 'steady' | 'jumps';
+  readonly think: 'none' | 'some';
+}
+
+export interface SimPlan {
+  readonly seed: number;
+  readonly options: SimOptions;
+  /** Calls by client; a client makes one at a time. */
+  readonly clients: readonly (readonly SimOp[])[];
+  readonly faults: readonly SimFault[];
+  readonly ends: readonly SimEnd[];
+}

@@ -1,0 +1,162 @@
+/**
+ * Lets one waiting promise after another go on, in an order that a seed decides, on a clock that only it moves.
+ *
+ * Invariants (test/sim/sim.test.ts)
+ * - nothing goes on but by a choice made here, so equal seeds give equal runs;
+ * - timers fire only when nothing else can go on, so a wait costs no time;
+ * - when nothing waits and nothing is done, the run is stalled: that is an error, not a hang.
+ */
+import type { Clock } from '../../src/base/clock.ts';
+import { VarveError } from '../../src/base/errors.ts';
+import type { Prng } from '../../src/base/prng.ts';
+import type { SimOptions } from './plan.ts';
+
+interface Waiting {
+  readonly label: string;
+  readonly go: () => void;
+}
+
+interface Timer extends Waiting {
+  readonly at: number;
+  readonly order: number;
+}
+
+/** Steps after which a run is taken to go round in circles. */
+const stepsMax = 400_000;
+const yearMs = 365 * 86_400_000;
+
+const macroTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+export class Scheduler {
+  readonly #prng: Prng;
+  readonly #options: Pick<SimOptions, 'order' | 'burst' | 'clock'>;
+  #ready: Waiting[] = [];
+  #timers: Timer[] = [];
+  #timersMade = 0;
+  #time = 1000;
+  #wallOffset = 1_700_000_000_000;
+  #salt = 1;
+  /** Choices made so far. */
+  steps = 0;
+  /** Sums up every choice: equal runs have equal digests. */
+  digest = 0;
+
+  constructor(prng: Prng, options: Pick<SimOptions, 'order' | 'burst' | 'clock'>) {
+    this.#prng = prng;
+    this.#options = options;
+  }
+
+  /** Virtual ms since the run began. */
+  get time(): number {
+    return this.#time;
+  }
+
+  readonly clock: Clock = {
+    now: () => Math.max(0, Math.floor(this.#wallOffset + this.#time)),
+    monotonic: () => this.#time,
+    sleep: (ms, signal) => this.sleep(ms, signal),
+    turn: () => this.turn('turn'),
+  };
+
+  /** Resolves when it is chosen. */
+  turn(label: string): Promise<void> {
+    return new Promise((go) => this.#ready.push({ label, go }));
+  }
+
+  /** Resolves when `ms` have passed and nothing else could go on. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((go, fail) => {
+      const at = this.#time + Math.max(0, ms);
+      const timer: Timer = { label: 'timer', go, at, order: this.#timersMade++ };
+      const abort = (): void => {
+        this.#timers = this.#timers.filter((other) => other !== timer);
+        fail(new VarveError('VARVE_ABORTED', 'waiting was aborted', { cause: signal?.reason }));
+      };
+      if (signal?.aborted) return abort();
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#timers.push(timer);
+    });
+  }
+
+  /** Forgets all that waits: the process they belonged to is dead. */
+  clear(): void {
+    this.#ready = [];
+    this.#timers = [];
+  }
+
+  /** Notes something that happened, for the digest. */
+  note(text: string): void {
+    let { digest } = this;
+    for (let i = 0; i < text.length; i++) digest = Math.imul(digest ^ text.charCodeAt(i), 0x01000193);
+    this.digest = Math.imul(digest ^ this.steps, 0x01000193) >>> 0;
+  }
+
+  /** Goes on until `isDone`. Throws when it never will, or not before `deadline` (virtual ms). */
+  async until(isDone: () => boolean, what: string, deadline = Number.POSITIVE_INFINITY): Promise<void> {
+    for (;;) {
+      await macroTurn();
+      if (isDone()) return;
+      if (this.#time > deadline) throw new Error(`${what} is not done at ${this.#time} virtual ms`);
+      if (this.steps > stepsMax) throw new Error(`${what} is not done after ${this.steps} steps`);
+      if (this.#ready.length === 0 && !this.#fireTimers()) throw new Error(`${what} is stalled for ever`);
+      for (let n = this.#burst(); n > 0 && this.#ready.length > 0; n--) this.#step();
+    }
+  }
+
+  /** Lets everything that needs no choice come to rest. */
+  async rest(): Promise<void> {
+    await macroTurn();
+  }
+
+  #burst(): number {
+    return this.#options.burst === 1 ? 1 : 1 + this.#prng.below(this.#options.burst);
+  }
+
+  #step(): void {
+    this.steps++;
+    this.#time += this.#prng.below(4) / 8;
+    const [next] = this.#ready.splice(this.#choose(), 1);
+    this.note(next!.label);
+    if (this.#options.clock === 'jumps' && this.#prng.chance(0.002)) this.#jump();
+    next!.go();
+  }
+
+  #choose(): number {
+    const { length } = this.#ready;
+    if (length === 1 || this.#options.order === 'fifo') return 0;
+    if (this.#options.order === 'random') return this.#prng.below(length);
+    // Whatever the salt favours goes first and starves the others, until the salt changes.
+    if (this.#prng.chance(0.02)) this.#salt = this.#prng.u32();
+    let best = 0;
+    let bestRank = -1;
+    for (let i = 0; i < length; i++) {
+      const rank = rankOf(this.#ready[i]!.label, this.#salt);
+      if (rank > bestRank) {
+        best = i;
+        bestRank = rank;
+      }
+    }
+    return best;
+  }
+
+  #fireTimers(): boolean {
+    if (this.#timers.length === 0) return false;
+    const at = this.#timers.reduce((least, timer) => Math.min(least, timer.at), Number.POSITIVE_INFINITY);
+    this.#time = Math.max(this.#time, at);
+    const due = this.#timers.filter((timer) => timer.at <= this.#time).sort((a, b) => a.order - b.order);
+    this.#timers = this.#timers.filter((timer) => timer.at > this.#time);
+    this.#ready.push(...due);
+    return true;
+  }
+
+  #jump(): void {
+    const far = this.#prng.pick([1, 1000, 3_600_000, yearMs, 40 * yearMs]);
+    this.#wallOffset += (this.#prng.chance(0.5) ? 1 : -1) * this.#prng.below(far);
+  }
+}
+
+function rankOf(label: string, salt: number): number {
+  let hash = salt;
+  for (let i = 0; i < label.length; i++) hash = Math.imul(hash ^ label.charCodeAt(i), 0x01000193);
+  return (hash ^ (hash >>> 15)) >>> 0;
+}
