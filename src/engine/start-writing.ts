@@ -132,7 +132,8 @@ async function start(found: Found, options: StartOptions, catalogs: CatalogStore
   for (const { no } of rescued.dropped) await segments.remove(no);
   const started = compose(found, options, catalogs, opening);
   await started.cleanUp(unlinkable);
-  await sweep(env.fs, catalogs, loaded.problems.length > 0);
+  // A torn slot is ordinary after a power cut; a catalog that had to be got around is not.
+  await sweep(env.fs, catalogs, loaded.catalog.no !== loaded.slot.catalogNo);
   return started;
 }
 

@@ -31,12 +31,13 @@ export async function sweep(fs: FsPort, catalogs: CatalogStore, keep: boolean): 
     for await (const { kind, no } of numberedFiles(fs, dir)) {
       const path = filePath(kind, no);
       if (named.has(path)) continue;
-      if (keep) await fs.rename(path, `quarantine/${path.slice(path.lastIndexOf('/') + 1)}`);
-      else await fs.unlink(path);
+      if (keep) {
+        await fs.rename(path, `quarantine/${path.slice(path.lastIndexOf('/') + 1)}`);
+        await fs.syncDir('quarantine');
+      } else await fs.unlink(path);
       await fs.syncDir(fileDir(kind, no));
     }
   }
-  if (keep) await fs.syncDir('quarantine');
   const leftovers = await fs.list('tmp');
   for (const { name, kind } of leftovers) if (kind === 'file') await fs.unlink(`tmp/${name}`);
   if (leftovers.length > 0) await fs.syncDir('tmp');

@@ -44,6 +44,6 @@ export async function fuzz(options: CampaignOptions, targets: readonly Target[])
     const failures = failed === 0 ? '' : `, FAILED ${failed}`;
     lines.push(`  ${target.name}: ${tried} runs, ${accepted} accepted, ${corpusSize} inputs kept${failures}`);
   }
-  lines.push(`${coverage.size} blocks of code reached`);
+  lines.push(`${coverage.size} stretches of code reached`);
   return { tried: runs, failed: fuzzers.reduce((sum, { failed }) => sum + failed, 0), lines };
 }

@@ -1,6 +1,6 @@
 /**
  * Cuts the power of real file systems under a working store: by the kernel's shutdown on ext4 and xfs, and by a block
- * device that drops unflushed sectors, or refuses writes for a while, on ext4, xfs and btrfs.
+ * device that drops unflushed sectors, or refuses some writes for a while, on ext4, xfs and btrfs.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -24,7 +24,7 @@ import type { WorkerConfig } from '../real/worker-child.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
 const roundsPerDisk = 20;
-const shortRounds = 4;
+const shortRounds = 5;
 
 type MakeDisk = (dir: string, mounts: Mounts, prng: Prng) => Promise<CuttableDisk>;
 
@@ -134,7 +134,7 @@ class CutStore {
       reopenEvery: prng.pick([0, 0, 20, 50]),
       diskDies: true,
     };
-    const refuse = this.#disk.refuseWrites !== undefined && prng.chance(0.4);
+    const refuse = this.#disk.refuseWrites !== undefined && prng.chance(0.5);
     const worker = refuse ? await this.#refuse(config, prng) : await this.#cut(config, prng);
     this.#tally.acks += worker.acks.length;
     for (let times = prng.pick([0, 0, 1, 2]); times > 0; times--) {
@@ -179,7 +179,7 @@ class CutStore {
       this.#disk.refuseWrites!(true);
       await Promise.race([worker.ended, sleep(20 + prng.below(100))]);
       this.#disk.refuseWrites!(false);
-      await Promise.race([worker.ended, sleep(50)]);
+      await Promise.race([worker.ended, sleep(50 + prng.below(250))]);
     } finally {
       worker.kill();
     }

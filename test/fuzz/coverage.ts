@@ -1,14 +1,22 @@
 /**
  * Which parts of the engine a piece of work ran, from V8's own counters: precise coverage by block, asked for
- * through the inspector in this process. Taking it costs about a millisecond, so it is taken per batch.
+ * through the inspector in this process. V8 joins neighbouring blocks that ran equally often, so blocks are not
+ * comparable between two looks: what is kept is which characters of each script ever ran.
  */
 import { type Profiler, Session } from 'node:inspector';
+
+/** A character of a script that ran. */
+interface Spot {
+  readonly script: string;
+  readonly offset: number;
+}
 
 export class Coverage {
   readonly #session = new Session();
   readonly #isWanted: (url: string) => boolean;
-  /** Blocks that ever ran. */
-  readonly #seen = new Set<string>();
+  /** By script: 1 for each character that ever ran. */
+  readonly #seen = new Map<string, Uint8Array>();
+  #size = 0;
 
   /** `isWanted` chooses scripts by their URL. */
   constructor(isWanted: (url: string) => boolean) {
@@ -18,9 +26,9 @@ export class Coverage {
     this.#post('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
   }
 
-  /** Number of blocks met. */
+  /** Stretches of code met. */
   get size(): number {
-    return this.#seen.size;
+    return this.#size;
   }
 
   /** Forgets what ran since the last call, without noting it. */
@@ -28,18 +36,27 @@ export class Coverage {
     this.#take();
   }
 
-  /** Blocks that ran since the last call and never before; they count as met from now on. */
-  news(): Set<string> {
-    const found = new Set<string>();
-    for (const block of this.#blocks()) if (!this.#seen.has(block)) found.add(block);
-    for (const block of found) this.#seen.add(block);
-    return found;
+  /** What ran since the last call and never before, by both ends of each stretch; it counts as met from now on. */
+  news(): Spot[] {
+    const spots: Spot[] = [];
+    for (const [script, ran] of this.#ran()) {
+      const seen = this.#seenOf(script, ran.length);
+      for (let from = 0; from < ran.length; from++) {
+        if (ran[from] === 0 || seen[from] === 1) continue;
+        let to = from;
+        while (to < ran.length && ran[to] === 1 && seen[to] === 0) seen[to++] = 1;
+        spots.push({ script, offset: from }, { script, offset: to - 1 });
+        this.#size++;
+        from = to;
+      }
+    }
+    return spots;
   }
 
-  /** True when one of `blocks` ran since the last call. */
-  hasRun(blocks: ReadonlySet<string>): boolean {
-    for (const block of this.#blocks()) if (blocks.has(block)) return true;
-    return false;
+  /** True when one of `spots` ran since the last call. */
+  hasRun(spots: readonly Spot[]): boolean {
+    const ran = new Map(this.#ran());
+    return spots.some(({ script, offset }) => ran.get(script)?.[offset] === 1);
   }
 
   close(): void {
@@ -47,14 +64,27 @@ export class Coverage {
     this.#session.disconnect();
   }
 
-  *#blocks(): Generator<string> {
+  /** Outer functions and blocks come before those inside them, which paint over them. */
+  *#ran(): Generator<[string, Uint8Array]> {
     for (const { scriptId, url, functions } of this.#take()) {
       if (!this.#isWanted(url)) continue;
+      const length = functions.reduce((end, { ranges }) => Math.max(end, ranges[0]!.endOffset), 0);
+      const ran = new Uint8Array(length);
       for (const { ranges } of functions) {
         for (const { startOffset, endOffset, count } of ranges)
-          if (count > 0) yield `${scriptId} ${startOffset} ${endOffset}`;
+          ran.fill(count > 0 ? 1 : 0, startOffset, endOffset);
       }
+      yield [scriptId, ran];
     }
+  }
+
+  #seenOf(script: string, length: number): Uint8Array {
+    const seen = this.#seen.get(script);
+    if (seen !== undefined && seen.length >= length) return seen;
+    const grown = new Uint8Array(length);
+    if (seen !== undefined) grown.set(seen);
+    this.#seen.set(script, grown);
+    return grown;
   }
 
   #take(): Profiler.ScriptCoverage[] {

@@ -8,19 +8,17 @@ import { mutate } from './mutate.ts';
 import type { Target } from './target.ts';
 
 const quiet = { seed: 1, onProgress: () => undefined };
-const refuse = (): never => {
-  throw corrupt('not the one', { file: 'planted' });
-};
+const refusal = (): Error => corrupt('not the one', { file: 'planted' });
 
 /** Four conditions deep lies a fault: found by keeping what got one condition further, hardly by chance. */
 const planted: Target = {
   name: 'planted',
   sample: () => new Uint8Array(24),
   run(bytes) {
-    if (bytes[3] !== 0x56) refuse();
-    if (bytes[9] !== 0x52) refuse();
-    if (bytes[14] !== 0x0d) refuse();
-    if (bytes[20] !== 0x1a) refuse();
+    if (bytes[3] !== 0x56) throw refusal();
+    if (bytes[9] !== 0x52) throw refusal();
+    if (bytes[14] !== 0x0d) throw refusal();
+    if (bytes[20] !== 0x1a) throw refusal();
     throw new TypeError('the planted fault');
   },
 };
@@ -45,7 +43,7 @@ describe('fuzzing', () => {
       name: 'loose',
       sample: () => Uint8Array.of(7, 0),
       run: (bytes) => {
-        if (bytes.length !== 2 || bytes[0] !== 7) refuse();
+        if (bytes.length !== 2 || bytes[0] !== 7) throw refusal();
         if (bytes[1] !== 0) throw new Error('accepted bytes encode differently');
       },
     };

@@ -19,6 +19,8 @@ const batchRuns = 1024;
 const corpusMax = 2000;
 /** Samples every corpus begins with. */
 const firstInputs = 32;
+/** Half of the inputs are made from so many. */
+const recentInputs = 8;
 /** Inputs kept of one batch. */
 const keptMax = 4;
 const slowMs = 1000;
@@ -63,7 +65,7 @@ export class Fuzzer {
     const grown = process.memoryUsage().arrayBuffers - before;
     const news = this.#coverage.news();
     if (length === 0) this.#corpus.push(...inputs.slice(0, firstInputs));
-    if (news.size > 0) this.#keepNew(inputs, news);
+    if (news.length > 0) this.#keepNew(inputs, news);
     if (grown > bytesMax || took > slowMs) this.#measure(inputs);
   }
 
@@ -78,13 +80,16 @@ export class Fuzzer {
 
   #changed(): Uint8Array {
     const prng = this.#prng;
-    const input = mutate(prng, prng.pick(this.#corpus), prng.pick(this.#corpus));
+    // The last ones that reached something new are the ones to go on from.
+    const recent = Math.min(recentInputs, this.#corpus.length);
+    const start = prng.chance(0.5) ? this.#corpus.at(-1 - prng.below(recent))! : prng.pick(this.#corpus);
+    const input = mutate(prng, start, prng.pick(this.#corpus));
     if (this.target.reseal !== undefined && prng.chance(0.5)) this.target.reseal(input);
     return input;
   }
 
   /** Finds the inputs that ran one of `news` by halving, and keeps them. */
-  #keepNew(inputs: readonly Uint8Array[], news: ReadonlySet<string>): void {
+  #keepNew(inputs: readonly Uint8Array[], news: ReturnType<Coverage['news']>): void {
     this.#coverage.discard();
     const pending: (readonly Uint8Array[])[] = [inputs];
     let kept = 0;

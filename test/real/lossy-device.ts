@@ -1,6 +1,6 @@
 /**
  * A block device in user space (nbdkit with a Python plugin, shown as a file by nbdfuse) that keeps what is written
- * apart until it is flushed, and on command drops a random half of it or refuses writes.
+ * apart until it is flushed, and on command drops a random half of it, or refuses writes now and then.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -51,7 +51,8 @@ def check():
             cut_seen = True
         return errno.EIO
     cut_seen = False
-    return errno.EIO if os.path.exists(os.path.join(base, "eio")) else 0
+    eio = os.path.exists(os.path.join(base, "eio"))
+    return errno.EIO if eio and chance.random() < 0.3 else 0
 
 def refuse():
     code = check()
@@ -127,6 +128,7 @@ export class LossyDevice {
     this.#showFace();
   }
 
+  /** Refuses three writes in ten: often the data of a file and not the journal, so that the file system goes on. */
   refuseWrites(on: boolean): void {
     const file = path.join(this.#dir, 'eio');
     if (on) writeFileSync(file, '');

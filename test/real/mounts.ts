@@ -35,6 +35,8 @@ export function command(name: string, ...args: readonly string[]): string {
   return execFileSync(name, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], env });
 }
 
+const unmountTries = 40;
+
 export class Mounts {
   readonly #at: string[] = [];
   readonly #onExit = (): void => this.removeAll();
@@ -59,13 +61,17 @@ export class Mounts {
     this.#at.push(at);
   }
 
-  /** Detaches at once and for good, also while something still uses it, which is then killed by its owner. */
+  /** Unmounts; where something still uses it after a while, at least detaches it and throws. */
   remove(at: string): void {
     const found = this.#at.lastIndexOf(at);
     if (found === -1) return;
-    const gentle = spawnSync('umount', [at]);
-    if (gentle.status !== 0) command('umount', '-l', at);
     this.#at.splice(found, 1);
+    for (let tries = 0; tries < unmountTries; tries++) {
+      if (spawnSync('umount', [at]).status === 0) return;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+    }
+    command('umount', '-l', at);
+    throw new Error(`${at} was still in use`);
   }
 
   /** Unmounts everything, the newest first; throws the first failure after trying all. */

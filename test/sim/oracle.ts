@@ -16,9 +16,11 @@ export const nameOf = (space: string, key: string): string => `${space}\n${key}`
 
 /**
  * 'open': under way. 'done': acknowledged. 'nothing': acknowledged as having changed nothing. 'never': refused
- * before it had a number. 'unknown': failed, or cut off, after that.
+ * before it had a number; 'conflict': because of its condition. 'unknown': failed, or cut off, after that.
  */
-export type Outcome = 'open' | 'done' | 'nothing' | 'never' | 'unknown';
+export type Outcome = 'open' | 'done' | 'nothing' | 'never' | 'conflict' | 'unknown';
+
+const leavesNothing: ReadonlySet<Outcome> = new Set(['nothing', 'never', 'conflict']);
 
 /** One call that writes. */
 export interface Attempt {
@@ -177,7 +179,7 @@ export class Oracle {
     const name = `commit ${seq} of ${attempt.kind} ${attempt.id}`;
     if (used.has(attempt)) throw new Error(`${name} is there twice`);
     used.add(attempt);
-    if (attempt.outcome === 'never' || attempt.outcome === 'nothing')
+    if (leavesNothing.has(attempt.outcome))
       throw new Error(`${name} is there, but the call said otherwise (${attempt.outcome})`);
     if (attempt.seq !== undefined && attempt.seq !== seq)
       throw new Error(`${name} was acknowledged as ${attempt.seq}`);
@@ -226,8 +228,7 @@ export class Oracle {
       (one) =>
         !used.has(one) &&
         one.space === name &&
-        one.outcome !== 'never' &&
-        one.outcome !== 'nothing' &&
+        !leavesNothing.has(one.outcome) &&
         seq > one.low &&
         seq <= one.high &&
         (one.seq === undefined || one.seq === seq) &&
@@ -241,8 +242,14 @@ export class Oracle {
     const { outcome, seq, high, kind, id } = attempt;
     if (outcome === 'done' && !used.has(attempt) && (seq ?? high) <= last)
       throw new Error(`acknowledged commit ${seq ?? `up to ${high}`} of ${kind} ${id} is lost (durable: ${last})`);
-    if (kind !== 'delete' || outcome !== 'nothing' || high > last) return;
+    if (high > last) return;
     const [key] = attempt.changes.keys();
+    if (outcome === 'conflict') {
+      const was = this.at(attempt.space, key!, attempt.low)?.seq ?? 0;
+      if (was === attempt.ifSeq && !this.isContended(attempt))
+        throw new Error(`${kind} ${id} was refused although ${key} was at ${was}`);
+    }
+    if (kind !== 'delete' || outcome !== 'nothing') return;
     const versions = this.#byName.get(nameOf(attempt.space, key!)) ?? [];
     const wasAbsent =
       this.at(attempt.space, key!, attempt.low) === undefined ||

@@ -1,0 +1,351 @@
+/** A client of a simulation: makes its calls one after another and tells the oracle what came of each. */
+import { decodeUtf8, fromHex } from '../../src/base/bytes.ts';
+import { isVarveError, type VarveError } from '../../src/base/errors.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import { openWithEnv } from '../../src/engine/open.ts';
+import type { BatchOperation, PutOptions } from '../../src/engine/types.ts';
+import type { Life } from './life.ts';
+import type { Attempt, Outcome } from './oracle.ts';
+import type { SimOp, ValueSpec } from './plan.ts';
+import { observeRange, observeScan, observeStat } from './reading.ts';
+import { bytesOf } from './values.ts';
+
+/** What a stream throws that breaks off. */
+export class StreamBroke extends Error {}
+
+/** The life ended while a call was under way: its client ends with it. */
+export class LifeOver extends Error {}
+
+/** What a disk that refuses may make of a call. */
+const faultCodes = [
+  'VARVE_IO',
+  'VARVE_NO_SPACE',
+  'VARVE_COMMIT_UNKNOWN',
+  'VARVE_POISONED',
+  'VARVE_READ_ONLY',
+] as const;
+
+type Settled<T> = { value: T } | { error: unknown };
+
+/** The space of an engine by name. */
+export const spaceOf = (engine: Engine, name: string): Engine => (name === '' ? engine : engine.space(name));
+
+/** A key as callers give it: as text where it is text and the call's number is even. */
+export function keyOf(hex: string, n: number): string | Uint8Array {
+  const bytes = fromHex(hex);
+  return n % 2 === 0 ? (decodeUtf8(bytes) ?? bytes) : bytes;
+}
+
+export class Client {
+  readonly #life: Life;
+  readonly #name: string;
+
+  constructor(life: Life, number: number) {
+    this.#life = life;
+    this.#name = `client ${number}`;
+  }
+
+  /** Makes the calls that `take` gives until there is none, or the life ends. */
+  async run(take: () => SimOp | undefined): Promise<void> {
+    const { world } = this.#life;
+    const { scheduler, coverage, plan } = world;
+    for (;;) {
+      if (plan.options.think === 'some' && world.calls % 7 === 3) await scheduler.sleep(2);
+      await scheduler.turn(this.#name);
+      if (this.#isDone) return;
+      const op = take();
+      if (op === undefined) return;
+      const number = world.calls++;
+      coverage.begin(op.kind);
+      try {
+        await this.#perform(op, number);
+        this.#life.noteSick();
+        this.#life.note();
+      } catch (error) {
+        if (error instanceof LifeOver) return;
+        const wrong = error instanceof Error ? (error.stack ?? error.message) : String(error);
+        this.#life.fail(`call ${number} ${describe(op)}: ${wrong}`);
+        return;
+      }
+      coverage.end(op.kind);
+      scheduler.note(`${this.#name} ${op.kind}`);
+    }
+  }
+
+  get #isDone(): boolean {
+    const { over, closing, mustReopen, world } = this.#life;
+    return over || closing || world.failure !== undefined || mustReopen;
+  }
+
+  /** The result or the error of a call; throws LifeOver when nobody is left to hear it. */
+  async #settle<T>(call: () => Promise<T>): Promise<Settled<T>> {
+    let settled: Settled<T>;
+    try {
+      settled = { value: await call() };
+    } catch (error) {
+      settled = { error };
+    }
+    if (this.#life.over) throw new LifeOver();
+    return settled;
+  }
+
+  /** The result of a call that reads; undefined where the disk, or a close, is to blame for its failure. */
+  async read<T>(call: () => Promise<T>): Promise<{ value: T } | undefined> {
+    const settled = await this.#settle(call);
+    if ('value' in settled) return settled;
+    this.#judge(settled.error);
+    return undefined;
+  }
+
+  /** Throws an error that nothing excuses. */
+  #judge(error: unknown, ...expected: VarveError['code'][]): void {
+    const life = this.#life;
+    if (isVarveError(error, ...expected) && expected.length > 0) return;
+    if (life.closing && isVarveError(error, 'VARVE_CLOSED')) return;
+    if (life.faulted && isVarveError(error, ...faultCodes)) return;
+    throw error;
+  }
+
+  async #perform(op: SimOp, number: number): Promise<void> {
+    const { engine, world } = this.#life;
+    switch (op.kind) {
+      case 'put': {
+        const { value, sha256 = false, big = 0 } = op;
+        const more = { ...(sha256 ? { sha256 } : {}), ...(big > 0 ? { contentType: 'x'.repeat(200) } : {}) };
+        return await this.#put(op, number, value, (options) =>
+          spaceOf(engine, op.space).put(keyOf(op.key, number), bytesOf(value), { ...options, ...more }),
+        );
+      }
+      case 'putIf':
+        return await this.#putIf(op, number);
+      case 'stream':
+      case 'streamThrows':
+      case 'streamAborts':
+        return await this.#stream(op, number);
+      case 'delete':
+        return await this.#delete(op, number);
+      case 'batch':
+        return await this.#batch(op, number);
+      case 'flush': {
+        const settled = await this.#settle(() => engine.flush());
+        if ('error' in settled) this.#judge(settled.error);
+        return;
+      }
+      case 'stats':
+        engine.health();
+        world.scheduler.note(JSON.stringify(engine.stats().commits));
+        return;
+      case 'rival':
+        return await this.#rival();
+      case 'reader':
+        return await this.#reader(op, number);
+      default:
+        return await this.#read(op, engine, number, this.#life.view);
+    }
+  }
+
+  async #put(
+    op: { kind: string; space: string; key: string },
+    _number: number,
+    value: ValueSpec,
+    call: (options: PutOptions) => Promise<{ seq: number; size: number }>,
+    ifSeq?: number,
+    ...expected: VarveError['code'][]
+  ): Promise<void> {
+    const changes = new Map([[op.key, value]]);
+    await this.#write(
+      op.kind,
+      op.space,
+      changes,
+      ({ id }) => call({ metadata: { id }, ...(ifSeq === undefined ? {} : { ifSeq }) }),
+      ({ seq, size }) => {
+        if (size !== bytesOf(value).length) throw new Error(`put says it has ${size} bytes`);
+        return { outcome: 'done', seq };
+      },
+      ifSeq,
+      ...expected,
+    );
+  }
+
+  /** Makes a call that writes and tells the oracle of it. */
+  async #write<T>(
+    kind: string,
+    space: string,
+    changes: ReadonlyMap<string, ValueSpec | null>,
+    call: (attempt: Attempt) => Promise<T>,
+    read: (value: T) => { outcome: Outcome; seq?: number },
+    ifSeq?: number,
+    ...expected: VarveError['code'][]
+  ): Promise<void> {
+    const life = this.#life;
+    const { oracle } = life.world;
+    const wasSick = life.isSick;
+    const attempt = oracle.begin(kind, space, changes, life.view, ifSeq);
+    const settled = await this.#settle(() => call(attempt));
+    const high = life.closing ? Number.MAX_SAFE_INTEGER : life.view;
+    if ('value' in settled) {
+      const { outcome, seq } = read(settled.value);
+      if (wasSick) throw new Error('a write was acknowledged after one had failed');
+      oracle.end(attempt, outcome, high, seq);
+      return;
+    }
+    const { error } = settled;
+    oracle.end(attempt, outcomeOf(error), Number.MAX_SAFE_INTEGER);
+    if (!(error instanceof StreamBroke)) this.#judge(error, ...expected);
+  }
+
+  async #putIf(op: Extract<SimOp, { kind: 'putIf' }>, number: number): Promise<void> {
+    const space = spaceOf(this.#life.engine, op.space);
+    let ifSeq = 0;
+    if (op.condition !== 'absent') {
+      const found = await this.read(() => space.stat(keyOf(op.key, number)));
+      if (found === undefined || this.#life.closing) return;
+      const seq = found.value?.seq ?? 0;
+      ifSeq = op.condition === 'current' ? seq : seq + 1;
+    }
+    const call = (options: PutOptions) => space.put(keyOf(op.key, number), bytesOf(op.value), options);
+    await this.#put(op, number, op.value, call, ifSeq, 'VARVE_CONFLICT');
+  }
+
+  async #stream(
+    op: Extract<SimOp, { kind: 'stream' | 'streamThrows' | 'streamAborts' }>,
+    number: number,
+  ): Promise<void> {
+    const { engine, world } = this.#life;
+    const bytes = bytesOf(op.value);
+    const aborter = new AbortController();
+    const breakAt = op.kind === 'stream' ? Number.MAX_SAFE_INTEGER : number % (op.pieces + 1);
+    async function* pieces(): AsyncGenerator<Uint8Array> {
+      for (let i = 0; i <= op.pieces; i++) {
+        await world.scheduler.turn('stream');
+        if (i === breakAt && op.kind === 'streamThrows') throw new StreamBroke();
+        if (i === breakAt) aborter.abort();
+        const from = Math.floor((i * bytes.length) / op.pieces);
+        if (i < op.pieces) yield bytes.slice(from, Math.floor(((i + 1) * bytes.length) / op.pieces));
+      }
+    }
+    const signal = op.kind === 'streamAborts' ? { signal: aborter.signal } : {};
+    await this.#put(
+      op,
+      number,
+      op.value,
+      (options) => spaceOf(engine, op.space).put(keyOf(op.key, number), pieces(), { ...options, ...signal }),
+      undefined,
+      'VARVE_ABORTED',
+    );
+  }
+
+  async #delete(op: Extract<SimOp, { space: string; key: string }>, number: number): Promise<void> {
+    const space = spaceOf(this.#life.engine, op.space);
+    await this.#write(
+      'delete',
+      op.space,
+      new Map([[op.key, null]]),
+      () => space.delete(keyOf(op.key, number)),
+      (removed) => ({ outcome: removed ? 'done' : 'nothing' }),
+    );
+  }
+
+  async #batch(op: Extract<SimOp, { kind: 'batch' }>, number: number): Promise<void> {
+    const space = spaceOf(this.#life.engine, op.space);
+    const changes = new Map(op.changes.map(({ key, value }) => [key, value]));
+    const puts = op.changes.some(({ value }) => value !== null);
+    await this.#write(
+      'batch',
+      op.space,
+      changes,
+      ({ id }) =>
+        space.batch(
+          op.changes.map(({ key, value }): BatchOperation => {
+            if (value === null) return { type: 'delete', key: keyOf(key, number) };
+            return { type: 'put', key: keyOf(key, number), value: bytesOf(value), metadata: { id } };
+          }),
+        ),
+      // Removals of what is absent make no commit, and the call does not tell.
+      ({ seq }) => (puts ? { outcome: 'done', seq } : { outcome: 'unknown' }),
+    );
+  }
+
+  async #rival(): Promise<void> {
+    const { env, options, bounds } = this.#life;
+    const settled = await this.#settle(() => openWithEnv(env, { ...options, lockWaitMs: 0 }, bounds));
+    if ('error' in settled) return this.#judge(settled.error, 'VARVE_LOCKED');
+    if (!this.#life.closing) throw new Error('two writers have the store open');
+    await this.#settle(() => settled.value.close());
+  }
+
+  /** A second process that reads beside the writer. */
+  async #reader(op: Extract<SimOp, { kind: 'reader' }>, number: number): Promise<void> {
+    const life = this.#life;
+    const least = life.view;
+    const opened = await this.read(() =>
+      openWithEnv(life.env, { ...life.options, readOnly: true }, life.bounds),
+    );
+    if (opened === undefined) return;
+    const reader = opened.value;
+    const health = reader.health();
+    if (health.status === 'degraded' && !life.faulted)
+      throw new Error(`a reader found damage: ${JSON.stringify(health)}`);
+    if (health.status !== 'degraded') {
+      const view = reader.stats().seq;
+      if (view < least) throw new Error(`a reader sees ${view}, the writer had shown ${least}`);
+      const options = { space: op.space, scan: {}, entries: Number.MAX_SAFE_INTEGER };
+      await this.#read({ kind: 'getMany', space: op.space, keys: op.keys }, reader, number, view);
+      await this.#read({ kind: 'scan', ...options }, reader, number, view);
+    }
+    await this.read(() => reader.close());
+  }
+
+  /** Reads of every kind; `view` is the number up to which `engine` shows commits now. */
+  async #read(op: SimOp, engine: Engine, number: number, view: number): Promise<void> {
+    const { oracle } = this.#life.world;
+    if (!('space' in op)) return;
+    const space = spaceOf(engine, op.space);
+    if (op.kind === 'scan' || op.kind === 'scanStops' || op.kind === 'scanAborts') {
+      const seen = await this.#settle(() => observeScan(space, op, view));
+      if ('value' in seen) return oracle.observe(seen.value);
+      return this.#judge(seen.error, ...(op.kind === 'scanAborts' ? (['VARVE_ABORTED'] as const) : []));
+    }
+    if (op.kind === 'getMany') {
+      const keys = op.keys.map((key, i) => keyOf(key, number + i));
+      const found = await this.read(() => space.getMany(keys));
+      found?.value.forEach((bytes, i) => {
+        oracle.observe({ kind: 'value', view, space: op.space, key: op.keys[i]!, bytes });
+      });
+      return;
+    }
+    if (op.kind === 'read' || op.kind === 'readCancels') {
+      const seen = await this.read(() => observeRange(space, op, keyOf(op.key, number), view));
+      if (seen !== undefined) oracle.observe(seen.value);
+      return;
+    }
+    if (!('key' in op)) return;
+    const key = keyOf(op.key, number);
+    const about = { view, space: op.space, key: op.key };
+    if (op.kind === 'has') {
+      const found = await this.read(() => space.has(key));
+      if (found !== undefined) oracle.observe({ kind: 'has', ...about, found: found.value });
+    } else if (op.kind === 'stat') {
+      const found = await this.read(() => space.stat(key));
+      if (found !== undefined) oracle.observe({ kind: 'stat', ...about, stat: observeStat(found.value) });
+    } else {
+      const isSync = op.kind === 'getSync';
+      const found = await this.read(async () => (isSync ? space.getSync(key) : await space.get(key)));
+      if (found !== undefined) oracle.observe({ kind: 'value', ...about, bytes: found.value });
+    }
+  }
+}
+
+function outcomeOf(error: unknown): Outcome {
+  if (isVarveError(error, 'VARVE_CONFLICT')) return 'conflict';
+  const isBefore =
+    error instanceof StreamBroke ||
+    isVarveError(error, 'VARVE_ABORTED', 'VARVE_POISONED', 'VARVE_READ_ONLY', 'VARVE_CLOSED');
+  return isBefore ? 'never' : 'unknown';
+}
+
+function describe(op: SimOp): string {
+  const text = JSON.stringify(op);
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+}
+

@@ -1,0 +1,104 @@
+/** One life of a store in a simulation: from an open to its close, or to the moment the process died. */
+import type { Engine } from '../../src/engine/engine.ts';
+import type { Env } from '../../src/engine/env.ts';
+import type { EngineOptions } from '../../src/engine/options.ts';
+import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import type { Coverage } from './coverage.ts';
+import type { Injector } from './injector.ts';
+import type { Oracle } from './oracle.ts';
+import type { SimPlan } from './plan.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** What all lives of a run share. */
+export interface World {
+  readonly plan: SimPlan;
+  readonly scheduler: Scheduler;
+  readonly injector: Injector;
+  readonly oracle: Oracle;
+  readonly coverage: Coverage;
+  /** Calls begun in all lives. */
+  calls: number;
+  /** The first thing found wrong, with where. */
+  failure: string | undefined;
+}
+
+/** Calls that are still made after a write has failed: reads must go on, writes must be refused. */
+const sickCallsMax = 6;
+
+export class Life {
+  readonly world: World;
+  readonly number: number;
+  readonly disk: MemoryFileSystem;
+  readonly env: Env;
+  readonly options: EngineOptions;
+  readonly bounds: { readonly segmentBytes: number };
+  readonly #faultsBefore: number;
+  readonly #syncFaultsBefore: number;
+  engine!: Engine;
+  /** The process is dead: nobody is left to hear what its calls return. */
+  over = false;
+  closing = false;
+  /** Commits up to here must survive a power cut, and the death of the process. */
+  durable = 0;
+  handed = 0;
+  #sickCalls = 0;
+
+  constructor(
+    world: World,
+    number: number,
+    disk: MemoryFileSystem,
+    env: Env,
+    options: EngineOptions,
+    bounds: { readonly segmentBytes: number },
+  ) {
+    this.world = world;
+    this.number = number;
+    this.disk = disk;
+    this.env = env;
+    this.options = options;
+    this.bounds = bounds;
+    this.#faultsBefore = world.injector.fired;
+    this.#syncFaultsBefore = world.injector.syncsFailed;
+  }
+
+  /** True when the disk has refused something since this life began. */
+  get faulted(): boolean {
+    return this.world.injector.fired > this.#faultsBefore;
+  }
+
+  get full(): boolean {
+    return this.options.durability === 'full';
+  }
+
+  /** What readers see now. */
+  get view(): number {
+    return this.engine.stats().seq;
+  }
+
+  /** Notes how far commits are safe; called when something was acknowledged, and when the life ends. */
+  note(): void {
+    if (this.engine === undefined || this.closing) return;
+    const { seq, durableSeq } = this.engine.stats();
+    this.durable = Math.max(this.durable, this.full ? seq : durableSeq);
+    // After a failed sync the kernel may have thrown away what it was handed.
+    const isKept = this.full || this.world.injector.syncsFailed === this.#syncFaultsBefore;
+    this.handed = Math.max(this.handed, isKept ? seq : durableSeq);
+  }
+
+  get isSick(): boolean {
+    return this.engine.health().status === 'degraded';
+  }
+
+  /** True when a sick store has been called often enough. */
+  get mustReopen(): boolean {
+    return this.#sickCalls >= sickCallsMax;
+  }
+
+  noteSick(): void {
+    if (!this.closing && this.isSick) this.#sickCalls++;
+  }
+
+  fail(message: string): void {
+    this.world.failure ??= `life ${this.number}: ${message}`;
+  }
+}

@@ -1,0 +1,86 @@
+/** Turns what reads return into observations. */
+import { encodeUtf8, fromHex, toHex } from '../../src/base/bytes.ts';
+import { isVarveError } from '../../src/base/errors.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import type { Entry, EntryStat, Key, ScanOptions } from '../../src/engine/types.ts';
+import type { Observation, SeenEntry } from './observations.ts';
+import type { ScanSpec, SimOp } from './plan.ts';
+
+const hexOf = (key: Key): string => toHex(typeof key === 'string' ? encodeUtf8(key) : key);
+
+/** What stat() told; throws when its times contradict each other. */
+export function observeStat(stat: EntryStat | undefined): { id: number; seq: number; size: number } | undefined {
+  if (stat === undefined) return undefined;
+  if (stat.created.getTime() > stat.modified.getTime()) throw new Error('stat: created after modified');
+  return { id: stat.metadata!.id as number, seq: stat.seq, size: stat.size };
+}
+
+function scanOptionsOf(scan: ScanSpec): ScanOptions {
+  const { prefix, gt, gte, lt, lte, after, ...plain } = scan;
+  const keys = Object.entries({ prefix, gt, gte, lt, lte, after }).filter(([, hex]) => hex !== undefined);
+  return { ...plain, ...Object.fromEntries(keys.map(([name, hex]) => [name, fromHex(hex!)])) };
+}
+
+/** Scans to the end, or stops or aborts after some entries. */
+export async function observeScan(
+  space: Engine,
+  op: { kind: 'scan' | 'scanStops' | 'scanAborts'; space: string; scan: ScanSpec; entries: number },
+  view: number,
+): Promise<Observation> {
+  const aborter = new AbortController();
+  const options = scanOptionsOf(op.scan);
+  const entries: SeenEntry[] = [];
+  let whole = true;
+  const scan = space.scan<Key>(op.kind === 'scanAborts' ? { ...options, signal: aborter.signal } : options);
+  for await (const entry of scan) {
+    entries.push(seenEntry(entry));
+    if (op.kind === 'scan' || entries.length < op.entries) continue;
+    if (op.kind === 'scanAborts') aborter.abort();
+    else {
+      whole = false;
+      break;
+    }
+  }
+  return { kind: 'scan', view, space: op.space, scan: op.scan, entries, whole };
+}
+
+function seenEntry(entry: Entry<Key>): SeenEntry {
+  if (entry.key === undefined) return { prefix: hexOf(entry.prefix) };
+  const { seq, size, value, stat } = entry;
+  const id = observeStat(stat)?.id;
+  return {
+    key: hexOf(entry.key),
+    seq,
+    size,
+    ...(value === undefined ? {} : { value }),
+    ...(id === undefined ? {} : { id }),
+  };
+}
+
+/** Reads a range of a value, or leaves after its first piece. */
+export async function observeRange(
+  space: Engine,
+  op: Extract<SimOp, { kind: 'read' | 'readCancels' }>,
+  key: Key,
+  view: number,
+): Promise<Observation> {
+  const end = op.start + op.length;
+  const about = { kind: 'range', view, space: op.space, key: op.key, start: op.start, end } as const;
+  const reader = space.stream(key, { start: op.start, end }).getReader();
+  const parts: Uint8Array[] = [];
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      parts.push(value);
+      if (op.kind === 'readCancels') {
+        await reader.cancel();
+        return { ...about, bytes: Buffer.concat(parts), whole: false };
+      }
+    }
+  } catch (error) {
+    if (isVarveError(error, 'VARVE_NOT_FOUND')) return { ...about, bytes: undefined, whole: true };
+    throw error;
+  }
+  return { ...about, bytes: Buffer.concat(parts), whole: true };
+}
