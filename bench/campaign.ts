@@ -1,7 +1,7 @@
 /**
- * Runs one fault campaign: `npm run campaign -- <name> [--seconds N | --count N] [--seed S]`. Progress goes to
- * stderr; the last line of stdout says what was tried and what failed. Exit code 1 when something failed, 2 on
- * wrong arguments. Campaigns are the files of test/campaigns/ that export one.
+ * Runs one fault campaign: `npm run campaign -- <name> [--seconds N | --count N] [--seed S]`. Progress goes
+ * to stderr; the last line of stdout says what was tried and what failed. Exit code 1 when something failed,
+ * 2 on wrong arguments. Campaigns are the files of test/campaigns/ that export one.
  */
 import { readdirSync } from 'node:fs';
 import { basename } from 'node:path';

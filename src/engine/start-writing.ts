@@ -181,7 +181,7 @@ function compose(
 ): Started & { cleanUp: (files: readonly NumberedFile[]) => Promise<void> } {
   const { env, forest, segments, health } = found;
   const { locality, presence } = options;
-  const { dbUuid, segTarget, timelineId } = catalogs.slot;
+  const { dbUuid, timelineId } = catalogs.slot;
   const failed = (error: unknown): void => log.fail(error);
   const log = new GroupCommit({
     log: opening.log,
@@ -191,20 +191,7 @@ function compose(
     lastTimeMs: opening.timeMs,
     onFailed: (error) => found.options.logger.error?.('a write failed; the engine is read-only', { error }),
   });
-  const lanes = new SegmentLanes(
-    {
-      fs: env.fs,
-      dbUuid,
-      random: env.random,
-      takeFileNo: () => catalogs.takeFileNo(),
-      segments,
-      segmentBytes: options.segmentBytes ?? segTarget,
-      onOpened: (segment) => locality.open(segment),
-      onSealed: (segment) => locality.seal(segment),
-      onFailed: failed,
-    },
-    catalogs.catalog.sealed,
-  );
+  const lanes = lanesFor(found, options, catalogs, failed);
   const chunks = new ChunkStore({
     chunks: forest.chunks,
     segments,
@@ -247,6 +234,29 @@ function compose(
   const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
   const finish = (): Promise<void> => close({ log, lanes, checkpointer, catalogs });
   return { write: { log, txn, checkpointer }, lanes, chunks, catalogs, finish, cleanUp };
+}
+
+function lanesFor(
+  { env, segments }: Found,
+  { locality, segmentBytes }: StartOptions,
+  catalogs: CatalogStore,
+  onFailed: (error: unknown) => void,
+): SegmentLanes {
+  const { dbUuid, segTarget } = catalogs.slot;
+  return new SegmentLanes(
+    {
+      fs: env.fs,
+      dbUuid,
+      random: env.random,
+      takeFileNo: () => catalogs.takeFileNo(),
+      segments,
+      segmentBytes: segmentBytes ?? segTarget,
+      onOpened: (segment) => locality.open(segment),
+      onSealed: (segment) => locality.seal(segment),
+      onFailed,
+    },
+    catalogs.catalog.sealed,
+  );
 }
 
 interface Closing {

@@ -1,7 +1,7 @@
 /**
  * Writes of one space: put, delete, batch.
  *
- * Invariants (test/engine/writes.test.ts):
+ * Invariants (test/engine/writes.test.ts, test/engine/writes-streams.test.ts):
  * - what is wrong with the arguments is said before anything is stored;
  * - a conflict is told once the commit it was decided on can be read, so a loop of retries ends;
  * - a buffer given to put may be changed as soon as put has returned its promise;

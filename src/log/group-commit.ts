@@ -153,10 +153,7 @@ export class GroupCommit {
     return this.#lastSeq;
   }
 
-  /**
-   * A frame of its own with one number (STAGE): `encode` appends the payload and applies it. Resolves when it
-   * is durable. When `encode` throws the log has failed.
-   */
+  /** A frame of its own (STAGE) with one number, durable when it resolves. `encode` throwing is a failure. */
   frame(
     type: number,
     files: Iterable<NamedFile>,

@@ -22,6 +22,11 @@ export class MergeCursor implements KeyCursor {
   /** Per source: stands on an entry. */
   readonly #placed: boolean[];
   #missed: KeyCursor[] = [];
+  /**
+   * What was missed is loaded and the move is being repeated: only those sources move again. Moving the others
+   * too could make them miss in turn, for ever where the cache keeps nothing.
+   */
+  #repeats = false;
   #forward = true;
   #positioned = false;
   /** Copy of the key a turn starts from, with a zero byte behind it: the next greater key. */
@@ -77,16 +82,14 @@ export class MergeCursor implements KeyCursor {
   }
 
   async load(): Promise<void> {
-    const missed = this.#missed;
-    this.#missed = [];
-    const results = await Promise.allSettled(missed.map((source) => source.load()));
+    const results = await Promise.allSettled(this.#missed.map((source) => source.load()));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
+    this.#repeats = true;
   }
 
   loadSync(): void {
-    const missed = this.#missed;
-    this.#missed = [];
-    for (const source of missed) source.loadSync();
+    for (const source of this.#missed) source.loadSync();
+    this.#repeats = true;
   }
 
   get #current(): KeyCursor {
@@ -95,14 +98,24 @@ export class MergeCursor implements KeyCursor {
 
   /** Moves every source, then starts from the first in order. Missing blocks are asked for together. */
   #placeAll(forward: boolean, move: (source: KeyCursor, index: number) => Step): Step {
-    this.#missed = [];
+    const moves = this.#toMove();
     for (let i = 0; i < this.#sources.length; i++) {
-      const step = move(this.#sources[i]!, i);
-      if (step === MISS) this.#missed.push(this.#sources[i]!);
+      const source = this.#sources[i]!;
+      if (moves !== undefined && !moves.includes(source)) continue;
+      const step = move(source, i);
+      if (step === MISS) this.#missed.push(source);
       this.#placed[i] = step === OK;
     }
     if (this.#missed.length > 0) return MISS;
     return this.#rebuild(forward);
+  }
+
+  /** The sources a repeated move still waits for; undefined when the move is a new one. */
+  #toMove(): readonly KeyCursor[] | undefined {
+    const moves = this.#repeats ? this.#missed : undefined;
+    this.#repeats = false;
+    this.#missed = [];
+    return moves;
   }
 
   #rebuild(forward: boolean): Step {
@@ -116,6 +129,7 @@ export class MergeCursor implements KeyCursor {
   /** Moves the current source on in the direction of travel. */
   #advance(move: (source: KeyCursor) => Step): Step {
     assert(this.#positioned, 'a cursor moves on only from an entry');
+    this.#repeats = false;
     const step = move(this.#current);
     if (step === MISS) {
       this.#missed = [this.#current];
@@ -138,10 +152,10 @@ export class MergeCursor implements KeyCursor {
     assert(this.#positioned, 'a cursor moves on only from an entry');
     const top = this.#heap.top;
     const { key, after } = this.#copyKey();
-    this.#missed = [];
+    const moves = this.#toMove();
     for (let i = 0; i < this.#sources.length; i++) {
-      if (i === top) continue;
       const source = this.#sources[i]!;
+      if (i === top || (moves !== undefined && !moves.includes(source))) continue;
       const bound = i < top ? after : key;
       const step = forward ? source.seek(bound) : source.seekBefore(bound);
       if (step === MISS) this.#missed.push(source);

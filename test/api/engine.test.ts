@@ -1,5 +1,4 @@
 /** The public face on a real directory. */
-import { spawnSync } from 'node:child_process';
 import { chmod, mkdir, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -134,35 +133,4 @@ describe('one writer', () => {
     await (await waiting).close();
     await rm(dir, { recursive: true });
   });
-
-  test('a killed one leaves everything it acknowledged, and the next opens at once', async () => {
-    const dir = path.join(await tempDir(), 'store');
-    const script = `
-      import { openEngine } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)};
-      const engine = await openEngine(${JSON.stringify(dir)});
-      await engine.put('inline', 'v');
-      await engine.put('big', new Uint8Array(200000).fill(7));
-      process.kill(process.pid, 'SIGKILL');
-    `;
-    const child = spawnSync(process.execPath, [...typeFlags(), '--input-type=module', '-e', script], {
-      encoding: 'utf8',
-    });
-    if (child.stderr.includes('ERR_UNKNOWN_FILE_EXTENSION') || child.stderr.includes('bad option')) return;
-    expect([child.signal, child.stderr.replace(/.*Warning.*\n?/g, '').trim()]).toEqual([
-      'SIGKILL',
-      expect.any(String),
-    ]);
-    const engine = await openEngine(dir);
-    expect(text(await engine.get('inline'))).toBe('v');
-    expect(same(await engine.get('big'), new Uint8Array(200_000).fill(7))).toBe(true);
-    expect(engine.health().ok).toBe(true);
-    await engine.close();
-  });
 });
-
-/** What lets this runtime read TypeScript, where it can. */
-function typeFlags(): string[] {
-  return process.allowedNodeEnvironmentFlags.has('--experimental-strip-types')
-    ? ['--experimental-strip-types']
-    : [];
-}

@@ -6,12 +6,23 @@
 import { Prng } from '../../src/base/prng.ts';
 import { type Judgement, judge, type Verdict } from '../damage/judge.ts';
 import { type Knowledge, learn, overlaps, structureAt } from '../damage/knowledge.ts';
-import { type Family, familiesOf } from '../damage/mutations.ts';
-import { buildStore, type ShapeName, shapeNames } from '../damage/stores.ts';
+import { type Family, familiesOf, sparseFamiliesOf, truncationsOf } from '../damage/mutations.ts';
+import {
+  type BuiltStore,
+  buildLargeStore,
+  buildStore,
+  type ShapeName,
+  shapeNames,
+} from '../damage/stores.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
-const shortCount = 120;
+const shortCount = 90;
 const wholeEvery = 500;
+/** From here on larger stores are damaged too: 256 KiB at every length, 64 MiB at every 997th byte. */
+const longCount = 100_000;
+const longSeconds = 1800;
+const sparseEvery = 997;
+const scales: Readonly<Record<ShapeName, number>> = { inline: 16, chunked: 7, killed: 5 };
 const failuresShown = 40;
 /** Families this small look at the whole store each time. */
 const wholeFamilyMax = 1000;
@@ -42,7 +53,9 @@ export const campaign: Campaign = {
 async function runDamage(options: CampaignOptions): Promise<CampaignResult> {
   const only = process.env.VARVE_ONLY;
   if (only !== undefined) return await runOne(only, options.seed);
-  const lanes = await lanesOf(options.seed, shapeNames);
+  const { count = 0, seconds = 0 } = options;
+  const isLong = count >= longCount || seconds >= longSeconds;
+  const lanes = await lanesOf(options.seed, shapeNames, isLong);
   const all = lanes.reduce((sum, { family }) => sum + family.count, 0);
   const pace = new Pace(options, shortCount);
   const report = new Report(options.seed);
@@ -60,18 +73,27 @@ async function runDamage(options: CampaignOptions): Promise<CampaignResult> {
   return report.result(tried, all);
 }
 
-async function lanesOf(seed: number, names: readonly ShapeName[]): Promise<Lane[]> {
+async function lanesOf(seed: number, names: readonly ShapeName[], isLong: boolean): Promise<Lane[]> {
   const prng = new Prng(seed);
   const lanes: Lane[] = [];
-  for (const name of names) {
-    const known = await learn(await buildStore(name, seed));
-    const foreign = await buildStore(name, seed + 1);
-    for (const family of familiesOf(known.store, foreign)) {
+  const add = async (store: BuiltStore, families: readonly Family[]): Promise<void> => {
+    const known = await learn(store);
+    for (const family of families) {
       if (family.count === 0) continue;
       const step = coprimeBelow(family.count, prng);
       lanes.push({ known, family, first: prng.below(family.count), step, done: 0 });
     }
+  };
+  for (const name of names) {
+    const store = await buildStore(name, seed);
+    await add(store, familiesOf(store, await buildStore(name, seed + 1)));
+    if (!isLong) continue;
+    const larger = { ...(await buildStore(name, seed, scales[name])), name: `${name} 256 KiB` };
+    await add(larger, truncationsOf(larger));
   }
+  if (!isLong) return lanes;
+  const large = await buildLargeStore(seed);
+  await add(large, sparseFamiliesOf(large, sparseEvery));
   return lanes;
 }
 
@@ -94,10 +116,8 @@ function judgeAt({ known, family }: Lane, index: number, turn: number, whole: bo
 async function runOne(only: string, seed: number): Promise<CampaignResult> {
   const [shape, ...words] = only.split(' ');
   const index = Number(words.pop());
-  const lanes = await lanesOf(
-    seed,
-    shapeNames.filter((name) => name === shape),
-  );
+  const names = shapeNames.filter((name) => name === shape);
+  const lanes = await lanesOf(seed, names, names.length === 0);
   const lane = lanes.find(({ family }) => family.name === words.join(' '));
   if (lane === undefined || !(index < lane.family.count)) throw new Error(`there is no mutation ${only}`);
   const report = new Report(seed);

@@ -20,7 +20,7 @@ import { Worker } from '../real/worker.ts';
 import type { WorkerConfig } from '../real/worker-child.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
-const shortRounds = 120;
+const shortRounds = 42;
 const step = 512;
 const lanes = 3;
 

@@ -1,4 +1,4 @@
-/** Decoder fuzzing: every record decoder in turn, guided by the code it reaches. A run is one input decoded. */
+/** Decoder fuzzing: every record decoder in turn, guided by the code it reaches. A run is one input. */
 import { Coverage } from '../fuzz/coverage.ts';
 import { fileTargets } from '../fuzz/file-targets.ts';
 import { Fuzzer } from '../fuzz/fuzzer.ts';
@@ -23,12 +23,14 @@ export async function fuzz(options: CampaignOptions, targets: readonly Target[])
   const pace = new Pace(options, shortCount);
   const coverage = new Coverage(isDecoder);
   const fuzzers = targets.map((target, i) => new Fuzzer(target, coverage, options.seed * 1000 + i));
+  // Every target gets a turn, however short the run is.
+  const each = Math.ceil((pace.total ?? Number.POSITIVE_INFINITY) / fuzzers.length);
   let runs = 0;
   try {
     for (let turn = 0; pace.goesOn(runs); turn++) {
       const fuzzer = fuzzers[turn % fuzzers.length]!;
       const before = fuzzer.runs;
-      fuzzer.batch(pace.total === undefined ? undefined : pace.total - runs);
+      fuzzer.batch(Math.min(each, (pace.total ?? Number.POSITIVE_INFINITY) - runs));
       runs += fuzzer.runs - before;
       options.onProgress(runs, pace.total, `${fuzzers.reduce((sum, { failed }) => sum + failed, 0)} failed`);
       // Others get the thread between batches.

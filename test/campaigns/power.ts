@@ -1,6 +1,6 @@
 /**
  * Cuts the power of real file systems under a working store: by the kernel's shutdown on ext4 and xfs, and by a block
- * device that drops unflushed sectors, or refuses some writes for a while, on ext4, xfs and btrfs.
+ * device that drops unflushed sectors, or refuses a few writes, on ext4, xfs and btrfs.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -74,7 +74,7 @@ export const campaign: Campaign = {
     lines.push(
       `${tally.acks} calls acknowledged, ${tally.recoveries} cuts in recovery; cuts: ${show(tally.cuts)}`,
     );
-    if (tally.refusals.size > 0) lines.push(`windows of refused writes: ${show(tally.refusals)}`);
+    if (tally.refusals.size > 0) lines.push(`rounds with refused writes: ${show(tally.refusals)}`);
     return { tried, failed, lines, skipped };
   },
 };
@@ -168,7 +168,7 @@ class CutStore {
     return worker;
   }
 
-  /** The device refuses writes for a moment and then takes them again: what failed may never be acknowledged. */
+  /** The device refuses a few writes and then takes them again: what failed may never be acknowledged. */
   async #refuse(config: WorkerConfig, prng: Prng): Promise<Worker> {
     const { name } = this.#disk;
     this.#tally.refusals.set(name, (this.#tally.refusals.get(name) ?? 0) + 1);
@@ -176,10 +176,10 @@ class CutStore {
     try {
       await worker.said('o');
       await sleep(prng.below(150));
-      this.#disk.refuseWrites!(true);
-      await Promise.race([worker.ended, sleep(20 + prng.below(100))]);
-      this.#disk.refuseWrites!(false);
-      await Promise.race([worker.ended, sleep(50 + prng.below(250))]);
+      for (let times = 1 + prng.below(3); times > 0; times--) {
+        this.#disk.refuseWrites!(1 + prng.below(3));
+        await Promise.race([worker.ended, sleep(20 + prng.below(250))]);
+      }
     } finally {
       worker.kill();
     }

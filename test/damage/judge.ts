@@ -2,7 +2,6 @@
  * Judges one damaged store: opens it for reading and for writing, reads what the damage may have hit, asks
  * health(), writes. Every answer must be the right bytes or an error, and what is wrong must be listed.
  */
-import { equalBytes } from '../../src/base/bytes.ts';
 import { isVarveError, VarveError, type VarveErrorCode } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Health } from '../../src/engine/types.ts';
@@ -86,7 +85,10 @@ export async function judge(known: Knowledge, mutation: Mutation, plan: JudgePla
   const grown = memory === undefined ? 0 : process.memoryUsage.rss() - memory;
   if (grown > memoryMax) findings.fault(`took ${Math.round(grown / 2 ** 20)} MiB of memory`);
   const { lost, errors, faults } = findings;
-  return { verdict: verdictOf(findings), lost, errors, faults };
+  const verdict = verdictOf(findings);
+  if (verdict === 'unseen' && isReadByKey(known, mutation))
+    findings.fault('a key reads it, and nothing was seen');
+  return { verdict, lost, errors, faults };
 }
 
 function verdictOf({ refused, degraded, warned, torn }: Findings): Verdict {
@@ -94,6 +96,13 @@ function verdictOf({ refused, degraded, warned, torn }: Findings): Verdict {
   if (degraded > 0) return 'degraded';
   if (warned > 0) return 'warned';
   return torn > 0 ? 'torn' : 'unseen';
+}
+
+/** Every key that reads the byte has been read; larger spans may have kept the bytes that are read. */
+function isReadByKey({ readsOf }: Knowledge, { touched }: Mutation): boolean {
+  const [span] = touched;
+  if (span === undefined || touched.length > 1 || span.to - span.from > 1) return false;
+  return readsOf.some((reads) => reads.some((read) => overlaps(span, read)));
 }
 
 async function withoutHanging(work: Promise<void>, findings: Findings): Promise<void> {
@@ -120,7 +129,7 @@ async function judgeDisk(
   disk: MemoryFileSystem,
   findings: Findings,
 ): Promise<void> {
-  const { shape } = known.store;
+  const { shape, more } = known.store;
   const keys = keysToRead(known, mutation, plan);
   const torn = tornFrom(known, mutation);
   const look = { keys, torn, plan, mutation, findings };
@@ -128,7 +137,7 @@ async function judgeDisk(
     const how = readOnly ? 'reader' : 'writer';
     let engine: Engine;
     try {
-      engine = await openOn(disk, shape, plan.turn, { readOnly });
+      engine = await openOn(disk, shape, plan.turn, { ...more, readOnly });
     } catch (error) {
       findings.refused++;
       // Without SUPER a reader finds no store; a writer sees that files of one are there.
@@ -142,7 +151,7 @@ async function judgeDisk(
     await closeOf(engine, how, findings);
   }
   if (findings.refused > 0 || (!plan.whole && plan.turn % 8 !== 0)) return;
-  const again = await openOn(disk, shape, plan.turn, { readOnly: true });
+  const again = await openOn(disk, shape, plan.turn, { ...more, readOnly: true });
   await inspect(again, 'after the writer', look);
   await closeOf(again, 'after the writer', findings);
 }
@@ -242,7 +251,7 @@ async function list(
   return errors;
 }
 
-/** An answer other than the newest version: right after a torn tail, lossy in a degraded store, else a fault. */
+/** An answer other than the newest version: right after a torn tail, lossy where degraded, else a fault. */
 function judgeMissed(missed: readonly Missed[], health: Health, how: string, look: Look): void {
   const { torn, findings } = look;
   for (const { what, known, got } of missed) {
@@ -274,5 +283,5 @@ async function write(engine: Engine, { findings, plan }: Look): Promise<void> {
 }
 
 function same(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  return a === undefined || b === undefined ? a === b : equalBytes(a, b);
+  return a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
 }

@@ -1,4 +1,4 @@
-/** What is known of a store before it is damaged: which bytes every key needs, and which log frames prove what. */
+/** What is known of a store before it is damaged: which bytes a key needs, which log frames prove what. */
 
 import { viewOf } from '../../src/base/bytes.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
@@ -60,13 +60,13 @@ function record(disk: MemoryFileSystem, spans: Span[]): void {
 }
 
 async function traced(
-  { disk, shape }: BuiltStore,
+  { disk, shape, more }: BuiltStore,
   atOpen: Span[],
   work: (disk: MemoryFileSystem, engine: Awaited<ReturnType<typeof openOn>>) => Promise<void>,
 ): Promise<void> {
   const own = disk.fork();
   record(own, atOpen);
-  const engine = await openOn(own, shape, 3, { readOnly: true, memory: { blockCacheBytes: 0 } });
+  const engine = await openOn(own, shape, 3, { ...more, readOnly: true, memory: { blockCacheBytes: 0 } });
   own.faults = undefined;
   await work(own, engine);
   own.faults = undefined;

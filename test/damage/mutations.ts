@@ -34,11 +34,11 @@ interface FileSize {
 const toEnd = Number.MAX_SAFE_INTEGER;
 const sectors = [512, 4096] as const;
 
-/** All families for `store`; `foreign` is another store of the same shape. `everyByte` thins out the flips. */
-export function familiesOf(store: BuiltStore, foreign: BuiltStore, everyByte = 1): Family[] {
-  const sizes = store.disk.files().map((file) => ({ file, size: store.disk.bytesOf(file).length }));
+/** All families for `store`; `foreign` is another store of the same shape. */
+export function familiesOf(store: BuiltStore, foreign: BuiltStore): Family[] {
+  const sizes = sizesOf(store);
   return [
-    flips(sizes, everyByte),
+    flips(sizes, 1),
     fields(sizes),
     ...sectors.flatMap((size) => [zeroed(sizes, size), duplicated(sizes, size), exchanged(sizes, size)]),
     truncations(sizes),
@@ -48,6 +48,20 @@ export function familiesOf(store: BuiltStore, foreign: BuiltStore, everyByte = 1
     replacements('rolled back', sizes, store.older),
     replacements('foreign', sizes, foreign.disk),
   ];
+}
+
+/** For a store too large to meet every bit of: one bit of every `everyByte`-th byte. */
+export function sparseFamiliesOf(store: BuiltStore, everyByte: number): Family[] {
+  return [flips(sizesOf(store), everyByte)];
+}
+
+/** Every file at every shorter length, alone. */
+export function truncationsOf(store: BuiltStore): Family[] {
+  return [truncations(sizesOf(store))];
+}
+
+function sizesOf({ disk }: BuiltStore): FileSize[] {
+  return disk.files().map((file) => ({ file, size: disk.bytesOf(file).length }));
 }
 
 /** Overwrites bytes in place, without copying the file. */
@@ -91,14 +105,16 @@ function total(sizes: readonly FileSize[], unitsOf: (size: number) => number): n
   return sizes.reduce((sum, { size }) => sum + unitsOf(size), 0);
 }
 
+/** Every bit; or of every n-th byte one bit, each in turn. */
 function flips(sizes: readonly FileSize[], everyByte: number): Family {
-  const unitsOf = (size: number): number => 8 * Math.ceil(size / everyByte);
+  const bits = everyByte === 1 ? 8 : 1;
+  const unitsOf = (size: number): number => bits * Math.ceil(size / everyByte);
   return {
     name: everyByte === 1 ? 'flip' : `flip every ${everyByte}`,
     count: total(sizes, unitsOf),
     at(index) {
       const { file, unit } = locate(sizes, index, unitsOf);
-      const at = Math.floor(unit / 8) * everyByte;
+      const at = Math.floor(unit / bits) * everyByte;
       const span = { file, from: at, to: at + 1 };
       return {
         name: `bit ${unit % 8} of byte ${at} of ${file}`,

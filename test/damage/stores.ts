@@ -5,6 +5,7 @@
 import { encodeUtf8 } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
+import type { EngineOptions } from '../../src/engine/options.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { openOn, type StoreShape } from '../crash/machine.ts';
 
@@ -29,6 +30,8 @@ export interface KnownKey {
 export interface BuiltStore {
   readonly name: string;
   readonly shape: StoreShape;
+  /** Options it is opened with beyond those of its shape. */
+  readonly more: EngineOptions;
   readonly disk: MemoryFileSystem;
   /** The same store at an earlier close, for files that are rolled back. */
   readonly older: MemoryFileSystem;
@@ -49,15 +52,17 @@ class Author {
   readonly prng: Prng;
   readonly #shape: StoreShape;
   engine!: Engine;
+  readonly #more: EngineOptions;
   #opens = 0;
 
-  constructor(shape: StoreShape, seed: number) {
+  constructor(shape: StoreShape, seed: number, more: EngineOptions = {}) {
     this.#shape = shape;
+    this.#more = more;
     this.prng = new Prng(seed);
   }
 
   async open(): Promise<void> {
-    this.engine = await openOn(this.disk, this.#shape, this.prng.u32() + this.#opens++);
+    this.engine = await openOn(this.disk, this.#shape, this.prng.u32() + this.#opens++, this.#more);
   }
 
   async put(space: string, key: string, value: Uint8Array): Promise<void> {
@@ -80,6 +85,25 @@ class Author {
   }
 }
 
+/** One store of 64 MiB: large values, nearly no table, segments of 8 MiB. */
+export async function buildLargeStore(seed: number): Promise<BuiltStore> {
+  const shape: StoreShape = { ...common, inlineMax: 1024, segmentBytes: 8 * 2 ** 20 };
+  const chunking = { algorithm: shape.algorithm, min: 4096, avg: 16 * 1024, max: 64 * 1024 };
+  const author = new Author(shape, seed, { chunking });
+  await author.open();
+  for (let i = 0; i < 250; i++) await author.put('', `large/${i}`, author.prng.bytes(256 * 1024));
+  await author.engine.close();
+  const disk = author.disk.crash('all');
+  return {
+    name: 'large',
+    shape,
+    more: { chunking },
+    disk,
+    older: disk,
+    keys: Array.from(author.keys.values()),
+  };
+}
+
 /** `scale` multiplies the data: 1 makes a store of about 64 KiB. */
 export async function buildStore(name: ShapeName, seed: number, scale = 1): Promise<BuiltStore> {
   const shape = shapes[name];
@@ -87,7 +111,7 @@ export async function buildStore(name: ShapeName, seed: number, scale = 1): Prom
   const write = { inline: writeInline, chunked: writeChunked, killed: writeKilled }[name];
   const older = await write(author, scale);
   const disk = author.disk.crash('all');
-  return { name, shape, disk, older, keys: Array.from(author.keys.values()) };
+  return { name, shape, more: {}, disk, older, keys: Array.from(author.keys.values()) };
 }
 
 /** Small values in the key tree; several tables, overwritten and removed keys, two spaces. */

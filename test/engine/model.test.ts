@@ -267,7 +267,7 @@ test('the engine equals a map per space under any calls, checkpoints, closes and
       await run.check(run.engine);
       await run.engine.close();
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });
 

@@ -146,7 +146,7 @@ describe('options', () => {
     }
   });
 
-  test('memory budgets hold: memtables are flushed, caches stay below their bytes, commits wait', async () => {
+  test('memory budgets hold: memtables are flushed, caches stay small, commits wait', async () => {
     const memory = {
       memtableBytes: 64 * 1024,
       blockCacheBytes: 16 * 1024,

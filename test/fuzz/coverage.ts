@@ -1,7 +1,7 @@
 /**
  * Which parts of the engine a piece of work ran, from V8's own counters: precise coverage by block, asked for
- * through the inspector in this process. V8 joins neighbouring blocks that ran equally often, so blocks are not
- * comparable between two looks: what is kept is which characters of each script ever ran.
+ * through the inspector in this process. V8 joins neighbouring blocks that ran equally often, so blocks are
+ * not comparable between two looks: what is kept is which characters of each script ever ran.
  */
 import { type Profiler, Session } from 'node:inspector';
 
@@ -36,7 +36,7 @@ export class Coverage {
     this.#take();
   }
 
-  /** What ran since the last call and never before, by both ends of each stretch; it counts as met from now on. */
+  /** What ran since the last call and never before, by both ends of each stretch; then it counts as met. */
   news(): Spot[] {
     const spots: Spot[] = [];
     for (const [script, ran] of this.#ran()) {

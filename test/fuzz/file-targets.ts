@@ -1,4 +1,4 @@
-/** Targets: what files of the store begin and end with, the superblock, catalogs, log frames, the lock record. */
+/** Targets: file headers, the superblock, catalogs, log frames and their payloads, the lock record. */
 import type { Prng } from '../../src/base/prng.ts';
 import { ByteWriter } from '../../src/codec/byte-writer.ts';
 import { FileSeed, writeChecksum } from '../../src/codec/checksum.ts';

@@ -13,21 +13,21 @@ const refusal = (): Error => corrupt('not the one', { file: 'planted' });
 /** Four conditions deep lies a fault: found by keeping what got one condition further, hardly by chance. */
 const planted: Target = {
   name: 'planted',
-  sample: () => new Uint8Array(24),
+  sample: () => new Uint8Array(12),
   run(bytes) {
     if (bytes[3] !== 0x56) throw refusal();
-    if (bytes[9] !== 0x52) throw refusal();
-    if (bytes[14] !== 0x0d) throw refusal();
-    if (bytes[20] !== 0x1a) throw refusal();
+    if (bytes[5] !== 0x52) throw refusal();
+    if (bytes[8] !== 0x0d) throw refusal();
+    if (bytes[11] !== 0x1a) throw refusal();
     throw new TypeError('the planted fault');
   },
 };
 
 describe('fuzzing', () => {
   test('every decoder refuses damaged bytes with a typed error and re-encodes what it accepts', async () => {
-    const { failed, lines, tried } = await fuzz({ ...quiet, count: 24_000 }, fuzzTargets);
+    const { failed, lines, tried } = await fuzz({ ...quiet, count: 12_000 }, fuzzTargets);
     expect({ failed, lines: failed === 0 ? [] : lines }).toEqual({ failed: 0, lines: [] });
-    expect(tried).toBe(24_000);
+    expect(tried).toBe(12_000);
   });
 
   test('the fuzzer finds a fault four conditions deep', () => {

@@ -1,7 +1,7 @@
 /**
- * A coverage-guided fuzzer: inputs that reach new code are kept and changed further. Batches run without a look
- * at coverage in between; only a batch that found something new is taken apart. The same seed and the same
- * number of runs give the same inputs as long as the decoders stay as they are.
+ * A coverage-guided fuzzer: inputs that reach new code are kept and changed further. Batches run without a
+ * look at coverage in between; only a batch that found something new is taken apart. The same seed and number
+ * of runs give the same inputs as long as the decoders stay as they are.
  */
 import { toHex } from '../../src/base/bytes.ts';
 import { isVarveError, type VarveErrorCode } from '../../src/base/errors.ts';

@@ -31,6 +31,10 @@ const changes: readonly Change[] = [
     return bytes;
   },
   (prng, bytes) => {
+    bytes[prng.below(bytes.length)] = prng.below(256);
+    return bytes;
+  },
+  (prng, bytes) => {
     bytes[prng.below(bytes.length)] = prng.pick(bytesOfNote);
     return bytes;
   },

@@ -13,14 +13,6 @@ import {
 } from '../../src/format/chunk-frame.ts';
 import { writeChunkRef } from '../../src/format/chunk-ref-bytes.ts';
 import {
-  ChunkColumns,
-  checkChunkBlock,
-  chunkBlockBytes,
-  chunkBlockCount,
-  chunkEntryAt,
-  sealChunkBlock,
-} from '../../src/format/chunk-table.ts';
-import {
   decodeInternalKey,
   decodeSysKey,
   encodeInternalKey,
@@ -345,50 +337,6 @@ const spaceRow: Target = {
   },
 };
 
-const chunkBlock: Target = {
-  name: 'chunk block',
-  sample(prng) {
-    const count = 1 + prng.below(5);
-    const block = new Uint8Array(chunkBlockBytes);
-    const columns = new ChunkColumns();
-    for (let i = 0; i < count; i++) {
-      const id = prng.bytes(32);
-      id[0] = i * 40;
-      Object.assign(columns, {
-        segment: prng.u32(),
-        off8: prng.u32(),
-        storedLen: prng.u32(),
-        rawLen: prng.u32(),
-      });
-      Object.assign(columns, {
-        refs: prng.u32() | 0,
-        kind: prng.below(3),
-        codec: prng.below(16),
-        flags: prng.below(8),
-      });
-      columns.write(new DataView(block.buffer), chunkEntryAt(i), id, 0);
-    }
-    sealChunkBlock(block, 0, count, seed, 4096);
-    this.run(block);
-    return block;
-  },
-  run(bytes) {
-    const count = bytes.length === chunkBlockBytes ? Math.min(72, chunkBlockCount(bytes)) : 1;
-    checkChunkBlock(bytes, count, seed, 4096, file);
-    const again = new Uint8Array(chunkBlockBytes);
-    const columns = new ChunkColumns();
-    for (let i = 0; i < count; i++) {
-      columns.read(bytes, chunkEntryAt(i));
-      columns.write(new DataView(again.buffer), chunkEntryAt(i), bytes, chunkEntryAt(i));
-    }
-    sealChunkBlock(again, 0, count, seed, 4096);
-    sameBytes(bytes, again);
-  },
-  reseal(bytes) {
-    if (bytes.length === chunkBlockBytes) writeChecksum(bytes, 0, 8, chunkBlockBytes, seed.at(4096));
-  },
-};
-
 export const recordTargets: readonly Target[] = [
   frame,
   trailer,
@@ -399,6 +347,5 @@ export const recordTargets: readonly Target[] = [
   msgpack,
   metadata,
   spaceRow,
-  chunkBlock,
   ...tableTargets,
 ];

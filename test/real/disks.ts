@@ -5,6 +5,17 @@ import type { Prng } from '../../src/base/prng.ts';
 import { LossyDevice } from './lossy-device.ts';
 import { command, type Mounts, missing } from './mounts.ts';
 
+/** The file system itself does not mount after a fault: this says nothing about the store on it. */
+export class FileSystemLost extends Error {}
+
+function mountAgain(mounts: Mounts, image: string, at: string): void {
+  try {
+    mounts.loop(image, at);
+  } catch (error) {
+    throw new FileSystemLost((error as Error).message, { cause: error });
+  }
+}
+
 /** A disk that forgets what was not flushed when its power is cut. */
 export interface CuttableDisk {
   readonly name: string;
@@ -12,11 +23,11 @@ export interface CuttableDisk {
   readonly at: string;
   /** Cuts the power; everything fails from now on. */
   cut(): void;
-  /** Mounts it again, with what survived. */
+  /** Mounts it again, with what survived; throws FileSystemLost when that is impossible. */
   restore(): void;
   dispose(): void;
-  /** Refuses writes with EIO while switched on; only devices under our control can. */
-  refuseWrites?(on: boolean): void;
+  /** Refuses the next writes with EIO; only devices under our control can. */
+  refuseWrites?(count: number): void;
 }
 
 export const fileSystems = ['ext4', 'xfs', 'btrfs'] as const;
@@ -64,7 +75,7 @@ export class ShutdownDisk implements CuttableDisk {
 
   restore(): void {
     this.#mounts.remove(this.at);
-    this.#mounts.loop(this.#image, this.at);
+    mountAgain(this.#mounts, this.#image, this.at);
   }
 
   dispose(): void {
@@ -107,11 +118,11 @@ export class DroppingDisk implements CuttableDisk {
   restore(): void {
     this.#mounts.remove(this.at);
     this.#device.powerOn();
-    this.#mounts.loop(this.#device.path, this.at);
+    mountAgain(this.#mounts, this.#device.path, this.at);
   }
 
-  refuseWrites(on: boolean): void {
-    this.#device.refuseWrites(on);
+  refuseWrites(count: number): void {
+    this.#device.refuseWrites(count);
   }
 
   dispose(): void {

@@ -1,15 +1,15 @@
 /**
  * A block device in user space (nbdkit with a Python plugin, shown as a file by nbdfuse) that keeps what is written
- * apart until it is flushed, and on command drops a random half of it, or refuses writes now and then.
+ * apart until it is flushed, and on command drops a random half of it, or refuses the next few writes.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { command } from './mounts.ts';
 
-/** `cut` and `eio` are files beside the image: present means on. */
+/** `cut` and `eio` are files beside the image: `cut` is on while it is there, `eio` holds a number of writes. */
 const plugin = `
-import errno, os, random
+import builtins, errno, os, random
 import nbdkit
 API_VERSION = 2
 SECTOR = 512
@@ -19,6 +19,7 @@ image = None
 pending = {}
 chance = None
 cut_seen = False
+refusals = 0
 
 def config(key, value):
     global base, size, chance
@@ -43,7 +44,7 @@ def keep(sectors):
         os.pwrite(image, pending[at], at * SECTOR)
 
 def check():
-    global cut_seen
+    global cut_seen, refusals
     if os.path.exists(os.path.join(base, "cut")):
         if not cut_seen:
             keep([at for at in pending if chance.random() < 0.5])
@@ -51,11 +52,18 @@ def check():
             cut_seen = True
         return errno.EIO
     cut_seen = False
-    eio = os.path.exists(os.path.join(base, "eio"))
-    return errno.EIO if eio and chance.random() < 0.3 else 0
+    eio = os.path.join(base, "eio")
+    if os.path.exists(eio):
+        with builtins.open(eio) as file: refusals = int(file.read() or 0)
+        os.unlink(eio)
+    return 0
 
-def refuse():
+def refuse(is_write):
+    global refusals
     code = check()
+    if not code and is_write and refusals > 0:
+        refusals -= 1
+        code = errno.EIO
     if code:
         nbdkit.set_error(code)
         raise OSError(code, "refused")
@@ -69,13 +77,13 @@ def pread(h, buf, offset, flags):
             buf[at * SECTOR - offset:(at + 1) * SECTOR - offset] = held
 
 def pwrite(h, buf, offset, flags):
-    refuse()
+    refuse(True)
     for n in range(0, len(buf), SECTOR):
         pending[(offset + n) // SECTOR] = bytes(buf[n:n + SECTOR])
     if flags & nbdkit.FLAG_FUA: flush(h, 0)
 
 def flush(h, flags):
-    refuse()
+    refuse(False)
     keep(pending)
     pending.clear()
 `;
@@ -128,11 +136,11 @@ export class LossyDevice {
     this.#showFace();
   }
 
-  /** Refuses three writes in ten: often the data of a file and not the journal, so that the file system goes on. */
-  refuseWrites(on: boolean): void {
+  /** Refuses the next writes, often those of a file's data and not of the journal: the file system then goes on. */
+  refuseWrites(count: number): void {
     const file = path.join(this.#dir, 'eio');
-    if (on) writeFileSync(file, '');
-    else rmSync(file, { force: true });
+    writeFileSync(`${file}.new`, String(count));
+    renameSync(`${file}.new`, file);
   }
 
   stop(): void {

@@ -24,7 +24,10 @@ export type Observation = { readonly view: number; readonly space: string } & (
 /** Throws when the read returned anything but the state at its view. */
 export function checkObservation(oracle: Oracle, seen: Observation): void {
   const { view, space } = seen;
-  if (seen.kind === 'scan') return checkScan(oracle, seen);
+  if (seen.kind === 'scan') {
+    checkScan(oracle, seen);
+    return;
+  }
   const version = oracle.at(space, seen.key, view);
   const what = `${seen.kind} of "${space}" ${seen.key} at ${view}`;
   if (seen.kind === 'has') {
@@ -41,7 +44,9 @@ export function checkObservation(oracle: Oracle, seen: Observation): void {
     const { id, seq, size } = seen.stat!;
     const expected = oracle.valueOf(version.id!, version.key).length;
     if (id !== version.id || seq !== version.seq || size !== expected)
-      throw new Error(`${what}: call ${id}, ${seq}, ${size} bytes, not ${version.id}, ${version.seq}, ${expected}`);
+      throw new Error(
+        `${what}: call ${id}, ${seq}, ${size} bytes, not ${version.id}, ${version.seq}, ${expected}`,
+      );
   } else if (seen.kind === 'value') oracle.checkBytes(version, seen.bytes!, what);
   else {
     const slice = oracle.valueOf(version.id!, version.key).subarray(seen.start, seen.end);
@@ -55,7 +60,7 @@ function checkScan(oracle: Oracle, seen: Extract<Observation, { kind: 'scan' }>)
   const expected = expectedScan(oracle.stateAt(seen.space, seen.view), seen.scan);
   if (seen.entries.length > expected.length || (seen.whole && seen.entries.length < expected.length)) {
     const show = (some: readonly (SeenEntry | Version | string)[]): string =>
-      some.map((one) => (typeof one === 'string' ? `${one}*` : `${one.key ?? `${one.prefix}*`}`)).join(' ');
+      some.map((one) => (typeof one === 'string' ? `${one}*` : (one.key ?? 'folded'))).join(' ');
     throw new Error(`${what} has [${show(seen.entries)}], expected [${show(expected)}]`);
   }
   for (const [i, entry] of seen.entries.entries()) {
@@ -69,7 +74,8 @@ function checkScan(oracle: Oracle, seen: Extract<Observation, { kind: 'scan' }>)
     if (!isSame) throw new Error(`${where} is ${entry.key} ${entry.seq}, not ${want.key} ${want.seq}`);
     if (entry.id !== undefined && entry.id !== want.id) throw new Error(`${where} is of call ${entry.id}`);
     if (seen.scan.values !== false) oracle.checkBytes(want, entry.value!, where);
-    if (entry.size !== oracle.valueOf(want.id!, want.key).length) throw new Error(`${where}: size ${entry.size}`);
+    if (entry.size !== oracle.valueOf(want.id!, want.key).length)
+      throw new Error(`${where}: size ${entry.size}`);
   }
 }
 
@@ -96,7 +102,8 @@ function expectedScan(state: readonly Version[], scan: ScanSpec): (Version | str
     const key = fromHex(version.key);
     const fold = foldOf(key, prefix, scan.delimiter);
     if (after !== undefined) {
-      const isInFold = afterFold === scan.after && version.key.startsWith(afterFold);
+      const isInFold =
+        afterFold !== undefined && afterFold === scan.after && version.key.startsWith(afterFold);
       const order = compareBytes(key, after) * (scan.reverse === true ? -1 : 1);
       if (order <= 0 || isInFold) continue;
     }

@@ -69,6 +69,14 @@ export class Oracle {
     return this.versions.at(-1)?.seq ?? 0;
   }
 
+  /** Highest number that a call was told. */
+  get lastAcked(): number {
+    return this.#attempts.reduce(
+      (most, { outcome, seq }) => Math.max(most, outcome === 'done' ? (seq ?? 0) : 0),
+      0,
+    );
+  }
+
   begin(
     kind: string,
     space: string,
@@ -173,9 +181,12 @@ export class Oracle {
     const ids = new Set(group.filter(({ isPut }) => isPut).map(idOf));
     if (ids.size > 1) throw new Error(`commit ${seq} has rows of calls ${Array.from(ids).join(', ')}`);
     const [id] = ids;
-    const attempt = id === undefined ? this.#removal(group, used) : this.#attempts.find((one) => one.id === id);
+    const attempt =
+      id === undefined ? this.#removal(group, used) : this.#attempts.find((one) => one.id === id);
     if (attempt === undefined)
-      throw new Error(`commit ${seq} (call ${id}, key ${group[0]!.key}) was made by no call since the last open`);
+      throw new Error(
+        `commit ${seq} (call ${id}, key ${group[0]!.key}) was made by no call since the last open`,
+      );
     const name = `commit ${seq} of ${attempt.kind} ${attempt.id}`;
     if (used.has(attempt)) throw new Error(`${name} is there twice`);
     used.add(attempt);
@@ -199,10 +210,12 @@ export class Oracle {
     for (const row of group) {
       const change = rest.get(row.key);
       if (change === undefined) throw new Error(`${name} has a row of key ${row.key}`);
-      if (row.isPut !== (change !== null)) throw new Error(`${name} has the wrong kind of row for ${row.key}`);
+      if (row.isPut !== (change !== null))
+        throw new Error(`${name} has the wrong kind of row for ${row.key}`);
       rest.delete(row.key);
       const known = this.#spaceNames.get(row.space);
-      if (known !== undefined && known !== space) throw new Error(`space ${row.space} is ${known} and ${space}`);
+      if (known !== undefined && known !== space)
+        throw new Error(`space ${row.space} is ${known} and ${space}`);
       this.#spaceNames.set(row.space, space);
     }
     for (const [key, change] of rest) {
@@ -241,7 +254,9 @@ export class Oracle {
   #checkAttempt(attempt: Attempt, used: Set<Attempt>, last: number): void {
     const { outcome, seq, high, kind, id } = attempt;
     if (outcome === 'done' && !used.has(attempt) && (seq ?? high) <= last)
-      throw new Error(`acknowledged commit ${seq ?? `up to ${high}`} of ${kind} ${id} is lost (durable: ${last})`);
+      throw new Error(
+        `acknowledged commit ${seq ?? `up to ${high}`} of ${kind} ${id} is lost (durable: ${last})`,
+      );
     if (high > last) return;
     const [key] = attempt.changes.keys();
     if (outcome === 'conflict') {
@@ -280,7 +295,7 @@ function groupsOf(rows: readonly Row[]): Row[][] {
   const groups: Row[][] = [];
   for (const row of rows) {
     const group = groups.at(-1);
-    if (group?.[0]!.seq === row.seq) group.push(row);
+    if (group !== undefined && group[0]!.seq === row.seq) group.push(row);
     else groups.push([row]);
   }
   return groups;

@@ -23,7 +23,7 @@ export const optionValues = {
   durability2: ['full', 'os', { groupMs: 20 }],
   algorithm: ['fastcdc', 'sieve'],
   chunkSizes: [
-    [64, 256, 1024],
+    [64, 512, 2048],
     [64, 1024, 2048],
     [1024, 4096, 16_384],
   ],
@@ -75,7 +75,10 @@ const specialKeys = ['', 'a', 'a\u0000', 'a\u0000b', 'ab', 'a/', 'a/b', 'a/b/c',
 const longKeys = ['k'.repeat(300), 'k'.repeat(301)];
 
 /** The plan of `seed`; `calls` bounds its size. */
-export function planOf(seed: number, calls: { least: number; most: number } = { least: 60, most: 320 }): SimPlan {
+export function planOf(
+  seed: number,
+  calls: { least: number; most: number } = { least: 60, most: 320 },
+): SimPlan {
   const prng = new Prng(seed);
   const options = drawOptions(prng);
   const maker = new OpMaker(prng, options);
@@ -125,11 +128,20 @@ class OpMaker {
     const key = prng.pick(this.#keys);
     switch (kind) {
       case 'put': {
-        const more = { ...(prng.chance(0.1) ? { sha256: true } : {}), ...(prng.chance(0.05) ? { big: 900 } : {}) };
+        const more = {
+          ...(prng.chance(0.1) ? { sha256: true } : {}),
+          ...(prng.chance(0.05) ? { big: 900 } : {}),
+        };
         return { kind, space, key, value: this.#value(), ...more };
       }
       case 'putIf':
-        return { kind, space, key, value: this.#value(), condition: prng.pick(['current', 'absent', 'stale']) };
+        return {
+          kind,
+          space,
+          key,
+          value: this.#value(),
+          condition: prng.pick(['current', 'absent', 'stale']),
+        };
       case 'stream':
       case 'streamThrows':
       case 'streamAborts':
@@ -228,7 +240,8 @@ function drawFaults(prng: Prng, calls: number): SimFault[] {
     if (!prng.chance(probability)) return;
     for (let n = 1 + prng.below(most); n > 0; n--) faults.push(make());
   };
-  const at = (scale: number): number => Math.floor(prng.pick([0.05, 0.3, 1]) * prng.below(calls * scale + 20));
+  const at = (scale: number): number =>
+    Math.floor(prng.pick([0.05, 0.3, 1]) * prng.below(calls * scale + 20));
   const fail = (target: FaultTarget, errno: string, scale: number, times = 1): SimFault => ({
     target,
     path: prng.pick(paths),

@@ -9,7 +9,9 @@ import type { ScanSpec, SimOp } from './plan.ts';
 const hexOf = (key: Key): string => toHex(typeof key === 'string' ? encodeUtf8(key) : key);
 
 /** What stat() told; throws when its times contradict each other. */
-export function observeStat(stat: EntryStat | undefined): { id: number; seq: number; size: number } | undefined {
+export function observeStat(
+  stat: EntryStat | undefined,
+): { id: number; seq: number; size: number } | undefined {
   if (stat === undefined) return undefined;
   if (stat.created.getTime() > stat.modified.getTime()) throw new Error('stat: created after modified');
   return { id: stat.metadata!.id as number, seq: stat.seq, size: stat.size };

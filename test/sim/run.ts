@@ -1,0 +1,394 @@
+/**
+ * Runs a plan: mayhem (faults, and lives that end in a power cut, a kill or a close), then calm, in which
+ * everything must finish, be healthy and be exactly what was acknowledged.
+ */
+import { fromHex } from '../../src/base/bytes.ts';
+import { isVarveError } from '../../src/base/errors.ts';
+import { Prng } from '../../src/base/prng.ts';
+import { initChecksum } from '../../src/codec/checksum.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import { openWithEnv } from '../../src/engine/open.ts';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { memoryLock } from '../../src/fs/memory-lock.ts';
+import { auditDisk, strayFiles } from '../crash/audit.ts';
+import { Client, spaceOf } from './client.ts';
+import { Coverage } from './coverage.ts';
+import { Injector } from './injector.ts';
+import { Life, type World } from './life.ts';
+import { Oracle } from './oracle.ts';
+import type { SimEnd, SimOp, SimPlan } from './plan.ts';
+import { Scheduler } from './scheduler.ts';
+
+/** What a run came to. */
+export interface SimResult {
+  /** Equal plans give equal digests. */
+  readonly digest: string;
+  /** What was found wrong first. */
+  readonly failure: string | undefined;
+  readonly calls: number;
+  readonly lives: number;
+  readonly ends: number;
+  readonly faults: number;
+  readonly checkedReads: number;
+  readonly checkedWrites: number;
+  readonly virtualMs: number;
+  readonly coverage: Coverage;
+  /** Faults acted out, in order. */
+  readonly faultLog: readonly string[];
+}
+
+const opensMax = 30;
+/** Virtual ms within which calm must have done everything. */
+const calmMs = 600_000;
+
+/** Runs `plan` to its end, or to the first thing that is wrong. */
+export async function runPlan(plan: SimPlan): Promise<SimResult> {
+  await initChecksum();
+  const run = new Run(plan);
+  try {
+    await run.mayhem();
+    await run.calm();
+  } catch (error) {
+    run.fail(error);
+  }
+  return run.result();
+}
+
+class Run {
+  readonly #plan: SimPlan;
+  readonly #world: World;
+  readonly #cursors: number[];
+  #disk: MemoryFileSystem;
+  #lives = 0;
+  #endsDone = 0;
+  #callsAtEnd = 0;
+  #stepsSinceDue = 0;
+  /** Commits up to here must be there at the next open. */
+  #floor = 0;
+  /** A slot of SUPER may be torn; recovery then keeps what it does not know. */
+  #mayWarn = false;
+  #life: Life | undefined;
+
+  constructor(plan: SimPlan) {
+    this.#plan = plan;
+    const scheduler = new Scheduler(new Prng(plan.seed ^ 0x51), plan.options);
+    const injector = new Injector(scheduler, plan.faults);
+    const coverage = new Coverage();
+    coverage.takeOptions(plan.options);
+    const oracle = new Oracle();
+    this.#world = { plan, scheduler, injector, oracle, coverage, calls: 0, failure: undefined };
+    this.#cursors = plan.clients.map(() => 0);
+    this.#disk = new MemoryFileSystem({ profile: plan.options.profile });
+    injector.attach(this.#disk);
+    injector.isOver = () => this.#isOver();
+  }
+
+  fail(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#world.failure ??= `life ${this.#lives}: ${text}`;
+  }
+
+  result(): SimResult {
+    const { scheduler, injector, oracle, coverage, calls, failure } = this.#world;
+    return {
+      digest: `${scheduler.digest.toString(16)}-${this.#disk.digest()}-${scheduler.steps}`,
+      failure,
+      calls,
+      lives: this.#lives,
+      ends: this.#endsDone,
+      faults: injector.fired,
+      checkedReads: oracle.checkedReads,
+      checkedWrites: oracle.checkedWrites,
+      virtualMs: Math.round(scheduler.time),
+      coverage,
+      faultLog: injector.log,
+    };
+  }
+
+  async mayhem(): Promise<void> {
+    while (this.#plan.clients.some((ops, i) => this.#cursors[i]! < ops.length)) {
+      const life = await this.#open();
+      if (life === undefined) continue;
+      await this.#serve(life);
+      if (!life.over) await this.#close(life);
+      this.#throwFailure();
+    }
+  }
+
+  #throwFailure(): void {
+    if (this.#world.failure !== undefined) throw new Error(this.#world.failure);
+  }
+
+  get #end(): SimEnd | undefined {
+    return this.#plan.ends[this.#endsDone];
+  }
+
+  get #isDue(): boolean {
+    const end = this.#end;
+    return end !== undefined && this.#world.calls - this.#callsAtEnd >= end.calls;
+  }
+
+  /** Asked before each operation of the port: does the process die here? */
+  #isOver(): boolean {
+    const end = this.#end;
+    if (end === undefined || end.kind === 'close' || !this.#isDue) return false;
+    if (this.#stepsSinceDue++ < end.steps) return false;
+    this.#life?.note();
+    if (this.#life !== undefined) this.#life.over = true;
+    return true;
+  }
+
+  #nextEnd(): void {
+    this.#world.coverage.begin(this.#end!.kind);
+    this.#endsDone++;
+    this.#callsAtEnd = this.#world.calls;
+    this.#stepsSinceDue = 0;
+  }
+
+  /** The machine starts again with what the dead process left. */
+  async #reboot(): Promise<void> {
+    const { scheduler, injector, coverage } = this.#world;
+    const end = this.#end!;
+    const last = injector.last!;
+    await scheduler.rest();
+    scheduler.clear();
+    this.#nextEnd();
+    coverage.clear();
+    const prng = new Prng(end.seed);
+    const life = this.#life;
+    this.#life = undefined;
+    if (life !== undefined) {
+      this.#floor = Math.max(this.#floor, end.kind === 'power' ? life.durable : life.handed);
+    }
+    if (end.kind === 'kill') this.#disk = last;
+    else {
+      this.#disk = last.crash(prng.pick(['none', 'all', prng, prng, prng] as const));
+      this.#mayWarn = true;
+    }
+    injector.attach(this.#disk);
+  }
+
+  /** Runs until `work` settles; undefined when the process died first. */
+  async #drive<T>(
+    work: Promise<T>,
+    what: string,
+    deadline?: number,
+  ): Promise<{ value: T } | { error: unknown } | undefined> {
+    const { scheduler, injector } = this.#world;
+    let settled: { value: T } | { error: unknown } | undefined;
+    work.then(
+      (value) => {
+        settled = { value };
+      },
+      (error: unknown) => {
+        settled = { error };
+      },
+    );
+    await scheduler.until(() => settled !== undefined || injector.last !== undefined, what, deadline);
+    if (injector.last === undefined) return settled;
+    await this.#reboot();
+    return undefined;
+  }
+
+  #newLife(): Life {
+    const { options, seed } = this.#plan;
+    const { clock } = this.#world.scheduler;
+    const number = ++this.#lives;
+    const prng = new Prng(seed * 1000 + number);
+    const env = {
+      fs: this.#disk,
+      lock: memoryLock(this.#disk, clock),
+      clock,
+      random: (n: number) => prng.bytes(n),
+    };
+    const [min, avg, max] = options.chunkSizes;
+    const engineOptions = {
+      durability: number % 2 === 1 ? options.durability : options.durability2,
+      chunking: { algorithm: options.algorithm, min, avg, max },
+      inlineMax: options.inlineMax,
+      keyEncoding: options.keyEncoding,
+      lockWaitMs: 60_000,
+      memory: {
+        memtableBytes: options.memtableBytes,
+        blockCacheBytes: options.blockCacheBytes,
+        trailerCacheBytes: options.trailerCacheBytes,
+        pendingCommitBytes: options.pendingCommitBytes,
+      },
+    };
+    return new Life(this.#world, number, this.#disk, env, engineOptions, {
+      segmentBytes: options.segmentBytes,
+    });
+  }
+
+  /** Opens the store and holds what it found against the oracle; undefined when the process died first. */
+  async #open(isCalm = false): Promise<Life | undefined> {
+    const { injector, scheduler } = this.#world;
+    for (let tries = 1; ; tries++) {
+      injector.enabled = !isCalm && tries < opensMax;
+      const life = this.#newLife();
+      const deadline = isCalm ? scheduler.time + calmMs : undefined;
+      const opened = await this.#drive(openWithEnv(life.env, life.options, life.bounds), 'open', deadline);
+      if (opened === undefined) return undefined;
+      if ('error' in opened) {
+        const excused = isVarveError(
+          opened.error,
+          'VARVE_IO',
+          'VARVE_NO_SPACE',
+          'VARVE_CORRUPT',
+          'VARVE_POISONED',
+        );
+        if (!life.faulted || !excused) throw opened.error;
+        continue;
+      }
+      life.engine = opened.value;
+      const health = life.engine.health();
+      if (health.status === 'degraded') {
+        if (!life.faulted) throw new Error(`opened degraded: ${JSON.stringify(health)}`);
+        if ((await this.#drive(life.engine.close(), 'close of a degraded store')) === undefined)
+          return undefined;
+        continue;
+      }
+      if (!health.ok && !this.#mayWarn && injector.fired === 0) throw new Error(`opened with a warning: ${JSON.stringify(health)}`);
+      injector.enabled = !isCalm;
+      await this.#settle(life);
+      this.#life = life;
+      return life;
+    }
+  }
+
+  async #settle(life: Life): Promise<void> {
+    const { oracle } = this.#world;
+    const { rows, problems } = await auditDisk(life.disk.fork());
+    if (problems.length > 0) throw new Error(problems.join('; '));
+    oracle.settle(rows, this.#floor);
+    this.#floor = oracle.lastSeq;
+    life.note();
+  }
+
+  /** Clients call until there is nothing left, the life is to end, or the store must be reopened. */
+  async #serve(life: Life): Promise<void> {
+    const { scheduler, injector } = this.#world;
+    const ends = this.#plan.clients.map((ops, i) =>
+      new Client(life, i).run((): SimOp | undefined => {
+        if (this.#isCloseDue || this.#cursors[i]! >= ops.length) return undefined;
+        return ops[this.#cursors[i]!++];
+      }),
+    );
+    let ended = 0;
+    for (const end of ends) void end.then(() => ended++);
+    const isDone = (): boolean =>
+      injector.last !== undefined ||
+      ended === ends.length ||
+      this.#isCloseDue ||
+      life.mustReopen ||
+      this.#world.failure !== undefined;
+    await scheduler.until(isDone, 'calls');
+    this.#throwFailure();
+    if (injector.last !== undefined) await this.#reboot();
+  }
+
+  get #isCloseDue(): boolean {
+    return this.#end?.kind === 'close' && this.#isDue;
+  }
+
+  /** Closes the store with calls under way; afterwards everything acknowledged is durable. */
+  async #close(life: Life): Promise<void> {
+    if (this.#isCloseDue) this.#nextEnd();
+    life.note();
+    life.closing = true;
+    const wasSick = life.isSick;
+    const closed = await this.#drive(life.engine.close(), 'close');
+    if (closed === undefined) return;
+    // Calls that the close refused tell their clients so.
+    await this.#world.scheduler.rest();
+    this.#throwFailure();
+    this.#life = undefined;
+    this.#floor = Math.max(this.#floor, life.handed);
+    if ('error' in closed) {
+      if (!life.faulted) throw closed.error;
+      return;
+    }
+    if (wasSick) throw new Error('close resolved although a write had failed');
+    this.#floor = Math.max(this.#floor, this.#world.oracle.lastAcked);
+    life.over = true;
+  }
+
+  async calm(): Promise<void> {
+    const { injector, scheduler } = this.#world;
+    injector.isOver = () => false;
+    injector.enabled = false;
+    const life = (await this.#open(true))!;
+    await this.#use(life);
+    life.note();
+    life.closing = true;
+    const flushed = await this.#drive(life.engine.close(), 'calm close', scheduler.time + calmMs);
+    if (flushed === undefined || 'error' in flushed) throw flushed?.error;
+    this.#floor = Math.max(this.#floor, this.#world.oracle.lastAcked);
+    const again = (await this.#open(true))!;
+    const health = again.engine.health();
+    if (!health.ok) throw new Error(`not healthy in calm: ${JSON.stringify(health)}`);
+    await this.#compare(again.engine);
+    const stray = (await strayFiles(this.#disk.fork())).filter(
+      (path) => (!this.#mayWarn && this.#world.injector.fired === 0) || !path.startsWith('quarantine/'),
+    );
+    if (stray.length > 0) throw new Error(`files left over: ${stray.join(', ')}`);
+    again.closing = true;
+    const closed = await this.#drive(again.engine.close(), 'last close', scheduler.time + calmMs);
+    if (closed === undefined || 'error' in closed) throw closed?.error;
+    const { problems } = await auditDisk(this.#disk.fork());
+    if (problems.length > 0) throw new Error(problems.join('; '));
+  }
+
+  /** Calls of each kind that must all succeed. */
+  async #use(life: Life): Promise<void> {
+    const { scheduler } = this.#world;
+    const key = '61';
+    const about = { space: '', key };
+    const value = { seed: 77, length: 9000 };
+    const calls: SimOp[][] = [
+      [{ kind: 'put', ...about, value }, { kind: 'get', ...about }, { kind: 'flush' }],
+      [
+        { kind: 'stream', ...about, value: { seed: 78, length: 20_000 }, pieces: 3 },
+        { kind: 'delete', ...about },
+      ],
+      [
+        { kind: 'batch', space: '', changes: [{ key: '62', value }] },
+        { kind: 'scan', space: '', scan: {}, entries: 0 },
+        { kind: 'reader', space: '', keys: [key] },
+      ],
+    ];
+    const ends = calls.map((ops, i) => new Client(life, i).run(() => ops.shift()));
+    let ended = 0;
+    for (const end of ends) void end.then(() => ended++);
+    const isDone = (): boolean => ended === ends.length || this.#world.failure !== undefined;
+    await scheduler.until(isDone, 'calls in calm', scheduler.time + calmMs);
+    this.#throwFailure();
+  }
+
+  /** Every live value of every space, byte for byte, on every way of reading it. */
+  async #compare(engine: Engine): Promise<void> {
+    const { oracle } = this.#world;
+    const compared = await this.#drive(this.#compareSpaces(engine), 'comparison');
+    if (compared !== undefined && 'error' in compared) throw compared.error;
+    oracle.checkedReads++;
+  }
+
+  async #compareSpaces(engine: Engine): Promise<void> {
+    const { oracle } = this.#world;
+    for (const name of new Set(['', ...oracle.spaces])) {
+      const space = spaceOf(engine, name);
+      const expected = oracle.stateAt(name, Number.MAX_SAFE_INTEGER);
+      let i = 0;
+      for await (const entry of space.scan()) {
+        if (entry.key === undefined) continue;
+        const version = expected[i++];
+        if (version === undefined) throw new Error(`"${name}" has more than ${expected.length} keys`);
+        if (entry.seq !== version.seq) throw new Error(`"${name}" ${version.key} is at ${entry.seq}`);
+        oracle.checkBytes(version, entry.value!, `"${name}" ${version.key}`);
+        const direct = space.getSync(fromHex(version.key));
+        oracle.checkBytes(version, direct ?? new Uint8Array(0), `getSync "${name}" ${version.key}`);
+      }
+      if (i !== expected.length) throw new Error(`"${name}" has ${i} keys, not ${expected.length}`);
+    }
+  }
+}
