@@ -1,9 +1,9 @@
 /**
  * Makes the stores that a test opens for ever: `node dist/bench/tools/make-format-fixture.js DIR`.
  *
- * DIR gets `closed/` (a store closed in order), `killed/` (one whose writer died in the middle of a commit) and
- * `expected.json` with what each holds. All of it follows from one seed. A directory that is there is refused:
- * a fixture is never made anew.
+ * DIR gets `closed/` (a store closed in order), `killed/` (one whose writer died in the middle of a commit)
+ * and `expected.json` with what each holds. All of it follows from one seed. A directory that is there is
+ * refused: a fixture is never made anew.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -15,6 +15,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/open.ts';
 import type { ChunkingOptions } from '../../src/engine/options.ts';
 import type { PutOptions } from '../../src/engine/types.ts';
+import { endsListNode, listLimits } from '../../src/format/list-node.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { setSha256 } from '../../src/kernels/hash/sha256.ts';
@@ -83,7 +84,7 @@ class Fixture {
     const clock = new CountingClock();
     const random = (n: number): Uint8Array => this.prng.bytes(n);
     const env = { fs: this.disk, lock: memoryLock(this.disk, clock), clock, random };
-    this.#engine = await openWithEnv(env, { chunking, inlineMax: 40 }, { segmentBytes: 32 * 1024 });
+    this.#engine = await openWithEnv(env, { chunking, inlineMax: 40 }, { segmentBytes: 16 * 1024 });
   }
 
   async put(space: string, key: Uint8Array, value: Uint8Array, options: PutOptions = {}): Promise<void> {
@@ -134,7 +135,7 @@ function plain(value: unknown): unknown {
 /** Every form a value, a key and metadata can have. */
 async function fill(store: Fixture): Promise<void> {
   const { prng } = store;
-  const large = prng.bytes(48_000);
+  const large = prng.bytes(24_000);
   await store.put('', utf8.encode('empty'), new Uint8Array(0));
   await store.put('', new Uint8Array(0), utf8.encode('the key of no bytes'));
   await store.put('', utf8.encode('inline'), prng.bytes(40));
@@ -142,8 +143,9 @@ async function fill(store: Fixture): Promise<void> {
   await store.put('', utf8.encode('direct list'), prng.bytes(1_500), { sha256: true });
   await store.put('', utf8.encode('tree of nodes'), large, { sha256: true });
   const edited = large.slice();
-  edited.set(prng.bytes(10), 24_000);
+  edited.set(prng.bytes(10), 12_000);
   await store.put('', utf8.encode('tree, edited'), edited);
+  await store.put('', utf8.encode('tree of two levels'), tallValue());
   await store.put('', Uint8Array.of(0, 0xff, 0, 1), prng.bytes(20));
   await store.put('', prng.bytes(700), prng.bytes(300));
   await store.put('', utf8.encode('Grüße/😀'), utf8.encode('text'), {
@@ -187,7 +189,7 @@ async function goOn(store: Fixture): Promise<void> {
 
 async function makeClosed(): Promise<Fixture> {
   const store = new Fixture(seed);
-  await store.open({ algorithm: 'fastcdc', min: 64, avg: 256, max: 1024 });
+  await store.open({ algorithm: 'fastcdc', min: 64, avg: 1024, max: 2048 });
   await fill(store);
   await store.engine.flush();
   await goOn(store);
@@ -198,7 +200,7 @@ async function makeClosed(): Promise<Fixture> {
 /** The log is cut in the middle of its last commit, as a writer that was killed leaves it. */
 async function makeKilled(): Promise<{ store: Fixture; disk: MemoryFileSystem }> {
   const store = new Fixture(seed + 1);
-  await store.open({ algorithm: 'sieve', min: 64, avg: 256, max: 1024 });
+  await store.open({ algorithm: 'sieve', min: 64, avg: 1024, max: 2048 });
   await fill(store);
   await store.engine.flush();
   await goOn(store);
@@ -224,6 +226,20 @@ async function write(disk: MemoryFileSystem, dir: string): Promise<void> {
     await mkdir(dirname(target), { recursive: true });
     await writeFile(target, disk.bytesOf(path));
   }
+}
+
+/**
+ * A value of 300 equal chunks whose id ends a list node, so that its tree has two levels and takes next to
+ * nothing. Data of period 2 meets no cut: every chunk is of the greatest size.
+ */
+function tallValue(): Uint8Array {
+  const chunk = Buffer.alloc(2048);
+  for (let pattern = 0; pattern < 65_536; pattern++) {
+    for (let at = 0; at < chunk.length; at += 2) chunk.writeUInt16LE(pattern, at);
+    if (endsListNode(createHash('sha256').update(chunk).digest(), 0, listLimits.min, listLimits))
+      return Buffer.concat(Array.from({ length: 300 }, () => chunk));
+  }
+  throw new Error('no pattern ends a list node');
 }
 
 async function main(dir: string | undefined): Promise<void> {

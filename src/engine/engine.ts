@@ -12,6 +12,7 @@ import type {
   EntryStat,
   Health,
   Key,
+  KeyEntry,
   PutOptions,
   PutResult,
   ReadOptions,
@@ -113,6 +114,9 @@ export class Engine {
   }
 
   /** Keys in byte order over one consistent view taken at the call. */
+  scan<K extends Key = string>(options?: ScanOptions & { delimiter?: undefined }): AsyncIterable<KeyEntry<K>>;
+  /** With a delimiter, keys that have it behind the prefix come folded, as `{ prefix }`. */
+  scan<K extends Key = string>(options: ScanOptions): AsyncIterable<Entry<K>>;
   scan<K extends Key = string>(options: ScanOptions = {}): AsyncIterable<Entry<K>> {
     return scan(this.#store, this.#space, options) as AsyncIterable<Entry<K>>;
   }

@@ -75,6 +75,7 @@ export async function openWithEnv(
   if (options.readOnly) return await openReader(own, options, bounds);
   const lock = await own.lock.acquire({
     waitMs: options.lockWaitMs,
+    breakLock: options.breakLock,
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   try {

@@ -67,6 +67,11 @@ export interface EngineOptions {
   errorIfExists?: boolean;
   /** How long to wait for another writer to close, ms. Default 0. */
   lockWaitMs?: number;
+  /**
+   * Takes the lock from an owner that cannot be proved dead (another host or container), after its record stood
+   * still for a minute. Never from a process known to live. Default false.
+   */
+  breakLock?: boolean;
   /** A damaged store opens read-only ('readonly', default) or not at all ('throw'). */
   onDegraded?: 'readonly' | 'throw';
   logger?: Logger;
@@ -86,6 +91,7 @@ export interface CheckedOptions {
   readonly createIfMissing: boolean;
   readonly errorIfExists: boolean;
   readonly lockWaitMs: number;
+  readonly breakLock: boolean;
   readonly onDegraded: 'readonly' | 'throw';
   readonly logger: Logger;
   readonly clock: Clock | undefined;
@@ -119,6 +125,7 @@ const engineNames: readonly (keyof EngineOptions)[] = [
   'createIfMissing',
   'errorIfExists',
   'lockWaitMs',
+  'breakLock',
   'onDegraded',
   'logger',
   'clock',
@@ -149,6 +156,7 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
     createIfMissing: flag('createIfMissing', options.createIfMissing, true),
     errorIfExists: flag('errorIfExists', options.errorIfExists, false),
     lockWaitMs: integer('lockWaitMs', options.lockWaitMs ?? 0, 0, 2 ** 31 - 1),
+    breakLock: flag('breakLock', options.breakLock, false),
     onDegraded: oneOf('onDegraded', options.onDegraded ?? 'readonly', ['readonly', 'throw']),
     logger: options.logger ?? {},
     clock: options.clock,

@@ -7,7 +7,7 @@ import type { LocalityCache } from '../chunk/locality-cache.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
 import { SegmentLanes } from '../chunk/segment-lanes.ts';
 import type { NumberedFile } from '../format/catalog.ts';
-import { filePath } from '../format/file-names.ts';
+import { filePath, storeDirs } from '../format/file-names.ts';
 import { frameTypes } from '../format/log-frame.ts';
 import { durabilityCodes } from '../format/log-ops.ts';
 import { segmentDataFrom } from '../format/segment.ts';
@@ -91,6 +91,8 @@ export async function startWriting(found: Found, options: StartOptions): Promise
   });
   try {
     await lock!.setEpoch(catalogs.writerEpoch);
+    // Copying tools may drop empty directories.
+    for (const dir of storeDirs) if (await env.fs.mkdir(dir)) await env.fs.syncDir('');
     catalogs.raiseFileNo((await highestFileNo(env.fs)) + 1);
     return await start(found, options, catalogs);
   } catch (error) {

@@ -35,7 +35,7 @@ export interface PutResult {
   digest: string;
   /** Chunks the value consists of; 0 when it is kept inline. */
   chunks: number;
-  /** Chunks that were not in the store before. */
+  /** Chunks that were not in the store before, list nodes included. */
   newChunks: number;
   /** Bytes of those chunks, list nodes included. */
   newBytes: number;

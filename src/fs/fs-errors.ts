@@ -1,4 +1,5 @@
 /** Errors of the file-system port: one mapping from the operating system's names to the engine's codes. */
+import os from 'node:os';
 import { VarveError } from '../base/errors.ts';
 
 const noSpace: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
@@ -21,7 +22,12 @@ export function fsError(errno: string | undefined, what: string, path: string, c
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
   const code: unknown = error.code;
-  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
+  if (typeof code !== 'string') return undefined;
+  if (/^E[A-Z0-9]+$/.test(code)) return code;
+  // Node has no name for some, EDQUOT among them; the number is the system's, negated.
+  if (!code.startsWith('Unknown system error') || !('errno' in error)) return undefined;
+  const { errno } = error;
+  return Object.entries(os.constants.errno).find(([, number]) => number === -Number(errno))?.[0];
 }
 
 /** VARVE_READ_ONLY: a port opened read-only was asked to change something. */

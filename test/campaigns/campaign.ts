@@ -1,7 +1,9 @@
 /** The shape every fault campaign has, so that one command runs them all. */
 
 export interface CampaignOptions {
-  /** Rounds, states or runs; what one is, the campaign says. Where neither bound is given, a short form runs. */
+  /**
+   * Rounds, states or runs; what one is, the campaign says. Where neither bound is given, a short form runs.
+   */
   readonly count?: number;
   readonly seconds?: number;
   /** The same seed makes the same choices. */
@@ -24,7 +26,10 @@ export interface Campaign {
   run(options: CampaignOptions): Promise<CampaignResult>;
 }
 
-/** Says when a campaign ends: after `count` rounds or `seconds`, or `shortCount` rounds when neither is given. */
+/**
+ * Says when a campaign ends: after `count` rounds or `seconds`, or `shortCount` rounds when neither is
+ * given.
+ */
 export class Pace {
   readonly total: number | undefined;
   readonly #until: number;

@@ -1,7 +1,7 @@
 /**
- * Fills disks: in memory at every 512 bytes up to what a workload needs, on a tmpfs of that size, and with a limit on
- * the size of files. What was acknowledged is readable while the disk is full, the error says that it is, the store
- * opens for reading, and with space again everything is there and works.
+ * Fills disks: in memory at every 512 bytes up to what a workload needs, on a tmpfs of that size, and with a
+ * limit on the size of files. What was acknowledged is readable while the disk is full, the error says that
+ * it is, the store opens for reading, and with space again everything is there and works.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';

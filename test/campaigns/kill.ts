@@ -1,6 +1,6 @@
 /**
- * Kills real writer processes at random moments, also while they recover, and opens what they leave. It proves
- * nothing about power cuts: the kernel keeps what a dead process wrote.
+ * Kills real writer processes at random moments, also while they recover, and opens what they leave. It
+ * proves nothing about power cuts: the kernel keeps what a dead process wrote.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -48,7 +48,7 @@ export const campaign: Campaign = {
     }
     const ends = Array.from(tally.ends, ([end, times]) => `${end} ${times}`).join(', ');
     lines.push(
-      `${tally.acks} calls acknowledged, ${tally.recoveriesKilled} recoveries killed; rounds ended by: ${ends}`,
+      `${tally.acks} calls acknowledged, ${tally.recoveriesKilled} recoveries killed; ended by: ${ends}`,
     );
     return { tried, failed, lines };
   },

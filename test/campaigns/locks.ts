@@ -1,7 +1,7 @@
 /**
- * Eight processes race for the writer lock, by different paths, with and without flock, while holders are stopped or
- * killed and the LOCK file is removed or replaced. A witness file made with O_EXCL tells of two holders at once,
- * a counter in the store of a lost update.
+ * Eight processes race for the writer lock, by different paths, with and without flock, while holders are
+ * stopped or killed and the LOCK file is removed or replaced. A witness file made with O_EXCL tells of two
+ * holders at once, a counter in the store of a lost update.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -47,8 +47,9 @@ export const campaign: Campaign = {
     const { failures, held, refused, killed, lost, counted } = field;
     const lines = failures.map((failure) => `seed ${options.seed}, ${failure}`);
     lines.push(
-      `${tried} rounds of ${racerCount} processes: held ${held} times, refused ${refused}, holders killed ${killed}, ` +
-        `locks found replaced ${lost}, counted ${counted}, overlaps ${field.overlaps}`,
+      `${tried} rounds of ${racerCount} processes: held ${held} times, refused ${refused}, ` +
+        `holders killed ${killed}, locks found replaced ${lost}, counted ${counted}, ` +
+        `overlaps ${field.overlaps}`,
     );
     return { tried, failed: failures.length, lines, skipped };
   },

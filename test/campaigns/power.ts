@@ -1,6 +1,6 @@
 /**
- * Cuts the power of real file systems under a working store: by the kernel's shutdown on ext4 and xfs, and by a block
- * device that drops unflushed sectors, or refuses a few writes, on ext4, xfs and btrfs.
+ * Cuts the power of real file systems under a working store: by the kernel's shutdown on ext4 and xfs, and
+ * by a block device that drops unflushed sectors, or refuses a few writes, on ext4, xfs and btrfs.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -10,6 +10,7 @@ import { checkStore } from '../real/check-store.ts';
 import {
   type CuttableDisk,
   DroppingDisk,
+  FileSystemLost,
   type FileSystemName,
   fileSystems,
   missingForDevice,
@@ -24,6 +25,8 @@ import type { WorkerConfig } from '../real/worker-child.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
 const roundsPerDisk = 20;
+/** More file systems than this that do not mount again end the run: it would prove little. */
+const lostMax = 20;
 const shortRounds = 5;
 
 type MakeDisk = (dir: string, mounts: Mounts, prng: Prng) => Promise<CuttableDisk>;
@@ -44,6 +47,7 @@ export const campaign: Campaign = {
     const lines: string[] = [];
     let tried = 0;
     let failed = 0;
+    let lost = 0;
     // Disks take turns, each for a few rounds at a time when there is time, for one when the run is short.
     const turns = Math.max(1, Math.min(roundsPerDisk, Math.floor((pace.total ?? 1000) / disks.length)));
     for (let turn = 0; disks.length > 0 && pace.goesOn(tried); turn++) {
@@ -54,15 +58,20 @@ export const campaign: Campaign = {
         disk = await disks[turn % disks.length]!(dir, mounts, new Prng(options.seed + turn));
         const store = new CutStore(disk, options.seed, tally);
         for (let n = 0; n < turns && pace.goesOn(tried); n++) {
-          await store.round(tried++);
+          await store.round(tried++ + lost);
           options.onProgress(tried, pace.total, `${disk.name}, ${tally.acks} acknowledged, ${failed} failed`);
         }
       } catch (error) {
-        failed++;
-        lines.push(
-          `round ${tried - 1} of seed ${options.seed} on ${disk?.name}: ${(error as Error).message}`,
-        );
-        if (disk === undefined) break;
+        const what = `round ${tried + lost - 1} of seed ${options.seed} on ${disk?.name}`;
+        if (error instanceof FileSystemLost) {
+          tried--;
+          lost++;
+          skipped.push(`${what}: the file system itself did not mount again`);
+        } else {
+          failed++;
+          lines.push(`${what}: ${(error as Error).message}`);
+        }
+        if (disk === undefined || lost > lostMax) break;
       } finally {
         disk?.dispose();
         mounts.removeAll();
@@ -74,6 +83,7 @@ export const campaign: Campaign = {
     lines.push(
       `${tally.acks} calls acknowledged, ${tally.recoveries} cuts in recovery; cuts: ${show(tally.cuts)}`,
     );
+    if (lost > lostMax) lines.push('stopped: too many file systems did not mount again');
     if (tally.refusals.size > 0) lines.push(`rounds with refused writes: ${show(tally.refusals)}`);
     return { tried, failed, lines, skipped };
   },

@@ -1,6 +1,6 @@
 /**
- * Real processes whose system calls fail: syncs and writes made to fail by strace, and file descriptors run out. No
- * call is acknowledged after writing has failed for good, and the store holds all that was.
+ * Real processes whose system calls fail: syncs and writes made to fail by strace, and file descriptors run
+ * out. No call is acknowledged after writing has failed for good, and the store holds all that was.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -14,7 +14,7 @@ import { type Launch, Worker } from '../real/worker.ts';
 import type { WorkerConfig } from '../real/worker-child.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
-const shortRounds = 6;
+const shortRounds = 4;
 
 /** A way to fail: how the worker is started and what it is told. */
 interface Fault {

@@ -5,24 +5,10 @@ import { fuzz, fuzzTargets } from '../campaigns/fuzz.ts';
 import { Coverage } from './coverage.ts';
 import { Fuzzer } from './fuzzer.ts';
 import { mutate } from './mutate.ts';
+import { planted } from './planted.ts';
 import type { Target } from './target.ts';
 
 const quiet = { seed: 1, onProgress: () => undefined };
-const refusal = (): Error => corrupt('not the one', { file: 'planted' });
-
-/** Four conditions deep lies a fault: found by keeping what got one condition further, hardly by chance. */
-const planted: Target = {
-  name: 'planted',
-  sample: () => new Uint8Array(12),
-  run(bytes) {
-    if (bytes[3] !== 0x56) throw refusal();
-    if (bytes[5] !== 0x52) throw refusal();
-    if (bytes[8] !== 0x0d) throw refusal();
-    if (bytes[11] !== 0x1a) throw refusal();
-    throw new TypeError('the planted fault');
-  },
-};
-
 describe('fuzzing', () => {
   test('every decoder refuses damaged bytes with a typed error and re-encodes what it accepts', async () => {
     const { failed, lines, tried } = await fuzz({ ...quiet, count: 12_000 }, fuzzTargets);
@@ -30,12 +16,17 @@ describe('fuzzing', () => {
     expect(tried).toBe(12_000);
   });
 
-  test('the fuzzer finds a fault four conditions deep', () => {
-    const coverage = new Coverage((url) => url.includes('fuzz.test'));
-    const fuzzer = new Fuzzer(planted, coverage, 1);
-    for (let i = 0; i < 600 && fuzzer.failed === 0; i++) fuzzer.batch();
-    coverage.close();
-    expect(fuzzer.failures.join()).toContain('the planted fault');
+  test('the fuzzer finds a fault four conditions deep, and finds it by coverage', () => {
+    const runs = (isWanted: (url: string) => boolean, batches: number): Fuzzer => {
+      const coverage = new Coverage(isWanted);
+      const fuzzer = new Fuzzer(planted, coverage, 1);
+      for (let i = 0; i < batches && fuzzer.failed === 0; i++) fuzzer.batch();
+      coverage.close();
+      return fuzzer;
+    };
+    const guided = runs((url) => url.includes('/fuzz/planted.'), 300);
+    expect(guided.failures.join()).toContain('the planted fault');
+    expect(runs(() => false, guided.runs / 1024).failed).toBe(0);
   });
 
   test('a decoder that accepts two forms of one value is reported', async () => {
@@ -43,7 +34,7 @@ describe('fuzzing', () => {
       name: 'loose',
       sample: () => Uint8Array.of(7, 0),
       run: (bytes) => {
-        if (bytes.length !== 2 || bytes[0] !== 7) throw refusal();
+        if (bytes.length !== 2 || bytes[0] !== 7) throw corrupt('not the one', { file: 'planted' });
         if (bytes[1] !== 0) throw new Error('accepted bytes encode differently');
       },
     };

@@ -20,7 +20,7 @@ const corpusMax = 2000;
 /** Samples every corpus begins with. */
 const firstInputs = 32;
 /** Half of the inputs are made from so many. */
-const recentInputs = 8;
+const recentInputs = 4;
 /** Inputs kept of one batch. */
 const keptMax = 4;
 const slowMs = 1000;
@@ -64,7 +64,7 @@ export class Fuzzer {
     const took = performance.now() - begun;
     const grown = process.memoryUsage().arrayBuffers - before;
     const news = this.#coverage.news();
-    if (length === 0) this.#corpus.push(...inputs.slice(0, firstInputs));
+    if (length === 0) this.#corpus.push(...distinct(inputs).slice(0, firstInputs));
     if (news.length > 0) this.#keepNew(inputs, news);
     if (grown > bytesMax || took > slowMs) this.#measure(inputs);
   }
@@ -143,4 +143,8 @@ export class Fuzzer {
     const bytes = input === undefined ? '' : `, input ${toHex(input.slice(0, 2048))}`;
     this.failures.push(`${this.target.name}: ${what} ${stack}${bytes}`);
   }
+}
+
+function distinct(inputs: readonly Uint8Array[]): Uint8Array[] {
+  return Array.from(new Map(inputs.map((input) => [toHex(input), input])).values());
 }

@@ -2,6 +2,8 @@
 import type { Prng } from '../../src/base/prng.ts';
 
 const lengthMax = 16 * 1024;
+/** Mostly one: a second change tends to undo what the first one got right. */
+const changesAtOnce = [1, 1, 1, 2, 4, 8];
 const bytesOfNote = [0, 1, 2, 0x0f, 0x10, 0x7f, 0x80, 0x81, 0xc0, 0xfe, 0xff];
 const numbersOfNote = [
   0,
@@ -87,7 +89,7 @@ function splice(bytes: Uint8Array, at: number, remove: number, insert: Uint8Arra
 /** A changed copy of `bytes`; pieces may come from `other`. Both are borrowed and left as they are. */
 export function mutate(prng: Prng, bytes: Uint8Array, other: Uint8Array): Uint8Array {
   let out: Bytes = bytes.slice();
-  for (let left = 1 << prng.below(4); left > 0; left--) {
+  for (let left = prng.pick(changesAtOnce); left > 0; left--) {
     out = out.length === 0 ? prng.bytes(1 + prng.below(64)) : prng.pick(changes)(prng, out, other);
   }
   return out.length > lengthMax ? out.slice(0, lengthMax) : out;

@@ -1,6 +1,6 @@
 /**
- * Where child processes find their programs as JavaScript. Beside this file when it is compiled itself; else they
- * are compiled into a temporary folder, so that tests never run a stale build.
+ * Where child processes find their programs as JavaScript. Beside this file when it is compiled itself; else
+ * they are compiled into a temporary folder, so that tests never run a stale build.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -84,7 +84,9 @@ export class ShutdownDisk implements CuttableDisk {
   }
 }
 
-/** On a block device of ours that drops, at a cut, a random half of the sectors written since its last flush. */
+/**
+ * On a block device of ours that drops, at a cut, a random half of the sectors written since its last flush.
+ */
 export class DroppingDisk implements CuttableDisk {
   readonly name: string;
   readonly at: string;

@@ -1,4 +1,6 @@
-/** Writes to a store until its disk is full, and holds it to its promises there and when there is room again. */
+/**
+ * Writes to a store until its disk is full, and holds it to its promises there and when there is room again.
+ */
 import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { refuseBadHealth, stateOf } from './check-store.ts';
@@ -21,7 +23,10 @@ export interface FullPlan {
   readonly calls: number;
 }
 
-/** Where the disk was full: 'creating the store', 'writing', 'closing', 'nowhere'. Throws when a promise is broken. */
+/**
+ * Where the disk was full: 'creating the store', 'writing', 'closing', 'nowhere'. Throws when a promise is
+ * broken.
+ */
 export async function fillDisk(disk: FullDisk, plan: FullPlan): Promise<string> {
   const acks: Ack[] = [];
   const engine = await fullOr(() => disk.open(false));

@@ -1,6 +1,6 @@
 /**
- * What a store must hold after writers were stopped: per lane, its acknowledged calls and perhaps the one under
- * way; over all lanes, a prefix of the order of commits.
+ * What a store must hold after writers were stopped: per lane, its acknowledged calls and perhaps the one
+ * under way; over all lanes, a prefix of the order of commits.
  */
 import { createHash } from 'node:crypto';
 import { type LaneOp, laneOp, lanesMax, type Script } from './lane-ops.ts';

@@ -1,6 +1,7 @@
 /**
- * What the writers of a real process do: a few lanes at once, each a sequence of calls on keys of its own, one
- * after another. A call follows from seed, round, lane and number alone, so a parent knows it without being told.
+ * What the writers of a real process do: a few lanes at once, each a sequence of calls on keys of its own,
+ * one after another. A call follows from seed, round, lane and number alone, so a parent knows it without
+ * being told.
  */
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
@@ -52,7 +53,9 @@ export function laneOp(script: Script, lane: number, i: number): LaneOp {
   return { kind: form < 8 ? 'stream' : 'put', changes: [{ key: name, value: value() }] };
 }
 
-/** Bytes of a shared content, so that lanes meet each other's chunks, with an end that is this call's alone. */
+/**
+ * Bytes of a shared content, so that lanes meet each other's chunks, with an end that is this call's alone.
+ */
 function newValue(prng: Prng, scale: number, mark: string): Uint8Array {
   const end = Buffer.from(`${mark} ${prng.u32()}`);
   const form = prng.below(20);

@@ -1,7 +1,7 @@
 /**
- * A racer for the writer lock in a process of its own. Reads one Race as JSON per line of standard input, takes part
- * in it and answers with lines: `held`, `put N` (counter written), `overlap TEXT`, and at the end of each race
- * one of `done`, `locked`, `lost` (the lock was found gone at its release) or `failed TEXT`.
+ * A racer for the writer lock in a process of its own. Reads one Race as JSON per line of standard input,
+ * takes part in it and answers with lines: `held`, `put N` (counter written), `overlap TEXT`, and at the end
+ * of each race one of `done`, `locked`, `lost` (the lock was found gone at its release) or `failed TEXT`.
  */
 import { closeSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import process from 'node:process';

@@ -1,13 +1,16 @@
 /**
- * A block device in user space (nbdkit with a Python plugin, shown as a file by nbdfuse) that keeps what is written
- * apart until it is flushed, and on command drops a random half of it, or refuses the next few writes.
+ * A block device in user space (nbdkit with a Python plugin, shown as a file by nbdfuse) that keeps what is
+ * written apart until it is flushed, and on command drops a random half of it, or refuses the next few
+ * writes.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { command } from './mounts.ts';
 
-/** `cut` and `eio` are files beside the image: `cut` is on while it is there, `eio` holds a number of writes. */
+/**
+ * `cut` and `eio` are files beside the image: `cut` is on while it is there, `eio` holds a number of writes.
+ */
 const plugin = `
 import builtins, errno, os, random
 import nbdkit
@@ -132,11 +135,14 @@ export class LossyDevice {
   powerOn(): void {
     this.#hideFace();
     rmSync(path.join(this.#dir, 'cut'), { force: true });
-    rmSync(path.join(this.#dir, 'eio'), { force: true });
+    this.refuseWrites(0);
     this.#showFace();
   }
 
-  /** Refuses the next writes, often those of a file's data and not of the journal: the file system then goes on. */
+  /**
+   * Refuses the next writes, often those of a file's data and not of the journal: the file system then goes
+   * on.
+   */
   refuseWrites(count: number): void {
     const file = path.join(this.#dir, 'eio');
     writeFileSync(`${file}.new`, String(count));

@@ -1,4 +1,7 @@
-/** Mounts for campaigns: made by commands, undone whatever happens. Needs root; `missing` says what is not there. */
+/**
+ * Mounts for campaigns: made by commands, undone whatever happens. Needs root; `missing` says what is not
+ * there.
+ */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';

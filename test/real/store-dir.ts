@@ -1,4 +1,6 @@
-/** Opens stores in real directories, with segments and memory small enough that short runs meet every path. */
+/**
+ * Opens stores in real directories, with segments and memory small enough that short runs meet every path.
+ */
 
 import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/open.ts';

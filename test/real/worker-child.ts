@@ -3,7 +3,7 @@
  * writes, what was acknowledged. Its one argument is a WorkerConfig as JSON. Lines:
  *
  *   r              about to open           o                  opened
- *   x CODE         opening failed          a LANE I SEQ DUR   call acknowledged ('-': no number); durable up to DUR
+ *   x CODE         opening failed          a LANE I SEQ DUR   call acknowledged; on disk is all up to DUR
  *   e LANE I CODE  call failed             b TEXT             something is wrong, whatever the parent knows
  *   c              closed                  f CODE             closing failed
  */
@@ -54,7 +54,8 @@ function codeOf(error: unknown): string {
     say(`b not an engine error: ${String((error as Error).stack ?? error).replaceAll('\n', ' | ')}`);
     return 'UNTYPED';
   }
-  if (errno === undefined && code === 'VARVE_IO') process.stderr.write(`${String((error as Error).stack)}\n`);
+  if (errno === undefined && code === 'VARVE_IO')
+    say(`b no errno: ${String((error as Error).stack).replaceAll('\n', ' | ')}`);
   return errno === undefined ? code : `${code}/${String(errno)}`;
 }
 

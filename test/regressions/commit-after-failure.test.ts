@@ -4,7 +4,7 @@ import { deferred } from '../../src/base/sync.ts';
 import { GroupCommit } from '../../src/log/group-commit.ts';
 import { simulatedClock } from '../crash/machine.ts';
 
-test('a commit whose log sync succeeds after something else has failed is neither acknowledged nor visible', async () => {
+test('a commit synced after something else has failed is neither acknowledged nor visible', async () => {
   const syncing = deferred<void>();
   const synced = deferred<void>();
   const log = new GroupCommit({

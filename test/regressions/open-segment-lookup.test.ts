@@ -3,8 +3,8 @@ import { openOn } from '../crash/machine.ts';
 import { buildStore } from '../damage/stores.ts';
 
 /**
- * A store that was killed has its open segment moved at the next open, and every chunk in it is looked up. One
- * flipped bit in a block of the chunk table made that lookup, and with it the open, fail.
+ * A store that was killed has its open segment moved at the next open, and every chunk in it is looked up.
+ * One flipped bit in a block of the chunk table made that lookup, and with it the open, fail.
  */
 test('a damaged block of the chunk table does not keep a killed store from opening', async () => {
   const { disk, shape } = await buildStore('killed', 1);

@@ -63,8 +63,7 @@ export class Client {
         this.#life.note();
       } catch (error) {
         if (error instanceof LifeOver) return;
-        const wrong = error instanceof Error ? (error.stack ?? error.message) : String(error);
-        this.#life.fail(`call ${number} ${describe(op)}: ${wrong}`);
+        this.#life.fail(`call ${number} ${describe(op)}: ${inFull(error)}`);
         return;
       }
       coverage.end(op.kind);
@@ -336,6 +335,13 @@ export class Client {
       if (found !== undefined) oracle.observe({ kind: 'value', ...about, bytes: found.value });
     }
   }
+}
+
+/** An error with its stack and its causes. */
+export function inFull(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const text = error.stack ?? error.message;
+  return error.cause === undefined ? text : `${text}\nbecause of ${inFull(error.cause)}`;
 }
 
 function outcomeOf(error: unknown): Outcome {

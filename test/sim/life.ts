@@ -38,9 +38,9 @@ export class Life {
   /** The process is dead: nobody is left to hear what its calls return. */
   over = false;
   closing = false;
-  /** Commits up to here must survive a power cut, and the death of the process. */
+  /** Commits up to here must survive a power cut. */
   durable = 0;
-  handed = 0;
+  #shown = 0;
   #sickCalls = 0;
 
   constructor(
@@ -80,9 +80,15 @@ export class Life {
     if (this.engine === undefined || this.closing) return;
     const { seq, durableSeq } = this.engine.stats();
     this.durable = Math.max(this.durable, this.full ? seq : durableSeq);
-    // After a failed sync the kernel may have thrown away what it was handed.
-    const isKept = this.full || this.world.injector.syncsFailed === this.#syncFaultsBefore;
-    this.handed = Math.max(this.handed, isKept ? seq : durableSeq);
+    this.#shown = Math.max(this.#shown, seq);
+  }
+
+  /**
+   * Commits up to here must survive the death of the process. After a failed sync the kernel may have thrown
+   * away what it was handed and did not yet write.
+   */
+  get handed(): number {
+    return this.world.injector.syncsFailed === this.#syncFaultsBefore ? this.#shown : this.durable;
   }
 
   get isSick(): boolean {

@@ -23,7 +23,7 @@ export const optionValues = {
   durability2: ['full', 'os', { groupMs: 20 }],
   algorithm: ['fastcdc', 'sieve'],
   chunkSizes: [
-    [64, 512, 2048],
+    [256, 1024, 8192],
     [64, 1024, 2048],
     [1024, 4096, 16_384],
   ],

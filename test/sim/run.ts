@@ -11,7 +11,7 @@ import { openWithEnv } from '../../src/engine/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { auditDisk, strayFiles } from '../crash/audit.ts';
-import { Client, spaceOf } from './client.ts';
+import { Client, inFull, spaceOf } from './client.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './injector.ts';
 import { Life, type World } from './life.ts';
@@ -63,8 +63,9 @@ class Run {
   #endsDone = 0;
   #callsAtEnd = 0;
   #stepsSinceDue = 0;
-  /** Commits up to here must be there at the next open. */
-  #floor = 0;
+  /** Commits up to here must be there at the next open, whatever happens before it; and if the power stays. */
+  #durable = 0;
+  #handed = 0;
   /** A slot of SUPER may be torn; recovery then keeps what it does not know. */
   #mayWarn = false;
   #life: Life | undefined;
@@ -84,8 +85,7 @@ class Run {
   }
 
   fail(error: unknown): void {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.#world.failure ??= `life ${this.#lives}: ${text}`;
+    this.#world.failure ??= `life ${this.#lives}: ${inFull(error)}`;
   }
 
   result(): SimResult {
@@ -138,6 +138,11 @@ class Run {
     return true;
   }
 
+  #raise({ durable, handed }: Pick<Life, 'durable' | 'handed'>): void {
+    this.#durable = Math.max(this.#durable, durable);
+    this.#handed = Math.max(this.#handed, durable, handed);
+  }
+
   #nextEnd(): void {
     this.#world.coverage.begin(this.#end!.kind);
     this.#endsDone++;
@@ -157,11 +162,10 @@ class Run {
     const prng = new Prng(end.seed);
     const life = this.#life;
     this.#life = undefined;
-    if (life !== undefined) {
-      this.#floor = Math.max(this.#floor, end.kind === 'power' ? life.durable : life.handed);
-    }
+    if (life !== undefined) this.#raise(life);
     if (end.kind === 'kill') this.#disk = last;
     else {
+      this.#handed = this.#durable;
       this.#disk = last.crash(prng.pick(['none', 'all', prng, prng, prng] as const));
       this.#mayWarn = true;
     }
@@ -260,8 +264,8 @@ class Run {
     const { oracle } = this.#world;
     const { rows, problems } = await auditDisk(life.disk.fork());
     if (problems.length > 0) throw new Error(problems.join('; '));
-    oracle.settle(rows, this.#floor);
-    this.#floor = oracle.lastSeq;
+    oracle.settle(rows, this.#handed);
+    this.#raise({ durable: oracle.lastSeq, handed: oracle.lastSeq });
     life.note();
   }
 
@@ -303,13 +307,13 @@ class Run {
     await this.#world.scheduler.rest();
     this.#throwFailure();
     this.#life = undefined;
-    this.#floor = Math.max(this.#floor, life.handed);
+    this.#raise(life);
     if ('error' in closed) {
       if (!life.faulted) throw closed.error;
       return;
     }
     if (wasSick) throw new Error('close resolved although a write had failed');
-    this.#floor = Math.max(this.#floor, this.#world.oracle.lastAcked);
+    this.#raise({ durable: this.#world.oracle.lastAcked, handed: 0 });
     life.over = true;
   }
 
@@ -323,7 +327,7 @@ class Run {
     life.closing = true;
     const flushed = await this.#drive(life.engine.close(), 'calm close', scheduler.time + calmMs);
     if (flushed === undefined || 'error' in flushed) throw flushed?.error;
-    this.#floor = Math.max(this.#floor, this.#world.oracle.lastAcked);
+    this.#raise({ durable: this.#world.oracle.lastAcked, handed: 0 });
     const again = (await this.#open(true))!;
     const health = again.engine.health();
     if (!health.ok) throw new Error(`not healthy in calm: ${JSON.stringify(health)}`);
