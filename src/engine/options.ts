@@ -68,8 +68,8 @@ export interface EngineOptions {
   /** How long to wait for another writer to close, ms. Default 0. */
   lockWaitMs?: number;
   /**
-   * Takes the lock from an owner that cannot be proved dead (another host or container), after its record stood
-   * still for a minute. Never from a process known to live. Default false.
+   * Takes the lock from an owner that cannot be proved dead (another host or container), after its record
+   * stood still for a minute. Never from a process known to live. Default false.
    */
   breakLock?: boolean;
   /** A damaged store opens read-only ('readonly', default) or not at all ('throw'). */

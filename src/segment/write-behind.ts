@@ -254,7 +254,8 @@ export class WriteBehind {
         this.#pump(target);
         await this.#written(target);
         await this.#durably(() => this.#file.dataSync());
-        this.#syncedEnd = target;
+        // The sync of `finish`, begun later, may have ended before this one.
+        this.#syncedEnd = Math.max(this.#syncedEnd, target);
       }
       return this.#syncedEnd;
     } finally {

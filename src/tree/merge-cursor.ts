@@ -23,8 +23,8 @@ export class MergeCursor implements KeyCursor {
   readonly #placed: boolean[];
   #missed: KeyCursor[] = [];
   /**
-   * What was missed is loaded and the move is being repeated: only those sources move again. Moving the others
-   * too could make them miss in turn, for ever where the cache keeps nothing.
+   * What was missed is loaded and the move is being repeated: only those sources move again. Moving the
+   * others too could make them miss in turn, for ever where the cache keeps nothing.
    */
   #repeats = false;
   #forward = true;

@@ -151,7 +151,10 @@ class RaceField {
             this.held++;
             if (due) this.#act(racer, incident, prng);
             due = false;
-          } else if (this.#note(line, where, incident)) resolve();
+          } else if (this.#note(line, where, incident)) {
+            racer.onLine = () => undefined;
+            resolve();
+          }
         };
         racer.process.stdin!.write(`${JSON.stringify(race)}\n`);
       });

@@ -106,7 +106,7 @@ async function expectFallback(fs: MemoryFileSystem, acked: Acked): Promise<void>
 }
 
 describe('catalog under crashes', () => {
-  test('a crash at any operation finds a whole catalog, the last installed one or the one under way', async () => {
+  test('a crash at any operation finds a whole catalog, the last one or the one under way', async () => {
     const whole = new MemoryFileSystem();
     await script(whole, { created: false, checkpointSeq: 0 });
     for (let at = 0; at < whole.opCount; at++) {
@@ -137,7 +137,7 @@ describe('catalog under crashes', () => {
     await expectWhole(fs.crash('none'), { created: true, checkpointSeq });
   }
 
-  test('a failed write or sync poisons the store, and a reopen in the same boot finds a whole catalog', async () => {
+  test('a failed write or sync poisons; a reopen in the same boot finds a whole catalog', async () => {
     const base = new MemoryFileSystem();
     await CatalogStore.create(base, identity, randomOf(1));
     const probe = base.fork();

@@ -228,7 +228,7 @@ describe('catalog store', () => {
     expect((await CatalogStore.load(fs.crash('none'))).catalog.no).toBe(1);
   });
 
-  test('one damaged body is read from its twin and reported; a lost catalog falls back to the one before', async () => {
+  test('a damaged body is read from its twin; a lost catalog falls back to the one before', async () => {
     const fs = await emptyStore();
     const store = await opened(fs);
     const first = await store.install({ ...nextOf(store.catalog), checkpointSeq: 5 });

@@ -70,7 +70,7 @@ describe('locality cache', () => {
     );
   });
 
-  test('answers the next entry of the same trailer without a table lookup, and unknown ids with a miss', () => {
+  test('answers the next entry of a trailer without a table lookup, unknown ids with a miss', () => {
     const cache = new LocalityCache(1e6);
     cache.load(9, trailer(0, 100));
     const out = found();

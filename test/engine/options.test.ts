@@ -93,6 +93,23 @@ describe('options', () => {
     await second.close();
   });
 
+  test('breakLock is what the lock is asked with', async () => {
+    const { openWithEnv } = await import('../../src/engine/open.ts');
+    const { memoryLock } = await import('../../src/fs/memory-lock.ts');
+    const disk = new MemoryFileSystem();
+    const clock = new TestClock();
+    const asked: unknown[] = [];
+    const lock = memoryLock(disk, clock);
+    const acquire: typeof lock.acquire = (request) => {
+      asked.push(request.breakLock);
+      return lock.acquire(request);
+    };
+    const env = { fs: disk, lock: { ...lock, acquire }, clock, random: (n: number) => bytesOf(1, n) };
+    await (await openWithEnv(env, {})).close();
+    await (await openWithEnv(env, { breakLock: true })).close();
+    expect(asked).toEqual([false, true]);
+  });
+
   test('signal gives an open up', async () => {
     const abort = new AbortController();
     abort.abort();

@@ -11,8 +11,28 @@ interface Spot {
   readonly offset: number;
 }
 
+/**
+ * One session for the process, from the moment this file is loaded: only functions compiled after the start
+ * are counted by block, and a stop takes the counters away for good.
+ */
+const session = new Session();
+session.connect();
+post('Profiler.enable');
+post('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
+
+/** The inspector of the own process answers before `post` returns. */
+function post(method: string, params: object = {}): unknown {
+  let answer: unknown;
+  let failure: Error | null = null;
+  session.post(method, params, (error, result) => {
+    failure = error;
+    answer = result;
+  });
+  if (failure !== null) throw failure;
+  return answer;
+}
+
 export class Coverage {
-  readonly #session = new Session();
   readonly #isWanted: (url: string) => boolean;
   /** By script: 1 for each character that ever ran. */
   readonly #seen = new Map<string, Uint8Array>();
@@ -21,9 +41,7 @@ export class Coverage {
   /** `isWanted` chooses scripts by their URL. */
   constructor(isWanted: (url: string) => boolean) {
     this.#isWanted = isWanted;
-    this.#session.connect();
-    this.#post('Profiler.enable');
-    this.#post('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
+    this.discard();
   }
 
   /** Stretches of code met. */
@@ -59,11 +77,6 @@ export class Coverage {
     return spots.some(({ script, offset }) => ran.get(script)?.[offset] === 1);
   }
 
-  close(): void {
-    this.#post('Profiler.stopPreciseCoverage');
-    this.#session.disconnect();
-  }
-
   /** Outer functions and blocks come before those inside them, which paint over them. */
   *#ran(): Generator<[string, Uint8Array]> {
     for (const { scriptId, url, functions } of this.#take()) {
@@ -88,18 +101,6 @@ export class Coverage {
   }
 
   #take(): Profiler.ScriptCoverage[] {
-    return (this.#post('Profiler.takePreciseCoverage') as Profiler.TakePreciseCoverageReturnType).result;
-  }
-
-  /** The inspector of the own process answers before `post` returns. */
-  #post(method: string, params: object = {}): unknown {
-    let answer: unknown;
-    let failure: Error | null = null;
-    this.#session.post(method, params, (error, result) => {
-      failure = error;
-      answer = result;
-    });
-    if (failure !== null) throw failure;
-    return answer;
+    return (post('Profiler.takePreciseCoverage') as Profiler.TakePreciseCoverageReturnType).result;
   }
 }

@@ -21,7 +21,6 @@ describe('fuzzing', () => {
       const coverage = new Coverage(isWanted);
       const fuzzer = new Fuzzer(planted, coverage, 1);
       for (let i = 0; i < batches && fuzzer.failed === 0; i++) fuzzer.batch();
-      coverage.close();
       return fuzzer;
     };
     const guided = runs((url) => url.includes('/fuzz/planted.'), 300);

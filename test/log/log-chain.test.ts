@@ -66,7 +66,7 @@ describe('log chain', () => {
     }
   });
 
-  test('a damaged frame that a later one proves durable is damage, and what follows it is still read', async () => {
+  test('a damaged frame that a later one proves durable is damage; what follows is still read', async () => {
     const { fs } = await threeFiles();
     const victim = [...(await readChainOf(fs)).frames].find(({ seqFirst }) => seqFirst === 8)!;
     fs.flipBit(wal(3), (victim.offset + 60) * 8);

@@ -71,7 +71,7 @@ async function expectAcked(fs: MemoryFileSystem, acks: Acks): Promise<Set<number
 }
 
 describe('log under crashes', () => {
-  test('a crash at any operation, then one at any operation of recovery, loses no acknowledged frame', async () => {
+  test('a crash at any operation, then at any of recovery, loses no acknowledged frame', async () => {
     const whole = await emptyDisk();
     await script(whole, new Acks());
     const firstOp = (await emptyDisk()).opCount;
@@ -102,7 +102,7 @@ describe('log under crashes', () => {
     }
   }
 
-  test('random histories of commits, rotations, crashes and failed syncs keep every acknowledged frame', async () => {
+  test('random commits, rotations, crashes and failed syncs keep every acknowledged frame', async () => {
     const step = fc.oneof(
       { weight: 6, arbitrary: fc.constant('append' as const) },
       { weight: 4, arbitrary: fc.constant('sync' as const) },
@@ -178,7 +178,7 @@ describe('log under crashes', () => {
     );
   });
 
-  test('a failed write or sync at any operation, a reopen in the same boot and a crash lose nothing', async () => {
+  test('a failed write or sync anywhere, a reopen in the same boot and a crash lose nothing', async () => {
     const whole = await emptyDisk();
     await script(whole, new Acks());
     for (let at = (await emptyDisk()).opCount; at < whole.opCount; at++) {

@@ -3,7 +3,7 @@
  * takes part in it and answers with lines: `held`, `put N` (counter written), `overlap TEXT`, and at the end
  * of each race one of `done`, `locked`, `lost` (the lock was found gone at its release) or `failed TEXT`.
  */
-import { closeSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { isVarveError } from '../../src/base/errors.ts';
@@ -30,6 +30,15 @@ const say = (line: string): void => {
 };
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** A killed process gives its descriptors, and so the lock, back before it stops being listed as alive. */
+function isDying(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length === 0;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' && process.platform === 'linux';
+  }
+}
+
 /** The witness is free, or its maker is dead; anything else is two holders at once. */
 function standWitness(file: string): void {
   for (;;) {
@@ -42,7 +51,7 @@ function standWitness(file: string): void {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
     const other = Number(readFileSync(file, 'utf8'));
-    if (other === 0 || processLives(other, '')) {
+    if (other === 0 || (processLives(other, '') && !isDying(other))) {
       say(`overlap process ${process.pid} holds the lock and so does ${other}`);
       return;
     }

@@ -15,8 +15,9 @@ import {
 
 const big = (key: string, seq: number): Row => putRow(key, seq, `${key}@${seq} ${'x'.repeat(1500)}`);
 
-// A repeated move moved every source anew. One that had ended its part had given its blocks back, so it missed
-// while the other one ended, and so on: a scan with memory.blockCacheBytes 0 read the same blocks for ever.
+// A repeated move moved every source anew. One that had ended its part had given its blocks back, so it
+// missed while the other one ended, and so on: a scan with memory.blockCacheBytes 0 read the same blocks for
+// ever.
 test('a move over several tables without a cache ends, however many blocks each of them needs', async () => {
   const fs = new MemoryFileSystem();
   const keys = Array.from({ length: 40 }, (_, i) => `b${String(i).padStart(3, '0')}`);
