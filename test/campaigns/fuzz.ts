@@ -26,18 +26,14 @@ export async function fuzz(options: CampaignOptions, targets: readonly Target[])
   // Every target gets a turn, however short the run is.
   const each = Math.ceil((pace.total ?? Number.POSITIVE_INFINITY) / fuzzers.length);
   let runs = 0;
-  try {
-    for (let turn = 0; pace.goesOn(runs); turn++) {
-      const fuzzer = fuzzers[turn % fuzzers.length]!;
-      const before = fuzzer.runs;
-      fuzzer.batch(Math.min(each, (pace.total ?? Number.POSITIVE_INFINITY) - runs));
-      runs += fuzzer.runs - before;
-      options.onProgress(runs, pace.total, `${fuzzers.reduce((sum, { failed }) => sum + failed, 0)} failed`);
-      // Others get the thread between batches.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  } finally {
-    coverage.close();
+  for (let turn = 0; pace.goesOn(runs); turn++) {
+    const fuzzer = fuzzers[turn % fuzzers.length]!;
+    const before = fuzzer.runs;
+    fuzzer.batch(Math.min(each, (pace.total ?? Number.POSITIVE_INFINITY) - runs));
+    runs += fuzzer.runs - before;
+    options.onProgress(runs, pace.total, `${fuzzers.reduce((sum, { failed }) => sum + failed, 0)} failed`);
+    // Others get the thread between batches.
+    await new Promise((resolve) => setImmediate(resolve));
   }
   const lines = fuzzers.flatMap(({ failures }) =>
     failures.map((text) => `FAILED seed ${options.seed}, ${text}`),

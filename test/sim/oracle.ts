@@ -150,7 +150,6 @@ export class Oracle {
    * nothing up to `floor` is missing, and every read was right. Throws what is wrong.
    */
   settle(rows: readonly Row[], floor: number): void {
-    if (process.env.SIMDBG) console.log('SETTLE floor', floor, 'last row', rows.at(-1)?.seq, this.#attempts.map(a => `${a.id}${a.kind} ${a.outcome} ${a.low}-${a.seq ?? ''}-${a.high === Number.MAX_SAFE_INTEGER ? 'inf' : a.high}`).join('; '));
     const known = this.#rows.length;
     for (let i = 0; i < known; i++) {
       const [was, is] = [this.#rows[i]!, rows[i]];

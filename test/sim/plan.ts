@@ -122,4 +122,6 @@ export interface SimPlan {
   readonly clients: readonly (readonly SimOp[])[];
   readonly faults: readonly SimFault[];
   readonly ends: readonly SimEnd[];
+  /** The disk says that it synced the log, and did not: a fault on purpose, that the oracle must find. */
+  readonly lies?: boolean;
 }

@@ -15,6 +15,7 @@ import { Client, inFull, spaceOf } from './client.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './injector.ts';
 import { Life, type World } from './life.ts';
+import { LyingDisk } from './lying-disk.ts';
 import { Oracle } from './oracle.ts';
 import type { SimEnd, SimOp, SimPlan } from './plan.ts';
 import { Scheduler } from './scheduler.ts';
@@ -200,7 +201,7 @@ class Run {
     const number = ++this.#lives;
     const prng = new Prng(seed * 1000 + number);
     const env = {
-      fs: this.#disk,
+      fs: this.#plan.lies === true ? new LyingDisk(this.#disk) : this.#disk,
       lock: memoryLock(this.#disk, clock),
       clock,
       random: (n: number) => prng.bytes(n),
@@ -252,7 +253,8 @@ class Run {
           return undefined;
         continue;
       }
-      if (!health.ok && !this.#mayWarn && injector.fired === 0) throw new Error(`opened with a warning: ${JSON.stringify(health)}`);
+      if (!health.ok && !this.#mayWarn && injector.fired === 0)
+        throw new Error(`opened with a warning: ${JSON.stringify(health)}`);
       injector.enabled = !isCalm;
       await this.#settle(life);
       this.#life = life;

@@ -97,8 +97,7 @@ export class Scheduler {
       await macroTurn();
       if (isDone()) return;
       if (this.#time > deadline) throw new Error(`${what} is not done at ${this.#time} virtual ms`);
-      if (this.steps > stepsMax) { console.log(this.#ready.map(r=>r.label), this.#timers.map(t=>t.at)); throw new Error(`${what} is not done after ${this.steps} steps`);}
- if (this.steps > stepsMax-40) console.log('AT', this.#ready.map(r=>r.label).join('|'), this.#timers.map(t=>t.at).join('|'));
+      if (this.steps > stepsMax) throw new Error(`${what} is not done after ${this.steps} steps`);
       if (this.#ready.length === 0 && !this.#fireTimers()) throw new Error(`${what} is stalled for ever`);
       for (let n = this.#burst(); n > 0 && this.#ready.length > 0; n--) this.#step();
     }

@@ -30,7 +30,15 @@ for (let seed = from; seed < from + count; seed++) {
     const l = kinds.get(k) ?? [];
     l.push(seed);
     kinds.set(k, l);
-    if (count < 3) console.log(JSON.stringify(planOf(seed).options), JSON.stringify(planOf(seed).ends),seed, r.failure, r.faultLog, r);
+    if (count < 3)
+      console.log(
+        JSON.stringify(planOf(seed).options),
+        JSON.stringify(planOf(seed).ends),
+        seed,
+        r.failure,
+        r.faultLog,
+        r,
+      );
   }
 }
 const s = (performance.now() - t0) / 1000;

@@ -1,0 +1,77 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { Prng } from '../../src/base/prng.ts';
+import { campaign } from '../campaigns/sim.ts';
+import { Coverage } from './coverage.ts';
+import type { SimPlan } from './plan.ts';
+import { planOf } from './plan-maker.ts';
+import { runPlan } from './run.ts';
+import { Scheduler } from './scheduler.ts';
+import { kindOf, shrink } from './shrink.ts';
+
+const fixtures = new URL('../fixtures/sim/', import.meta.url);
+const small = { least: 30, most: 60 };
+
+describe('simulation', () => {
+  test('seeds keep every promise through faults and crashes', async () => {
+    const { tried, failed, lines } = await campaign.run({ seed: 1, onProgress: () => undefined });
+    expect({ failed, lines: failed > 0 ? lines : [] }).toEqual({ failed: 0, lines: [] });
+    expect(tried).toBeGreaterThan(0);
+  }, 120_000);
+
+  test('a seed runs the same way each time, another one in another way', async () => {
+    const digests = new Set<string>();
+    for (const seed of [3, 8]) {
+      const first = await runPlan(planOf(seed, small));
+      expect(first.failure).toBeUndefined();
+      expect((await runPlan(planOf(seed, small))).digest).toBe(first.digest);
+      digests.add(first.digest);
+    }
+    expect(digests.size).toBe(2);
+  }, 60_000);
+
+  test('plans that failed once run without a failure', async () => {
+    const files = existsSync(fixtures) ? readdirSync(fixtures).filter((name) => name.endsWith('.json')) : [];
+    for (const name of files) {
+      const { plan } = JSON.parse(readFileSync(new URL(name, fixtures), 'utf8')) as { plan: SimPlan };
+      expect({ name, failure: (await runPlan(plan)).failure }).toEqual({ name, failure: undefined });
+    }
+  }, 60_000);
+
+  test('a store that loses acknowledged commits is found out, and the plan made small', async () => {
+    // A disk whose syncs do nothing, and a power cut that leaves nothing else.
+    const plan: SimPlan = { ...planOf(8, small), faults: [] };
+    const options = { ...plan.options, durability: 'full', durability2: 'full', profile: 'posix' } as const;
+    const ends = [{ kind: 'power' as const, calls: 20, steps: 3, seed: 5 }];
+    const lying = { ...plan, options, ends, lies: true };
+    const result = await runPlan(lying);
+    expect(result.failure).toMatch(/is lost|is gone|there|found/);
+    const found = await shrink({ plan: lying, failure: result.failure! }, 60);
+    expect(kindOf(found.failure)).toBe(kindOf(result.failure!));
+    const count = (one: SimPlan): number => one.clients.reduce((sum, ops) => sum + ops.length, 0);
+    expect(count(found.plan)).toBeLessThan(count(lying));
+  }, 60_000);
+
+  test('the coverage table names pairs that never came up', () => {
+    const coverage = new Coverage();
+    const { total, missing } = coverage.report;
+    expect(missing.length).toBe(total);
+    coverage.begin('put');
+    coverage.begin('get');
+    const after = coverage.report.missing;
+    expect(missing.filter((pair) => !after.includes(pair))).toEqual(
+      ['put then get', 'get during put'].sort(),
+    );
+  });
+
+  test('a run in which nothing can go on is an error, not a hang; timers cost no time', async () => {
+    const scheduler = new Scheduler(new Prng(1), { order: 'random', burst: 1, clock: 'steady' });
+    let done = false;
+    void scheduler.sleep(86_400_000).then(() => {
+      done = true;
+    });
+    await scheduler.until(() => done, 'a day');
+    expect(scheduler.time).toBeGreaterThan(86_400_000);
+    await expect(scheduler.until(() => false, 'nothing')).rejects.toThrow('nothing is stalled for ever');
+  });
+});
