@@ -143,6 +143,7 @@ async function* run(store: Store, plan: Plan): AsyncGenerator<Entry<Key>, void, 
   if (plan.limit === 0) return;
   const view = store.openView();
   try {
+    store.forest.keys.lost.refuseRange(plan.from, plan.to);
     const rows = plan.reverse ? backward(view.cursor(), plan) : forward(view.cursor(), plan);
     let left = plan.limit;
     for await (const row of rows) {

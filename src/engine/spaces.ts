@@ -14,6 +14,7 @@ import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { decodeSpaceRow, encodeSpaceRow, spaceKey, spacePrefix } from '../format/system-rows.ts';
 import { OK, settle } from '../tree/cursor.ts';
 import type { KeyTree } from '../tree/key-tree.ts';
+import type { LostTables } from '../tree/lost-tables.ts';
 import type { SysOp } from '../txn/txn-writer.ts';
 
 interface Named {
@@ -26,9 +27,11 @@ export class Spaces {
   readonly #byName = new Map<string, Named>();
   readonly #byNumber = new Map<number, string>();
   #next = 1;
+  #lost: LostTables | undefined;
 
   /** Reads all names from the system tree. */
   async load(system: KeyTree): Promise<void> {
+    this.#lost = system.lost;
     const view = system.view();
     try {
       const cursor = view.cursor();
@@ -55,6 +58,8 @@ export class Spaces {
     }
     const named = this.#byName.get(name);
     if (named !== undefined) return named.number;
+    // A name that is not known may be one of those in a damaged table.
+    this.#lost?.refuseRange(new Uint8Array(0), undefined);
     const number = this.#next++;
     this.#byName.set(name, { number, known: false });
     this.#byNumber.set(number, name);

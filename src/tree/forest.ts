@@ -74,15 +74,21 @@ export class Forest {
   readonly #fs: FsPort;
   readonly #options: ForestOptions;
 
-  private constructor(fs: FsPort, options: ForestOptions, tables: readonly Table[]) {
+  private constructor(
+    fs: FsPort,
+    options: ForestOptions,
+    tables: readonly Table[],
+    lost: readonly CatalogTable[],
+  ) {
     const { memtableBytes } = options;
     const keyTables = (tree: number): KeyTable[] =>
       tables.filter((table): table is KeyTable => table instanceof KeyTable && table.meta.tree === tree);
     this.#fs = fs;
     this.#options = options;
-    this.keys = new KeyTree(memtableBytes, keyTables(trees.K));
-    this.indexes = new KeyTree(memtableBytes, keyTables(trees.X));
-    this.system = new KeyTree(memtableBytes, keyTables(trees.S));
+    const lostOf = (tree: number): CatalogTable[] => lost.filter((table) => table.tree === tree);
+    this.keys = new KeyTree(memtableBytes, keyTables(trees.K), lostOf(trees.K));
+    this.indexes = new KeyTree(memtableBytes, keyTables(trees.X), lostOf(trees.X));
+    this.system = new KeyTree(memtableBytes, keyTables(trees.S), lostOf(trees.S));
     this.chunks = new ChunkTree(
       memtableBytes,
       tables.filter((table): table is ChunkTable => table instanceof ChunkTable),
@@ -91,7 +97,7 @@ export class Forest {
 
   /**
    * Opens the tables a catalog names. Tables that cannot be opened are left out, each with an error in
-   * `damage`: rows of theirs are then missing, so the caller must refuse writes. VARVE_INVALID_ARGUMENT on a
+   * `damage`: reads that they could have answered are refused, and the caller must refuse writes. VARVE_INVALID_ARGUMENT on a
    * bad option.
    */
   static async open(
@@ -100,12 +106,14 @@ export class Forest {
     options: ForestOptions,
   ): Promise<{ forest: Forest; damage: VarveError[] }> {
     const { opened, failed } = await openTables(fs, tables, options);
-    const other = failed.find((error) => !isVarveError(error));
+    const other = failed.find(({ error }) => !isVarveError(error))?.error;
     if (other !== undefined) {
       await closeTables(opened);
       throw other;
     }
-    return { forest: new Forest(fs, options, opened), damage: failed.filter((error) => isVarveError(error)) };
+    const lost = failed.map(({ meta }) => meta);
+    const damage = failed.map(({ error }) => error).filter((error) => isVarveError(error));
+    return { forest: new Forest(fs, options, opened, lost), damage };
   }
 
   /** The ordered tree of that number; C is not one. */
@@ -180,7 +188,7 @@ export class Forest {
     const { opened, failed } = await openTables(this.#fs, metas, this.#options);
     if (failed.length > 0) {
       await closeTables(opened);
-      throw failed[0];
+      throw failed[0]!.error;
     }
     const expected = [frozen.keys, frozen.chunks, frozen.indexes, frozen.system].filter(
       (m) => m !== undefined,
@@ -240,14 +248,15 @@ async function openTables(
   fs: FsPort,
   metas: readonly CatalogTable[],
   options: ForestOptions,
-): Promise<{ opened: Table[]; failed: unknown[] }> {
+): Promise<{ opened: Table[]; failed: { meta: CatalogTable; error: unknown }[] }> {
   const opened: Table[] = [];
-  const failed: unknown[] = [];
+  const failed: { meta: CatalogTable; error: unknown }[] = [];
   for (let from = 0; from < metas.length; from += opensMax) {
-    const some = metas.slice(from, from + opensMax).map((meta) => openTable(fs, meta, options));
-    for (const result of await Promise.allSettled(some)) {
+    const some = metas.slice(from, from + opensMax);
+    const results = await Promise.allSettled(some.map((meta) => openTable(fs, meta, options)));
+    for (const [i, result] of results.entries()) {
       if (result.status === 'fulfilled') opened.push(result.value);
-      else failed.push(result.reason);
+      else failed.push({ meta: some[i]!, error: result.reason });
     }
   }
   return { opened, failed };

@@ -14,12 +14,14 @@
 import { assert } from '../base/assert.ts';
 import { compareRange } from '../base/bytes.ts';
 import { hashKey32 } from '../codec/key-hash.ts';
+import type { CatalogTable } from '../format/catalog.ts';
 import { seqBytes, seqOf } from '../format/internal-key.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { parseValueRecord } from '../format/value-record.ts';
 import type { BlockHold } from './block-hold.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
 import { KeyMemtable } from './key-memtable.ts';
+import { LostTables } from './lost-tables.ts';
 import { MergeCursor } from './merge-cursor.ts';
 import type { RowRef } from './row-ref.ts';
 import { newestFirst } from './table-order.ts';
@@ -32,12 +34,15 @@ export class KeyTree {
   /** Newest first, as the tables. Both are replaced, never changed. */
   #frozen: readonly KeyMemtable[] = [];
   #tables: readonly KeyTable[];
+  /** Tables that could not be opened: reads they could have answered are refused. */
+  readonly lost: LostTables;
 
-  /** `tables` in any order, each held once for this tree (taken). */
-  constructor(memtableBytes: number, tables: readonly KeyTable[]) {
+  /** `tables` in any order, each held once for this tree (taken); `lost`: those that could not be opened. */
+  constructor(memtableBytes: number, tables: readonly KeyTable[], lost: readonly CatalogTable[] = []) {
     this.#memtableBytes = memtableBytes;
     this.#active = new KeyMemtable({ bytesMax: memtableBytes });
     this.#tables = newestFirst(tables);
+    this.lost = new LostTables(lost);
   }
 
   /** The memtable that takes inserts; another one after each freeze. */
@@ -92,6 +97,7 @@ export class KeyTree {
       }
     }
     out.pending.clear();
+    if (this.lost.any) this.lost.refuseKey(prefixBuf, from, to, 0, seqMax);
     return END;
   }
 
@@ -169,6 +175,7 @@ export class KeyTree {
   /** `out` has the first row that was met. */
   #end(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
     const { kind } = out;
+    if (this.lost.any) this.lost.refuseKey(prefixBuf, from, to, out.seq, seqMax);
     if (kind === rowKinds.gone || kind === rowKinds.lateDelete) {
       const step = this.#findMerged(prefixBuf, from, to, seqMax, out);
       if (step === MISS) return MISS;
