@@ -11,7 +11,7 @@
  */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
-import { isVarveError } from '../base/errors.ts';
+import { isPassing, isVarveError } from '../base/errors.ts';
 import type { CatalogSegment } from '../format/catalog.ts';
 import { frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
@@ -87,6 +87,7 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
     const wanted = framesNamed(frame, payload, unproven);
     const read = await readNamed(wanted, segments, health, unproven);
     if (unproven && read.missing) break;
+    if (read.unreadable) damaged = true;
     nodes = read.nodes;
     applier.timeMs = frame.commitTimeMs;
     visitFrame(frame, payload, applier);
@@ -125,21 +126,26 @@ async function readNamed(
   segments: SegmentSet,
   health: HealthBook,
   mayBeMissing: boolean,
-): Promise<{ nodes: Map<string, Uint8Array>; missing: boolean }> {
+): Promise<{ nodes: Map<string, Uint8Array>; missing: boolean; unreadable: boolean }> {
   const nodes = new Map<string, Uint8Array>();
+  let unreadable = false;
   for (const { id, segment, off8, storedLen, isList } of wanted) {
     if (!segments.has(segment)) segments.add(segment);
     let bytes: Uint8Array | undefined;
     try {
       bytes = await segments.readFrame(segment, off8, storedLen, id);
     } catch (error) {
-      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
-      if (!mayBeMissing) health.note(error);
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO') || isPassing(error)) throw error;
+      // A read that failed says nothing of what is there: the log is not to be cut for it.
+      const failed = isVarveError(error, 'VARVE_IO');
+      if (failed) unreadable = true;
+      if (failed || !mayBeMissing) health.note(error);
+      if (failed) continue;
     }
-    if (bytes === undefined && mayBeMissing) return { nodes, missing: true };
+    if (bytes === undefined && mayBeMissing) return { nodes, missing: true, unreadable };
     if (bytes !== undefined && isList) nodes.set(toHex(id), bytes);
   }
-  return { nodes, missing: false };
+  return { nodes, missing: false, unreadable };
 }
 
 /** How far a segment is whole from its front, header included; each is scanned once, sealed ones never. */

@@ -199,8 +199,8 @@ async function inspect(engine: Engine, how: string, look: Look): Promise<void> {
   let nth = plan.turn;
   for (const known of look.keys) {
     const { space, key, versions } = known;
-    const target = space === '' ? engine : engine.space(space);
     try {
+      const target = space === '' ? engine : engine.space(space);
       const got = nth++ % 2 === 0 ? await target.get(key) : target.getSync(key);
       if (!same(got, versions.at(-1)!.value)) missed.push({ what: `${space}/${key}`, known, got });
     } catch (error) {
@@ -262,7 +262,7 @@ function judgeMissed(missed: readonly Missed[], health: Health, how: string, loo
     }
     const isOlder = got === undefined || versions.some(({ value }) => same(got, value));
     if (!isOlder) findings.fault(`${how}: ${what} reads as bytes that were never written to it`);
-    else if (health.status !== 'degraded')
+    else if (health.missing.length === 0)
       findings.fault(`${how}: ${what} is ${got === undefined ? 'gone' : 'an older version'}, silently`);
     else findings.lost++;
   }
