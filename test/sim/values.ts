@@ -2,8 +2,16 @@
 import { Prng } from '../../src/base/prng.ts';
 import type { ValueSpec } from './plan.ts';
 
-/** The bytes of `spec`; equal specifications give equal bytes. */
+const made = new WeakMap<ValueSpec, Uint8Array>();
+
+/** The bytes of `spec`, never to be written to; equal specifications give equal bytes. */
 export function bytesOf(spec: ValueSpec): Uint8Array {
+  const bytes = made.get(spec) ?? make(spec);
+  made.set(spec, bytes);
+  return bytes;
+}
+
+function make(spec: ValueSpec): Uint8Array {
   const base = new Prng(spec.seed).bytes(spec.length);
   const { edit } = spec;
   if (edit === undefined) return base;
