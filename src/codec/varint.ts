@@ -1,15 +1,5 @@
 /** LEB128 varints for exact integers 0 .. 2^53-1 (1 to 8 bytes). Only the shortest form is accepted. */
 
-/** Bytes `value` takes. */
-export function varintLength(value: number): number {
-  let n = 1;
-  while (value >= 128) {
-    value = Math.floor(value / 128);
-    n++;
-  }
-  return n;
-}
-
 /** Writes `value` at `at`; returns the position after it. */
 export function writeVarint(out: Uint8Array, at: number, value: number): number {
   while (value >= 128) {

@@ -1,5 +1,4 @@
 /** The public face of an open store, bound to one of its spaces. */
-import { invalid } from '../base/errors.ts';
 import { checkNames } from './options.ts';
 import { Reads } from './reads.ts';
 import { scan } from './scans.ts';
@@ -160,12 +159,5 @@ export class Engine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-}
-
-/** Refuses anything but an Engine option object, for callers without types. */
-export function refuseNonObject(options: unknown): void {
-  if (options !== undefined && (typeof options !== 'object' || options === null)) {
-    throw invalid('options must be an object');
   }
 }

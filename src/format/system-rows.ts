@@ -8,9 +8,6 @@
 import { concatBytes, decodeUtf8, encodeUtf8, viewOf } from '../base/bytes.ts';
 import { corrupt } from '../base/errors.ts';
 
-/** Number of the space every store has. */
-export const defaultSpace = 0;
-
 export const spacePrefix: Uint8Array = encodeUtf8('space/');
 export const trashPrefix: Uint8Array = encodeUtf8('trash/');
 
