@@ -6,10 +6,12 @@ import type { Workload } from './workload.ts';
 
 /**
  * `VARVE_SEED=1 VARVE_COUNT=300 npx vitest run test/crash/crash.test.ts` visits every crash point of 300
- * workloads; without a count a few seconds' worth are visited. VARVE_PROFILES=all runs each on all profiles.
+ * workloads; without a count a few seconds' worth are visited. VARVE_PROFILES=all runs each on all profiles,
+ * VARVE_EFFORT=quick samples fewer of the states a crash may leave at each point.
  */
 const firstSeed = Number(process.env.VARVE_SEED ?? 1);
 const count = Number(process.env.VARVE_COUNT ?? 0);
+const isThorough = count > 0 && process.env.VARVE_EFFORT !== 'quick';
 const everyProfile = process.env.VARVE_PROFILES === 'all';
 
 const quick: Effort = { mixtures: 1, singles: 1, goOnEvery: 9, innerEvery: 40, innerPoints: 6, depth: 1 };
@@ -21,7 +23,7 @@ describe('crashes', () => {
     const workloads = count > 0 ? count : 6;
     for (let seed = firstSeed; seed < firstSeed + workloads; seed++) {
       const chosen = everyProfile ? profiles : [profiles[seed % profiles.length]!];
-      for (const profile of chosen) await crashWorkload(seed, profile, count > 0 ? thorough : quick, tally);
+      for (const profile of chosen) await crashWorkload(seed, profile, isThorough ? thorough : quick, tally);
       if (count > 0 && seed % 10 === 0) console.log(`seed ${seed}: ${JSON.stringify(tally)}`);
     }
     console.log(`seeds ${firstSeed} to ${firstSeed + workloads - 1}: ${JSON.stringify(tally)}`);
