@@ -24,7 +24,10 @@ export type LostBytes =
   | 'dropped'
   /** Never durable; the cache shows the durable bytes again. */
   | 'reverted'
-  /** Their range reads as zeros after a power cut, whatever is written and synced there later (ext4). */
+  /**
+   * What of their range was newly allocated reads as zeros after a power cut, whatever is written and synced
+   * there later (ext4: the extents stay unwritten); what overwrites durable bytes is dropped.
+   */
   | 'zeroed';
 
 export class SimFile {
@@ -84,7 +87,10 @@ export class SimFile {
     if (how === 'reverted') this.cache = this.durable.fork();
     if (how === 'zeroed') {
       for (const change of this.pending) {
-        if (change.kind === 'write') this.#zeroed.push(change.pos, change.pos + change.bytes.length);
+        if (change.kind !== 'write') continue;
+        const end = change.pos + change.bytes.length;
+        const from = Math.max(change.pos, this.durable.size);
+        if (from < end) this.#zeroed.push(from, end);
       }
     }
     this.pending = [];

@@ -97,8 +97,8 @@ export class Forest {
 
   /**
    * Opens the tables a catalog names. Tables that cannot be opened are left out, each with an error in
-   * `damage`: reads that they could have answered are refused, and the caller must refuse writes. VARVE_INVALID_ARGUMENT on a
-   * bad option.
+   * `damage`: reads that they could have answered are refused, and the caller must refuse writes.
+   * VARVE_INVALID_ARGUMENT on a bad option.
    */
   static async open(
     fs: FsPort,

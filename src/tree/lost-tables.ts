@@ -1,6 +1,6 @@
 /**
- * Tables a catalog names that could not be opened. What they held is unknown, so a read that one of them could
- * have answered differently is refused: an older version, or none, must not pass for the newest.
+ * Tables a catalog names that could not be opened. What they held is unknown, so a read that one of them
+ * could have answered differently is refused: an older version, or none, must not pass for the newest.
  *
  * Invariants (test/tree/lost-tables.test.ts):
  * - a lookup is refused exactly where a lost table's range holds the key and its rows may be newer than what

@@ -1,7 +1,7 @@
 /**
- * Seeded simulation: each seed is a store with options of its own, clients that write and read at the same time,
- * a disk that refuses, and lives that end in a power cut, a kill or a close. One round is one seed. A seed that
- * fails is made smaller and kept as a fixture, which `npm test` runs from then on.
+ * Seeded simulation: each seed is a store with options of its own, clients that write and read at the same
+ * time, a disk that refuses, and lives that end in a power cut, a kill or a close. One round is one seed. A
+ * seed that fails is made smaller and kept as a fixture, which `npm test` runs from then on.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -11,7 +11,7 @@ import { runPlan, type SimResult } from '../sim/run.ts';
 import { shrink } from '../sim/shrink.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
-const shortSeeds = 6;
+const shortSeeds = 4;
 /** One seed in this many is run twice, to see that nothing but the plan decides. */
 const twiceEvery = 50;
 /** From this many seeds on, a pair of calls or options that never came up is a failure. */

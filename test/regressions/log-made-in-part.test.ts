@@ -9,8 +9,8 @@ const shape: StoreShape = {
   segmentBytes: 64 * 1024,
 };
 
-// The disk filled up within the first frame of a new log file. The part of it that was written looked like a frame
-// that had been whole and was damaged, so the store opened read-only although nothing was lost.
+// The disk filled up within the first frame of a new log file. The part of it that was written looked like a
+// frame that had been whole and was damaged, so the store opened read-only although nothing was lost.
 test('a log file of which only a part could be written does not count, wherever it was cut off', async () => {
   for (let written = 0; written <= 168; written += 4) {
     const disk = new MemoryFileSystem();

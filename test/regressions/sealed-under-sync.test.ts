@@ -3,8 +3,9 @@ import { deferred } from '../../src/base/sync.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { WriteBehind } from '../../src/segment/write-behind.ts';
 
-// A sync that began before the last append could end after the sync that sealed the file, and then lowered what
-// is known to be durable. The next commit that named the segment found a closed writer, and writing stopped.
+// A sync that began before the last append could end after the sync that sealed the file, and then lowered
+// what is known to be durable. The next commit that named the segment found a closed writer, and writing
+// stopped.
 test('a sync that ends after the seal does not take back what the seal made durable', async () => {
   const fs = new MemoryFileSystem();
   const file = await fs.open('f', 'create');

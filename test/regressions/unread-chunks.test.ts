@@ -6,9 +6,9 @@ import { openOn, type StoreShape } from '../crash/machine.ts';
 
 const values = Array.from({ length: 4 }, (_, n) => new Prng(n).bytes(9000));
 
-// Without a sync per commit the log is cut at the first commit whose chunks never reached the disk. A chunk that
-// could not be read for want of a descriptor, or because the disk refused once, was taken for such a one: every
-// commit from there on was gone for good, without a word.
+// Without a sync per commit the log is cut at the first commit whose chunks never reached the disk. A chunk
+// that could not be read for want of a descriptor, or because the disk refused once, was taken for such a
+// one: every commit from there on was gone for good, without a word.
 test('a read that fails while the log is replayed never cuts the log', async () => {
   const shape: StoreShape = { durability: 'os', algorithm: 'fastcdc', inlineMax: 0, segmentBytes: 16_384 };
   const killed = new MemoryFileSystem();

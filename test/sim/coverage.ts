@@ -1,4 +1,4 @@
-/** Which calls met which, and which options were used together: what a generator never makes, it never tests. */
+/** Which calls met which, and which options were used together: what is never made is never tested. */
 import type { SimOptions, SimPlan } from './plan.ts';
 import { opKinds, optionValues } from './plan-maker.ts';
 

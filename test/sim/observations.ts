@@ -1,6 +1,6 @@
-/** What reads returned, each with the number up to which it saw commits, and how it is held against the model. */
+/** What reads returned, each with the number up to which it saw commits, held against the history. */
 import { compareBytes, encodeUtf8, equalBytes, fromHex, toHex } from '../../src/base/bytes.ts';
-import type { Oracle, Version } from './oracle.ts';
+import type { History, Version } from './history.ts';
 import type { ScanSpec } from './plan.ts';
 
 /** An entry of a scan: a key with what was asked for, or a folded prefix. */
@@ -22,13 +22,13 @@ export type Observation = { readonly view: number; readonly space: string } & (
 );
 
 /** Throws when the read returned anything but the state at its view. */
-export function checkObservation(oracle: Oracle, seen: Observation): void {
+export function checkObservation(history: History, seen: Observation): void {
   const { view, space } = seen;
   if (seen.kind === 'scan') {
-    checkScan(oracle, seen);
+    checkScan(history, seen);
     return;
   }
-  const version = oracle.at(space, seen.key, view);
+  const version = history.at(space, seen.key, view);
   const what = `${seen.kind} of "${space}" ${seen.key} at ${view}`;
   if (seen.kind === 'has') {
     if (seen.found !== (version !== undefined)) throw new Error(`${what} said ${seen.found}`);
@@ -42,22 +42,22 @@ export function checkObservation(oracle: Oracle, seen: Observation): void {
   }
   if (seen.kind === 'stat') {
     const { id, seq, size } = seen.stat!;
-    const expected = oracle.valueOf(version.id!, version.key).length;
+    const expected = history.lengthOf(version);
     if (id !== version.id || seq !== version.seq || size !== expected)
       throw new Error(
         `${what}: call ${id}, ${seq}, ${size} bytes, not ${version.id}, ${version.seq}, ${expected}`,
       );
-  } else if (seen.kind === 'value') oracle.checkBytes(version, seen.bytes!, what);
+  } else if (seen.kind === 'value') history.checkBytes(version, seen.bytes!, what);
   else {
-    const slice = oracle.valueOf(version.id!, version.key).subarray(seen.start, seen.end);
+    const slice = history.bytesOf(version).subarray(seen.start, seen.end);
     const expected = seen.whole ? slice : slice.subarray(0, seen.bytes!.length);
     if (!equalBytes(seen.bytes!, expected)) throw new Error(`${what}: other bytes in the range`);
   }
 }
 
-function checkScan(oracle: Oracle, seen: Extract<Observation, { kind: 'scan' }>): void {
+function checkScan(history: History, seen: Extract<Observation, { kind: 'scan' }>): void {
   const what = `scan of "${seen.space}" at ${seen.view} ${JSON.stringify(seen.scan)}`;
-  const expected = expectedScan(oracle.stateAt(seen.space, seen.view), seen.scan);
+  const expected = expectedScan(history.stateAt(seen.space, seen.view), seen.scan);
   if (seen.entries.length > expected.length || (seen.whole && seen.entries.length < expected.length)) {
     const show = (some: readonly (SeenEntry | Version | string)[]): string =>
       some.map((one) => (typeof one === 'string' ? `${one}*` : (one.key ?? 'folded'))).join(' ');
@@ -73,9 +73,8 @@ function checkScan(oracle: Oracle, seen: Extract<Observation, { kind: 'scan' }>)
     const isSame = entry.key === want.key && entry.seq === want.seq;
     if (!isSame) throw new Error(`${where} is ${entry.key} ${entry.seq}, not ${want.key} ${want.seq}`);
     if (entry.id !== undefined && entry.id !== want.id) throw new Error(`${where} is of call ${entry.id}`);
-    if (seen.scan.values !== false) oracle.checkBytes(want, entry.value!, where);
-    if (entry.size !== oracle.valueOf(want.id!, want.key).length)
-      throw new Error(`${where}: size ${entry.size}`);
+    if (seen.scan.values !== false) history.checkBytes(want, entry.value!, where);
+    if (entry.size !== history.lengthOf(want)) throw new Error(`${where}: size ${entry.size}`);
   }
 }
 

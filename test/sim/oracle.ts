@@ -7,16 +7,18 @@ import { equalBytes, fromHex } from '../../src/base/bytes.ts';
 import { decodeMetadata } from '../../src/format/metadata.ts';
 import { parseValueRecord } from '../../src/format/value-record.ts';
 import type { Row } from '../crash/audit.ts';
+import type { History, Version } from './history.ts';
 import { checkObservation, type Observation } from './observations.ts';
 import type { ValueSpec } from './plan.ts';
-import { bytesOf } from './values.ts';
+import { bytesOf as bytesOfSpec } from './values.ts';
 
 /** Space and key of a value, as one string. */
 export const nameOf = (space: string, key: string): string => `${space}\n${key}`;
 
 /**
- * 'open': under way. 'done': acknowledged. 'nothing': acknowledged as having changed nothing. 'never': refused
- * before it had a number; 'conflict': because of its condition. 'unknown': failed, or cut off, after that.
+ * 'open': under way. 'done': acknowledged. 'nothing': acknowledged as having changed nothing. 'never':
+ * refused before it had a number; 'conflict': because of its condition. 'unknown': failed, or cut off,
+ * after that.
  */
 export type Outcome = 'open' | 'done' | 'nothing' | 'never' | 'conflict' | 'unknown';
 
@@ -41,16 +43,7 @@ export interface Attempt {
   end: number;
 }
 
-/** One row of the store's history. */
-export interface Version {
-  readonly seq: number;
-  readonly space: string;
-  readonly key: string;
-  /** The call that put it; undefined for a removal. */
-  readonly id: number | undefined;
-}
-
-export class Oracle {
+export class Oracle implements History {
   /** History the store has shown to be durable. */
   versions: Version[] = [];
   /** Values by call. */
@@ -114,13 +107,12 @@ export class Oracle {
     this.#observations.push(observation);
   }
 
-  /** The bytes a call put under a key. */
-  valueOf(id: number, key: string): Uint8Array {
-    return bytesOf(this.#puts.get(id)!.get(key)!);
+  bytesOf({ id, key }: Version): Uint8Array {
+    return bytesOfSpec(this.#puts.get(id!)!.get(key)!);
   }
 
-  specOf(id: number, key: string): ValueSpec {
-    return this.#puts.get(id)!.get(key)!;
+  lengthOf(version: Version): number {
+    return this.bytesOf(version).length;
   }
 
   /** The newest version of a key at or below `view`, removals as undefined. */
@@ -146,7 +138,7 @@ export class Oracle {
   }
 
   /**
-   * Takes the rows of a store just opened: what was durable is unchanged, what came since is explained by calls,
+   * Takes the rows of a store just opened: what was durable is unchanged, calls explain what came since,
    * nothing up to `floor` is missing, and every read was right. Throws what is wrong.
    */
   settle(rows: readonly Row[], floor: number): void {
@@ -286,7 +278,7 @@ export class Oracle {
 
   /** Compares bytes with what a version must have. */
   checkBytes(version: Version, bytes: Uint8Array, what: string): void {
-    if (!equalBytes(bytes, this.valueOf(version.id!, version.key)))
+    if (!equalBytes(bytes, this.bytesOf(version)))
       throw new Error(`${what}: other bytes than commit ${version.seq} put (${bytes.length} bytes)`);
   }
 }

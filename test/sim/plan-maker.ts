@@ -1,6 +1,6 @@
 /**
- * The plan of a seed. Swarm: each kind of call, of fault and of ending is on or off for the whole run and has a
- * weight of its own, so that runs differ in kind and not only in order.
+ * The plan of a seed. Swarm: each kind of call, of fault and of ending is on or off for the whole run and has
+ * a weight of its own, so that runs differ in kind and not only in order.
  */
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';

@@ -80,8 +80,8 @@ export interface SimFault {
 }
 
 /**
- * The end of a life: `calls` calls after the one before began, then `steps` operations of the port. 'power' loses
- * what was not synced, by the choice of `seed`; 'kill' only the process; 'close' is an orderly one.
+ * The end of a life: `calls` calls after the one before began, then `steps` operations of the port. 'power'
+ * loses what was not synced, by the choice of `seed`; 'kill' only the process; 'close' is an orderly one.
  */
 export interface SimEnd {
   readonly kind: 'power' | 'kill' | 'close';

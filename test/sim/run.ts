@@ -2,7 +2,6 @@
  * Runs a plan: mayhem (faults, and lives that end in a power cut, a kill or a close), then calm, in which
  * everything must finish, be healthy and be exactly what was acknowledged.
  */
-import { fromHex } from '../../src/base/bytes.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { initChecksum } from '../../src/codec/checksum.ts';
@@ -11,7 +10,8 @@ import { openWithEnv } from '../../src/engine/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { auditDisk, strayFiles } from '../crash/audit.ts';
-import { Client, inFull, spaceOf } from './client.ts';
+import { Client, inFull } from './client.ts';
+import { compareSpaces } from './comparison.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './injector.ts';
 import { Life, type World } from './life.ts';
@@ -64,11 +64,13 @@ class Run {
   #endsDone = 0;
   #callsAtEnd = 0;
   #stepsSinceDue = 0;
-  /** Commits up to here must be there at the next open, whatever happens before it; and if the power stays. */
+  /** Commits up to here must be there at the next open, whatever happens; and while the power stays. */
   #durable = 0;
   #handed = 0;
   #powerWasCut = false;
   #life: Life | undefined;
+  /** The last life that had clients: a rival of theirs may outlive its close. */
+  #served: Life | undefined;
 
   constructor(plan: SimPlan) {
     this.#plan = plan;
@@ -139,7 +141,7 @@ class Run {
     if (end === undefined || end.kind === 'close' || !this.#isDue) return false;
     if (this.#stepsSinceDue++ < end.steps) return false;
     this.#life?.note();
-    if (this.#life !== undefined) this.#life.over = true;
+    if (this.#served !== undefined) this.#served.over = true;
     return true;
   }
 
@@ -261,6 +263,7 @@ class Run {
       injector.enabled = !isCalm;
       await this.#settle(life);
       this.#life = life;
+      this.#served = life;
       return life;
     }
   }
@@ -378,27 +381,8 @@ class Run {
   /** Every live value of every space, byte for byte, on every way of reading it. */
   async #compare(engine: Engine): Promise<void> {
     const { oracle } = this.#world;
-    const compared = await this.#drive(this.#compareSpaces(engine), 'comparison');
+    const compared = await this.#drive(compareSpaces(engine, oracle), 'comparison');
     if (compared !== undefined && 'error' in compared) throw compared.error;
     oracle.checkedReads++;
-  }
-
-  async #compareSpaces(engine: Engine): Promise<void> {
-    const { oracle } = this.#world;
-    for (const name of new Set(['', ...oracle.spaces])) {
-      const space = spaceOf(engine, name);
-      const expected = oracle.stateAt(name, Number.MAX_SAFE_INTEGER);
-      let i = 0;
-      for await (const entry of space.scan()) {
-        if (entry.key === undefined) continue;
-        const version = expected[i++];
-        if (version === undefined) throw new Error(`"${name}" has more than ${expected.length} keys`);
-        if (entry.seq !== version.seq) throw new Error(`"${name}" ${version.key} is at ${entry.seq}`);
-        oracle.checkBytes(version, entry.value!, `"${name}" ${version.key}`);
-        const direct = space.getSync(fromHex(version.key));
-        oracle.checkBytes(version, direct ?? new Uint8Array(0), `getSync "${name}" ${version.key}`);
-      }
-      if (i !== expected.length) throw new Error(`"${name}" has ${i} keys, not ${expected.length}`);
-    }
   }
 }

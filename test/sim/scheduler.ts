@@ -1,5 +1,5 @@
 /**
- * Lets one waiting promise after another go on, in an order that a seed decides, on a clock that only it moves.
+ * Lets one waiting promise after another go on, in an order that a seed decides, on a clock it alone moves.
  *
  * Invariants (test/sim/sim.test.ts)
  * - nothing goes on but by a choice made here, so equal seeds give equal runs;

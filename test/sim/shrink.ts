@@ -1,4 +1,4 @@
-/** Makes a failing plan smaller while it goes on failing: without faults, ends, calls, and with shorter values. */
+/** Makes a failing plan smaller while it goes on failing: fewer faults, ends and calls, shorter values. */
 import type { SimOp, SimPlan, ValueSpec } from './plan.ts';
 import { runPlan } from './run.ts';
 
