@@ -111,7 +111,8 @@ async function refuseForeign(env: Env, options: CheckedOptions): Promise<void> {
   if (options.readOnly || !options.createIfMissing) {
     throw new VarveError('VARVE_NOT_FOUND', `${env.fs.root}: there is no store here`, { file: env.fs.root });
   }
-  const ours = new Set<string>([...storeDirs, lockName]);
+  // SUPER may have come since it was looked for: another process is making the store.
+  const ours = new Set<string>([...storeDirs, lockName, superName]);
   const foreign = (await env.fs.list('')).find(({ name }) => !ours.has(name));
   if (foreign !== undefined) {
     throw new VarveError(
