@@ -4,8 +4,8 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { bytesOf, TestClock } from '../engine/engine-kit.ts';
 
-// Two processes making one store: SUPER could appear between the look for it and the look at what else is in the
-// directory, and was then taken for somebody else's file.
+// Two processes making one store: SUPER could appear between the look for it and the look at what else is in
+// the directory, and was then taken for somebody else's file.
 test('a store that another process makes while this one opens is no foreign directory', async () => {
   const disk = new MemoryFileSystem();
   const clock = new TestClock();
