@@ -50,6 +50,13 @@ export interface CliInput {
   env?: CliIo['env'];
 }
 
+/** Everything that was written to a stream. One `read` gives all of it on older Nodes, a piece of it from 26 on. */
+export function written(stream: PassThrough): Buffer {
+  const pieces: Buffer[] = [];
+  for (let piece = stream.read(); piece !== null; piece = stream.read()) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces);
+}
+
 /** Runs one command with streams of its own. */
 export async function cli(argv: readonly string[], input: CliInput = {}): Promise<CliResult> {
   const stdout = input.stdout ?? new PassThrough({ highWaterMark: 64 * 1024 * 1024 });
@@ -61,14 +68,13 @@ export async function cli(argv: readonly string[], input: CliInput = {}): Promis
     env: input.env ?? {},
     signal: input.signal ?? new AbortController().signal,
   });
-  const bytes =
-    stdout instanceof PassThrough ? ((stdout.read() as Buffer | null) ?? Buffer.alloc(0)) : Buffer.alloc(0);
+  const bytes = stdout instanceof PassThrough ? written(stdout) : Buffer.alloc(0);
   const out = bytes.toString();
   return {
     code,
     stdout: bytes,
     out,
-    err: String((stderr.read() as Buffer | null) ?? ''),
+    err: written(stderr).toString(),
     json: () =>
       out
         .split('\n')

@@ -4,7 +4,7 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { type CliIo, Output } from '../../src/cli/io.ts';
 import { runCli } from '../../src/cli/program.ts';
-import { bigBytes, cli, freshDir } from './kit.ts';
+import { bigBytes, cli, freshDir, written } from './kit.ts';
 
 const colour = '\u001b[';
 
@@ -22,7 +22,7 @@ async function onTerminal(argv: string[], env: CliIo['env']): Promise<{ out: str
   const stderr = stream();
   const signal = new AbortController().signal;
   expect(await runCli(argv, { stdin: Readable.from([]), stdout, stderr, env, signal })).toBe(0);
-  return { out: String(stdout.read() ?? ''), err: String(stderr.read() ?? '') };
+  return { out: written(stdout).toString(), err: written(stderr).toString() };
 }
 
 describe('terminals', () => {
