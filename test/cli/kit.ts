@@ -50,7 +50,7 @@ export interface CliInput {
   env?: CliIo['env'];
 }
 
-/** Everything that was written to a stream. One `read` gives all of it on older Nodes, a piece of it from 26 on. */
+/** Everything that was written to a stream. One `read` gives all of it on older Nodes, a piece from 26 on. */
 export function written(stream: PassThrough): Buffer {
   const pieces: Buffer[] = [];
   for (let piece = stream.read(); piece !== null; piece = stream.read()) pieces.push(piece as Buffer);
