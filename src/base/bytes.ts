@@ -125,7 +125,18 @@ export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** Long stretches are compared by words. */
+const wordsFrom = 256;
+
+/** True when `bytes[from..to)` are all zero. */
 export function isZero(bytes: Uint8Array, from = 0, to: number = bytes.length): boolean {
-  for (let i = from; i < to; i++) if (bytes[i] !== 0) return false;
+  let at = from;
+  if (to - from >= wordsFrom && to <= bytes.length) {
+    for (; (bytes.byteOffset + at) % 4 !== 0; at++) if (bytes[at] !== 0) return false;
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset + at, Math.floor((to - at) / 4));
+    for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
+    at += words.length * 4;
+  }
+  for (; at < to; at++) if (bytes[at] !== 0) return false;
   return true;
 }

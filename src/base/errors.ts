@@ -100,6 +100,11 @@ export function isPassing(error: unknown): boolean {
   return isVarveError(error, 'VARVE_IO') && error.errno !== 'ENOENT' && error.errno !== 'EIO';
 }
 
+/** Damage of a file: its bytes fail a check, or the disk cannot read them (EIO). */
+export function isDamage(error: unknown): error is VarveError {
+  return isVarveError(error, 'VARVE_CORRUPT') || (isVarveError(error, 'VARVE_IO') && error.errno === 'EIO');
+}
+
 const hexByte = (byte: number): string => byte.toString(16).padStart(2, '0');
 
 function show(value: unknown): string {

@@ -33,6 +33,26 @@ export const segmentBytesTarget = 64 * MiB;
 export const segmentBytesMax = 2 * GiB;
 /** A log file is rotated at the next checkpoint once it holds this many bytes. */
 export const logBytesTarget = 64 * MiB;
+/** Merging of tables: those of level 0 in one tree from which on a merge is due. */
+export const level0TablesTarget = 8;
+/** Rows after which a merge begins another table, bytes. */
+export const mergedTableBytesTarget = 64 * MiB;
+/** What level 1 of a tree may hold, bytes; each deeper level `levelRatio` times the one above. */
+export const level1BytesTarget = 512 * MiB;
+export const levelRatio = 8;
+/** Tables of level 0 are added to a merge up to this many bytes. */
+export const mergeBytesTarget = 256 * MiB;
+/** Fewer delete markers than this start no merge of their own. */
+export const tombstonesWorthMerging = 1024;
+/** Tables of level 0, and bytes due to be merged, at which writers begin to wait; where a byte costs most. */
+export const paceLevel0Soft = 16;
+export const paceLevel0Hard = 48;
+export const paceBytesSoft = 2 * GiB;
+export const paceBytesHard = 8 * GiB;
+/** What a mebibyte of rows costs a writer at the hard bounds, ms; below them less, by the square. */
+export const paceMsPerMiB = 1000;
+/** Longest wait of one write for merges, ms. */
+export const paceWaitMsMax = 200;
 /** A batch or transaction, encoded without chunk data, bytes. */
 export const batchBytesMax = 32 * MiB - 64 * KiB;
 /** Longest name of a space, bytes of UTF-8. */

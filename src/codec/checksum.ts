@@ -8,6 +8,10 @@ import xxhash, { type XXHashAPI } from 'xxhash-wasm';
 import { assert } from '../base/assert.ts';
 import { viewOf } from '../base/bytes.ts';
 
+/** Eight bytes on their way to a bigint: a view of every buffer would cost more than copying them. */
+const word = new Uint8Array(8);
+const wordView = viewOf(word);
+
 let api: XXHashAPI | undefined;
 
 /** Compiles the WebAssembly module. Idempotent; called by every entry point that opens a store. */
@@ -28,12 +32,13 @@ export function writeChecksum(buf: Uint8Array, at: number, from: number, to: num
 
 /** True when the 8 bytes at `at` are xxh64(seed; buf[from..to)). */
 export function checksumMatches(buf: Uint8Array, at: number, from: number, to: number, seed = 0n): boolean {
-  return viewOf(buf).getBigUint64(at, true) === xxh64(buf.subarray(from, to), seed);
+  return storedChecksum(buf, at) === xxh64(buf.subarray(from, to), seed);
 }
 
 /** The checksum stored at `at`, for messages and references to it. */
 export function storedChecksum(buf: Uint8Array, at: number): bigint {
-  return viewOf(buf).getBigUint64(at, true);
+  for (let i = 0; i < 8; i++) word[i] = buf[at + i]!;
+  return wordView.getBigUint64(0, true);
 }
 
 /**

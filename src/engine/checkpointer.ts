@@ -12,6 +12,7 @@
  */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { logBytesTarget } from '../base/limits.ts';
+import { Mutex } from '../base/sync.ts';
 import type { CatalogStore } from '../catalog/catalog-store.ts';
 import type { SegmentLanes } from '../chunk/segment-lanes.ts';
 import type { CatalogTable, NumberedFile } from '../format/catalog.ts';
@@ -38,11 +39,18 @@ export interface CheckpointerOptions {
   /** The log file in use. */
   readonly logFile: LogWriter;
   readonly onFailed: (error: unknown) => void;
+  /** A checkpoint is done: tables were added. */
+  readonly onDone: () => void;
 }
 
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
   #logFile: LogWriter;
+  /** Each install goes on from the one before it. */
+  readonly #installs = new Mutex();
+  /** Tables that may go, once nobody reads them. */
+  #heldBack: NumberedFile[] = [];
+  #flushedBytes = 0;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
@@ -53,6 +61,11 @@ export class Checkpointer {
 
   get logFile(): LogWriter {
     return this.#logFile;
+  }
+
+  /** Bytes of tables written by checkpoints. */
+  get flushedBytes(): number {
+    return this.#flushedBytes;
   }
 
   /**
@@ -113,6 +126,8 @@ export class Checkpointer {
     const installed = await this.install(cut.lastSeq, this.#logFile.no, tables, []);
     await forest.install(frozen, tables);
     await this.cleanUp(installed);
+    for (const { size } of tables) this.#flushedBytes += size;
+    this.#options.onDone();
     this.#options.logger.debug?.('checkpoint', { seq: cut.lastSeq, tables: catalogs.catalog.tables.length });
   }
 
@@ -124,23 +139,58 @@ export class Checkpointer {
     dropped: NumberedFile[],
   ): Promise<NumberedFile[]> {
     const { catalogs, lanes } = this.#options;
-    const { timelineId, features, tables } = catalogs.catalog;
-    const { unlinkable } = await catalogs.install({
-      checkpointSeq,
-      walFirstNo,
-      timelineId,
-      features,
-      tables: [...tables, ...added],
-      sealed: lanes.sealed(),
-      unsealed: lanes.unsealed(),
-      dropped,
+    return await this.#installs.run(async () => {
+      const { timelineId, features, tables } = catalogs.catalog;
+      const { unlinkable } = await catalogs.install({
+        checkpointSeq,
+        walFirstNo,
+        timelineId,
+        features,
+        tables: [...tables, ...added],
+        sealed: lanes.sealed(),
+        unsealed: lanes.unsealed(),
+        dropped,
+      });
+      return unlinkable;
     });
-    return unlinkable;
   }
 
+  /**
+   * Installs the current catalog with other tables: those with the numbers `removed` go, `added` come. The
+   * checkpoint and the segments stay as they were, since nothing here has synced a segment. Returns what may
+   * be unlinked now.
+   */
+  async replaceTables(
+    removed: readonly FileNo[],
+    added: readonly CatalogTable[],
+  ): Promise<readonly NumberedFile[]> {
+    const { catalogs } = this.#options;
+    return await this.#installs.run(async () => {
+      const { checkpointSeq, walFirstNo, timelineId, features, tables, sealed, unsealed } = catalogs.catalog;
+      const kept = tables.filter(({ no }) => !removed.includes(no));
+      const stays = new Set(added.map(({ no }) => no));
+      const { unlinkable } = await catalogs.install({
+        checkpointSeq,
+        walFirstNo,
+        timelineId,
+        features,
+        tables: [...kept, ...added],
+        sealed,
+        unsealed,
+        dropped: removed.filter((no) => !stays.has(no)).map((no) => ({ kind: 'tab', no })),
+      });
+      return unlinkable;
+    });
+  }
+
+  /** Unlinks; tables that somebody still reads wait for a later call, or for the next open. */
   async cleanUp(files: readonly NumberedFile[]): Promise<void> {
-    const { catalogs, logger } = this.#options;
-    await catalogs.cleanUp(files, (error, path) => logger.warn?.('could not unlink', { path, error }));
+    const { catalogs, forest, logger } = this.#options;
+    const all = [...this.#heldBack, ...files];
+    const isHeld = ({ kind, no }: NumberedFile): boolean => kind === 'tab' && forest.isHeld(no);
+    this.#heldBack = all.filter(isHeld);
+    const ready = all.filter((file) => !isHeld(file));
+    await catalogs.cleanUp(ready, (error, path) => logger.warn?.('could not unlink', { path, error }));
   }
 
   async #flush(frozen: FrozenSet): Promise<CatalogTable[]> {

@@ -130,8 +130,9 @@ export class Engine {
   /** Puts everything acknowledged so far on disk and into tables, whatever the durability mode. */
   flush(): Promise<void> {
     return this.#store.run(async () => {
-      const { checkpointer } = this.#store.writable();
+      const { checkpointer, compactor } = this.#store.writable();
       await checkpointer.run();
+      if (this.#store.parts.flushMerges) await compactor.idle();
     });
   }
 

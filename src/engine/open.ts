@@ -13,21 +13,24 @@
  * - nothing recovered is served to a writer's callers before it is on disk under the new catalog.
  */
 import type { Seq } from '../base/brands.ts';
-import { corrupt, isPassing, VarveError } from '../base/errors.ts';
+import { isPassing, VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
 import { BlockCache } from '../cache/block-cache.ts';
+import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import { LocalityCache } from '../chunk/locality-cache.ts';
 import { NodePresence } from '../chunk/node-presence.ts';
 import { SegmentLanes } from '../chunk/segment-lanes.ts';
 import { initChecksum } from '../codec/checksum.ts';
-import { filePath, lockName, storeDirs, superName } from '../format/file-names.ts';
+import { lockName, storeDirs, superName } from '../format/file-names.ts';
 import type { WriterLock } from '../fs/lock-port.ts';
 import { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import { readLogChain } from '../log/log-chain.ts';
 import { SegmentSet } from '../segment/segment-set.ts';
+import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import { Forest } from '../tree/forest.ts';
+import { checkOpenSegments, checkSealedSegments } from './check-segments.ts';
 import { Engine } from './engine.ts';
 import type { Env } from './env.ts';
 import type { Found } from './found.ts';
@@ -39,8 +42,9 @@ import { replay } from './recovery.ts';
 import { openSegments } from './rescue.ts';
 import { restingFiles } from './resting.ts';
 import { Spaces } from './spaces.ts';
-import { checkOpenSegments, startWriting } from './start-writing.ts';
+import { startWriting } from './start-writing.ts';
 import { Store, type StoreParts } from './store.ts';
+import { zerosWhereUnreadable } from './unreadable.ts';
 
 /** Opens a reader repeats while a writer keeps installing new sets of files. */
 const readerTriesMax = 10;
@@ -49,6 +53,10 @@ const readerTriesMax = 10;
 export interface OpenBounds {
   /** Bytes at which a segment is sealed; the superblock's target when not given. */
   readonly segmentBytes?: number;
+  /** When and how tables are merged; the bounds of base/limits.ts where not given. 'off': they are not. */
+  readonly compaction?: Partial<CompactionLimits> | 'off';
+  /** `flush` also waits until no merge is due. */
+  readonly flushMerges?: boolean;
 }
 
 /**
@@ -93,9 +101,11 @@ export async function openWithEnv(
  */
 async function openReader(env: Env, options: CheckedOptions, bounds: OpenBounds): Promise<Engine> {
   for (let tries = 1; ; tries++) {
-    const { slot } = await CatalogStore.load(env.fs);
+    const load = (): Promise<LoadedCatalogs> =>
+      CatalogStore.load(zerosWhereUnreadable(env.fs, () => undefined));
+    const { slot } = await load();
     const changed = async (): Promise<boolean> =>
-      tries < readerTriesMax && (await CatalogStore.load(env.fs)).slot.generation !== slot.generation;
+      tries < readerTriesMax && (await load()).slot.generation !== slot.generation;
     try {
       const engine = await openFound(env, options, bounds, undefined);
       if (engine.health().ok || !(await changed())) return engine;
@@ -139,8 +149,9 @@ async function openFound(
   lock: WriterLock | undefined,
 ): Promise<Engine> {
   const health = new HealthBook();
-  const loaded = await CatalogStore.load(env.fs);
-  for (const problem of loaded.problems) health.note(problem);
+  const unreadable: VarveError[] = [];
+  const loaded = await CatalogStore.load(zerosWhereUnreadable(env.fs, (error) => unreadable.push(error)));
+  for (const problem of [...unreadable, ...loaded.problems]) health.note(problem);
   const params = chunkerParamsOf(loaded.slot, options);
   const { dbUuid } = loaded.slot;
   const blockCache = new BlockCache(options.memory.blockCacheBytes);
@@ -151,6 +162,7 @@ async function openFound(
     memtableBytes,
   });
   const { forest } = opened;
+  for (const problem of opened.problems) health.note(problem);
   const passing = opened.damage.find(isPassing);
   if (passing !== undefined) {
     await forest.close();
@@ -163,7 +175,8 @@ async function openFound(
   try {
     const found = await recover(
       { env, options, loaded, health, blockCache, forest, segments, lock },
-      opened.damage,
+      // A slot that cannot be read cannot be written beside; catalogs are got around, as when damaged.
+      [...opened.damage, ...unreadable.filter(({ file }) => file === superName)],
     );
     const pool = new ChunkerPool(params.params, { key: params.key });
     try {
@@ -181,20 +194,24 @@ async function openFound(
 /** Replays the log and decides whether the store is whole. */
 async function recover(
   found: Omit<Found, 'chain' | 'replayed' | 'spaces' | 'distrusted'>,
-  tableDamage: readonly VarveError[],
+  damage: readonly VarveError[],
 ): Promise<Found> {
   const { env, loaded, segments } = found;
   const { catalog, slot } = loaded;
   for (const info of catalog.sealed) segments.add(info.no, info);
   for (const { no } of catalog.unsealed) segments.add(no);
-  const chain = await readLogChain(env.fs, {
-    dbUuid: slot.dbUuid,
-    walFirstNo: catalog.walFirstNo,
-    checkpointSeq: catalog.checkpointSeq,
-    expectSealed: slot.cleanShutdown,
-  });
+  const unreadable: VarveError[] = [];
+  const chain = await readLogChain(
+    zerosWhereUnreadable(env.fs, (error) => unreadable.push(error)),
+    {
+      dbUuid: slot.dbUuid,
+      walFirstNo: catalog.walFirstNo,
+      checkpointSeq: catalog.checkpointSeq,
+      expectSealed: slot.cleanShutdown,
+    },
+  );
   try {
-    return await judge({ ...found, chain }, tableDamage);
+    return await judge({ ...found, chain }, damage, unreadable);
   } catch (error) {
     await chain.close();
     throw error;
@@ -203,7 +220,8 @@ async function recover(
 
 async function judge(
   found: Omit<Found, 'replayed' | 'spaces' | 'distrusted'>,
-  tableDamage: readonly VarveError[],
+  damage: readonly VarveError[],
+  logUnreadable: readonly VarveError[],
 ): Promise<Found> {
   const { env, loaded, chain, health, forest, segments } = found;
   const { catalog, slot } = loaded;
@@ -220,10 +238,12 @@ async function judge(
   // Segments younger than the catalog: a store that is only read has them where they are.
   for (const no of replayed.named.keys()) if (!segments.has(no)) segments.add(no);
   let degraded = replayed.damaged;
-  for (const error of tableDamage) {
+  for (const error of [...damage, ...logUnreadable]) {
     degraded = true;
     health.note(error);
   }
+  // What cannot be read may pass for a torn tail: nobody knows which commits it held.
+  if (logUnreadable.length > 0) health.noteMissing(chain.lastSeq + 1, undefined);
   for (const { error, missingFrom, missingTo } of chain.damage) {
     degraded = true;
     health.note(error);
@@ -254,35 +274,6 @@ async function loadSpaces(
   }
 }
 
-/**
- * Every sealed segment must be there with its size; of those new in the last two catalogs the footers are
- * looked at, the others are checked when they are read. False when one is gone or cut off; one with another
- * damage is distrusted.
- */
-async function checkSealedSegments({ env, loaded, segments, health, distrusted }: Found): Promise<boolean> {
-  const before = new Set(loaded.previous?.catalog.sealed.map(({ no }) => no));
-  let whole = true;
-  for (const { no, size } of loaded.catalog.sealed) {
-    const file = filePath('seg', no);
-    const there = await env.fs.stat(file);
-    if (there === null || there.size < size) {
-      const what = there === null ? 'segment file is missing' : 'segment is cut off';
-      health.note(corrupt(what, { file, offset: there?.size ?? 0 }, size, there?.size ?? 0));
-      distrusted.add(no);
-      whole = false;
-    } else if (!before.has(no)) {
-      try {
-        await segments.checkSealed(no);
-      } catch (error) {
-        if (!(error instanceof VarveError) || isPassing(error)) throw error;
-        health.note(error);
-        distrusted.add(no);
-      }
-    }
-  }
-  return whole;
-}
-
 function refuseWrites({ options, health }: Found): void {
   const [first] = health.report(true).damage;
   const refusal = new VarveError(
@@ -304,7 +295,12 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
   const presence = new NodePresence();
   const writes = lock !== undefined && health.refusal === undefined;
   const started = writes
-    ? await startWriting(found, { locality, presence, segmentBytes: bounds.segmentBytes })
+    ? await startWriting(found, {
+        locality,
+        presence,
+        segmentBytes: bounds.segmentBytes,
+        compaction: bounds.compaction,
+      })
     : undefined;
   const lanes = started?.lanes ?? idleLanes(found);
   const chunks =
@@ -336,6 +332,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
     resting: started === undefined ? await restingFiles(found) : undefined,
     catalog: () => started?.catalogs.catalog ?? loaded.catalog,
     openedSeq,
+    flushMerges: bounds.flushMerges ?? false,
     shutDown: async () => {
       try {
         await started?.finish();
@@ -348,6 +345,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
       }
     },
   };
+  started?.write.compactor.startIfDue();
   return new Engine(new Store(parts), 0);
 }
 

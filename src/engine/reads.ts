@@ -89,11 +89,12 @@ export class Reads {
     checkNames(options, ['start', 'end', 'signal'], 'option');
     const { start, end } = checkRange(options.start, options.end);
     this.#store.assertReadable();
-    const view = this.#store.visibleSeq;
     const prefix = rowPrefix(space, key);
+    const view = this.#store.visibleSeq;
+    const mark = this.#store.marks.mark();
     let reader: RangeReader | undefined;
     const open = async (): Promise<RangeReader> => {
-      const found = await this.find(prefix, view);
+      const found = await this.find(prefix, view).finally(mark.end);
       if (found === undefined) throw new VarveError('VARVE_NOT_FOUND', 'no such key');
       const range = options.signal === undefined ? {} : { signal: options.signal };
       return new RangeReader(found.record, start, end ?? Number.MAX_SAFE_INTEGER, this.#store.chunks, range);
@@ -109,7 +110,10 @@ export class Reads {
           controller.close();
           answerEmpty(controller);
         }),
-      cancel: () => reader?.cancel(),
+      cancel: () => {
+        mark.end();
+        return reader?.cancel();
+      },
     });
   }
 
@@ -119,7 +123,7 @@ export class Reads {
     const row = this.#spareRows.pop() ?? new RowRef();
     try {
       let step: Step = keys.find(prefix, 0, prefix.length, view, row);
-      if (step === MISS) step = await keys.findAsync(prefix, 0, prefix.length, view, row);
+      if (step === MISS) step = await this.#findLater(prefix, view, row);
       return step === OK ? versionOf(row) : undefined;
     } finally {
       if (this.#spareRows.length < spareRowsMax) this.#spareRows.push(row);
@@ -129,6 +133,17 @@ export class Reads {
   /** The whole value of a version. */
   value(record: ValueRecord): Promise<Uint8Array> {
     return readValue(record, this.#store.chunks);
+  }
+
+  /** Merges must not drop the row while its block is read. */
+  async #findLater(prefix: Uint8Array, view: Seq, row: RowRef): Promise<Step> {
+    const { marks, forest } = this.#store;
+    const era = marks.enter();
+    try {
+      return await forest.keys.findAsync(prefix, 0, prefix.length, view, row);
+    } finally {
+      marks.leave(era);
+    }
   }
 
   #findSync(prefix: Uint8Array, view: Seq): FoundVersion | undefined {

@@ -11,7 +11,7 @@
  */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
-import { isPassing, isVarveError } from '../base/errors.ts';
+import { isDamage, isPassing, isVarveError, type VarveError } from '../base/errors.ts';
 import type { CatalogSegment } from '../format/catalog.ts';
 import { frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
@@ -27,6 +27,7 @@ import type { SegmentSet } from '../segment/segment-set.ts';
 import type { Forest } from '../tree/forest.ts';
 import { Applier } from '../txn/applier.ts';
 import type { HealthBook } from './health-book.ts';
+import { zerosWhereUnreadable } from './unreadable.ts';
 
 export interface ReplayOptions {
   readonly fs: FsPort;
@@ -71,7 +72,15 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
       health.note(error);
     },
   });
-  const wholeUpTo = wholeEnds(options);
+  const lost = (error: unknown, frame: LogFrame): void => {
+    damaged = true;
+    health.note(error);
+    health.noteMissing(frame.seqFirst, lastSeqOf(frame));
+  };
+  const wholeUpTo = wholeEnds(options, (error) => {
+    damaged = true;
+    health.note(error);
+  });
   const isFull = (chain.durability ?? durabilityCodes.full) === durabilityCodes.full;
   let frames = 0;
   let lastSeq = 0;
@@ -81,7 +90,8 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
       lastSeq = lastSeqOf(frame);
       continue;
     }
-    const payload = await chain.readPayload(frame);
+    const payload = await payloadOf(chain, frame, lost);
+    if (payload === undefined) continue;
     const unproven = !isFull && lastSeqOf(frame) > chain.durableSeq;
     if (unproven && !(await isReached(frame, payload, wholeUpTo))) break;
     const wanted = framesNamed(frame, payload, unproven);
@@ -90,11 +100,32 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
     if (read.unreadable) damaged = true;
     nodes = read.nodes;
     applier.timeMs = frame.commitTimeMs;
-    visitFrame(frame, payload, applier);
+    try {
+      visitFrame(frame, payload, applier);
+    } catch (error) {
+      // A chunk that moved is looked up in the tables, and one of them may be damaged.
+      if (!isDamage(error)) throw error;
+      lost(error, frame);
+    }
     noteNamed(frame, payload, named);
     lastSeq = lastSeqOf(frame);
   }
   return { frames, lastSeq, named, damaged };
+}
+
+/** Undefined, and told to `lost`, when the disk no longer gives what it gave when the log was listed. */
+async function payloadOf(
+  chain: LogChain,
+  frame: LogFrame,
+  lost: (error: unknown, frame: LogFrame) => void,
+): Promise<Uint8Array | undefined> {
+  try {
+    return await chain.readPayload(frame);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    lost(error, frame);
+    return undefined;
+  }
 }
 
 function visitFrame(frame: LogFrame, payload: Uint8Array, visitor: OpVisitor): void {
@@ -148,23 +179,40 @@ async function readNamed(
   return { nodes, missing: false, unreadable };
 }
 
-/** How far a segment is whole from its front, header included; each is scanned once, sealed ones never. */
-function wholeEnds({ fs, dbUuid, sealed }: ReplayOptions): (segment: FileNo) => Promise<number> {
+/**
+ * How far a segment is whole from its front, header included; each is scanned once, sealed ones never. One
+ * that cannot be read counts as whole and goes to `unreadable`: the log is not to be cut for it.
+ */
+function wholeEnds(
+  { fs, dbUuid, sealed }: ReplayOptions,
+  unreadable: (error: VarveError) => void,
+): (segment: FileNo) => Promise<number> {
   const ends = new Map<FileNo, number>(sealed.map(({ no, dataLen }) => [no, segmentDataFrom + dataLen]));
   return async (segment) => {
     let end = ends.get(segment);
     if (end === undefined) {
-      end = await wholeEnd(fs, dbUuid, segment);
+      end = await wholeEnd(fs, dbUuid, segment, unreadable);
       ends.set(segment, end);
     }
     return end;
   };
 }
 
-async function wholeEnd(fs: FsPort, dbUuid: Uint8Array, segment: FileNo): Promise<number> {
+async function wholeEnd(
+  fs: FsPort,
+  dbUuid: Uint8Array,
+  segment: FileNo,
+  unreadable: (error: VarveError) => void,
+): Promise<number> {
   const path = filePath('seg', segment);
   if ((await fs.stat(path)) === null) return 0;
-  const scanned = await scanSegment(fs, segment, path, { dbUuid }, () => undefined);
+  let isReadable = true;
+  const holed = zerosWhereUnreadable(fs, (error) => {
+    isReadable = false;
+    unreadable(error);
+  });
+  const scanned = await scanSegment(holed, segment, path, { dbUuid }, () => undefined);
+  if (!isReadable) return Number.MAX_SAFE_INTEGER;
   return scanned.headerDamage === undefined ? (scanned.firstInvalid ?? scanned.end) : 0;
 }
 

@@ -24,6 +24,7 @@ import { type KeyCursor, OK, type Step, settle } from '../tree/cursor.ts';
 import { readValue } from '../value/value-reader.ts';
 import { keyBytes, keyOut, throwIfAborted } from './key-args.ts';
 import { checkNames } from './options.ts';
+import type { ReadMark } from './read-marks.ts';
 import { statOf } from './reads.ts';
 import type { Store } from './store.ts';
 import type { Entry, Key, KeyEntry, ScanOptions } from './types.ts';
@@ -66,11 +67,15 @@ interface Row {
   readonly record: ValueRecord;
 }
 
-/** Starts a scan; arguments are checked and the view is fixed at the call. */
+/**
+ * Starts a scan; arguments are checked and the view is fixed at the call. A second loop over it sees the
+ * store as it is when that loop begins.
+ */
 export function scan(store: Store, space: number, options: ScanOptions): AsyncIterable<Entry<Key>> {
   store.assertReadable();
   const plan = planScan(space, store.visibleSeq, options);
-  return { [Symbol.asyncIterator]: () => guarded(store, run(store, plan)) };
+  const mark = store.marks.mark();
+  return { [Symbol.asyncIterator]: () => guarded(store, run(store, plan, mark)) };
 }
 
 /** Each step is a call of its own: close() waits for it, and refuses the next. */
@@ -139,7 +144,14 @@ function behind(
   return { from, to: bounds.to };
 }
 
-async function* run(store: Store, plan: Plan): AsyncGenerator<Entry<Key>, void, undefined> {
+async function* run(
+  store: Store,
+  planned: Plan,
+  mark: ReadMark,
+): AsyncGenerator<Entry<Key>, void, undefined> {
+  const plan = mark.isOver() ? { ...planned, view: store.visibleSeq } : planned;
+  // What the view pins stays as it is: from here on merges need not think of this scan.
+  mark.end();
   if (plan.limit === 0) return;
   const view = store.openView();
   try {

@@ -1,31 +1,33 @@
 /** The writing half of an open: everything found is made durable under a new epoch, then writes may begin. */
 import type { FileNo, Seq } from '../base/brands.ts';
-import { corrupt, isVarveError, VarveError } from '../base/errors.ts';
+import { VarveError } from '../base/errors.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import type { LocalityCache } from '../chunk/locality-cache.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
 import { SegmentLanes } from '../chunk/segment-lanes.ts';
 import type { NumberedFile } from '../format/catalog.ts';
-import { filePath, storeDirs } from '../format/file-names.ts';
+import { storeDirs } from '../format/file-names.ts';
 import { frameTypes } from '../format/log-frame.ts';
 import { durabilityCodes } from '../format/log-ops.ts';
-import { segmentDataFrom } from '../format/segment.ts';
 import { type Durability, GroupCommit } from '../log/group-commit.ts';
 import { LogWriter } from '../log/log-writer.ts';
-import { type OnFrame, scanSegment } from '../segment/segment-scan.ts';
-import { ChunkHit } from '../tree/chunk-table-reader.ts';
+import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import { TxnWriter } from '../txn/txn-writer.ts';
 import { Checkpointer } from './checkpointer.ts';
+import { Compactor, type CompactorOptions, defaultCompactionLimits } from './compactor.ts';
 import type { Found } from './found.ts';
-import { type OpenSegment, openSegments, rescueSegments } from './rescue.ts';
+import { ReadMarks } from './read-marks.ts';
+import { openSegments, rescueSegments } from './rescue.ts';
 import type { WriteSide } from './store.ts';
 import { highestFileNo, sweep } from './sweep.ts';
+import { WritePacer } from './write-pacer.ts';
 
 export interface StartOptions {
   readonly locality: LocalityCache;
   readonly presence: NodePresence;
   readonly segmentBytes: number | undefined;
+  readonly compaction: Partial<CompactionLimits> | 'off' | undefined;
 }
 
 export interface Started {
@@ -35,50 +37,6 @@ export interface Started {
   readonly catalogs: CatalogStore;
   /** Clean close, or after a failure only closing what is open. */
   readonly finish: () => Promise<void>;
-}
-
-/**
- * Reads every open segment up to where it counts, and looks its chunks up as the rescue will; false when
- * something there is damaged or gone.
- */
-export async function checkOpenSegments(
-  { env, loaded, health, forest }: Pick<Found, 'env' | 'loaded' | 'health' | 'forest'>,
-  open: readonly OpenSegment[],
-): Promise<boolean> {
-  let whole = true;
-  const damage = (error: unknown): void => {
-    whole = false;
-    health.note(error);
-  };
-  const row = new ChunkHit();
-  const lookUp: OnFrame = (buf, _pos, { idAt }) => {
-    try {
-      forest.chunks.findSync(buf, idAt, row);
-    } catch (error) {
-      if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
-      damage(error);
-    }
-  };
-  for (const { no, end } of open) {
-    if (end <= segmentDataFrom) continue;
-    const path = filePath('seg', no);
-    if ((await env.fs.stat(path)) === null) {
-      damage(corrupt('segment file is missing', { file: path }));
-      continue;
-    }
-    const scanned = await scanSegment(
-      env.fs,
-      no,
-      path,
-      { dbUuid: loaded.slot.dbUuid, upTo: end, onDamage: (_from, _to, error) => damage(error) },
-      lookUp,
-    );
-    if (scanned.headerDamage !== undefined) damage(scanned.headerDamage);
-    if (scanned.limit < end) {
-      damage(corrupt('segment is cut off', { file: path, offset: scanned.limit }, end, scanned.limit));
-    }
-  }
-  return whole;
 }
 
 /** Makes a recovered store ready to write; see open.ts for the order of steps. */
@@ -231,11 +189,29 @@ function compose(
     nextLog,
     logFile: opening.log,
     onFailed: failed,
+    onDone: () => compactor.startIfDue(),
   });
+  const merging = mergingFor(found, options, { catalogs, checkpointer, log, onFailed: failed });
+  const { compactor } = merging;
   found.lock!.onLost = failed;
   const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
-  const finish = (): Promise<void> => close({ log, lanes, checkpointer, catalogs });
-  return { write: { log, txn, checkpointer }, lanes, chunks, catalogs, finish, cleanUp };
+  const finish = (): Promise<void> => close({ log, lanes, checkpointer, compactor, catalogs });
+  const write = { log, txn, checkpointer, ...merging };
+  return { write, lanes, chunks, catalogs, finish, cleanUp };
+}
+
+/** What merges tables in the background, and what they and the callers must know of each other. */
+function mergingFor(
+  { env, forest, health, options: { logger } }: Found,
+  { compaction }: StartOptions,
+  parts: Pick<CompactorOptions, 'catalogs' | 'checkpointer' | 'log' | 'onFailed'>,
+): Pick<WriteSide, 'compactor' | 'marks' | 'pacer'> {
+  const { dbUuid } = parts.catalogs.slot;
+  const marks = new ReadMarks(parts.log.visibleSeq);
+  const pacer = new WritePacer(env.clock);
+  const limits = compaction === 'off' ? undefined : { ...defaultCompactionLimits, ...compaction };
+  const compactor = new Compactor({ ...parts, env, dbUuid, forest, health, logger, marks, pacer, limits });
+  return { compactor, marks, pacer };
 }
 
 function lanesFor(
@@ -265,16 +241,18 @@ interface Closing {
   readonly log: GroupCommit;
   readonly lanes: SegmentLanes;
   readonly checkpointer: Checkpointer;
+  readonly compactor: Compactor;
   readonly catalogs: CatalogStore;
 }
 
 /**
- * A clean close: segments sealed, memtables in tables, the log ended with SEAL, and the same set of files
- * installed once more, so that the grace of one install keeps nothing back. After a failure files are only
- * closed; the next open recovers. Rejects with the failure.
+ * A clean close: merges ended, segments sealed, memtables in tables, the log ended with SEAL, and the same
+ * set of files installed once more, so that the grace of one install keeps nothing back. After a failure
+ * files are only closed; the next open recovers. Rejects with the failure.
  */
-async function close({ log, lanes, checkpointer, catalogs }: Closing): Promise<void> {
+async function close({ log, lanes, checkpointer, compactor, catalogs }: Closing): Promise<void> {
   try {
+    await compactor.stop();
     if (log.failure !== undefined) throw stopped(log.failure);
     await checkpointer.running;
     await log.drained();

@@ -1,7 +1,26 @@
 /** Figures of a running engine, gathered when asked for. */
 import { nameOfAlgorithm } from '../kernels/chunker/params.ts';
+import type { ForestStats } from '../tree/forest.ts';
 import type { Store } from './store.ts';
 import type { Stats } from './types.ts';
+
+const noMerges = { merges: 0, moves: 0, failures: 0, bytesRead: 0, bytesWritten: 0, rowsDropped: 0 };
+
+function compactionStats(store: Store, levels: ForestStats['levels']): Stats['compaction'] {
+  const { write } = store.parts;
+  const { level0Tables, bytes } = write?.compactor.debt ?? { level0Tables: 0, bytes: 0 };
+  const counters = write?.compactor.counters ?? noMerges;
+  const flushed = write?.checkpointer.flushedBytes ?? 0;
+  return {
+    levels: { keys: levels.K, chunks: levels.C, indexes: levels.X, system: levels.S },
+    running: write?.compactor.isRunning ?? false,
+    level0Tables,
+    debtBytes: bytes,
+    ...counters,
+    writeAmplification: flushed === 0 ? 1 : 1 + counters.bytesWritten / flushed,
+    waitedMs: write?.pacer.waitedMs ?? 0,
+  };
+}
 
 /** Everything stats() tells; reads no file. */
 export function statsOf(store: Store): Stats {
@@ -38,6 +57,7 @@ export function statsOf(store: Store): Stats {
       entries: forest.entries,
       bytes: forest.bytes,
     },
+    compaction: compactionStats(store, forest.levels),
     commits: { ...(write?.log.counters ?? { count: 0, groups: 0, syncs: 0, logBytes: 0 }) },
     chunks: { ...counters },
     ingestedBytes: store.ingestedBytes,

@@ -22,17 +22,23 @@ import type { Forest } from '../tree/forest.ts';
 import type { TreeView } from '../tree/key-tree.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
 import type { Checkpointer } from './checkpointer.ts';
+import type { Compactor } from './compactor.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import type { CheckedOptions } from './options.ts';
+import { ReadMarks } from './read-marks.ts';
 import type { RestingFiles } from './resting.ts';
 import type { Spaces } from './spaces.ts';
+import type { WritePacer } from './write-pacer.ts';
 
 /** What only a store open for writing has. */
 export interface WriteSide {
   readonly log: GroupCommit;
   readonly txn: TxnWriter;
   readonly checkpointer: Checkpointer;
+  readonly compactor: Compactor;
+  readonly marks: ReadMarks;
+  readonly pacer: WritePacer;
 }
 
 /** The parts of a store, made by open.ts. */
@@ -56,6 +62,8 @@ export interface StoreParts {
   readonly resting: RestingFiles | undefined;
   /** Last number recovered. */
   readonly openedSeq: Seq;
+  /** A flush also waits for the merges it makes due. */
+  readonly flushMerges: boolean;
   /** The set of live files. */
   readonly catalog: () => Catalog;
   /** Ends what open.ts began: files, lock. */
@@ -67,6 +75,8 @@ export class Store {
   readonly forest: Forest;
   readonly chunks: ChunkStore;
   readonly keyEncoding: 'utf8' | 'bytes';
+  /** Reads under way: what they see, merges keep. */
+  readonly marks: ReadMarks;
   ingestedBytes = 0;
   readonly #views = new Set<TreeView>();
   #running = 0;
@@ -78,6 +88,7 @@ export class Store {
     this.forest = parts.forest;
     this.chunks = parts.chunks;
     this.keyEncoding = parts.options.keyEncoding;
+    this.marks = parts.write?.marks ?? new ReadMarks(parts.openedSeq);
   }
 
   /** Highest number a read made now sees. */

@@ -156,8 +156,31 @@ export interface Stats {
   disk: { totalBytes: number; segmentBytes: number; tableBytes: number; logBytes: number };
   /** Segment files, and the bytes of the chunk frames in them. */
   segments: { sealed: number; open: number; dataBytes: number };
-  /** Immutable tables by tree. They accumulate: this version does not merge them. */
+  /** Immutable tables by tree. They are merged in the background. */
   tables: { keys: number; chunks: number; indexes: number; system: number; entries: number; bytes: number };
+  /** Merging of tables in the background. */
+  compaction: {
+    /** Tables of each level, level 0 first, up to the deepest that has one. */
+    levels: { keys: number[]; chunks: number[]; indexes: number[]; system: number[] };
+    /** A merge is under way. */
+    running: boolean;
+    /** Most tables of level 0 in one tree, and bytes beyond what levels may hold. */
+    level0Tables: number;
+    debtBytes: number;
+    merges: number;
+    /** Tables that went down a level as they were. */
+    moves: number;
+    /** Merges that failed, or whose result was thrown away. */
+    failures: number;
+    bytesRead: number;
+    bytesWritten: number;
+    /** Rows that no reader could see any more. */
+    rowsDropped: number;
+    /** Bytes of tables written by checkpoints and merges for each byte written by checkpoints. */
+    writeAmplification: number;
+    /** How long writers were made to wait for merges, ms. */
+    waitedMs: number;
+  };
   commits: {
     /** Transactions. */
     count: number;

@@ -19,6 +19,7 @@ import { pieces, rowPrefix, throwIfAborted, wholeBytes } from './key-args.ts';
 import { checkNames } from './options.ts';
 import type { Store, WriteSide } from './store.ts';
 import type { BatchOperation, Bytes, Key, PutOptions, PutResult } from './types.ts';
+import { bytesOfOp } from './write-pacer.ts';
 
 const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'signal'] as const;
 const batchPutNames = ['type', 'key', 'value', 'metadata', 'contentType', 'tags', 'ifSeq', 'sha256'] as const;
@@ -92,7 +93,7 @@ export class Writes {
       await write.log.drained();
       return false;
     }
-    await this.#done(write, committed);
+    await this.#done(write, committed, bytesOfOp(op));
     return true;
   }
 
@@ -141,7 +142,11 @@ export class Writes {
         return { seq: write.log.visibleSeq };
       }
       for (const { body } of prepared) this.#store.ingestedBytes += body.size;
-      await this.#done(write, committed);
+      await this.#done(
+        write,
+        committed,
+        ops.reduce((sum, op) => sum + bytesOfOp(op), 0),
+      );
       return { seq: committed.seq };
     } finally {
       for (const value of prepared) value.release();
@@ -169,11 +174,13 @@ export class Writes {
     const { newChunks, newBytes } = prepared;
     const { size, chunks } = body;
     const result = { seq: committed.seq, size, digest: toHex(body.digest), chunks, newChunks, newBytes };
-    await this.#done(write, committed);
+    await this.#done(write, committed, bytesOfOp(op));
     return result;
   }
 
-  async #done(write: WriteSide, committed: Committed): Promise<void> {
+  /** `bytes`: about what the commit adds to tables. */
+  async #done(write: WriteSide, committed: Committed, bytes: number): Promise<void> {
+    write.pacer.charge(bytes);
     write.checkpointer.startIfDue();
     await committed.done;
   }
@@ -247,15 +254,20 @@ export class Writes {
     this.#store.parts.spaces.sequenced(space);
   }
 
-  /** Memory is at a bound: the caller must wait before it adds more. */
+  /** Memory is at a bound, or merges are behind: the caller must wait before it adds more. */
   #isPressed(write: WriteSide): boolean {
+    return write.pacer.waitMs > 0 || this.#isFull(write);
+  }
+
+  #isFull(write: WriteSide): boolean {
     const { memory } = this.#store.parts.options;
     if (write.log.pendingBytes > memory.pendingCommitBytes) return true;
     return write.checkpointer.running !== undefined && this.#store.forest.full;
   }
 
   async #relieve(write: WriteSide): Promise<void> {
-    while (this.#isPressed(write)) {
+    await write.pacer.wait();
+    while (this.#isFull(write)) {
       if (write.log.pendingBytes > this.#store.parts.options.memory.pendingCommitBytes)
         await write.log.drained();
       else await write.checkpointer.running?.then(undefined, () => undefined);

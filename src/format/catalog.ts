@@ -3,6 +3,7 @@
  * then the same body twice, each as one frame, so that one damaged body is read from its twin.
  */
 import type { FileNo, Seq } from '../base/brands.ts';
+import { isZero } from '../base/bytes.ts';
 import { corrupt, type Place, VarveError } from '../base/errors.ts';
 import { ByteReader } from '../codec/byte-reader.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
@@ -244,8 +245,9 @@ function writeBody(w: ByteWriter, catalog: Catalog): void {
     unsealed: catalog.unsealed.length,
     dropped: catalog.dropped.length,
   });
-  for (const { minKey, maxKey, ...rest } of catalog.tables) {
-    append(w, catalogTable, { ...rest, minKeyLen: minKey.length, maxKeyLen: maxKey.length });
+  for (const { tree, level, no, size, entries, minSeq, maxSeq, checksum, minKey, maxKey } of catalog.tables) {
+    const keys = { minKeyLen: minKey.length, maxKeyLen: maxKey.length };
+    append(w, catalogTable, { tree, level, no, size, entries, minSeq, maxSeq, checksum, ...keys });
     w.raw(minKey);
     w.raw(maxKey);
     w.align8();
@@ -269,7 +271,8 @@ function decodeBody(bytes: Uint8Array, frame: ReadFrame, no: FileNo, file: strin
     r.view(layout.size);
     return decodeLayout(layout, bytes, at, place);
   };
-  const { tables: tableCount, sealed, unsealed, dropped, ...head } = take(catalogHead);
+  const head = take(catalogHead);
+  const { tables: tableCount, sealed, unsealed, dropped } = head;
   if (unknownFlags(head.features, catalogFeatures) !== 0)
     throw newerFormat('the catalog uses an unknown feature', { file, offset: frame.payloadFrom });
   const least =
@@ -280,18 +283,24 @@ function decodeBody(bytes: Uint8Array, frame: ReadFrame, no: FileNo, file: strin
   if (least > r.left) throw r.fail('catalog counts exceed its body');
   const tables: CatalogTable[] = [];
   for (let i = 0; i < tableCount; i++) {
-    const { minKeyLen, maxKeyLen, ...rest } = take(catalogTable);
-    const minKey = r.copy(minKeyLen);
-    const maxKey = r.copy(maxKeyLen);
+    const row = take(catalogTable);
+    const minKey = r.copy(row.minKeyLen);
+    const maxKey = r.copy(row.maxKeyLen);
     const over = (r.pos - frame.payloadFrom) % 8;
     const padding = over === 0 ? 0 : 8 - over;
-    if (r.view(padding).some((byte) => byte !== 0)) throw r.fail('padding is not zero');
-    tables.push({ ...rest, minKey, maxKey });
+    if (!isZero(r.view(padding))) throw r.fail('padding is not zero');
+    const { tree, level, no: tableNo, size, entries, minSeq, maxSeq, checksum } = row;
+    tables.push({ tree, level, no: tableNo, size, entries, minKey, maxKey, minSeq, maxSeq, checksum });
   }
   const catalog: Catalog = {
-    ...head,
     no,
     generation: frame.seqFirst,
+    previousCatalogNo: head.previousCatalogNo,
+    checkpointSeq: head.checkpointSeq,
+    walFirstNo: head.walFirstNo,
+    nextFileNo: head.nextFileNo,
+    timelineId: head.timelineId,
+    features: head.features,
     tables,
     sealed: Array.from({ length: sealed }, () => take(catalogSegment)),
     unsealed: Array.from({ length: unsealed }, () => take(catalogUnsealed)),

@@ -172,10 +172,41 @@ function refuseNewer(bytes: Uint8Array, place: Place): void {
 }
 
 function slotOf(values: Values<typeof superSlot.fields>, place: Place): SuperSlot {
-  const { magic, checksum, keysGen, keysHash, cleanShutdown, ...rest } = values;
+  const { cleanShutdown } = values;
   if (cleanShutdown > 1) {
     const offset = (place.offset ?? 0) + superSlot.at.cleanShutdown;
     throw corrupt('cleanShutdown is neither 0 nor 1', { file: place.file, offset }, '0 or 1', cleanShutdown);
   }
-  return { ...rest, cleanShutdown: cleanShutdown === 1 };
+  return {
+    formatVersion: values.formatVersion,
+    slotIndex: values.slotIndex,
+    incompatFlags: values.incompatFlags,
+    roCompatFlags: values.roCompatFlags,
+    compatFlags: values.compatFlags,
+    generation: values.generation,
+    dbUuid: values.dbUuid,
+    writerEpoch: values.writerEpoch,
+    catalogNo: values.catalogNo,
+    catalogChecksum: values.catalogChecksum,
+    checkpointSeq: values.checkpointSeq,
+    walFirstNo: values.walFirstNo,
+    timelineId: values.timelineId,
+    cleanShutdown: cleanShutdown === 1,
+    checksumAlgo: values.checksumAlgo,
+    idScheme: values.idScheme,
+    chunkerAlgo: values.chunkerAlgo,
+    chunkMin: values.chunkMin,
+    chunkAvg: values.chunkAvg,
+    chunkMax: values.chunkMax,
+    inlineMax: values.inlineMax,
+    segTarget: values.segTarget,
+    createdMs: values.createdMs,
+    writtenMs: values.writtenMs,
+    chunkerNormalPoint: values.chunkerNormalPoint,
+    chunkerStrict: values.chunkerStrict,
+    chunkerLoose: values.chunkerLoose,
+    chunkerKeyCheck: values.chunkerKeyCheck,
+    previousCatalogNo: values.previousCatalogNo,
+    previousCatalogChecksum: values.previousCatalogChecksum,
+  };
 }

@@ -204,7 +204,8 @@ export function decodeTableProps(
 ): TableProps {
   const props = decodeLayout(tableProps, bytes, 0, place);
   if (props.tree !== tree) throw corrupt('table of another tree', place, tree, props.tree);
-  if (props.level !== level) throw corrupt('table of another level', place, level, props.level);
+  // A table goes down a level as it is where nothing lies in its way; it never goes up.
+  if (props.level > level) throw corrupt('table of a deeper level', place, level, props.level);
   if (props.indexOff !== footer.filterOff + footer.filterLen || props.indexOff > footer.topIndexOff) {
     throw corrupt('index of the table is not where its filter ends', place);
   }

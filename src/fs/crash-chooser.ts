@@ -9,7 +9,7 @@ export interface PendingItem {
   readonly index: number;
   /** Number of the operation that made it. */
   readonly seq: number;
-  /** 512-byte sectors a write touches; 1 for everything else. */
+  /** Sectors a write touches (512 bytes unless the disk has others); 1 for everything else. */
   readonly sectors: number;
 }
 

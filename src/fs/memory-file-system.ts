@@ -16,7 +16,7 @@ import { fsError } from './fs-errors.ts';
 import { baseName, parentPath, pathNames } from './fs-path.ts';
 import { MemoryFile } from './memory-file.ts';
 import type { FsCaps, FsEntry, FsFile, FsPort, FsStat, OpenMode } from './port.ts';
-import { type PendingChange, SimFile, sectorCount } from './sim-file.ts';
+import { type PendingChange, SimFile, sectorBytes, sectorCount } from './sim-file.ts';
 import { type FaultHook, type FsFault, type FsOp, SimMachine } from './sim-machine.ts';
 import { type FsProfile, type SimDir, SimNames, type SimNode } from './sim-names.ts';
 
@@ -27,6 +27,8 @@ export interface MemoryFileSystemOptions {
   capacity?: number;
   /** False refuses to rename over or unlink an open file (EBUSY), as Windows does. True by default. */
   replaceOpen?: boolean;
+  /** Bytes a power cut keeps or loses together: 512 by default, 4096 as on large-sector drives. */
+  sectorBytes?: number;
   /** Directory shown in messages. */
   root?: string;
 }
@@ -37,6 +39,7 @@ export class MemoryFileSystem implements FsPort {
   readonly root: string;
   readonly caps: FsCaps;
   readonly profile: FsProfile;
+  readonly sectorBytes: number;
   /** Bytes all files together may hold; may be changed while in use. */
   capacity: number;
   readonly #machine = new SimMachine();
@@ -45,6 +48,7 @@ export class MemoryFileSystem implements FsPort {
   constructor(options: MemoryFileSystemOptions = {}) {
     this.root = options.root ?? 'memory';
     this.profile = options.profile ?? 'posix';
+    this.sectorBytes = options.sectorBytes ?? sectorBytes;
     this.capacity = options.capacity ?? Number.POSITIVE_INFINITY;
     this.caps = { syncDir: true, replaceOpen: options.replaceOpen ?? true };
     this.#names = new SimNames(this.profile);
@@ -192,7 +196,7 @@ export class MemoryFileSystem implements FsPort {
       items.push({ kind: op.kind, path: op.path, index: items.length, seq: op.seq, sectors: 1 });
     }
     for (const file of this.#names.files()) {
-      for (const change of file.pending) items.push(itemOf(change, file.label, items.length));
+      for (const change of file.pending) items.push(this.#itemOf(change, file.label, items.length));
     }
     return items;
   }
@@ -214,7 +218,7 @@ export class MemoryFileSystem implements FsPort {
       const bytes = file.survive((change) => {
         const verdict = verdicts[next++]!;
         return change.seq < flushedBefore || verdict;
-      });
+      }, this.sectorBytes);
       const grows = this.profile === 'wild' && file.pending.length > 0 && bytes.size < file.cache.size;
       const tail = grows ? chooser.extend?.(file.label, bytes.size, file.cache.size) : undefined;
       if (tail !== undefined) bytes.write(tail.subarray(0, file.cache.size - bytes.size), bytes.size);
@@ -274,8 +278,9 @@ export class MemoryFileSystem implements FsPort {
   }
 
   #twin(names: SimNames): MemoryFileSystem {
-    const options = { profile: this.profile, capacity: this.capacity, replaceOpen: this.caps.replaceOpen };
-    const other = new MemoryFileSystem({ ...options, root: this.root });
+    const { root, profile, capacity, sectorBytes } = this;
+    const { replaceOpen } = this.caps;
+    const other = new MemoryFileSystem({ root, profile, capacity, sectorBytes, replaceOpen });
     other.#names = names;
     return other;
   }
@@ -328,6 +333,12 @@ export class MemoryFileSystem implements FsPort {
     }
   }
 
+  #itemOf(change: PendingChange, path: string, index: number): PendingItem {
+    const isWrite = change.kind === 'write';
+    const sectors = isWrite ? sectorCount(change.pos, change.bytes.length, this.sectorBytes) : 1;
+    return { kind: change.kind, path, index, seq: change.seq, sectors };
+  }
+
   #room(): number {
     if (!Number.isFinite(this.capacity)) return this.capacity;
     let used = 0;
@@ -347,9 +358,4 @@ export class MemoryFileSystem implements FsPort {
 function chooserOf(choose: CrashChooser | Prng | 'none' | 'all'): CrashChooser {
   if (choose === 'none' || choose === 'all') return fixedChooser(choose === 'all');
   return choose instanceof Prng ? randomChooser(choose) : choose;
-}
-
-function itemOf(change: PendingChange, path: string, index: number): PendingItem {
-  const sectors = change.kind === 'write' ? sectorCount(change.pos, change.bytes.length) : 1;
-  return { kind: change.kind, path, index, seq: change.seq, sectors };
 }

@@ -4,7 +4,7 @@ import { fsError } from './fs-errors.ts';
 import { HandleGate } from './handle-gate.ts';
 import type { FsFile } from './port.ts';
 import type { SimFile } from './sim-file.ts';
-import type { FsOp, SimMachine } from './sim-machine.ts';
+import type { FsLie, FsOp, SimMachine } from './sim-machine.ts';
 import type { SimNames } from './sim-names.ts';
 
 export class MemoryFile implements FsFile {
@@ -87,17 +87,34 @@ export class MemoryFile implements FsFile {
   }
 
   #turn<T>(kind: FsOp['kind'], effect: () => T): Promise<T> {
+    const { schedule, trace } = this.#machine;
+    if (schedule === undefined) return this.#now(effect);
     return this.#gate.run(async () => {
-      const { schedule, trace } = this.#machine;
-      if (schedule !== undefined) await schedule({ kind, path: this.path, index: trace.length });
+      await schedule({ kind, path: this.path, index: trace.length });
       return effect();
     });
   }
 
+  /** Takes effect before it returns, so that nothing is under way when somebody closes the file. */
+  async #now<T>(effect: () => T): Promise<T> {
+    this.#gate.check();
+    return effect();
+  }
+
   #read(buf: Uint8Array, pos: number): number {
     assert(Number.isSafeInteger(pos) && pos >= 0, 'position is a whole number');
-    this.#machine.look('read', this.path, pos, buf.length);
-    return this.#file.cache.read(buf, pos);
+    const lie = this.#machine.look('read', this.path, pos, buf.length);
+    return lie === undefined ? this.#file.cache.read(buf, pos) : this.#readFalsely(buf, pos, lie);
+  }
+
+  #readFalsely(buf: Uint8Array, pos: number, lie: FsLie): number {
+    if (lie.lie === 'stale') return this.#file.durable.read(buf, pos);
+    if (lie.lie === 'misdirected') return this.#file.cache.read(buf, lie.pos);
+    if (lie.lie === 'short') return this.#file.cache.read(buf.subarray(0, lie.length), pos);
+    assert(lie.lie === 'rot', 'a read can lie so');
+    const got = this.#file.cache.read(buf, pos);
+    if (lie.bit < got * 8) buf[Math.floor(lie.bit / 8)]! ^= 1 << (lie.bit % 8);
+    return got;
   }
 
   #write(buf: Uint8Array, pos: number): void {
@@ -105,10 +122,19 @@ export class MemoryFile implements FsFile {
     this.#mayWrite('write');
     const seq = this.#machine.trace.length;
     const fault = this.#machine.mutate('write', this.path, { pos, length: buf.length });
-    if (fault !== undefined) {
+    if (fault !== undefined && !('lie' in fault)) {
       const written = Math.min(fault.written ?? 0, buf.length);
       if (written > 0) this.#file.write(buf.subarray(0, written), pos, seq);
       throw fsError(fault.errno, `write failed after ${written} of ${buf.length} bytes`, this.path);
+    }
+    if (fault?.lie === 'lost') {
+      this.#file.cache.write(buf, pos);
+      return;
+    }
+    if (fault !== undefined) {
+      assert(fault.lie === 'misdirected', 'a write can lie so');
+      this.#file.write(buf, fault.pos, seq);
+      return;
     }
     if (buf.length === 0) return;
     const grows = pos + buf.length - this.#file.cache.size;
@@ -122,8 +148,21 @@ export class MemoryFile implements FsFile {
     const seq = this.#machine.trace.length;
     const fault = this.#machine.mutate(kind, this.path);
     if (fault !== undefined) {
+      if ('lie' in fault) {
+        assert(fault.lie === 'lost', 'a sync can lie so');
+        return;
+      }
       this.#file.lose(fault.lost ?? 'dropped');
+      if (fault.elsewhere === true) {
+        this.#file.untold = { errno: fault.errno, except: this };
+        return;
+      }
       throw fsError(fault.errno, `${kind} failed`, this.path);
+    }
+    const { untold } = this.#file;
+    if (untold !== undefined && untold.except !== this) {
+      this.#file.untold = undefined;
+      throw fsError(untold.errno, `${kind} failed`, this.path);
     }
     if (kind === 'dataSync' && this.#names.profile !== 'ext4') this.#file.commitData(seq);
     else this.#file.commit();

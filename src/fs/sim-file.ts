@@ -10,7 +10,7 @@
  */
 import { PagedBytes } from './paged-bytes.ts';
 
-/** Power cuts tear writes at this grain. */
+/** Power cuts tear writes at this grain, or at a coarser one that the disk was made with. */
 export const sectorBytes = 512;
 
 /** A change not yet durable. `seq` is the number of the operation that made it. */
@@ -42,6 +42,8 @@ export class SimFile {
   /** Names and open handles that keep it alive. */
   refs = 0;
   mtime = 0;
+  /** A failed sync that its own handle was not told of: the next sync through another one is. */
+  untold: { readonly errno: string; readonly except: object } | undefined;
   /** Pairs from, to. */
   #zeroed: number[] = [];
 
@@ -98,14 +100,17 @@ export class SimFile {
 
   /**
    * What the disk holds when the pending changes for which `keep` answers true survive; for a write, `keep`
-   * may answer per 512-byte sector of the file that the write touches (0 is the first).
+   * may answer per sector of `grain` bytes of the file that the write touches (0 is the first).
    */
-  survive(keep: (change: PendingChange) => boolean | ((sector: number) => boolean)): PagedBytes {
+  survive(
+    keep: (change: PendingChange) => boolean | ((sector: number) => boolean),
+    grain: number = sectorBytes,
+  ): PagedBytes {
     const bytes = this.durable.fork();
     for (const change of this.pending) {
       const verdict = keep(change);
       if (verdict === true) applyChange(bytes, change);
-      else if (verdict !== false && change.kind === 'write') applySectors(bytes, change, verdict);
+      else if (verdict !== false && change.kind === 'write') applySectors(bytes, change, verdict, grain);
     }
     this.#applyZeroed(bytes);
     return bytes;
@@ -138,9 +143,9 @@ export class SimFile {
 }
 
 /** Sectors of the file that a write touches. */
-export function sectorCount(pos: number, length: number): number {
+export function sectorCount(pos: number, length: number, grain: number = sectorBytes): number {
   if (length === 0) return 0;
-  return Math.floor((pos + length - 1) / sectorBytes) - Math.floor(pos / sectorBytes) + 1;
+  return Math.floor((pos + length - 1) / grain) - Math.floor(pos / grain) + 1;
 }
 
 function applyChange(bytes: PagedBytes, change: PendingChange): void {
@@ -152,14 +157,15 @@ function applySectors(
   bytes: PagedBytes,
   write: { readonly pos: number; readonly bytes: Uint8Array },
   keep: (sector: number) => boolean,
+  grain: number,
 ): void {
-  const first = Math.floor(write.pos / sectorBytes);
+  const first = Math.floor(write.pos / grain);
   const end = write.pos + write.bytes.length;
-  const count = sectorCount(write.pos, write.bytes.length);
+  const count = sectorCount(write.pos, write.bytes.length, grain);
   for (let i = 0; i < count; i++) {
     if (!keep(i)) continue;
-    const from = Math.max(write.pos, (first + i) * sectorBytes);
-    const to = Math.min(end, (first + i + 1) * sectorBytes);
+    const from = Math.max(write.pos, (first + i) * grain);
+    const to = Math.min(end, (first + i + 1) * grain);
     bytes.write(write.bytes.subarray(from - write.pos, to - write.pos), from);
   }
 }

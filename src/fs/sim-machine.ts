@@ -1,4 +1,5 @@
 /** The machine around a simulated disk: operations counted and recorded, faults injected, power lost. */
+import { assert } from '../base/assert.ts';
 import { fsError } from './fs-errors.ts';
 import type { LostBytes } from './sim-file.ts';
 
@@ -39,7 +40,28 @@ export type FsFault =
       readonly written?: number;
       /** Of a sync: what becomes of the bytes it should have written; 'dropped' by default. */
       readonly lost?: LostBytes;
-    };
+      /**
+       * Of a sync: it answers with success all the same, and the next sync of the file through another handle
+       * fails instead of it (Linux tells each error to one descriptor).
+       */
+      readonly elsewhere?: boolean;
+    }
+  | FsLie;
+
+/**
+ * The operation answers with success and was not done as asked.
+ * 'lost': a write that the cache shows and that never becomes durable; a sync that makes nothing durable.
+ * 'misdirected': a read or write of the same length at `pos`.
+ * 'stale': a read of what was durable, not of what was written since.
+ * 'short': a read that ends after `length` bytes although the file goes on.
+ * 'rot': a read with bit `bit` of the buffer inverted (0 is the lowest of byte 0).
+ */
+export type FsLie =
+  | { readonly lie: 'lost' }
+  | { readonly lie: 'misdirected'; readonly pos: number }
+  | { readonly lie: 'stale' }
+  | { readonly lie: 'short'; readonly length: number }
+  | { readonly lie: 'rot'; readonly bit: number };
 
 export type FaultHook = (op: FsOp) => FsFault | undefined;
 
@@ -55,7 +77,9 @@ export class CrashNow extends Error {
   }
 }
 
-export type ErrnoFault = Exclude<FsFault, 'crash'>;
+export type ErrnoFault = Exclude<FsFault, 'crash' | FsLie>;
+/** A fault that the caller acts out. */
+export type ActedFault = ErrnoFault | FsLie;
 
 /** Counts, records and fails operations. */
 export class SimMachine {
@@ -81,7 +105,7 @@ export class SimMachine {
     kind: MutatingKind,
     path: string,
     more: { pos?: number; length?: number; to?: string } = {},
-  ): ErrnoFault | undefined {
+  ): ActedFault | undefined {
     if (this.off) throw new CrashNow(path);
     const op: FsOp = { kind, path, index: this.trace.length, ...more };
     this.trace.push(op);
@@ -89,24 +113,28 @@ export class SimMachine {
     return this.#act(fault, path);
   }
 
-  /** Same as `mutate` for operations that change nothing; throws the fault. */
-  look(kind: ReadingKind, path: string, pos?: number, length?: number): void {
+  /** Same as `mutate` for operations that change nothing; throws an error, returns the lie of a read. */
+  look(kind: ReadingKind, path: string, pos?: number, length?: number): FsLie | undefined {
     if (this.off) throw new CrashNow(path);
-    if (this.faults === undefined) return;
+    if (this.faults === undefined) return undefined;
     const op: FsOp = { kind, path, index: this.trace.length, ...(pos === undefined ? {} : { pos, length }) };
     const fault = this.#act(this.faults(op), path);
-    if (fault !== undefined) throw fsError(fault.errno, `${kind} failed`, path);
+    if (fault === undefined) return undefined;
+    if (!('lie' in fault)) throw fsError(fault.errno, `${kind} failed`, path);
+    assert(kind === 'read', 'only reads, writes and syncs lie');
+    return fault;
   }
 
   /** Throws the fault of an operation that leaves nothing half done. */
   mutateOrThrow(kind: MutatingKind, path: string, to?: string): number {
     const seq = this.trace.length;
     const fault = this.mutate(kind, path, to === undefined ? {} : { to });
-    if (fault !== undefined) throw fsError(fault.errno, `${kind} failed`, path);
-    return seq;
+    if (fault === undefined) return seq;
+    assert(!('lie' in fault), 'only reads, writes and syncs lie');
+    throw fsError(fault.errno, `${kind} failed`, path);
   }
 
-  #act(fault: FsFault | undefined, path: string): ErrnoFault | undefined {
+  #act(fault: FsFault | undefined, path: string): ActedFault | undefined {
     if (fault !== 'crash') return fault;
     this.off = true;
     throw new CrashNow(path);

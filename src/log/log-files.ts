@@ -11,7 +11,7 @@ import type { VarveError } from '../base/errors.ts';
 import type { FileSeed } from '../codec/checksum.ts';
 import { fileHeader } from '../format/file-header.ts';
 import { filePath, parseFileName } from '../format/file-names.ts';
-import { frameHeaderBytes, frameTypes, logFrame, logMagic, readFrame } from '../format/log-frame.ts';
+import { frameTypes, logFrame, logMagic, readFrame } from '../format/log-frame.ts';
 import { type OpenFields, openPayload } from '../format/log-ops.ts';
 import { hasErrno } from '../fs/dirs.ts';
 import type { FsEntry, FsPort } from '../fs/port.ts';
@@ -77,9 +77,12 @@ async function peek(fs: FsPort, no: FileNo, dbUuid: Uint8Array): Promise<LogFile
   }
 }
 
-/** One flipped bit leaves two of the three marks; a file in the making has none: its OPEN comes last. */
+/**
+ * One flipped bit leaves two of the three marks; a file in the making has none: its OPEN comes last. A file
+ * that ends within OPEN was never made, whatever it shows: nothing was written behind it.
+ */
 function showsOpen(buf: Uint8Array, got: number): boolean {
-  if (got < firstFrameOffset + frameHeaderBytes) return false;
+  if (got < secondFrameOffset) return false;
   const view = viewOf(buf);
   let marks = 0;
   if (view.getUint32(firstFrameOffset + logFrame.at.magic, true) === logMagic) marks++;

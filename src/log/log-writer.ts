@@ -77,7 +77,7 @@ export class LogWriter {
   /**
    * Makes `wal/<no>` with its header, the tail and OPEN; all of it is durable, name included, when this
    * resolves. VARVE_IO with errno EEXIST when the number is taken. After any other rejection the file is
-   * removed: a part of an OPEN frame left behind would look like one that was damaged.
+   * emptied and removed: a part of an OPEN frame left behind a tail would look like one that was damaged.
    */
   static async create(fs: FsPort, log: NewLog): Promise<LogWriter> {
     assert(log.open.firstSeq === log.open.prevLastSeq + 1, 'a log begins behind the file before it');
@@ -89,6 +89,7 @@ export class LogWriter {
       return new LogWriter(file, log, end);
     } catch (error) {
       // What cannot be removed either is the next open's to judge: the caller must hear of the first failure.
+      await Promise.allSettled([file.truncate(0)]);
       await Promise.allSettled([file.close()]);
       await Promise.allSettled([fs.unlink(file.path)]);
       throw error;

@@ -10,15 +10,22 @@
  */
 import { assert } from '../base/assert.ts';
 import { VarveError } from '../base/errors.ts';
+import { KiB } from '../base/limits.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
 import type { FsFile } from '../fs/port.ts';
 
 /** Buffers' worth of bytes not yet written at which `needsDrain` turns true. */
 export const writeBuffersMax = 3;
 
+/** A writer's first buffer starts with this many bytes and grows: many segments stay small. */
+const firstBufferBytes = 8 * KiB;
+
 /** Room in a buffer: `length` bytes at `bytes[pos..]`, to be filled before anything else happens. */
 export interface WriteBuffer {
-  readonly bytes: Uint8Array;
+  /** Replaced when it grows; what is below `filled` never changes in either. */
+  bytes: Uint8Array;
+  /** Bytes it may grow to. */
+  readonly capacity: number;
   /** File offset of `bytes[0]`. */
   readonly base: number;
   /** Bytes appended; new room begins here. */
@@ -36,6 +43,7 @@ interface Waiter {
 export class WriteBehind {
   readonly #file: FsFile;
   readonly #bufferBytes: number;
+  readonly #from: number;
   /** Oldest first; only the last may be open for appending. */
   readonly #buffers: WriteBuffer[] = [];
   readonly #spare: Uint8Array[] = [];
@@ -54,6 +62,7 @@ export class WriteBehind {
   constructor(file: FsFile, from: number, bufferBytes: number) {
     this.#file = file;
     this.#bufferBytes = bufferBytes;
+    this.#from = from;
     this.#end = from;
     this.#writtenEnd = from;
     this.#goal = from;
@@ -96,14 +105,15 @@ export class WriteBehind {
     if (refusal !== undefined) throw refusal;
     const last = this.#buffers[this.#buffers.length - 1];
     if (last !== undefined && !last.closed) {
-      if (last.filled + length <= last.bytes.length) return last;
+      if (last.filled + length <= last.capacity) {
+        growTo(last, last.filled + length);
+        return last;
+      }
       this.#closeBuffer(last);
     }
-    const bytes =
-      length > this.#bufferBytes
-        ? new Uint8Array(length)
-        : (this.#spare.pop() ?? new Uint8Array(this.#bufferBytes));
-    const buffer = { bytes, base: this.#end, filled: 0, written: 0, closed: false };
+    const capacity = Math.max(length, this.#bufferBytes);
+    const bytes = this.#newBytes(length);
+    const buffer = { bytes, capacity, base: this.#end, filled: 0, written: 0, closed: false };
     this.#buffers.push(buffer);
     return buffer;
   }
@@ -113,7 +123,7 @@ export class WriteBehind {
     assert(buffer.filled + length <= buffer.bytes.length && !buffer.closed, 'room was given for the bytes');
     buffer.filled += length;
     this.#end += length;
-    if (buffer.filled === buffer.bytes.length) this.#closeBuffer(buffer);
+    if (buffer.filled === buffer.capacity) this.#closeBuffer(buffer);
   }
 
   /**
@@ -176,6 +186,14 @@ export class WriteBehind {
     this.#closed = true;
     await Promise.allSettled([this.#pumping, this.#runningSync, this.#nextSync]);
     this.#spare.length = 0;
+  }
+
+  #newBytes(length: number): Uint8Array {
+    if (length > this.#bufferBytes) return new Uint8Array(length);
+    const spare = this.#spare.pop();
+    if (spare !== undefined) return spare;
+    const first = this.#end === this.#from ? Math.max(length, firstBufferBytes) : this.#bufferBytes;
+    return new Uint8Array(Math.min(first, this.#bufferBytes));
   }
 
   #closeBuffer(buffer: WriteBuffer): void {
@@ -278,4 +296,12 @@ export class WriteBehind {
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.cause;
   }
+}
+
+/** Room for `needed` bytes in a buffer that may still grow. */
+function growTo(buffer: WriteBuffer, needed: number): void {
+  if (needed <= buffer.bytes.length) return;
+  const grown = new Uint8Array(Math.min(buffer.capacity, Math.max(needed, buffer.bytes.length * 4)));
+  grown.set(buffer.bytes.subarray(0, buffer.filled));
+  buffer.bytes = grown;
 }

@@ -45,14 +45,18 @@ const innerWords = children + fanout;
 const heightMax = 12;
 const splitWordsMax = leafWords + (heightMax + 1) * innerWords;
 
+/** One empty leaf. Every tree starts with it; an insert makes room, and so a copy, before it writes. */
+const emptyTree = new Int32Array(new SharedArrayBuffer(leafWords * 4));
+emptyTree.fill(none, lowFence, after + 1);
+
 /** Ordered set of record handles. Positions it returns are good until the next insert. */
 export class ArenaTree {
   readonly #arena: RecordArena;
-  #nodes = new Int32Array(new SharedArrayBuffer(roomFor(0, splitWordsMax * 4)));
-  #usedWords = 0;
-  #root: number;
-  #firstLeaf: number;
-  #lastLeaf: number;
+  #nodes = emptyTree;
+  #usedWords = leafWords;
+  #root = 0;
+  #firstLeaf = 0;
+  #lastLeaf = 0;
   #entries = 0;
   readonly #pathNode = new Int32Array(heightMax);
   readonly #pathIndex = new Int32Array(heightMax);
@@ -63,9 +67,6 @@ export class ArenaTree {
 
   constructor(arena: RecordArena) {
     this.#arena = arena;
-    this.#root = this.#newNode(0, none, none);
-    this.#firstLeaf = this.#root;
-    this.#lastLeaf = this.#root;
   }
 
   get entries(): number {

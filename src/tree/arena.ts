@@ -18,14 +18,18 @@ export const memtableBytesMax = GiB;
 /** Longest a shared array may get, bytes: the budget, and what the commit that fills it may add. */
 const sharedBytesMax = 2 * GiB - 64 * KiB;
 const growthUnit = 64 * KiB;
+/** Up to one growth unit memory comes in pieces of this size: most memtables of a small store stay small. */
+const smallUnit = 4 * KiB;
 const headerBytes = 8;
 /** Below this a loop beats `set` on a fresh view. */
 const loopBytesMax = 96;
 
-/** Bytes to reserve so that `needed` fit: doubled from `capacity`, in whole growth units. */
+/** Bytes to reserve so that `needed` fit: doubled from `capacity`, in whole units. */
 export function roomFor(capacity: number, needed: number): number {
   assert(needed <= sharedBytesMax, 'a memtable stays below 2 GiB');
-  const room = Math.ceil(Math.max(capacity * 2, needed) / growthUnit) * growthUnit;
+  const wanted = Math.max(capacity * 2, needed);
+  const unit = wanted < growthUnit ? smallUnit : growthUnit;
+  const room = Math.ceil(wanted / unit) * unit;
   return Math.min(room, sharedBytesMax);
 }
 
@@ -36,10 +40,14 @@ export function growShared(old: Uint8Array, bytes: number): Uint8Array {
   return grown;
 }
 
+/** No memory yet: what everything starts with, as most memtables never get a record. Never written. */
+export const emptyShared: Uint8Array = new Uint8Array(new SharedArrayBuffer(0));
+const emptyWords = new Uint32Array(emptyShared.buffer);
+
 /** Append-only records of key and value bytes. */
 export class RecordArena {
-  #bytes = new Uint8Array(new SharedArrayBuffer(growthUnit)) as Uint8Array;
-  #words = new Uint32Array(this.#bytes.buffer);
+  #bytes = emptyShared;
+  #words = emptyWords;
   #used = 0;
 
   /** The memory; replaced on growth, so read it at each use. */

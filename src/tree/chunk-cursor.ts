@@ -136,6 +136,8 @@ export class CopiedChunks implements ChunkCursor {
 export class MergedChunks implements ChunkCursor {
   readonly idBytes: Uint8Array = new Uint8Array(chunkIdBytes);
   readonly idAt = 0;
+  /** Entries that became part of another one of the same id. */
+  joined = 0;
   readonly #sources: readonly ChunkCursor[];
   readonly #heap: MergeHeap;
   readonly #sum = new ChunkSum();
@@ -169,7 +171,7 @@ export class MergedChunks implements ChunkCursor {
         for (let i = 0; i < chunkIdBytes; i++) this.idBytes[i] = source.idBytes[source.idAt + i]!;
         this.#sum.clear();
         this.#open = true;
-      }
+      } else this.joined++;
       this.#sum.add(source.columns);
       heap.pop();
       this.#behind.push(top);

@@ -19,7 +19,7 @@
 import { assert } from '../base/assert.ts';
 import { mix32 } from '../codec/key-hash.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
-import { growShared, roomFor } from './arena.ts';
+import { emptyShared, growShared, roomFor } from './arena.ts';
 import { checkedBytesMax, type MemtableOptions } from './key-memtable.ts';
 import { sortSlots } from './slot-sort.ts';
 
@@ -40,17 +40,19 @@ const flagsHalf = 27;
 const tagShift = 25;
 const slotMask = 2 ** tagShift - 1;
 const indexEntriesMin = 1024;
+/** Every index starts with this one free place, too few for any entry. Never written. */
+const emptyIndex = new Uint32Array(new SharedArrayBuffer(4));
 const refsMax = 2 ** 31 - 1;
 const refsMin = -(2 ** 31);
 
 /** What commits since the last checkpoint say of chunks. One thread writes; ids are copied in. */
 export class ChunkMemtable {
   readonly bytesMax: number;
-  #bytes: Uint8Array;
-  #halves: Uint16Array;
-  #words: Uint32Array;
-  #signed: Int32Array;
-  #index: Uint32Array;
+  #bytes = emptyShared;
+  #halves = new Uint16Array(this.#bytes.buffer);
+  #words = new Uint32Array(this.#bytes.buffer);
+  #signed = new Int32Array(this.#bytes.buffer);
+  #index = emptyIndex;
   #entries = 0;
   #minSeq = 0;
   #maxSeq = 0;
@@ -58,11 +60,6 @@ export class ChunkMemtable {
 
   constructor(options: MemtableOptions) {
     this.bytesMax = checkedBytesMax(options);
-    this.#bytes = growShared(new Uint8Array(0), roomFor(0, entryBytes));
-    this.#halves = new Uint16Array(this.#bytes.buffer);
-    this.#words = new Uint32Array(this.#bytes.buffer);
-    this.#signed = new Int32Array(this.#bytes.buffer);
-    this.#index = new Uint32Array(new SharedArrayBuffer(indexEntriesMin * 4));
   }
 
   /** Entries; slots are 0 .. entries - 1. */
@@ -72,7 +69,7 @@ export class ChunkMemtable {
 
   /** Bytes of entries and index. */
   get bytesUsed(): number {
-    return this.#entries * entryBytes + this.#index.length * 4;
+    return this.#entries * entryBytes + Math.max(indexEntriesMin, this.#index.length) * 4;
   }
 
   /** The budget is used up: time to freeze. Never while empty. Changes are taken all the same. */
@@ -263,7 +260,8 @@ export class ChunkMemtable {
     }
     if ((this.#entries + 1) * 2 <= this.#index.length) return;
     assert(this.#entries + 1 < slotMask, 'slots fit the index');
-    const index = new Uint32Array(new SharedArrayBuffer(this.#index.length * 8));
+    const length = Math.max(indexEntriesMin, this.#index.length * 2);
+    const index = new Uint32Array(new SharedArrayBuffer(length * 4));
     for (let slot = 0; slot < this.#entries; slot++)
       place(index, hashOf(this.#bytes, slot * entryBytes), slot);
     this.#index = index;

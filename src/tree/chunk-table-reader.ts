@@ -89,6 +89,11 @@ export class ChunkTable implements BlockSource {
     return this.#file.footer;
   }
 
+  /** Damage met at the open that costs no row. */
+  get problems(): readonly VarveError[] {
+    return this.#file.problems;
+  }
+
   /** Bytes of memory the filter and the index take. */
   get filterBytes(): number {
     return this.#filter?.bytes ?? 0;
@@ -152,6 +157,10 @@ export class ChunkTable implements BlockSource {
   /** All entries in order, read past the cache in pieces of 128 KiB. Valid while the table is held. */
   scan(): ChunkCursor {
     return new ChunkTableScan(this.#file, this.#prefixes.length);
+  }
+
+  get held(): boolean {
+    return this.#file.held;
   }
 
   cached(block: number): Uint8Array | undefined {

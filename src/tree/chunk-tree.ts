@@ -252,6 +252,16 @@ export class ChunkTree {
     this.#tables = newestFirst([...this.#tables, table]);
   }
 
+  /**
+   * Puts the result of a merge (taken) in the place of its inputs, which are released; views keep theirs.
+   */
+  replaceTables(inputs: readonly ChunkTable[], outputs: readonly ChunkTable[]): void {
+    const kept = this.#tables.filter((table) => !inputs.includes(table));
+    assert(kept.length + inputs.length === this.#tables.length, 'a merge replaces tables of its tree');
+    this.#tables = newestFirst([...kept, ...outputs]);
+    for (const table of inputs) table.release();
+  }
+
   /** Releases the tables; nothing may be looked up after it. */
   close(): void {
     for (const table of this.#tables) table.release();

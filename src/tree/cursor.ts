@@ -12,15 +12,10 @@ export const END = 0;
 export const MISS = -1;
 export type Step = typeof OK | typeof END | typeof MISS;
 
-export interface KeyCursor {
-  /** Moves to the first entry with key >= `key`. */
-  seek(key: Uint8Array): Step;
-  /** Moves to the last entry with key < `key`. */
-  seekBefore(key: Uint8Array): Step;
+/** Rows one after another, as a table writer takes them: `first`, then `next` until END. */
+export interface RowSource {
   first(): Step;
-  last(): Step;
   next(): Step;
-  prev(): Step;
 
   /** Current entry: key = keyBytes[keyFrom..keyTo), value = valueBytes[valueFrom..valueTo). */
   readonly keyBytes: Uint8Array;
@@ -31,6 +26,15 @@ export interface KeyCursor {
   readonly valueTo: number;
 
   load(): Promise<void>;
+}
+
+export interface KeyCursor extends RowSource {
+  /** Moves to the first entry with key >= `key`. */
+  seek(key: Uint8Array): Step;
+  /** Moves to the last entry with key < `key`. */
+  seekBefore(key: Uint8Array): Step;
+  last(): Step;
+  prev(): Step;
   loadSync(): void;
 }
 

@@ -53,6 +53,8 @@ export interface FrozenSet {
 /** Counts and bytes of a forest. */
 export interface ForestStats {
   tables: { K: number; C: number; X: number; S: number };
+  /** Tables of each level, level 0 first, up to the deepest that has one. */
+  levels: { K: number[]; C: number[]; X: number[]; S: number[] };
   /** Rows of all tables. */
   entries: number;
   /** Bytes of all table files. */
@@ -65,6 +67,12 @@ export interface ForestStats {
 
 type Table = KeyTable | ChunkTable;
 
+/** Opened tables on their way into a tree: take one of the two steps. */
+export interface PreparedTables {
+  readonly swap: () => void;
+  readonly discard: () => Promise<void>;
+}
+
 /** The trees K, C, X and S. One owner; all methods but those that return promises are synchronous. */
 export class Forest {
   readonly keys: KeyTree;
@@ -73,6 +81,8 @@ export class Forest {
   readonly system: KeyTree;
   readonly #fs: FsPort;
   readonly #options: ForestOptions;
+  /** Tables that merges have replaced, until nobody holds them. */
+  #replaced: Table[] = [];
 
   private constructor(
     fs: FsPort,
@@ -97,14 +107,15 @@ export class Forest {
 
   /**
    * Opens the tables a catalog names. Tables that cannot be opened are left out, each with an error in
-   * `damage`: reads that they could have answered are refused, and the caller must refuse writes.
+   * `damage`: reads that they could have answered are refused, and the caller must refuse writes. `problems`
+   * is damage of tables that are served all the same, without a filter.
    * VARVE_INVALID_ARGUMENT on a bad option.
    */
   static async open(
     fs: FsPort,
     tables: readonly CatalogTable[],
     options: ForestOptions,
-  ): Promise<{ forest: Forest; damage: VarveError[] }> {
+  ): Promise<{ forest: Forest; damage: VarveError[]; problems: VarveError[] }> {
     const { opened, failed } = await openTables(fs, tables, options);
     const other = failed.find(({ error }) => !isVarveError(error))?.error;
     if (other !== undefined) {
@@ -113,7 +124,8 @@ export class Forest {
     }
     const lost = failed.map(({ meta }) => meta);
     const damage = failed.map(({ error }) => error).filter((error) => isVarveError(error));
-    return { forest: new Forest(fs, options, opened, lost), damage };
+    const problems = opened.flatMap((table) => table.problems);
+    return { forest: new Forest(fs, options, opened, lost), damage, problems };
   }
 
   /** The ordered tree of that number; C is not one. */
@@ -206,9 +218,42 @@ export class Forest {
     }
   }
 
+  /** All tables, of every tree; borrowed. */
+  get tables(): readonly (KeyTable | ChunkTable)[] {
+    const keyTrees = [this.keys, this.indexes, this.system];
+    return [...keyTrees.flatMap((tree) => tree.tables), ...this.chunks.tables];
+  }
+
+  /** A table that a merge has replaced is still read by somebody: its file must stay. */
+  isHeld(no: FileNo): boolean {
+    this.#replaced = this.#replaced.filter((table) => table.held);
+    return this.#replaced.some((table) => table.no === no);
+  }
+
+  /**
+   * Opens tables a merge has made (or moved) and gives back the step that puts them in the place of its
+   * inputs, to be taken once the catalog that names them is durable. On failure nothing changed.
+   */
+  async prepare(inputs: readonly Table[], metas: readonly CatalogTable[]): Promise<PreparedTables> {
+    const { opened, failed } = await openTables(this.#fs, metas, this.#options);
+    if (failed.length > 0) {
+      await closeTables(opened);
+      throw failed[0]!.error;
+    }
+    return {
+      swap: () => {
+        const first = inputs[0]!;
+        if (first instanceof ChunkTable) this.chunks.replaceTables(chunkTables(inputs), chunkTables(opened));
+        else this.tree(first.meta.tree).replaceTables(keyTables(inputs), keyTables(opened));
+        this.#replaced.push(...inputs);
+      },
+      discard: () => closeTables(opened),
+    };
+  }
+
   stats(): ForestStats {
     const keyTrees = [this.keys, this.indexes, this.system];
-    const all: Table[] = [...keyTrees.flatMap((tree) => tree.tables), ...this.chunks.tables];
+    const all = this.tables;
     const memtables = [...keyTrees.flatMap((tree) => tree.frozen), ...this.chunks.frozen, ...this.#actives()];
     const sum = (of: (table: Table) => number): number => all.reduce((total, table) => total + of(table), 0);
     return {
@@ -217,6 +262,12 @@ export class Forest {
         C: this.chunks.tables.length,
         X: this.indexes.tables.length,
         S: this.system.tables.length,
+      },
+      levels: {
+        K: levelsOf(this.keys.tables),
+        C: levelsOf(this.chunks.tables),
+        X: levelsOf(this.indexes.tables),
+        S: levelsOf(this.system.tables),
       },
       entries: sum((table) => table.meta.entries),
       bytes: sum((table) => table.meta.size),
@@ -228,7 +279,7 @@ export class Forest {
 
   /** Releases every table; files that views hold are closed with the last view. Nothing is written. */
   async close(): Promise<void> {
-    const all = [...this.keys.tables, ...this.indexes.tables, ...this.system.tables, ...this.chunks.tables];
+    const all = [...this.tables, ...this.#replaced];
     for (const tree of [this.keys, this.indexes, this.system, this.chunks]) tree.close();
     await Promise.all(all.map((table) => table.closed()));
   }
@@ -236,6 +287,23 @@ export class Forest {
   #actives(): (KeyMemtable | ChunkMemtable)[] {
     return [this.keys.active, this.chunks.active, this.indexes.active, this.system.active];
   }
+}
+
+function levelsOf(tables: readonly Table[]): number[] {
+  const counts: number[] = [];
+  for (const { meta } of tables) {
+    while (counts.length <= meta.level) counts.push(0);
+    counts[meta.level]!++;
+  }
+  return counts;
+}
+
+function keyTables(tables: readonly Table[]): KeyTable[] {
+  return tables.filter((table) => table instanceof KeyTable);
+}
+
+function chunkTables(tables: readonly Table[]): ChunkTable[] {
+  return tables.filter((table) => table instanceof ChunkTable);
 }
 
 function memtableOf(frozen: FrozenSet, tree: number): KeyMemtable | undefined {

@@ -4,12 +4,14 @@
  * Invariants
  * - Nothing is allocated or read by a length that was not checked against the size the catalog gives ("a
  *   flipped bit anywhere in a table is detected").
+ * - Damage of the filter, or bytes behind the end, cost no row ("a damaged filter costs only the filter",
+ *   "bytes behind the end of a table are reported and the table is served").
  * - The file is closed when the last holder releases it, and not before ("a view keeps a table open").
  */
 import { assert } from '../base/assert.ts';
 import type { FileNo } from '../base/brands.ts';
 import { align8, isZero } from '../base/bytes.ts';
-import { corrupt, type Place } from '../base/errors.ts';
+import { corrupt, isDamage, type Place, type VarveError } from '../base/errors.ts';
 import type { FileSeed } from '../codec/checksum.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { decodeFileHeader, fileHeader } from '../format/file-header.ts';
@@ -35,15 +37,18 @@ export class TableFile {
   readonly path: string;
   readonly seed: FileSeed;
   readonly footer: TableFooter;
+  /** Damage that costs no row: a filter that cannot be used, bytes behind the end. */
+  readonly problems: VarveError[];
   readonly #file: FsFile;
   #holders = 1;
   #closed: Promise<void> | undefined;
 
-  private constructor(meta: CatalogTable, file: FsFile, seed: FileSeed, footer: TableFooter) {
+  private constructor(meta: CatalogTable, file: FsFile, { seed, footer, problems }: TableEnds) {
     this.no = meta.no;
     this.path = file.path;
     this.seed = seed;
     this.footer = footer;
+    this.problems = problems;
     this.#file = file;
   }
 
@@ -61,12 +66,17 @@ export class TableFile {
   ): Promise<T> {
     const file = await fs.open(filePath('tab', meta.no), 'read');
     try {
-      const { seed, footer } = await readEnds(file, meta, dbUuid, dataFrom);
-      return await read(new TableFile(meta, file, seed, footer));
+      const ends = await readEnds(file, meta, dbUuid, dataFrom);
+      return await read(new TableFile(meta, file, ends));
     } catch (error) {
       await file.close();
       throw error;
     }
+  }
+
+  /** Somebody still reads it. */
+  get held(): boolean {
+    return this.#holders > 0;
   }
 
   retain(): void {
@@ -122,9 +132,22 @@ export class TableFile {
     return decodeTableProps(raw, this.footer, meta.tree, meta.level, this.place(propsOff));
   }
 
-  /** The whole filter; undefined when the table has none. */
+  /**
+   * The whole filter; undefined when the table has none, or when it is damaged, which goes to `problems`:
+   * every lookup then searches the table. VARVE_IO when it cannot be read now.
+   */
   async filter(props: TableProps): Promise<BloomFilter | undefined> {
     if (props.filterBuckets === 0) return undefined;
+    try {
+      return await this.#readFilter(props);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      this.problems.push(error);
+      return undefined;
+    }
+  }
+
+  async #readFilter(props: TableProps): Promise<BloomFilter> {
     const filter = new BloomFilter(props.filterBuckets);
     let offset = this.footer.filterOff;
     for (let from = 0; from < props.filterBuckets * bucketBytes; from += filterPartitionBytes) {
@@ -136,17 +159,26 @@ export class TableFile {
   }
 }
 
-/** Header and footer, checked against each other and the catalog. */
+interface TableEnds {
+  readonly seed: FileSeed;
+  readonly footer: TableFooter;
+  readonly problems: VarveError[];
+}
+
+/** Header and footer, checked against each other and the catalog. The table ends where the catalog says. */
 async function readEnds(
   file: FsFile,
   meta: CatalogTable,
   dbUuid: Uint8Array,
   dataFrom: number,
-): Promise<{ seed: FileSeed; footer: TableFooter }> {
+): Promise<TableEnds> {
   const place: Place = { file: file.path };
-  const size = await file.size();
-  if (size !== meta.size)
-    throw corrupt('table has another size than the catalog says', place, meta.size, size);
+  const { size } = meta;
+  const there = await file.size();
+  if (there < size) throw corrupt('table is cut off', { ...place, offset: there }, size, there);
+  const problems: VarveError[] = [];
+  if (there > size)
+    problems.push(corrupt('bytes behind the end of the table', { ...place, offset: size }, size, there));
   if (size < dataFrom + tableFooter.size || size >= tableBytesMax)
     throw corrupt('table has an impossible size', place);
   const head = new Uint8Array(dataFrom);
@@ -168,5 +200,5 @@ async function readEnds(
     footer.maxSeq === meta.maxSeq &&
     footer.fileChecksum === meta.checksum;
   if (!same) throw corrupt('table is not the one the catalog names', { file: file.path, offset });
-  return { seed: header.seed, footer };
+  return { seed: header.seed, footer, problems };
 }

@@ -1,7 +1,12 @@
 /** The order in which the tables of a tree are looked up. */
 import type { CatalogTable } from '../format/catalog.ts';
 
-/** A copy, newest first: by falling highest sequence number, then by falling file number. */
+/**
+ * A copy, newest rows of a key first: by level, since rows only go down as they age; in level 0, whose ranges
+ * overlap, by falling highest sequence number, then by falling file number.
+ */
 export function newestFirst<T extends { readonly meta: CatalogTable }>(tables: readonly T[]): T[] {
-  return [...tables].sort((a, b) => b.meta.maxSeq - a.meta.maxSeq || b.meta.no - a.meta.no);
+  return [...tables].sort(
+    (a, b) => a.meta.level - b.meta.level || b.meta.maxSeq - a.meta.maxSeq || b.meta.no - a.meta.no,
+  );
 }

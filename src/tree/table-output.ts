@@ -28,6 +28,8 @@ import type { FsFile, FsPort } from '../fs/port.ts';
 import type { BloomFilter } from './bloom.ts';
 
 const bufferBytes = 256 * KiB;
+/** What the buffer starts with: most tables of a small store are small. */
+const firstBufferBytes = 8 * KiB;
 const verifyBytes = MiB;
 
 /** Identity of a table about to be written. */
@@ -48,7 +50,7 @@ export class TableOutput {
   readonly #file: FsFile;
   readonly #identity: TableIdentity;
   readonly #checksum = new StreamingChecksum();
-  readonly #buffer = new Uint8Array(bufferBytes);
+  #buffer = new Uint8Array(firstBufferBytes);
   #buffered = 0;
   #written = 0;
 
@@ -101,6 +103,7 @@ export class TableOutput {
     let from = 0;
     while (from < bytes.length) {
       const n = Math.min(bytes.length - from, bufferBytes - this.#buffered);
+      this.#reserve(this.#buffered + n);
       this.#buffer.set(bytes.subarray(from, from + n), this.#buffered);
       this.#buffered += n;
       from += n;
@@ -140,6 +143,14 @@ export class TableOutput {
     await this.#flush();
     await this.#file.sync();
     return footer;
+  }
+
+  /** Room for `needed` bytes, `bufferBytes` at most. */
+  #reserve(needed: number): void {
+    if (needed <= this.#buffer.length) return;
+    const grown = new Uint8Array(Math.min(bufferBytes, Math.max(needed, this.#buffer.length * 4)));
+    grown.set(this.#buffer.subarray(0, this.#buffered));
+    this.#buffer = grown;
   }
 
   async #flush(): Promise<void> {

@@ -26,6 +26,7 @@ import { END, type KeyCursor, OK, type Step } from './cursor.ts';
 import type { RowRef } from './row-ref.ts';
 import { TableCursor } from './table-cursor.ts';
 import { TableFile } from './table-file.ts';
+import { TableScan } from './table-scan.ts';
 
 /** An open table. Held once by whoever opened it; `retain` and `release` count further holders. */
 export class KeyTable implements BlockSource {
@@ -63,6 +64,11 @@ export class KeyTable implements BlockSource {
       const filter = await file.filter(props);
       return new KeyTable(meta, file, filter, await readIndex(file, props), cache);
     });
+  }
+
+  /** Damage met at the open that costs no row. */
+  get problems(): readonly VarveError[] {
+    return this.#file.problems;
   }
 
   /** Bytes of memory the filter and the index take. */
@@ -113,6 +119,20 @@ export class KeyTable implements BlockSource {
   /** A cursor over the rows, valid while the table is held. `hold`, if given, loads its misses. */
   cursor(hold?: BlockHold): KeyCursor {
     return new TableCursor(this, this.index, hold);
+  }
+
+  /** A cursor that reads the table front to back past the cache, for merges. Valid while it is held. */
+  scan(): KeyCursor {
+    return new TableCursor(new TableScan(this.#file, this.index), this.index, undefined);
+  }
+
+  /** Rows that are not PUT. */
+  get tombstones(): number {
+    return this.#file.footer.tombstones;
+  }
+
+  get held(): boolean {
+    return this.#file.held;
   }
 
   cached(block: number): Uint8Array | undefined {

@@ -20,7 +20,7 @@ import { encodeTopIndex, IndexBuilder, separatorBetween } from '../format/table-
 import { trees } from '../format/trees.ts';
 import type { FsPort } from '../fs/port.ts';
 import { BloomFilter, bucketsFor } from './bloom.ts';
-import { type KeyCursor, MISS, OK } from './cursor.ts';
+import { MISS, OK, type RowSource } from './cursor.ts';
 import { type TableIdentity, TableOutput } from './table-output.ts';
 
 const filterBitsPerKey = 12;
@@ -28,7 +28,7 @@ const filterBitsPerKey = 12;
 /** What to write. */
 export interface KeyTableInput extends TableIdentity {
   /** At least one row, in order. Read front to back; a memtable's must not change meanwhile. */
-  rows: KeyCursor;
+  rows: RowSource;
 }
 
 /**
@@ -78,7 +78,7 @@ class RowsWriter {
     this.#blockBytes = identity.tree === trees.X ? indexDataBlockBytesTarget : dataBlockBytesTarget;
   }
 
-  async write(out: TableOutput, rows: KeyCursor): Promise<Omit<TableFooter, 'fileChecksum'>> {
+  async write(out: TableOutput, rows: RowSource): Promise<Omit<TableFooter, 'fileChecksum'>> {
     let step = rows.first();
     for (;;) {
       while (step === MISS) {
@@ -112,7 +112,7 @@ class RowsWriter {
     return shared;
   }
 
-  #add(rows: KeyCursor, shared: number): void {
+  #add(rows: RowSource, shared: number): void {
     const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom, valueTo } = rows;
     this.#block.add(keyBytes, keyFrom, keyTo, valueBytes, valueFrom, valueTo, shared);
     if (this.entries === 0) this.minKey = keyBytes.slice(keyFrom, keyTo);

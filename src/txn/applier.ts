@@ -13,6 +13,7 @@ import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { corrupt, type VarveError } from '../base/errors.ts';
 import { chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
+import { filePath } from '../format/file-names.ts';
 import { encodeSysKey, writeSeq } from '../format/internal-key.ts';
 import { parseListNode } from '../format/list-node.ts';
 import type { OpVisitor } from '../format/log-ops.ts';
@@ -98,7 +99,7 @@ export class Applier implements OpVisitor {
     if (kind !== chunkKinds.list) return;
     const id = buf.slice(idAt, idAt + chunkIdBytes);
     const node = this.#nodes(id, segment, off8, storedLen);
-    const place = { file: `segment ${segment}`, offset: off8 * 8 };
+    const place = { file: filePath('seg', segment), offset: off8 * 8 };
     if (node === undefined) {
       this.#onNodeMissing(corrupt(`list node ${toHex(id)} is missing`, place));
       return;

@@ -1,7 +1,8 @@
 /**
  * Damage: every small and large way in which the bytes of a closed or killed store can change, each judged on
  * its own copy. Families take turns, each in a seeded order that meets every mutation once; without a bound
- * that stops it earlier the campaign ends when all have been tried. `VARVE_ONLY='killed flip 123'` tries one.
+ * that stops it earlier the campaign ends when all have been tried. `VARVE_ONLY='killed flip 123'` tries one,
+ * `VARVE_PART=1/2` the first half of all.
  */
 import { Prng } from '../../src/base/prng.ts';
 import { type Judgement, judge, type Verdict } from '../damage/judge.ts';
@@ -26,6 +27,9 @@ const scales: Readonly<Record<ShapeName, number>> = { inline: 16, chunked: 7, ki
 const failuresShown = 40;
 /** Families this small look at the whole store each time. */
 const wholeFamilyMax = 1000;
+/** Of each structure and kind of damage the first ones, and then every n-th one, get the full look. */
+const fullFirst = 16;
+const fullEvery = 32;
 
 interface Lane {
   readonly known: Knowledge;
@@ -34,6 +38,8 @@ interface Lane {
   readonly first: number;
   readonly step: number;
   done: number;
+  /** By name of the structure hit: how often it was. */
+  readonly met: Map<string, number>;
 }
 
 /** Counts of one family in one shape. */
@@ -53,17 +59,34 @@ export const campaign: Campaign = {
 async function runDamage(options: CampaignOptions): Promise<CampaignResult> {
   const only = process.env.VARVE_ONLY;
   if (only !== undefined) return await runOne(only, options.seed);
+  // Nearly every mutation makes errors: stacks are for the one that is repeated with VARVE_ONLY.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return await runAll(options);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+async function runAll(options: CampaignOptions): Promise<CampaignResult> {
   const { count = 0, seconds = 0 } = options;
   const isLong = count >= longCount || seconds >= longSeconds;
+  const { part, parts } = partOf(process.env.VARVE_PART);
   const lanes = await lanesOf(options.seed, shapeNames, isLong);
-  const all = lanes.reduce((sum, { family }) => sum + family.count, 0);
+  for (const lane of lanes) lane.done = part;
+  const all = lanes.reduce(
+    (sum, { family }) => sum + Math.max(0, Math.ceil((family.count - part) / parts)),
+    0,
+  );
   const pace = new Pace(options, shortCount);
   const report = new Report(options.seed);
   let tried = 0;
   for (let open = lanes; open.length > 0; open = open.filter(({ done, family }) => done < family.count)) {
     for (const lane of open) {
       if (!pace.goesOn(tried)) return report.result(tried, all);
-      const index = (lane.first + lane.done++ * lane.step) % lane.family.count;
+      const index = (lane.first + lane.done * lane.step) % lane.family.count;
+      lane.done += parts;
       const isWhole = tried % wholeEvery === 0 || lane.family.count <= wholeFamilyMax;
       const judged = await judgeAt(lane, index, tried++, isWhole);
       report.add(lane, index, judged);
@@ -71,6 +94,13 @@ async function runDamage(options: CampaignOptions): Promise<CampaignResult> {
     }
   }
   return report.result(tried, all);
+}
+
+/** `1/2` is the first of two halves of a run, for two processes. */
+function partOf(text = '1/1'): { part: number; parts: number } {
+  const [part, parts] = text.split('/').map(Number) as [number, number | undefined];
+  if (!(part >= 1) || !(parts! >= part)) throw new Error(`VARVE_PART is like 1/2, not ${text}`);
+  return { part: part - 1, parts: parts! };
 }
 
 async function lanesOf(seed: number, names: readonly ShapeName[], isLong: boolean): Promise<Lane[]> {
@@ -81,7 +111,7 @@ async function lanesOf(seed: number, names: readonly ShapeName[], isLong: boolea
     for (const family of families) {
       if (family.count === 0) continue;
       const step = coprimeBelow(family.count, prng);
-      lanes.push({ known, family, first: prng.below(family.count), step, done: 0 });
+      lanes.push({ known, family, first: prng.below(family.count), step, done: 0, met: new Map() });
     }
   };
   for (const name of names) {
@@ -109,8 +139,18 @@ function gcd(a: number, b: number): number {
   return b === 0 ? a : gcd(b, a % b);
 }
 
-function judgeAt({ known, family }: Lane, index: number, turn: number, whole: boolean): Promise<Judgement> {
-  return judge(known, family.at(index), { turn, whole });
+function judgeAt(
+  { known, family, met }: Lane,
+  index: number,
+  turn: number,
+  whole: boolean,
+): Promise<Judgement> {
+  const mutation = family.at(index);
+  const where = structureAt(known, mutation.touched[0]!);
+  const times = met.get(where) ?? 0;
+  met.set(where, times + 1);
+  const full = whole || times < fullFirst || times % fullEvery === 0;
+  return judge(known, mutation, { turn, whole, full });
 }
 
 async function runOne(only: string, seed: number): Promise<CampaignResult> {
@@ -149,7 +189,7 @@ class Report {
     if (verdict === 'unseen') {
       for (const span of family.at(index).touched) {
         const isRead = known.readsOf.some((reads) => reads.some((read) => overlaps(span, read)));
-        const where = `${store.name}: ${structureAt(store, span)}${isRead ? ' that a key reads' : ''}`;
+        const where = `${store.name}: ${structureAt(known, span)}${isRead ? ' that a key reads' : ''}`;
         this.#unseen.set(where, (this.#unseen.get(where) ?? 0) + 1);
       }
     }

@@ -20,7 +20,7 @@ import { Worker } from '../real/worker.ts';
 import type { WorkerConfig } from '../real/worker-child.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
-const shortRounds = 42;
+const shortRounds = 16;
 const step = 512;
 const lanes = 3;
 
@@ -44,9 +44,8 @@ export const campaign: Campaign = {
       const prng = new Prng(options.seed * 2 ** 20 + tried);
       // Most rounds are in memory, where every capacity has its turn; real disks come in between.
       const kind = tried % 40;
-      if (kind === 13 && onTmpfs === undefined)
-        await guarded(run, tried, 'tmpfs', () => fillTmpfs(prng, run));
-      else if (kind === 26 && onLimit === undefined)
+      if (kind === 1 && onTmpfs === undefined) await guarded(run, tried, 'tmpfs', () => fillTmpfs(prng, run));
+      else if (kind === 2 && onLimit === undefined)
         await guarded(run, tried, 'file size limit', () => fillLimited(prng, run, tried));
       else {
         const { capacity, seed } = await capacities.next();

@@ -9,50 +9,102 @@ import { Prng } from '../../src/base/prng.ts';
 import { type CheckOptions, checkStore } from '../real/check-store.ts';
 import { LaneModel, type Round } from '../real/lane-model.ts';
 import type { DirShape } from '../real/store-dir.ts';
-import { Worker } from '../real/worker.ts';
+import { someMoment, Worker } from '../real/worker.ts';
 import type { WorkerConfig } from '../real/worker-child.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
 const roundsPerStore = 25;
+/** Stores killed at the same time: starting a process leaves a processor idle for a good part of it. */
+const storesAtOnce = 4;
 const shortRounds = 8;
 
 interface Tally {
   acks: number;
   recoveriesKilled: number;
+  beforeOpen: number;
+  landed: number;
+  vanished: number;
   readonly ends: Map<string, number>;
 }
 
 export const campaign: Campaign = {
   name: 'kill',
   async run(options: CampaignOptions): Promise<CampaignResult> {
-    const pace = new Pace(options, shortRounds);
-    const tally: Tally = { acks: 0, recoveriesKilled: 0, ends: new Map() };
-    const lines: string[] = [];
-    let tried = 0;
-    let failed = 0;
-    while (pace.goesOn(tried)) {
-      const dir = mkdtempSync(path.join(os.tmpdir(), 'varve-kill-'));
-      const store = new KilledStore(path.join(dir, 'store'), options.seed, tally);
-      try {
-        for (let n = 0; n < roundsPerStore && pace.goesOn(tried); n++) {
-          const round = tried++;
-          await store.round(round);
-          options.onProgress(tried, pace.total, `${tally.acks} acknowledged, ${failed} failed`);
-        }
-      } catch (error) {
-        failed++;
-        lines.push(`round ${tried - 1} of seed ${options.seed}: ${(error as Error).message}`);
-      } finally {
-        rmSync(dir, { recursive: true, force: true });
-      }
-    }
+    const run = new KillRun(options);
+    await Promise.all(Array.from({ length: storesAtOnce }, () => run.killStores()));
+    const { lines, tally, tried, failed } = run;
     const ends = Array.from(tally.ends, ([end, times]) => `${end} ${times}`).join(', ');
     lines.push(
-      `${tally.acks} calls acknowledged, ${tally.recoveriesKilled} recoveries killed; ended by: ${ends}`,
+      `${tally.acks} calls acknowledged; of those under way ${tally.landed} found whole, ` +
+        `${tally.vanished} absent; ${tally.beforeOpen} killed before the store was open, ` +
+        `${tally.recoveriesKilled} recoveries killed; ended by: ${ends}`,
     );
     return { tried, failed, lines };
   },
 };
+
+/** Stores taken one after another, each through rounds of its own numbers, whoever works on it. */
+class KillRun {
+  readonly lines: string[] = [];
+  readonly tally: Tally = {
+    acks: 0,
+    recoveriesKilled: 0,
+    beforeOpen: 0,
+    landed: 0,
+    vanished: 0,
+    ends: new Map(),
+  };
+  tried = 0;
+  failed = 0;
+  readonly #options: CampaignOptions;
+  readonly #pace: Pace;
+  readonly #perStore: number;
+  #begun = 0;
+  #nextRound = 0;
+
+  constructor(options: CampaignOptions) {
+    this.#options = options;
+    this.#pace = new Pace(options, shortRounds);
+    const share = Math.ceil((this.#pace.total ?? Number.POSITIVE_INFINITY) / storesAtOnce);
+    this.#perStore = Math.max(2, Math.min(roundsPerStore, share));
+  }
+
+  async killStores(): Promise<void> {
+    while (this.#pace.goesOn(this.#begun)) {
+      const from = this.#nextRound;
+      this.#nextRound += this.#perStore;
+      await this.#killStore(from, from + this.#perStore);
+    }
+  }
+
+  /** After a failure the rest of the rounds have a new store. */
+  async #killStore(from: number, to: number): Promise<void> {
+    let round = from;
+    while (round < to && this.#pace.goesOn(this.#begun)) {
+      const dir = mkdtempSync(path.join(os.tmpdir(), 'varve-kill-'));
+      const store = new KilledStore(path.join(dir, 'store'), this.#options.seed, this.tally);
+      try {
+        while (round < to && this.#pace.goesOn(this.#begun)) {
+          this.#begun++;
+          await store.round(round++);
+          this.#ended();
+        }
+      } catch (error) {
+        this.failed++;
+        this.#ended();
+        this.lines.push(`round ${round - 1} of seed ${this.#options.seed}: ${(error as Error).message}`);
+      } finally {
+        rmSync(dir, { recursive: true, force: true });
+      }
+    }
+  }
+
+  #ended(): void {
+    this.tried++;
+    const note = `${this.tally.acks} acknowledged, ${this.failed} failed`;
+    this.#options.onProgress(this.tried, this.#pace.total, note);
+  }
+}
 
 /** One store through many rounds. */
 class KilledStore {
@@ -73,6 +125,7 @@ class KilledStore {
       durability: prng.pick(['full', 'full', 'os', { groupMs: 5 }] as const),
       segmentBytes: prng.pick([64 * 1024, 512 * 1024]),
       flock: prng.chance(0.7),
+      asPrograms: prng.chance(0.2),
     };
     const lanes = prng.pick([1, 4, 12]);
     const config: WorkerConfig = {
@@ -92,7 +145,10 @@ class KilledStore {
     const { script } = config;
     const round: Round = { script, lanes, acks: worker.acks, keepsAcked: true, durable: worker.durable };
     const options: CheckOptions = { shape, mayWarn: false, goOn: prng.chance(0.2) };
+    const { landed, vanished } = this.#model;
     await checkStore(this.#dir, this.#model, round, options);
+    this.#tally.landed += this.#model.landed - landed;
+    this.#tally.vanished += this.#model.vanished - vanished;
   }
 
   /** Runs a worker and ends it in one of several ways at a random moment. */
@@ -107,15 +163,14 @@ class KilledStore {
     this.#tally.ends.set(end, (this.#tally.ends.get(end) ?? 0) + 1);
     if (end === 'heap') {
       const exhaustHeapAfter = prng.below(40);
-      const worker = new Worker({ ...config, exhaustHeapAfter }, { nodeArgs: ['--max-old-space-size=64'] });
+      const worker = new Worker({ ...config, exhaustHeapAfter }, { nodeArgs: ['--max-old-space-size=32'] });
       const { code, signal } = await worker.ended;
       if (code === 0) throw new Error(`the heap was not exhausted (${code} ${signal})`);
       return worker;
     }
     const worker = new Worker(config);
-    const isEarly = prng.chance(0.2);
-    await worker.said(isEarly ? 'r' : 'o');
-    await sleep(isEarly ? prng.below(40) : prng.below(prng.pick([30, 400])));
+    await someMoment(worker, prng);
+    if (worker.opens === 0) this.#tally.beforeOpen++;
     if (end === 'stopped, then SIGKILL') {
       worker.kill('SIGSTOP');
       await sleep(10);

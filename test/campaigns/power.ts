@@ -20,7 +20,7 @@ import {
 import { LaneModel, type Round } from '../real/lane-model.ts';
 import { Mounts } from '../real/mounts.ts';
 import type { DirShape } from '../real/store-dir.ts';
-import { Worker } from '../real/worker.ts';
+import { someMoment, Worker } from '../real/worker.ts';
 import type { WorkerConfig } from '../real/worker-child.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
@@ -164,8 +164,10 @@ class CutStore {
     this.#tally.cuts.set(name, (this.#tally.cuts.get(name) ?? 0) + 1);
     const worker = new Worker(config);
     try {
-      await worker.said(config.waits === true || prng.chance(0.15) ? 'r' : 'o');
-      await sleep(prng.below(prng.pick([20, 300])));
+      if (config.waits === true) {
+        await worker.said('r');
+        await sleep(prng.below(prng.pick([20, 100])));
+      } else await someMoment(worker, prng);
       this.#disk.cut();
       // Long enough to see the failure, and to acknowledge what it must not.
       await Promise.race([worker.ended, sleep(prng.below(60))]);
@@ -184,8 +186,7 @@ class CutStore {
     this.#tally.refusals.set(name, (this.#tally.refusals.get(name) ?? 0) + 1);
     const worker = new Worker(config);
     try {
-      await worker.said('o');
-      await sleep(prng.below(150));
+      await worker.acked(prng.below(40));
       for (let times = 1 + prng.below(3); times > 0; times--) {
         this.#disk.refuseWrites!(1 + prng.below(3));
         await Promise.race([worker.ended, sleep(20 + prng.below(250))]);

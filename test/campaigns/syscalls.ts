@@ -32,12 +32,12 @@ const injectable = [
   { call: 'mkdir', errors: ['ENOSPC'], most: 14 },
 ] as const;
 
-/** One thread does the asynchronous calls, since strace counts by thread. */
+/** One thread does the asynchronous calls, since strace counts by thread. Other calls are not stopped at. */
 function injected(prng: Prng): Fault {
   const { call, errors, most } = prng.pick(injectable);
   const error = prng.pick(errors);
   const when = `${1 + prng.below(prng.pick([8, most]))}${prng.pick(['', '+'])}`;
-  const words = ['-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`];
+  const words = ['-f', '--seccomp-bpf', '-qq', '-o', '/dev/null', '-e', `trace=${call}`];
   const before = ['strace', ...words, '-e', `inject=${call}:error=${error}:when=${when}`];
   return { name: `${call} ${error} ${when}`, launch: { before, env: { UV_THREADPOOL_SIZE: '1' } } };
 }

@@ -5,6 +5,7 @@
  */
 import { toHex } from '../../src/base/bytes.ts';
 import { BlockCache } from '../../src/cache/block-cache.ts';
+import type { LoadedCatalogs } from '../../src/catalog/catalog-load.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { chunkIdBytes, chunkKinds } from '../../src/format/chunk-ref.ts';
 import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
@@ -38,9 +39,12 @@ export interface Audit {
   readonly problems: readonly string[];
 }
 
-/** Audits what the newest catalog on `disk` names: everything, for a store just opened or closed. */
-export async function auditDisk(disk: FsPort): Promise<Audit> {
-  const loaded = await CatalogStore.load(disk);
+/**
+ * Audits what the newest catalog on `disk` names: everything, for a store just opened or closed. `given` is
+ * what CatalogStore.load says of this disk, where the caller has it.
+ */
+export async function auditDisk(disk: FsPort, given?: LoadedCatalogs): Promise<Audit> {
+  const loaded = given ?? (await CatalogStore.load(disk));
   const { catalog, slot } = loaded;
   const { dbUuid } = slot;
   const problems = loaded.problems.map(({ message }) => message);
@@ -131,8 +135,8 @@ function count(counted: Map<string, number>, bytes: Uint8Array, at: number): voi
 }
 
 /** Files that a store whose newest catalogs are these has no use for. */
-export async function strayFiles(disk: MemoryFileSystem): Promise<string[]> {
-  const { catalog, previous } = await CatalogStore.load(disk);
+export async function strayFiles(disk: MemoryFileSystem, given?: LoadedCatalogs): Promise<string[]> {
+  const { catalog, previous } = given ?? (await CatalogStore.load(disk));
   const kept = new Set<string>([superName, lockName]);
   let walFrom = catalog.walFirstNo;
   for (const each of [catalog, previous?.catalog]) {

@@ -1,14 +1,26 @@
 /** Crashes of one workload at every changing operation, in many shapes each, every state checked once. */
+import { encodeUtf8 } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
-import type { CrashChooser } from '../../src/fs/crash-chooser.ts';
+import { xxh64 } from '../../src/codec/checksum.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
+import { profiles } from './alphabet.ts';
+import { type Breadth, choicesAt, drawn, settle } from './choices.ts';
 import { openOn } from './machine.ts';
-import { type CrashPoint, changing, type Recording, record } from './recorder.ts';
+import {
+  type Base,
+  type CrashPoint,
+  changing,
+  type History,
+  type Recording,
+  type RecordOptions,
+  record,
+} from './recorder.ts';
 import { type CheckPlan, checkRecovered } from './recovered.ts';
+import { StateSet } from './state-set.ts';
 import { type Workload, workloadOf } from './workload.ts';
 
-export const profiles: readonly FsProfile[] = ['posix', 'ext4', 'wild'];
+export { profiles };
 
 /** How much of the space of states is visited. */
 export interface Effort {
@@ -16,6 +28,8 @@ export interface Effort {
   readonly mixtures: number;
   /** States per point in which one pending change is missing or survives alone, drawn among all. */
   readonly singles: number;
+  /** States per point that end within a directory's operations or the last write; all by default. */
+  readonly cuts?: number;
   /** One state in this many is written to, closed and opened again. */
   readonly goOnEvery: number;
   /** One state in this many is crashed inside its recovery, at up to `innerPoints` points of it. */
@@ -28,15 +42,43 @@ export interface Effort {
 export interface Tally {
   workloads: number;
   points: number;
+  /** States checked, each once. */
   states: number;
+  /** States that had been checked before, in this workload or an earlier one. */
+  duplicates: number;
   /** States made by a crash inside recovery. */
   inner: number;
   rows: number;
 }
 
-export const newTally = (): Tally => ({ workloads: 0, points: 0, states: 0, inner: 0, rows: 0 });
+export const newTally = (): Tally => ({
+  workloads: 0,
+  points: 0,
+  states: 0,
+  duplicates: 0,
+  inner: 0,
+  rows: 0,
+});
 
-type Choice = { readonly name: string; readonly choose: 'none' | 'all' | CrashChooser | Prng };
+/** What one run of crashes is about. */
+export interface CrashRun {
+  readonly name: string;
+  readonly profile: FsProfile;
+  readonly workload: Workload;
+  readonly effort: Effort;
+  readonly tally: Tally;
+  /** States checked so far, by all runs that share it. */
+  readonly seen: StateSet;
+  readonly base?: Base | undefined;
+  /** Crashes before this step are left to other runs; see RecordOptions. */
+  readonly from?: number;
+  /** At most so many points, drawn. */
+  readonly pointsMax?: number;
+  /** Only this one of the choices at this point: "17 without 2". */
+  readonly only?: string | undefined;
+  /** Asked before each state; false ends the run. */
+  readonly goesOn?: () => boolean;
+}
 
 /**
  * Crashes the workload of `seed` on a disk of `profile`, at all points or `pointsMax` drawn ones; throws with
@@ -50,36 +92,86 @@ export async function crashWorkload(
   workload: Workload = workloadOf(seed),
   pointsMax: number = Number.POSITIVE_INFINITY,
 ): Promise<void> {
-  const recording = await record(workload, profile);
+  const name = `seed ${seed}, ${profile}`;
+  await crashAll({ name, profile, workload, effort, tally, seen: new StateSet(), pointsMax });
+}
+
+/** Crashes one workload; throws with its name, the point and the choice when a state does not recover. */
+export async function crashAll(run: CrashRun): Promise<void> {
+  const { workload, profile, effort, tally, pointsMax = Number.POSITIVE_INFINITY } = run;
+  const options: RecordOptions = { base: run.base, ...(run.from === undefined ? {} : { from: run.from }) };
+  const recording = await record(workload, profile, options);
   tally.workloads++;
   tally.rows += recording.history.rows.length;
-  const seen = new Set<string>();
-  const prng = new Prng(seed ^ 0x5eed);
-  for (const point of drawn(prng, recording.points, pointsMax)) {
+  const held = heldBy(recording.history, workload);
+  const breadth: Breadth = { ...effort, cuts: effort.cuts ?? Number.POSITIVE_INFINITY };
+  const made = new Set<string>();
+  const numbered = Array.from(recording.points.entries());
+  for (const [number, point] of drawn(new Prng(workload.seed ^ 0x5eed), numbered, pointsMax)) {
     tally.points++;
-    for (const choice of choicesAt(point.disk, prng, effort)) {
-      const disk = point.disk.crash(choice.choose);
+    const pending = point.disk.pending();
+    for (const choice of choicesAt(pending, new Prng(workload.seed * 1000 + number), breadth)) {
+      const { name } = choice;
+      if (run.goesOn?.() === false) return;
+      if (run.only !== undefined && run.only !== `${number} ${name}`) continue;
       // A killed process loses nothing it handed to the kernel.
-      const floor = choice.choose === 'all' ? point.acked : point.durable;
-      const state = `${disk.digest()} ${floor}`;
-      if (seen.has(state)) continue;
-      seen.add(state);
-      const number = tally.states++;
-      const plan: CheckPlan = {
-        floor,
-        shape: workload.shape,
-        seed: seed * 1000 + (number % 1000),
-        goOn: number % effort.goOnEvery === 0,
-      };
-      const where = `seed ${seed}, ${profile}, ${describe(point)}, ${choice.name}`;
+      const floor = name === 'all' ? point.acked : point.durable;
+      const { chooser, survivors } = settle(choice, pending, profile === 'wild');
+      const short = survivors === undefined ? undefined : `${point.syncs} ${floor}${survivors}`;
+      if (short !== undefined && made.has(short)) {
+        tally.duplicates++;
+        continue;
+      }
+      if (short !== undefined) made.add(short);
+      const disk = point.disk.crash(chooser);
+      const state = xxh64(encodeUtf8(`${disk.digest()} ${floor} ${held(floor)}`));
+      if (!run.seen.add(state)) {
+        tally.duplicates++;
+        continue;
+      }
+      tally.states++;
       try {
-        const deep = number % effort.innerEvery === 0 ? effort.depth : 0;
-        await checkState(disk, recording, plan, effort, deep, tally);
+        await checkOnce(disk, recording, run, floor, state);
       } catch (error) {
+        const where = `${run.name}, ${describe(point)}, choice '${number} ${name}'`;
         throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
       }
     }
   }
+}
+
+/** How deep a state is looked into follows from the state, so that it is the same when it is repeated. */
+async function checkOnce(
+  disk: MemoryFileSystem,
+  recording: Recording,
+  { workload, effort, tally }: CrashRun,
+  floor: number,
+  state: bigint,
+): Promise<void> {
+  const lot = Number(state & 0x7fff_ffffn);
+  const plan: CheckPlan = {
+    floor,
+    shape: workload.shape,
+    seed: workload.seed * 1000 + 777,
+    goOn: lot % effort.goOnEvery === 0,
+  };
+  const deep = Math.floor(lot / 64) % effort.innerEvery === 0 ? effort.depth : 0;
+  await checkState(disk, recording, plan, effort, deep, tally);
+}
+
+/** Names what must hold of a state beside its bytes: the shape of the store, and the commits up to `floor`. */
+function heldBy(history: History, { shape }: Workload): (floor: number) => string {
+  const names = new Map<number, string>();
+  return (floor) => {
+    let name = names.get(floor);
+    if (name === undefined) {
+      const rows = history.rows.filter(({ seq }) => seq <= floor);
+      const text = JSON.stringify([shape, rows]);
+      name = String(xxh64(encodeUtf8(text)));
+      names.set(floor, name);
+    }
+    return name;
+  };
 }
 
 function describe({ op }: CrashPoint): string {
@@ -106,7 +198,7 @@ async function checkState(
     if (changing.has(kind)) inside.push(again.fork());
     return undefined;
   };
-  const engine = await openOn(again, plan.shape, plan.seed + 5);
+  await openOn(again, plan.shape, plan.seed + 5);
   again.faults = undefined;
   for (const at of drawn(prng, inside, effort.innerPoints)) {
     const choose = prng.pick(['none', 'all', prng] as const);
@@ -116,7 +208,6 @@ async function checkState(
     const found = await checkNested(inner, recording, innerPlan, effort, depth - 1, tally);
     if (found !== last) throw new Error(`recovery found ${last}, after a crash inside it ${found}`);
   }
-  await engine.close();
 }
 
 async function checkNested(
@@ -129,30 +220,4 @@ async function checkNested(
 ): Promise<number> {
   if (depth > 0) await checkState(disk.fork(), recording, plan, effort, depth, tally);
   return await checkRecovered(disk, recording.history, plan);
-}
-
-function choicesAt(disk: MemoryFileSystem, prng: Prng, effort: Effort): Choice[] {
-  const choices: Choice[] = [
-    { name: 'nothing pending survives', choose: 'none' },
-    { name: 'everything pending survives', choose: 'all' },
-  ];
-  const { length } = disk.pending();
-  const singles: Choice[] = [];
-  for (let i = 0; i < length && length > 1; i++) {
-    singles.push({ name: `pending ${i} is missing`, choose: { keep: ({ index }) => index !== i } });
-    singles.push({ name: `pending ${i} survives alone`, choose: { keep: ({ index }) => index === i } });
-  }
-  choices.push(...drawn(prng, singles, effort.singles));
-  for (let i = 0; i < effort.mixtures && length > 0; i++) {
-    const seed = prng.u32();
-    choices.push({ name: `mixture ${seed}`, choose: new Prng(seed) });
-  }
-  return choices;
-}
-
-/** All of `items`, or `most` of them drawn at random. */
-function drawn<T>(prng: Prng, items: readonly T[], most: number): readonly T[] {
-  if (items.length <= most) return items;
-  const rest = items.slice();
-  return Array.from({ length: most }, () => rest.splice(prng.below(rest.length), 1)[0]!);
 }

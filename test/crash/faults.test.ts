@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { VarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import type { FsFault, FsOp } from '../../src/fs/sim-machine.ts';
-import { profiles } from './campaign.ts';
-import { checkAfterFault, type FaultyRun, runFaulty } from './faulty.ts';
+import { profiles } from './alphabet.ts';
+import { checkAllAfter, faultsOf, runFailure } from './fault-lane.ts';
+import { runFaulty } from './faulty.ts';
 import { openOn } from './machine.ts';
 import { type CrashPoint, type Recording, record } from './recorder.ts';
 import { checkRecovered } from './recovered.ts';
@@ -14,28 +14,6 @@ const firstSeed = Number(process.env.VARVE_SEED ?? 1);
 const count = Number(process.env.VARVE_COUNT ?? 0);
 
 const reading: ReadonlySet<string> = new Set(['open', 'read', 'size', 'list', 'stat']);
-
-/** Faults that an operation of this kind can have. */
-function faultsOf({ kind }: FsOp): readonly FsFault[] {
-  if (kind === 'write') return [{ errno: 'EIO' }, { errno: 'ENOSPC', written: 40 }];
-  if (kind === 'sync' || kind === 'dataSync') {
-    return (['dropped', 'reverted', 'zeroed'] as const).map((lost) => ({ errno: 'EIO', lost }));
-  }
-  return [{ errno: kind === 'create' || kind === 'mkdir' ? 'ENOSPC' : 'EIO' }];
-}
-
-/** Every state the disk can be in for the next open: same boot, or after a power cut. */
-async function checkAll(
-  disk: MemoryFileSystem,
-  run: FaultyRun,
-  workload: Workload,
-  seed: number,
-): Promise<void> {
-  for (const choose of ['none', 'all', new Prng(seed)] as const) {
-    await checkAfterFault(disk.crash(choose), run, workload.shape, seed);
-  }
-  await checkAfterFault(disk, run, workload.shape, seed);
-}
 
 /** Disks of the run at which a reopen has everything to do: killed before its last close began. */
 async function killedDisk(workload: Workload): Promise<{ recording: Recording; point: CrashPoint }> {
@@ -83,16 +61,9 @@ describe('failing disks', () => {
       const some = count > 0 ? ops : ops.filter(() => prng.chance(35 / ops.length));
       for (const op of some) {
         const fault = prng.pick(faultsOf(op));
-        const what = `operation ${op.index} (${op.kind} ${op.path}) fails ${JSON.stringify(fault)}`;
-        const where = `seed ${seed}, ${profile}, ${what}`;
+        const where = `seed ${seed}, ${profile}`;
         try {
-          const disk = new MemoryFileSystem({ profile });
-          disk.failAt(op.index, fault);
-          const run = await runFaulty(disk, workload);
-          await checkAll(disk, run, workload, seed * 1000 + op.index);
-          const isLogSync = op.kind === 'dataSync' && op.path.startsWith('wal/');
-          if (isLogSync && !run.stopped && run.failures.length === 0)
-            throw new Error('the sync of the log failed and nobody was told');
+          await runFailure(workload, profile, { op, fault, forEver: prng.chance(0.3) });
           runs++;
         } catch (error) {
           throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
@@ -116,7 +87,7 @@ describe('failing disks', () => {
       const run = await runFaulty(disk, workload);
       disk.faults = undefined;
       try {
-        await checkAll(disk, run, workload, from);
+        await checkAllAfter(disk, run, workload, from);
       } catch (error) {
         throw new Error(`full from operation ${from}: ${(error as Error).message}`, { cause: error });
       }

@@ -122,7 +122,8 @@ const noChange = -1;
 async function perform(space: Engine, call: Call): Promise<number> {
   if (call.kind === 'delete') return (await space.delete(call.key)) ? 0 : noChange;
   if (call.kind === 'batch') return (await space.batch(call.changes.map(operationOf))).seq;
-  return (await space.put(call.key, call.value)).seq;
+  const ifSeq = call.kind === 'swap' ? { ifSeq: (await space.stat(call.key))?.seq ?? 0 } : {};
+  return (await space.put(call.key, call.value, ifSeq)).seq;
 }
 
 function operationOf({ key, value }: Change): BatchOperation {

@@ -52,5 +52,5 @@ export function openOn(
     memory: { memtableBytes: 64 * 1024, trailerCacheBytes: 4096 * 16, blockCacheBytes: 256 * 1024 },
     ...more,
   };
-  return openWithEnv(envOf(disk, seed), options, { segmentBytes: shape.segmentBytes });
+  return openWithEnv(envOf(disk, seed), options, { segmentBytes: shape.segmentBytes, compaction: 'off' });
 }

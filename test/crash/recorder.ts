@@ -17,6 +17,8 @@ import type { Call, Workload } from './workload.ts';
 export interface CrashPoint {
   readonly disk: MemoryFileSystem;
   readonly op: FsOp | undefined;
+  /** Operations before it that moved something to the disk for good: what is durable is the same between two. */
+  readonly syncs: number;
   /** Commits up to this number must survive a power cut here. */
   readonly durable: number;
   /** Commits up to this number must survive the death of the process here. */
@@ -52,16 +54,28 @@ export const changing: ReadonlySet<string> = new Set([
   'syncDir',
 ]);
 
+const syncing: ReadonlySet<string> = new Set(['sync', 'dataSync', 'syncDir']);
+
 export const valueName = (seq: number, key: string): string => `${seq}/${key}`;
 export const hexKey = (key: string): string => toHex(encodeUtf8(key));
 
 class Run {
-  durable = 0;
-  acked = 0;
-  readonly values = new Map<string, Uint8Array>();
-  readonly spaceOf = new Map<string, string>();
-  deletes = 0;
+  durable: number;
+  acked: number;
+  readonly values: Map<string, Uint8Array>;
+  readonly spaceOf: Map<string, string>;
+  deletes: number;
+  opens: number;
   engine: Engine | undefined;
+
+  constructor(from?: Base) {
+    this.durable = from?.run.durable ?? 0;
+    this.acked = from?.run.acked ?? 0;
+    this.values = new Map(from?.run.values);
+    this.spaceOf = new Map(from?.run.spaceOf);
+    this.deletes = from?.run.deletes ?? 0;
+    this.opens = from?.run.opens ?? 0;
+  }
 
   /** Notes how far commits are safe; called whenever something was acknowledged. */
   note(): void {
@@ -77,22 +91,68 @@ class Run {
   }
 }
 
-/** Runs `workload` on a new disk of `profile`. */
-export async function record(workload: Workload, profile: FsProfile): Promise<Recording> {
-  const disk = new MemoryFileSystem({ profile });
+/** A store to begin with: closed, and all that is known of it. */
+export interface Base {
+  readonly disk: MemoryFileSystem;
+  readonly run: Run;
+}
+
+/** What is recorded of a run. */
+export interface RecordOptions {
+  /** The store it begins with; none by default. */
+  readonly base?: Base | undefined;
+  /**
+   * Moments before this step are not kept; by default all are, from -1, the opening before step 0.
+   */
+  readonly from?: number;
+}
+
+/** Runs `workload` on a new disk of `profile`, or on a copy of the base's. */
+export async function record(
+  workload: Workload,
+  profile: FsProfile,
+  { base, from = -1 }: RecordOptions = {},
+): Promise<Recording> {
+  const disk = base?.disk.fork() ?? new MemoryFileSystem({ profile });
   const points: CrashPoint[] = [];
-  const run = new Run();
+  const run = new Run(base);
+  let step = -1;
+  let syncs = 0;
   disk.faults = (op) => {
-    if (changing.has(op.kind)) points.push({ disk: disk.fork(), op, durable: run.durable, acked: run.acked });
+    if (step >= from && changing.has(op.kind))
+      points.push({ disk: disk.fork(), op, syncs, durable: run.durable, acked: run.acked });
+    if (syncing.has(op.kind)) syncs++;
     return undefined;
   };
-  let opens = 0;
+  await runSteps(workload, disk, run, (n) => {
+    step = n;
+  });
+  disk.faults = undefined;
+  points.push({ disk: disk.fork(), op: undefined, syncs, durable: run.durable, acked: run.acked });
+  return { points, history: await historyOf(disk, run) };
+}
+
+/** The store that `workload` leaves on a new disk of `profile`. */
+export async function prepare(workload: Workload, profile: FsProfile): Promise<Base> {
+  const disk = new MemoryFileSystem({ profile });
+  const run = new Run();
+  await runSteps(workload, disk, run, () => undefined);
+  return { disk, run };
+}
+
+async function runSteps(
+  workload: Workload,
+  disk: MemoryFileSystem,
+  run: Run,
+  onStep: (n: number) => void,
+): Promise<void> {
   const open = async (): Promise<void> => {
-    run.engine = await openOn(disk, workload.shape, workload.seed * 100 + opens++);
+    run.engine = await openOn(disk, workload.shape, workload.seed * 100 + run.opens++);
     run.note();
   };
   await open();
-  for (const step of workload.steps) {
+  for (const [n, step] of workload.steps.entries()) {
+    onStep(n);
     const engine = run.engine!;
     if (step.kind === 'flush') {
       await engine.flush();
@@ -105,9 +165,7 @@ export async function record(workload: Workload, profile: FsProfile): Promise<Re
   }
   await run.engine!.close();
   run.durable = run.acked;
-  disk.faults = undefined;
-  points.push({ disk: disk.fork(), op: undefined, durable: run.durable, acked: run.acked });
-  return { points, history: await historyOf(disk, run) };
+  run.engine = undefined;
 }
 
 async function perform(run: Run, call: Call): Promise<void> {
@@ -125,7 +183,8 @@ async function perform(run: Run, call: Call): Promise<void> {
     }
   } else {
     const { key, value } = call;
-    const { seq } = await engine.put(key, call.kind === 'put' ? value : inPieces(value));
+    const ifSeq = call.kind === 'swap' ? { ifSeq: (await engine.stat(key))?.seq ?? 0 } : {};
+    const { seq } = await engine.put(key, call.kind === 'stream' ? inPieces(value) : value, ifSeq);
     run.noteValue(seq, call.space, key, value);
   }
   run.note();

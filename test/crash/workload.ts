@@ -2,9 +2,9 @@
 import { Prng } from '../../src/base/prng.ts';
 import type { StoreShape } from './machine.ts';
 
-/** One call; `space` '' is the default space. */
+/** One call; `space` '' is the default space. A swap is a put on the condition that nobody put meanwhile. */
 export type Call =
-  | { kind: 'put' | 'stream'; space: string; key: string; value: Uint8Array }
+  | { kind: 'put' | 'stream' | 'swap'; space: string; key: string; value: Uint8Array }
   | { kind: 'delete'; space: string; key: string }
   | { kind: 'batch'; space: string; changes: readonly Change[] };
 
@@ -25,8 +25,8 @@ export interface Workload {
 
 const keys = ['', 'a', 'a\u0000', 'ab', 'b', 'c/1', 'c/2', 'd'.repeat(300), 'é'];
 
-/** The workload of a seed: 3 to 14 steps, up to 4 calls at once. */
-export function workloadOf(seed: number): Workload {
+/** The workload of a seed: up to 4 calls at once in each step. */
+export function workloadOf(seed: number, stepsMin = 3, stepsMax = 14): Workload {
   const prng = new Prng(seed);
   const shape: StoreShape = {
     durability: prng.pick(['full', 'full', 'full', 'os', { groupMs: 5 }] as const),
@@ -36,7 +36,7 @@ export function workloadOf(seed: number): Workload {
   };
   const values = new ValueMaker(prng, shape);
   const steps: Step[] = [];
-  const count = 3 + prng.below(12);
+  const count = stepsMin + prng.below(stepsMax - stepsMin + 1);
   const writersMax = prng.pick([1, 2, 4]);
   const pause = prng.pick([0.1, 0.25, 0.4]);
   while (steps.length < count) {

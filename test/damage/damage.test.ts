@@ -6,7 +6,7 @@ import { type Knowledge, learn, tornFrom } from './knowledge.ts';
 import { familiesOf, type Mutation } from './mutations.ts';
 import { buildStore } from './stores.ts';
 
-const plan = { turn: 0, whole: true };
+const plan = { turn: 0, whole: true, full: true };
 
 /** A change that leaves every checksum right: only the model can tell. */
 function rewritten(known: Knowledge, what: 'other bytes' | 'removed' | 'older' | 'back'): Mutation {
@@ -18,7 +18,9 @@ function rewritten(known: Knowledge, what: 'other bytes' | 'removed' | 'older' |
       (versions.at(-1)!.value !== undefined) === isLive &&
       (what === 'removed' ||
         what === 'other bytes' ||
-        versions.filter(({ value }) => value).length > 1 ||
+        (new Set(versions.map(({ value }) => value && Buffer.from(value).toString('hex'))).size ===
+          versions.length &&
+          versions.filter(({ value }) => value).length > 1) ||
         !isLive),
   )!;
   return {

@@ -7,7 +7,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { Health } from '../../src/engine/types.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { openOn } from '../crash/machine.ts';
-import { type Knowledge, overlaps, tornFrom } from './knowledge.ts';
+import { type Knowledge, overlaps, structureAt, tornFrom } from './knowledge.ts';
 import type { Mutation } from './mutations.ts';
 import type { KnownKey } from './stores.ts';
 
@@ -30,15 +30,25 @@ export interface Judgement {
 export interface JudgePlan {
   /** Position of this mutation in the run: chooses what is read beside the keys hit. */
   readonly turn: number;
+  /** Every key and every listing. */
   readonly whole: boolean;
+  /**
+   * False: only the writer's open, which does all a reader's does and more, the keys hit and health(). What a
+   * reader's open, a write, a close and the open after it add depends on the structure that is damaged and
+   * on the kind of damage, not on the bit.
+   */
+  readonly full: boolean;
 }
 
+/** Keys read beside those hit, and of those hit at most; fewer for a look that is not full. */
 const besides = 4;
 const hitMax = 16;
+const besidesShort = 1;
+const hitMaxShort = 4;
 const probeKey = 'written after the damage';
 const hangMs = 30_000;
 const slowMs = 10_000;
-const memoryEvery = 8;
+const memoryEvery = 64;
 const memoryMax = 512 * 1024 * 1024;
 
 /** Codes that damage may show as. */
@@ -88,6 +98,9 @@ export async function judge(known: Knowledge, mutation: Mutation, plan: JudgePla
   const verdict = verdictOf(findings);
   if (verdict === 'unseen' && isReadByKey(known, mutation))
     findings.fault('a key reads it, and nothing was seen');
+  const spared = sparedPart(known, mutation);
+  if (spared !== undefined && verdict !== 'warned')
+    findings.fault(`${spared}: it costs no row, so it is a warning, not ${verdict}`);
   return { verdict, lost, errors, faults };
 }
 
@@ -96,6 +109,16 @@ function verdictOf({ refused, degraded, warned, torn }: Findings): Verdict {
   if (degraded > 0) return 'degraded';
   if (warned > 0) return 'warned';
   return torn > 0 ? 'torn' : 'unseen';
+}
+
+/** Damage that costs no row: of nothing but the filter of a table, or garbage behind its end. */
+function sparedPart(known: Knowledge, { touched, isSmall }: Mutation): string | undefined {
+  const [span] = touched;
+  if (span === undefined || !isSmall) return undefined;
+  const part = structureAt(known, span);
+  const isSpared = part === 'tab filter' || part === 'tab behind the end';
+  const isAlone = structureAt(known, { ...span, from: span.to - 1 }) === part;
+  return isSpared && isAlone ? part : undefined;
 }
 
 /** Every key that reads the byte has been read; larger spans may have kept the bytes that are read. */
@@ -133,7 +156,7 @@ async function judgeDisk(
   const keys = keysToRead(known, mutation, plan);
   const torn = tornFrom(known, mutation);
   const look = { keys, torn, plan, mutation, findings };
-  for (const readOnly of [true, false]) {
+  for (const readOnly of plan.full ? [true, false] : [false]) {
     const how = readOnly ? 'reader' : 'writer';
     let engine: Engine;
     try {
@@ -147,9 +170,12 @@ async function judgeDisk(
       continue;
     }
     await inspect(engine, how, look);
+    // Its disk is dropped with it.
+    if (!plan.full) return;
     if (!readOnly) await write(engine, look);
     await closeOf(engine, how, findings);
   }
+  if (!plan.full) return;
   if (findings.refused > 0 || (!plan.whole && plan.turn % 8 !== 0)) return;
   const again = await openOn(disk, shape, plan.turn, { ...more, readOnly: true });
   await inspect(again, 'after the writer', look);
@@ -169,11 +195,13 @@ function keysToRead({ store, readsOf }: Knowledge, { touched }: Mutation, plan: 
   const { keys } = store;
   if (plan.whole) return [...keys];
   const chosen = new Set<KnownKey>();
-  for (let i = 0; i < keys.length && chosen.size < hitMax; i++) {
+  const hits = plan.full ? hitMax : hitMaxShort;
+  const others = plan.full ? besides : besidesShort;
+  for (let i = 0; i < keys.length && chosen.size < hits; i++) {
     const at = (i + plan.turn) % keys.length;
     if (readsOf[at]!.some((read) => touched.some((span) => overlaps(span, read)))) chosen.add(keys[at]!);
   }
-  for (let i = 0; i < besides; i++) chosen.add(keys[(plan.turn * besides + i) % keys.length]!);
+  for (let i = 0; i < others; i++) chosen.add(keys[(plan.turn * others + i) % keys.length]!);
   return Array.from(chosen);
 }
 

@@ -5,7 +5,7 @@ import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { decodeFileHeader, fileHeader } from '../../src/format/file-header.ts';
 import { lastSeqOf } from '../../src/format/log-frame.ts';
 import { segmentFooter, trailerEntry } from '../../src/format/segment.ts';
-import { slotBytes } from '../../src/format/superblock.ts';
+import { slotBytes, slotCount } from '../../src/format/superblock.ts';
 import { decodeTableFooter, tableFooter } from '../../src/format/table.ts';
 import { trees } from '../../src/format/trees.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
@@ -29,6 +29,8 @@ export interface Knowledge {
   readonly readsOf: readonly (readonly Span[])[];
   readonly readAtOpen: readonly Span[];
   readonly checkpointSeq: number;
+  /** Of every file, in order. */
+  readonly parts: ReadonlyMap<string, readonly Part[]>;
   /** Undefined for a store that was closed: its log must be whole. */
   readonly openLog: { readonly file: string; readonly frames: readonly ProvenFrame[] } | undefined;
 }
@@ -47,7 +49,9 @@ export async function learn(store: BuiltStore): Promise<Knowledge> {
   }
   const { slot, catalog } = await CatalogStore.load(store.disk);
   const { checkpointSeq } = catalog;
-  return { store, readsOf, readAtOpen, checkpointSeq, openLog: await openLogOf(store.disk, slot, catalog) };
+  const { disk } = store;
+  const parts = new Map(disk.files().map((file) => [file, partsOf(disk.bytesOf(file), file)]));
+  return { store, readsOf, readAtOpen, checkpointSeq, parts, openLog: await openLogOf(disk, slot, catalog) };
 }
 
 type Loaded = Awaited<ReturnType<typeof CatalogStore.load>>;
@@ -115,38 +119,69 @@ export function tornFrom(known: Knowledge, { touched }: Mutation): number | unde
   return proven > last ? undefined : last;
 }
 
-/** Name of the structure a byte lies in. */
-export function structureAt({ disk }: BuiltStore, { file, from }: Span): string {
-  if (file === 'SUPER') return `SUPER slot ${Math.floor(from / slotBytes)}`;
-  const kind = file.slice(0, 3);
-  const bytes = disk.bytesOf(file);
-  if (from >= bytes.length) return `${kind} behind the end`;
-  if (from < fileHeader.size) return `${kind} header`;
-  if (kind === 'cat')
-    return from < fileHeader.size + (bytes.length - fileHeader.size) / 2 ? 'cat body' : 'cat twin';
-  if (kind === 'tab') return `tab ${partOfTable(bytes, file, from)}`;
-  if (kind === 'seg') return `seg ${partOfSegment(bytes, from)}`;
-  return `${kind} frames`;
+/** A structure of a file and where it begins; it ends where the next one begins. */
+interface Part {
+  readonly from: number;
+  readonly name: string;
 }
 
-function partOfTable(bytes: Uint8Array, file: string, at: number): string {
+/** Name of the structure a byte lies in. */
+export function structureAt({ parts }: Knowledge, { file, from }: Span): string {
+  return parts.get(file)!.findLast((part) => part.from <= from)!.name;
+}
+
+function partsOf(bytes: Uint8Array, file: string): Part[] {
+  const kind = file.slice(0, 3);
+  const end = { from: bytes.length, name: `${kind} behind the end` };
+  if (file === 'SUPER') {
+    const slots = Array.from({ length: slotCount }, (_, i) => ({
+      from: i * slotBytes,
+      name: `SUPER slot ${i}`,
+    }));
+    return [...slots, end];
+  }
+  const rest = { cat: partsOfCatalog, tab: partsOfTable, seg: partsOfSegment, wal: partsOfLog }[kind]!;
+  return [{ from: 0, name: `${kind} header` }, ...rest(bytes, file), end];
+}
+
+function partsOfCatalog(bytes: Uint8Array): Part[] {
+  const half = fileHeader.size + (bytes.length - fileHeader.size) / 2;
+  return [
+    { from: fileHeader.size, name: 'cat body' },
+    { from: half, name: 'cat twin' },
+  ];
+}
+
+function partsOfLog(): Part[] {
+  return [{ from: fileHeader.size, name: 'wal frames' }];
+}
+
+function partsOfTable(bytes: Uint8Array, file: string): Part[] {
   const { seed, subKind } = decodeFileHeader(bytes, { kind: 'table' }, file);
   const dataFrom = subKind === trees.C ? 4096 : fileHeader.size;
   const footerFrom = bytes.length - tableFooter.size;
   const footer = decodeTableFooter(bytes.subarray(footerFrom), seed, dataFrom, bytes.length, file);
-  if (at >= footerFrom) return 'footer';
-  if (at >= footer.propsOff) return 'properties';
-  if (at >= footer.topIndexOff) return 'top index';
-  if (at >= footer.filterOff + footer.filterLen) return 'index';
-  if (at >= footer.filterOff) return 'filter';
-  return at < dataFrom ? 'padding' : `data of tree ${subKind}`;
+  const padding = subKind === trees.C ? [{ from: fileHeader.size, name: 'tab padding' }] : [];
+  const { filterOff, filterLen, topIndexOff, propsOff } = footer;
+  return [
+    ...padding,
+    { from: dataFrom, name: `tab data of tree ${subKind}` },
+    { from: filterOff, name: 'tab filter' },
+    { from: filterOff + filterLen, name: 'tab index' },
+    { from: topIndexOff, name: 'tab top index' },
+    { from: propsOff, name: 'tab properties' },
+    { from: footerFrom, name: 'tab footer' },
+  ];
 }
 
-function partOfSegment(bytes: Uint8Array, at: number): string {
+function partsOfSegment(bytes: Uint8Array): Part[] {
   const footerFrom = bytes.length - segmentFooter.size;
   const isSealed = new TextDecoder().decode(bytes.subarray(footerFrom, footerFrom + 8)) === 'VRSEGEND';
-  if (!isSealed) return 'frames (open)';
+  if (!isSealed) return [{ from: fileHeader.size, name: 'seg frames (open)' }];
   const frames = viewOf(bytes).getUint32(footerFrom + segmentFooter.at.frameCount, true);
-  if (at >= footerFrom) return 'footer';
-  return at >= footerFrom - frames * trailerEntry.size ? 'trailer' : 'frames';
+  return [
+    { from: fileHeader.size, name: 'seg frames' },
+    { from: footerFrom - frames * trailerEntry.size, name: 'seg trailer' },
+    { from: footerFrom, name: 'seg footer' },
+  ];
 }

@@ -38,7 +38,7 @@ export interface BuiltStore {
   readonly keys: readonly KnownKey[];
 }
 
-const common = { durability: 'full', algorithm: 'fastcdc', segmentBytes: 16 * 1024 } as const;
+const common = { durability: 'full', algorithm: 'sieve', segmentBytes: 16 * 1024 } as const;
 const shapes: Readonly<Record<ShapeName, StoreShape>> = {
   inline: { ...common, inlineMax: 1024 },
   chunked: { ...common, inlineMax: 40 },
@@ -124,7 +124,7 @@ async function writeInline(author: Author, scale: number): Promise<MemoryFileSys
       const key = `key/${String((i * 7 + round * 5) % (60 * scale)).padStart(4, '0')}`;
       const space = i % 6 === 5 ? 'other' : '';
       if (round > 0 && i % 8 === 3) await author.remove(space, key);
-      else await author.put(space, key, prng.bytes(prng.pick([0, 1, 30, 120, 400])));
+      else await author.put(space, key, prng.bytes(prng.pick([0, 30, 120, 800, 1020])));
     }
     if (round === 2) older = author.disk.fork();
     await author.engine.close();
@@ -136,12 +136,12 @@ async function writeInline(author: Author, scale: number): Promise<MemoryFileSys
 async function writeChunked(author: Author, scale: number): Promise<MemoryFileSystem> {
   const { prng } = author;
   let older = author.disk;
-  const big = prng.bytes(24_000);
+  const big = prng.bytes(14_000);
   for (let round = 0; round < 2; round++) {
     await author.open();
     for (let i = 0; i < 7 * scale; i++) {
       const space = i % 3 === 2 ? 'copies' : '';
-      const value = i % 4 === 0 ? edited(prng, big) : prng.bytes(100 + prng.below(2500));
+      const value = i % 4 === 0 ? edited(prng, big) : prng.bytes(100 + prng.below(2000));
       await author.put(space, `value/${(i + round * 4) % (9 * scale)}`, value);
     }
     await author.remove('', `value/${round}`);
@@ -163,7 +163,7 @@ async function writeKilled(author: Author, scale: number): Promise<MemoryFileSys
   for (let i = 0; i < 5 * scale; i++) await author.put('', `mid/${i}`, prng.bytes(100 + prng.below(1500)));
   await author.remove('', 'old/1');
   await author.engine.flush();
-  const shared = prng.bytes(20_000);
+  const shared = prng.bytes(12_000);
   for (let i = 0; i < 6 * scale; i++) {
     const value = i === 2 ? shared : prng.bytes(i % 2 === 0 ? 60 : 1200);
     await author.put(i === 4 ? 'new space' : '', `new/${i}`, value);

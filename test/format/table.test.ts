@@ -114,7 +114,8 @@ describe('table records', () => {
       });
     expect(decode({})).toEqual(props);
     expect(code(() => decode({}, 3))).toBe('VARVE_CORRUPT');
-    expect(code(() => decode({}, 1, 1))).toBe('VARVE_CORRUPT');
+    expect(decode({}, 1, 1)).toEqual(props);
+    expect(code(() => decode({ level: 2 }, 1, 1))).toBe('VARVE_CORRUPT');
     expect(code(() => decode({ indexOff: 240 }))).toBe('VARVE_CORRUPT');
     expect(code(() => decode({ filterBuckets: 2 ** 32 - 1 }))).toBe('VARVE_CORRUPT');
     expect(code(() => decode({ filterPartitionBytes: 32 }))).toBe('VARVE_FORMAT_VERSION');

@@ -7,4 +7,4 @@ afterAll(removeChildPrograms);
 test('what was acknowledged survives the death of its writer, wherever it dies', async () => {
   const { failed, lines } = await campaign.run({ seed: 1, count: 4, onProgress: () => undefined });
   expect(failed, lines.join('\n')).toBe(0);
-});
+}, 120_000);

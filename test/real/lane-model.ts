@@ -24,6 +24,9 @@ export interface Round {
 
 /** Keys and digests known to be in the store, by lane. */
 export class LaneModel {
+  /** Calls under way at an end that were found whole, and found absent. */
+  landed = 0;
+  vanished = 0;
   readonly #lanes = new Map<number, State>();
 
   #state(lane: number): State {
@@ -32,6 +35,11 @@ export class LaneModel {
 
   /** Throws an Error that says what of the round is lost, half there or come back in what was found. */
   check(round: Round, found: State): void {
+    this.#fits(round, found);
+  }
+
+  /** Numbers of calls after which each lane looks as found. */
+  #fits(round: Round, found: State): readonly (readonly number[])[] {
     const fits: number[][] = [];
     let known = 0;
     for (let lane = 0; lane < lanesMax; lane++) {
@@ -49,11 +57,17 @@ export class LaneModel {
     }
     refuseHole(round, fits);
     if (found.size !== known) throw new Error(`${found.size - known} keys that no lane wrote`);
+    return fits;
   }
 
   /** `check`; what was found is what the next round starts from. */
   accept(round: Round, found: State): void {
-    this.check(round, found);
+    this.#fits(round, found).forEach((calls, lane) => {
+      const acked = round.acks.filter((ack) => ack.lane === lane).length;
+      // One that changes nothing, or nothing any more, fits both ways and is not counted.
+      if (lane < round.lanes && calls[0]! > acked) this.landed++;
+      else if (lane < round.lanes && calls.at(-1)! <= acked) this.vanished++;
+    });
     for (let lane = 0; lane < lanesMax; lane++) this.#lanes.set(lane, ofLane(found, lane));
   }
 

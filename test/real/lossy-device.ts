@@ -91,7 +91,7 @@ def flush(h, flags):
     pending.clear()
 `;
 
-const startMs = 10_000;
+const startMs = 60_000;
 
 export class LossyDevice {
   /** The device as a file. */

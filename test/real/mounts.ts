@@ -21,7 +21,9 @@ const packages: Readonly<Record<string, string>> = {
 
 /** What is missing of `needs` ('root' or a command) and how to get it; undefined when all is there. */
 export function missing(...needs: readonly string[]): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'];
+  const searched = process.env.PATH ?? '';
+  // Tools for root are often not in the search path; an empty one means no tools.
+  const folders = searched === '' ? [] : [...searched.split(':'), '/usr/sbin', '/sbin'];
   for (const need of needs) {
     if (need === 'root') {
       if (process.getuid?.() !== 0) return 'run as root';

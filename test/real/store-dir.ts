@@ -4,6 +4,7 @@
 
 import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/open.ts';
+import { openEngine } from '../../src/engine/open-node.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import { type FlockProvider, loadFlock } from '../../src/fs/flock.ts';
 import { openNodeFileSystem } from '../../src/fs/node-file-system.ts';
@@ -18,6 +19,10 @@ export interface DirShape {
   readonly segmentBytes: number;
   /** Takes flock beside the portable guard. */
   readonly flock: boolean;
+  /**
+   * Opens as a program does, by `openEngine`: then with segments of the usual size, and flock where it is.
+   */
+  readonly asPrograms?: boolean;
 }
 
 export const usualShape: DirShape = { durability: 'full', segmentBytes: 256 * 1024, flock: true };
@@ -33,7 +38,15 @@ async function flockProvider(): Promise<FlockProvider | undefined> {
 }
 
 export async function openDir(dir: string, shape: DirShape, more: EngineOptions = {}): Promise<Engine> {
+  const options: EngineOptions = {
+    durability: shape.durability,
+    chunking: { algorithm: 'fastcdc', min: 512, avg: 2048, max: 8192 },
+    inlineMax: 512,
+    memory: { memtableBytes: 128 * 1024, blockCacheBytes: 2 ** 20, trailerCacheBytes: 2 ** 18 },
+    ...more,
+  };
   setSha256(nodeSha256);
+  if (shape.asPrograms === true) return await openEngine(dir, options);
   const fs = await openNodeFileSystem(dir, more.readOnly === true ? { readOnly: true } : { create: true });
   const provider = shape.flock ? await flockProvider() : undefined;
   const lock = nodeLock({
@@ -42,13 +55,6 @@ export async function openDir(dir: string, shape: DirShape, more: EngineOptions 
     ...(provider === undefined ? {} : { flock: provider }),
   });
   const random = (n: number): Uint8Array => crypto.getRandomValues(new Uint8Array(n));
-  const options: EngineOptions = {
-    durability: shape.durability,
-    chunking: { algorithm: 'fastcdc', min: 512, avg: 2048, max: 8192 },
-    inlineMax: 512,
-    memory: { memtableBytes: 128 * 1024, blockCacheBytes: 2 ** 20, trailerCacheBytes: 2 ** 18 },
-    ...more,
-  };
   const bounds = { segmentBytes: shape.segmentBytes };
   return await openWithEnv({ fs, lock, clock: systemClock, random }, options, bounds);
 }

@@ -1,5 +1,6 @@
 /** A writer process seen from its parent: started, listened to, killed. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import type { Prng } from '../../src/base/prng.ts';
 import { childProgram } from './child-programs.ts';
 import type { WorkerConfig } from './worker-child.ts';
 
@@ -16,6 +17,9 @@ export interface Launch {
   readonly nodeArgs?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
+
+/** A worker that is this long without what is waited for hangs, also on a machine with much else to do. */
+const stuckMs = 300_000;
 
 export class Worker {
   readonly acks: Ack[] = [];
@@ -34,7 +38,7 @@ export class Worker {
   readonly process: ChildProcess;
   readonly #calls: number[];
   #rest = '';
-  #waiting: { line: string; resolve: () => void }[] = [];
+  #waiting: { line: string; acks: number; resolve: () => void }[] = [];
 
   constructor(config: WorkerConfig, launch: Launch = {}) {
     this.#calls = new Array<number>(config.lanes).fill(0);
@@ -59,9 +63,29 @@ export class Worker {
 
   /** Resolves when the worker has said a line with this first word, or has ended. */
   said(line: string): Promise<void> {
+    return this.#wait(line, 0);
+  }
+
+  /** Resolves when so many calls have been acknowledged in all, or the worker has ended. */
+  acked(count: number): Promise<void> {
+    return count === 0 ? this.said('o') : this.#wait('a', count);
+  }
+
+  #wait(line: string, acks: number): Promise<void> {
     return new Promise((resolve) => {
-      if (this.process.exitCode !== null || this.process.signalCode !== null) resolve();
-      else this.#waiting.push({ line, resolve });
+      if (this.process.exitCode !== null || this.process.signalCode !== null) {
+        resolve();
+        return;
+      }
+      const stuck = setTimeout(() => {
+        this.bad.push(`nothing happened for ${stuckMs / 1000} s while waiting for ${line} ${acks}`);
+        this.kill();
+      }, stuckMs);
+      const go = (): void => {
+        clearTimeout(stuck);
+        resolve();
+      };
+      this.#waiting.push({ line, acks, resolve: go });
     });
   }
 
@@ -93,7 +117,30 @@ export class Worker {
     else if (word === 'x') this.openErrors.push(rest[0]!);
     else if (word === 'f') this.closeErrors.push(rest[0]!);
     else if (word !== 'r') this.bad.push(rest.join(' '));
-    for (const one of this.#waiting.filter((waiting) => waiting.line === word)) one.resolve();
-    this.#waiting = this.#waiting.filter((waiting) => waiting.line !== word);
+    if (this.#waiting.length === 0) return;
+    const isOver = (one: { line: string; acks: number }): boolean =>
+      one.line === word && this.acks.length >= one.acks;
+    for (const one of this.#waiting.filter(isOver)) one.resolve();
+    this.#waiting = this.#waiting.filter((one) => !isOver(one));
   }
 }
+
+/**
+ * Resolves before or while the store is opened, after some number of calls, or after some time: in a while a
+ * busy machine makes few calls and an idle one many. Early when the worker ends.
+ */
+export async function someMoment(worker: Worker, prng: Prng): Promise<void> {
+  const form = prng.below(10);
+  if (form < 2) {
+    await worker.said('r');
+    await sleep(prng.below(40));
+  } else if (form < 4) {
+    await worker.said('o');
+    await sleep(prng.below(prng.pick([30, 400])));
+  } else {
+    await worker.acked(prng.below(prng.pick([10, 40, 120])));
+    await sleep(prng.below(4));
+  }
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,17 +1,14 @@
 /** A client of a simulation: makes its calls one after another and tells the oracle what came of each. */
-import { decodeUtf8, fromHex } from '../../src/base/bytes.ts';
 import { isVarveError, type VarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/open.ts';
 import type { BatchOperation, PutOptions } from '../../src/engine/types.ts';
+import { describe, inFull, keyOf, outcomeOf, StreamBroke, spaceOf } from './calls.ts';
 import type { Life } from './life.ts';
 import type { Attempt, Outcome } from './oracle.ts';
-import type { SimOp, ValueSpec } from './plan.ts';
+import type { SimCondition, SimOp, ValueSpec } from './plan.ts';
 import { observeRange, observeScan, observeStat } from './reading.ts';
-import { bytesOf } from './values.ts';
-
-/** What a stream throws that breaks off. */
-export class StreamBroke extends Error {}
+import { bytesOf, givenOf } from './values.ts';
 
 /** The life ended while a call was under way: its client ends with it. */
 export class LifeOver extends Error {}
@@ -27,15 +24,6 @@ const faultCodes = [
 
 type Settled<T> = { value: T } | { error: unknown };
 
-/** The space of an engine by name. */
-export const spaceOf = (engine: Engine, name: string): Engine => (name === '' ? engine : engine.space(name));
-
-/** A key as callers give it: as text where it is text and the call's number is even. */
-export function keyOf(hex: string, n: number): string | Uint8Array {
-  const bytes = fromHex(hex);
-  return n % 2 === 0 ? (decodeUtf8(bytes) ?? bytes) : bytes;
-}
-
 export class Client {
   readonly #life: Life;
   readonly #name: string;
@@ -45,7 +33,7 @@ export class Client {
     this.#name = `client ${number}`;
   }
 
-  /** Makes the calls that `take` gives until there is none, or the life ends. */
+  /** Makes the calls that `take` gives. */
   async run(take: () => SimOp | undefined): Promise<void> {
     const { world } = this.#life;
     const { scheduler, coverage, plan } = world;
@@ -60,7 +48,6 @@ export class Client {
       try {
         await this.#perform(op, number);
         this.#life.noteSick();
-        this.#life.note();
       } catch (error) {
         if (error instanceof LifeOver) return;
         this.#life.fail(`call ${number} ${describe(op)}: ${inFull(error)}`);
@@ -110,11 +97,24 @@ export class Client {
     switch (op.kind) {
       case 'put': {
         const { value, sha256 = false, big = 0 } = op;
-        const more = { ...(sha256 ? { sha256 } : {}), ...(big > 0 ? { contentType: 'x'.repeat(200) } : {}) };
-        return await this.#put(op, number, value, (options) =>
-          spaceOf(engine, op.space).put(keyOf(op.key, number), bytesOf(value), { ...options, ...more }),
+        const labels = { contentType: 'x'.repeat(200), tags: ['b', 'a'] };
+        const more = { ...(sha256 ? { sha256 } : {}), ...(big > 0 ? labels : {}) };
+        return await this.#put(op, value, (options) =>
+          spaceOf(engine, op.space).put(keyOf(op.key, number), givenOf(value), { ...options, ...more }),
         );
       }
+      case 'putAborts':
+        return await this.#put(
+          op,
+          op.value,
+          (options) => {
+            const put = (signal: AbortSignal) =>
+              spaceOf(engine, op.space).put(keyOf(op.key, number), givenOf(op.value), { ...options, signal });
+            return this.#aborted(number, put);
+          },
+          undefined,
+          'VARVE_ABORTED',
+        );
       case 'putIf':
         return await this.#putIf(op, number);
       case 'stream':
@@ -122,8 +122,11 @@ export class Client {
       case 'streamAborts':
         return await this.#stream(op, number);
       case 'delete':
+      case 'deleteAborts':
+      case 'deleteIf':
         return await this.#delete(op, number);
       case 'batch':
+      case 'batchIf':
         return await this.#batch(op, number);
       case 'flush': {
         const settled = await this.#settle(() => engine.flush());
@@ -134,6 +137,8 @@ export class Client {
         engine.health();
         world.scheduler.note(JSON.stringify(engine.stats().commits));
         return;
+      case 'spaces':
+        return this.#spaces();
       case 'rival':
         return await this.#rival();
       case 'reader':
@@ -145,7 +150,6 @@ export class Client {
 
   async #put(
     op: { kind: string; space: string; key: string },
-    _number: number,
     value: ValueSpec,
     call: (options: PutOptions) => Promise<{ seq: number; size: number }>,
     ifSeq?: number,
@@ -195,15 +199,35 @@ export class Client {
 
   async #putIf(op: Extract<SimOp, { kind: 'putIf' }>, number: number): Promise<void> {
     const space = spaceOf(this.#life.engine, op.space);
-    let ifSeq = 0;
-    if (op.condition !== 'absent') {
-      const found = await this.read(() => space.stat(keyOf(op.key, number)));
-      if (found === undefined || this.#life.closing) return;
-      const seq = found.value?.seq ?? 0;
-      ifSeq = op.condition === 'current' ? seq : seq + 1;
-    }
-    const call = (options: PutOptions) => space.put(keyOf(op.key, number), bytesOf(op.value), options);
-    await this.#put(op, number, op.value, call, ifSeq, 'VARVE_CONFLICT');
+    const ifSeq = await this.#ifSeq(op, op.key, number);
+    if (ifSeq === undefined) return;
+    const call = (options: PutOptions) => space.put(keyOf(op.key, number), givenOf(op.value), options);
+    await this.#put(op, op.value, call, ifSeq, 'VARVE_CONFLICT');
+  }
+
+  /** The number a condition asks for; undefined where the key cannot be looked up any more. */
+  async #ifSeq(
+    { space, condition }: { space: string; condition: SimCondition },
+    key: string,
+    number: number,
+  ): Promise<number | undefined> {
+    if (condition === 'absent') return 0;
+    const found = await this.read(() => spaceOf(this.#life.engine, space).stat(keyOf(key, number)));
+    if (found === undefined || this.#life.closing) return undefined;
+    const seq = found.value?.seq ?? 0;
+    return condition === 'current' ? seq : seq + 1;
+  }
+
+  /** Makes a call whose signal is aborted before it, right after it, or a moment later. */
+  async #aborted<T>(number: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const aborter = new AbortController();
+    if (number % 4 === 0) aborter.abort();
+    const result = call(aborter.signal);
+    // Its error is for who awaits the result.
+    result.catch(() => undefined);
+    if (number % 4 > 1) await this.#life.world.scheduler.turn('abort');
+    aborter.abort();
+    return await result;
   }
 
   async #stream(
@@ -224,29 +248,44 @@ export class Client {
       }
     }
     const signal = op.kind === 'streamAborts' ? { signal: aborter.signal } : {};
+    const source = () => (number % 3 === 0 ? ReadableStream.from(pieces()) : pieces());
     await this.#put(
       op,
-      number,
       op.value,
-      (options) => spaceOf(engine, op.space).put(keyOf(op.key, number), pieces(), { ...options, ...signal }),
+      (options) => spaceOf(engine, op.space).put(keyOf(op.key, number), source(), { ...options, ...signal }),
       undefined,
       'VARVE_ABORTED',
     );
   }
 
-  async #delete(op: Extract<SimOp, { space: string; key: string }>, number: number): Promise<void> {
+  async #delete(
+    op: Extract<SimOp, { kind: 'delete' | 'deleteAborts' | 'deleteIf' }>,
+    number: number,
+  ): Promise<void> {
     const space = spaceOf(this.#life.engine, op.space);
+    const ifSeq = op.kind === 'deleteIf' ? await this.#ifSeq(op, op.key, number) : undefined;
+    if (op.kind === 'deleteIf' && ifSeq === undefined) return;
+    const remove = (options: object) => space.delete(keyOf(op.key, number), options);
     await this.#write(
       'delete',
       op.space,
       new Map([[op.key, null]]),
-      () => space.delete(keyOf(op.key, number)),
+      () => {
+        if (op.kind === 'deleteAborts') return this.#aborted(number, (signal) => remove({ signal }));
+        return remove(ifSeq === undefined ? {} : { ifSeq });
+      },
       (removed) => ({ outcome: removed ? 'done' : 'nothing' }),
+      ifSeq,
+      ...(op.kind === 'deleteAborts' ? (['VARVE_ABORTED'] as const) : []),
+      ...(op.kind === 'deleteIf' ? (['VARVE_CONFLICT'] as const) : []),
     );
   }
 
-  async #batch(op: Extract<SimOp, { kind: 'batch' }>, number: number): Promise<void> {
+  /** With a condition it is that of the first operation, which must be a put. */
+  async #batch(op: Extract<SimOp, { kind: 'batch' | 'batchIf' }>, number: number): Promise<void> {
     const space = spaceOf(this.#life.engine, op.space);
+    const ifSeq = op.kind === 'batchIf' ? await this.#ifSeq(op, op.changes[0]!.key, number) : undefined;
+    if (op.kind === 'batchIf' && ifSeq === undefined) return;
     const changes = new Map(op.changes.map(({ key, value }) => [key, value]));
     const puts = op.changes.some(({ value }) => value !== null);
     await this.#write(
@@ -255,14 +294,34 @@ export class Client {
       changes,
       ({ id }) =>
         space.batch(
-          op.changes.map(({ key, value }): BatchOperation => {
+          op.changes.map(({ key, value }, i): BatchOperation => {
             if (value === null) return { type: 'delete', key: keyOf(key, number) };
-            return { type: 'put', key: keyOf(key, number), value: bytesOf(value), metadata: { id } };
+            const condition = i === 0 && ifSeq !== undefined ? { ifSeq } : {};
+            return {
+              type: 'put',
+              key: keyOf(key, number),
+              value: givenOf(value),
+              metadata: { id },
+              ...condition,
+            };
           }),
         ),
       // Removals of what is absent make no commit, and the call does not tell.
       ({ seq }) => (puts ? { outcome: 'done', seq } : { outcome: 'unknown' }),
+      ifSeq,
+      ...(op.kind === 'batchIf' ? (['VARVE_CONFLICT'] as const) : []),
     );
+  }
+
+  /** Spaces with durable rows are listed, in order, and none that nobody wrote to. */
+  #spaces(): void {
+    const { oracle } = this.#life.world;
+    const names = this.#life.engine.spaces.list();
+    const inOrder = [...names].sort();
+    const missing = oracle.spaces.filter((name) => name !== '' && !names.includes(name));
+    const strange = names.filter((name) => !oracle.wasWritten(name));
+    if (names.some((name, i) => name !== inOrder[i]) || missing.length > 0 || strange.length > 0)
+      throw new Error(`spaces are [${names}], missing [${missing}], never written [${strange}]`);
   }
 
   async #rival(): Promise<void> {
@@ -273,7 +332,6 @@ export class Client {
     await this.#settle(() => settled.value.close());
   }
 
-  /** A second process that reads beside the writer. */
   async #reader(op: Extract<SimOp, { kind: 'reader' }>, number: number): Promise<void> {
     const life = this.#life;
     const { oracle } = life.world;
@@ -329,30 +387,14 @@ export class Client {
     } else if (op.kind === 'stat') {
       const found = await this.read(() => space.stat(key));
       if (found !== undefined) oracle.observe({ kind: 'stat', ...about, stat: observeStat(found.value) });
+    } else if (op.kind === 'getAborts') {
+      const got = await this.#settle(() => this.#aborted(number, (signal) => space.get(key, { signal })));
+      if ('value' in got) oracle.observe({ kind: 'value', ...about, bytes: got.value });
+      else this.#judge(got.error, 'VARVE_ABORTED');
     } else {
       const isSync = op.kind === 'getSync';
       const found = await this.read(async () => (isSync ? space.getSync(key) : await space.get(key)));
       if (found !== undefined) oracle.observe({ kind: 'value', ...about, bytes: found.value });
     }
   }
-}
-
-/** An error with its stack and its causes. */
-export function inFull(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const text = error.stack ?? error.message;
-  return error.cause === undefined ? text : `${text}\nbecause of ${inFull(error.cause)}`;
-}
-
-function outcomeOf(error: unknown): Outcome {
-  if (isVarveError(error, 'VARVE_CONFLICT')) return 'conflict';
-  const isBefore =
-    error instanceof StreamBroke ||
-    isVarveError(error, 'VARVE_ABORTED', 'VARVE_POISONED', 'VARVE_READ_ONLY', 'VARVE_CLOSED');
-  return isBefore ? 'never' : 'unknown';
-}
-
-function describe(op: SimOp): string {
-  const text = JSON.stringify(op);
-  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
 }

@@ -1,7 +1,7 @@
 /** A store against the oracle, whole. */
 import { fromHex } from '../../src/base/bytes.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { spaceOf } from './client.ts';
+import { spaceOf } from './calls.ts';
 import type { Oracle } from './oracle.ts';
 
 /** Compares every live value of every space, byte for byte, by scan and by getSync. */

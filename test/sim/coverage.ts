@@ -1,11 +1,17 @@
 /** Which calls met which, and which options were used together: what is never made is never tested. */
-import type { SimOptions, SimPlan } from './plan.ts';
+import { type FaultKind, faultTargets, otherFaults, type SimOptions, type SimPlan } from './plan.ts';
 import { opKinds, optionValues } from './plan-maker.ts';
 
 const endKinds = ['close', 'kill', 'power'] as const;
 const kinds: readonly string[] = [...opKinds, ...endKinds];
+/** Only opening makes and renames; a sync that fails has kinds of its own. */
+const notInCalls: ReadonlySet<string> = new Set(['sync', 'mkdir', 'rename']);
+const faultKinds: readonly FaultKind[] = [
+  ...faultTargets.filter((target) => !notInCalls.has(target)).map((target): FaultKind => `EIO ${target}`),
+  ...otherFaults,
+];
 /** These return at once: nothing can begin while they are under way. */
-const instant: ReadonlySet<string> = new Set(['getSync', 'stats', ...endKinds]);
+const instant: ReadonlySet<string> = new Set(['getSync', 'stats', 'spaces', ...endKinds]);
 
 export class Coverage {
   readonly #seen = new Set<string>();
@@ -24,6 +30,11 @@ export class Coverage {
     if (!instant.has(kind)) this.#underWay.set(kind, this.#underWay.get(kind)! - 1);
   }
 
+  /** The disk refuses something, or takes its time, while calls are under way. */
+  fault(fault: FaultKind): void {
+    for (const [kind, count] of this.#underWay) if (count > 0) this.#seen.add(`${fault} during ${kind}`);
+  }
+
   /** Nothing is under way any more. */
   clear(): void {
     this.#underWay.clear();
@@ -38,11 +49,16 @@ export class Coverage {
     for (const pair of other.#seen) this.#seen.add(pair);
   }
 
-  /** Pairs of calls and pairs of option values: how many there are, and those not seen. */
+  /** Pairs of calls, of faults and calls, and of option values: how many there are, and those not seen. */
   get report(): { total: number; missing: readonly string[] } {
     const wanted = wantedPairs();
     return { total: wanted.length, missing: wanted.filter((pair) => !this.#seen.has(pair)) };
   }
+}
+
+/** True for a pair of a fault and a call: these take longest to come up. */
+export function isFaultPair(pair: string): boolean {
+  return faultKinds.some((fault) => pair.startsWith(`${fault} during `));
 }
 
 function wantedPairs(): string[] {
@@ -52,6 +68,9 @@ function wantedPairs(): string[] {
       pairs.push(`${a} then ${b}`);
       if (!instant.has(b)) pairs.push(`${a} during ${b}`);
     }
+  }
+  for (const fault of faultKinds) {
+    for (const kind of opKinds) if (!instant.has(kind)) pairs.push(`${fault} during ${kind}`);
   }
   const options = Object.entries(optionValues) as [keyof SimOptions, readonly unknown[]][];
   for (const [nameA, valuesA] of options) {

@@ -1,8 +1,11 @@
 /** Acts out the faults of a plan on one disk after another, and ends lives at their moment. */
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsFault, FsOp } from '../../src/fs/sim-machine.ts';
-import type { FaultTarget, SimFault } from './plan.ts';
+import type { FaultKind, FaultTarget, SimFault } from './plan.ts';
 import type { Scheduler } from './scheduler.ts';
+
+/** Virtual ms until an operation that hangs gives in. */
+const hangMs = 600_000;
 
 interface Armed {
   readonly fault: SimFault;
@@ -28,7 +31,11 @@ export class Injector {
   fired = 0;
   /** Syncs among them. */
   syncsFailed = 0;
-  /** What was hit, for the coverage table and for messages. */
+  /** Operations that will not end in this life. */
+  stuck = 0;
+  /** Told of each fault, by its kind. */
+  onFault: (kind: FaultKind) => void = () => undefined;
+  /** What was hit, for messages. */
   readonly log: string[] = [];
 
   constructor(scheduler: Scheduler, faults: readonly SimFault[]) {
@@ -39,9 +46,14 @@ export class Injector {
   /** Makes `disk` the one that is used. */
   attach(disk: MemoryFileSystem): void {
     this.last = undefined;
+    this.stuck = 0;
     disk.faults = (op) => this.#act(disk, op);
     disk.schedule = async (op) => {
       const delay = this.#delay(op);
+      if (delay === Number.POSITIVE_INFINITY) {
+        this.stuck++;
+        await new Promise(() => undefined);
+      }
       if (delay > 0) await this.#scheduler.sleep(delay);
       await this.#scheduler.turn(`${op.kind} ${op.path}`);
     };
@@ -53,13 +65,24 @@ export class Injector {
       this.#scheduler.note(`end at ${op.kind} ${op.path}`);
       return 'crash';
     }
-    if (!this.enabled) return undefined;
+    return this.enabled ? this.#fail(op) : undefined;
+  }
+
+  /** The life ends where it stands. */
+  cut(disk: MemoryFileSystem): void {
+    this.last = disk.fork();
+    disk.faults = () => 'crash';
+    this.#scheduler.note('end while stuck');
+  }
+
+  #fail(op: FsOp): FsFault | undefined {
     let found: FsFault | undefined;
     for (const armed of this.#armed) {
       const { act } = armed.fault;
       if (!('errno' in act) || !this.#hits(armed, op) || found !== undefined) continue;
       this.fired++;
       if (armed.fault.target === 'sync') this.syncsFailed++;
+      this.onFault(kindOf(armed.fault));
       this.log.push(`${act.errno}${act.lost ?? ''} ${op.kind} ${op.path}`);
       this.#scheduler.note(`${act.errno} ${op.kind} ${op.path}`);
       const written = act.written === undefined ? {} : { written: act.written };
@@ -73,7 +96,10 @@ export class Injector {
     if (!this.enabled) return delay;
     for (const armed of this.#armed) {
       const { act } = armed.fault;
-      if ('delayMs' in act && this.#hits(armed, op)) delay = Math.max(delay, act.delayMs);
+      if ('errno' in act || !this.#hits(armed, op)) continue;
+      this.onFault(kindOf(armed.fault));
+      if ('delayMs' in act) delay = Math.max(delay, act.delayMs);
+      else delay = Math.max(delay, act.hang === 'never' ? Number.POSITIVE_INFINITY : hangMs);
     }
     return delay;
   }
@@ -85,4 +111,12 @@ export class Injector {
     const n = armed.seen++;
     return n >= skip && n < skip + times;
   }
+}
+
+/** A fault's kind, for the coverage table. */
+function kindOf({ target, act }: SimFault): FaultKind {
+  if ('hang' in act) return act.hang === 'never' ? 'hang for ever' : 'hang';
+  if ('delayMs' in act) return 'delay';
+  if (act.errno === 'EIO') return act.lost === undefined ? `EIO ${target}` : `sync ${act.lost}`;
+  return act.errno as FaultKind;
 }

@@ -1,5 +1,5 @@
 /** What reads returned, each with the number up to which it saw commits, held against the history. */
-import { compareBytes, encodeUtf8, equalBytes, fromHex, toHex } from '../../src/base/bytes.ts';
+
 import type { History, Version } from './history.ts';
 import type { ScanSpec } from './plan.ts';
 
@@ -51,7 +51,7 @@ export function checkObservation(history: History, seen: Observation): void {
   else {
     const slice = history.bytesOf(version).subarray(seen.start, seen.end);
     const expected = seen.whole ? slice : slice.subarray(0, seen.bytes!.length);
-    if (!equalBytes(seen.bytes!, expected)) throw new Error(`${what}: other bytes in the range`);
+    if (Buffer.compare(seen.bytes!, expected) !== 0) throw new Error(`${what}: other bytes in the range`);
   }
 }
 
@@ -78,33 +78,27 @@ function checkScan(history: History, seen: Extract<Observation, { kind: 'scan' }
   }
 }
 
-/** Versions, and folded prefixes as hex, in the order a scan yields them. */
+/** Versions, and folded prefixes as hex, in the order a scan yields them. Hex has the order of its bytes. */
 function expectedScan(state: readonly Version[], scan: ScanSpec): (Version | string)[] {
-  const prefix = fromHex(scan.prefix ?? '');
-  const holds = (key: Uint8Array, bound: string | undefined, test: (order: number) => boolean): boolean =>
-    bound === undefined || test(compareBytes(key, fromHex(bound)));
-  const inside = state.filter(({ key: hex }) => {
-    const key = fromHex(hex);
-    return (
-      hex.startsWith(scan.prefix ?? '') &&
-      holds(key, scan.gt, (order) => order > 0) &&
-      holds(key, scan.gte, (order) => order >= 0) &&
-      holds(key, scan.lt, (order) => order < 0) &&
-      holds(key, scan.lte, (order) => order <= 0)
-    );
-  });
-  if (scan.reverse === true) inside.reverse();
-  const after = scan.after === undefined ? undefined : fromHex(scan.after);
+  const { prefix = '', gt, gte, lt, lte, after, reverse = false } = scan;
+  const inside = state.filter(
+    ({ key }) =>
+      key.startsWith(prefix) &&
+      (gt === undefined || key > gt) &&
+      (gte === undefined || key >= gte) &&
+      (lt === undefined || key < lt) &&
+      (lte === undefined || key <= lte),
+  );
+  if (reverse) inside.reverse();
   const afterFold = after === undefined ? undefined : foldOf(after, prefix, scan.delimiter);
   const out: (Version | string)[] = [];
   for (const version of inside) {
-    const key = fromHex(version.key);
+    const { key } = version;
     const fold = foldOf(key, prefix, scan.delimiter);
     if (after !== undefined) {
-      const isInFold =
-        afterFold !== undefined && afterFold === scan.after && version.key.startsWith(afterFold);
-      const order = compareBytes(key, after) * (scan.reverse === true ? -1 : 1);
-      if (order <= 0 || isInFold) continue;
+      const isInFold = afterFold !== undefined && afterFold === after && key.startsWith(afterFold);
+      const isBehind = reverse ? key < after : key > after;
+      if (!isBehind || isInFold) continue;
     }
     if (fold === undefined) out.push(version);
     else if (out.at(-1) !== fold) out.push(fold);
@@ -112,9 +106,11 @@ function expectedScan(state: readonly Version[], scan: ScanSpec): (Version | str
   return scan.limit === undefined ? out : out.slice(0, scan.limit);
 }
 
-/** The key up to and including the first delimiter behind the prefix, as hex. */
-function foldOf(key: Uint8Array, prefix: Uint8Array, delimiter: string | undefined): string | undefined {
+/** The key up to and including the first delimiter behind the prefix. All are hex but the delimiter. */
+function foldOf(key: string, prefix: string, delimiter: string | undefined): string | undefined {
   if (delimiter === undefined) return undefined;
-  const at = Buffer.from(key).indexOf(Buffer.from(encodeUtf8(delimiter)), prefix.length);
-  return at < 0 ? undefined : toHex(key.subarray(0, at + encodeUtf8(delimiter).length));
+  const hex = Buffer.from(delimiter).toString('hex');
+  let at = key.indexOf(hex, prefix.length);
+  while (at >= 0 && at % 2 === 1) at = key.indexOf(hex, at + 1);
+  return at < 0 ? undefined : key.slice(0, at + hex.length);
 }

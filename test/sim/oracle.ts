@@ -3,17 +3,11 @@
  * when it is opened next. Each value carries the number of the call that put it, so a row is explained by
  * exactly one call or it is wrong.
  */
-import { equalBytes, fromHex } from '../../src/base/bytes.ts';
-import { decodeMetadata } from '../../src/format/metadata.ts';
-import { parseValueRecord } from '../../src/format/value-record.ts';
-import type { Row } from '../crash/audit.ts';
 import type { History, Version } from './history.ts';
 import { checkObservation, type Observation } from './observations.ts';
 import type { ValueSpec } from './plan.ts';
+import type { Row } from './store-audit.ts';
 import { bytesOf as bytesOfSpec } from './values.ts';
-
-/** Space and key of a value, as one string. */
-export const nameOf = (space: string, key: string): string => `${space}\n${key}`;
 
 /**
  * 'open': under way. 'done': acknowledged. 'nothing': acknowledged as having changed nothing. 'never':
@@ -48,10 +42,17 @@ export class Oracle implements History {
   versions: Version[] = [];
   /** Values by call. */
   readonly #puts = new Map<number, ReadonlyMap<string, ValueSpec | null>>();
-  readonly #byName = new Map<string, Version[]>();
+  /** Versions of each key of a space, oldest first. */
+  readonly #bySpace = new Map<string, Map<string, Version[]>>();
+  /** Keys of a space that ever had a row, in byte order: as hex they are in the order of strings. */
+  readonly #keys = new Map<string, string[]>();
+  readonly #spacesWritten = new Set<string>();
   readonly #spaceNames = new Map<number, string>([[0, '']]);
   #rows: readonly Row[] = [];
   #attempts: Attempt[] = [];
+  /** The attempts by their id. */
+  readonly #byId = new Map<number, Attempt>();
+  #lastAcked = 0;
   #observations: Observation[] = [];
   #ids = 0;
   #ticks = 0;
@@ -64,10 +65,7 @@ export class Oracle implements History {
 
   /** Highest number that a call was told. */
   get lastAcked(): number {
-    return this.#attempts.reduce(
-      (most, { outcome, seq }) => Math.max(most, outcome === 'done' ? (seq ?? 0) : 0),
-      0,
-    );
+    return this.#lastAcked;
   }
 
   begin(
@@ -92,7 +90,9 @@ export class Oracle implements History {
       end: Number.MAX_SAFE_INTEGER,
     };
     this.#attempts.push(attempt);
+    this.#byId.set(id, attempt);
     this.#puts.set(id, changes);
+    this.#spacesWritten.add(space);
     return attempt;
   }
 
@@ -101,6 +101,7 @@ export class Oracle implements History {
     attempt.high = high;
     attempt.seq = seq;
     attempt.end = this.#ticks++;
+    if (outcome === 'done' && seq !== undefined) this.#lastAcked = Math.max(this.#lastAcked, seq);
   }
 
   observe(observation: Observation): void {
@@ -117,24 +118,44 @@ export class Oracle implements History {
 
   /** The newest version of a key at or below `view`, removals as undefined. */
   at(space: string, key: string, view: number): Version | undefined {
-    const found = this.#byName.get(nameOf(space, key))?.findLast(({ seq }) => seq <= view);
+    const found = newestOf(this.#versionsOf(space, key), view);
     return found?.id === undefined ? undefined : found;
   }
 
   /** Live versions of a space at `view`, by key in byte order. */
   stateAt(space: string, view: number): Version[] {
+    const versions = this.#bySpace.get(space);
+    if (versions === undefined) return [];
+    const keys = this.#sortedKeys(space, versions);
     const live: Version[] = [];
-    for (const versions of this.#byName.values()) {
-      if (versions[0]!.space !== space) continue;
-      const found = versions.findLast(({ seq }) => seq <= view);
+    for (const key of keys) {
+      const found = newestOf(versions.get(key)!, view);
       if (found?.id !== undefined) live.push(found);
     }
-    return live.sort((a, b) => Buffer.compare(Buffer.from(a.key, 'hex'), Buffer.from(b.key, 'hex')));
+    return live;
+  }
+
+  #sortedKeys(space: string, versions: ReadonlyMap<string, Version[]>): readonly string[] {
+    let keys = this.#keys.get(space);
+    if (keys?.length !== versions.size) {
+      keys = Array.from(versions.keys()).sort();
+      this.#keys.set(space, keys);
+    }
+    return keys;
+  }
+
+  #versionsOf(space: string, key: string): readonly Version[] {
+    return this.#bySpace.get(space)?.get(key) ?? [];
   }
 
   /** Names of spaces that have a row. */
   get spaces(): string[] {
-    return Array.from(new Set(this.versions.map(({ space }) => space)));
+    return Array.from(this.#bySpace.keys());
+  }
+
+  /** True when a call that writes was made on the space. */
+  wasWritten(space: string): boolean {
+    return this.#spacesWritten.has(space);
   }
 
   /**
@@ -144,7 +165,10 @@ export class Oracle implements History {
   settle(rows: readonly Row[], floor: number): void {
     const known = this.#rows.length;
     for (let i = 0; i < known; i++) {
-      const [was, is] = [this.#rows[i]!, rows[i]];
+      const was = this.#rows[i]!;
+      const is = rows[i];
+      // The audit gives the same object where the file is the same.
+      if (is === was) continue;
       const same = is !== undefined && is.seq === was.seq && is.key === was.key && is.space === was.space;
       if (!same || is.record !== was.record) throw new Error(`durable row ${was.seq}:${was.key} is gone`);
     }
@@ -165,16 +189,17 @@ export class Oracle implements History {
     this.checkedWrites += used.size;
     this.#rows = rows;
     this.#attempts = [];
+    this.#byId.clear();
+    this.#lastAcked = 0;
     this.#observations = [];
   }
 
   #explain(group: readonly Row[], used: Set<Attempt>): void {
     const { seq } = group[0]!;
-    const ids = new Set(group.filter(({ isPut }) => isPut).map(idOf));
+    const ids = new Set(group.filter(({ isPut }) => isPut).map(({ id }) => id!));
     if (ids.size > 1) throw new Error(`commit ${seq} has rows of calls ${Array.from(ids).join(', ')}`);
     const [id] = ids;
-    const attempt =
-      id === undefined ? this.#removal(group, used) : this.#attempts.find((one) => one.id === id);
+    const attempt = id === undefined ? this.#removal(group, used) : this.#byId.get(id);
     if (attempt === undefined)
       throw new Error(
         `commit ${seq} (call ${id}, key ${group[0]!.key}) was made by no call since the last open`,
@@ -189,11 +214,16 @@ export class Oracle implements History {
     if (seq <= attempt.low || seq > attempt.high)
       throw new Error(`${name} is not between ${attempt.low} and ${attempt.high}`);
     if (attempt.ifSeq !== undefined) {
-      const [key] = attempt.changes.keys();
-      const was = this.at(attempt.space, key!, seq - 1)?.seq ?? 0;
+      const was = this.#seqBefore(attempt, seq);
       if (was !== attempt.ifSeq) throw new Error(`${name} asked for ${attempt.ifSeq}, the key was at ${was}`);
     }
     this.#takeRows(group, attempt, name);
+  }
+
+  /** What the key of a condition was at before commit `seq`; 0 when absent. */
+  #seqBefore({ space, changes }: Attempt, seq: number): number {
+    const [key] = changes.keys();
+    return this.at(space, key!, seq - 1)?.seq ?? 0;
   }
 
   #takeRows(group: readonly Row[], attempt: Attempt, name: string): void {
@@ -218,9 +248,10 @@ export class Oracle implements History {
     for (const row of group) {
       const version = { seq: row.seq, space, key: row.key, id: row.isPut ? attempt.id : undefined };
       this.versions.push(version);
-      const named = nameOf(space, row.key);
-      const versions = this.#byName.get(named);
-      if (versions === undefined) this.#byName.set(named, [version]);
+      const named = this.#bySpace.get(space) ?? new Map<string, Version[]>();
+      this.#bySpace.set(space, named);
+      const versions = named.get(row.key);
+      if (versions === undefined) named.set(row.key, [version]);
       else versions.push(version);
     }
   }
@@ -238,6 +269,7 @@ export class Oracle implements History {
         seq <= one.high &&
         (one.seq === undefined || one.seq === seq) &&
         group.every(({ key }) => one.changes.get(key) === null) &&
+        (one.ifSeq === undefined || this.#seqBefore(one, seq) === one.ifSeq) &&
         Array.from(one.changes.values()).every((change) => change === null),
     );
     return fits.sort((a, b) => a.high - b.high || a.begin - b.begin)[0];
@@ -257,7 +289,7 @@ export class Oracle implements History {
         throw new Error(`${kind} ${id} was refused although ${key} was at ${was}`);
     }
     if (kind !== 'delete' || outcome !== 'nothing') return;
-    const versions = this.#byName.get(nameOf(attempt.space, key!)) ?? [];
+    const versions = this.#versionsOf(attempt.space, key!);
     const wasAbsent =
       this.at(attempt.space, key!, attempt.low) === undefined ||
       versions.some((one) => one.id === undefined && one.seq > attempt.low);
@@ -278,7 +310,7 @@ export class Oracle implements History {
 
   /** Compares bytes with what a version must have. */
   checkBytes(version: Version, bytes: Uint8Array, what: string): void {
-    if (!equalBytes(bytes, this.bytesOf(version)))
+    if (Buffer.compare(bytes, this.bytesOf(version)) !== 0)
       throw new Error(`${what}: other bytes than commit ${version.seq} put (${bytes.length} bytes)`);
   }
 }
@@ -293,9 +325,7 @@ function groupsOf(rows: readonly Row[]): Row[][] {
   return groups;
 }
 
-function idOf(row: Row): number {
-  const bytes = fromHex(row.record);
-  const record = parseValueRecord(bytes, 0, bytes.length, { file: 'row' });
-  const { metadata } = decodeMetadata(bytes, { file: 'row' }, record.metadataFrom, record.metadataTo);
-  return metadata!.id as number;
+function newestOf(versions: readonly Version[], view: number): Version | undefined {
+  for (let i = versions.length - 1; i >= 0; i--) if (versions[i]!.seq <= view) return versions[i];
+  return undefined;
 }

@@ -36,7 +36,7 @@ export const optionValues = {
   keyEncoding: ['utf8', 'bytes'],
   spaces: [0, 1, 3],
   keys: [2, 8, 40],
-  valueBytes: [200, 3000, 12_000, 40_000],
+  valueBytes: [200, 1000, 4000, 20_000],
   order: ['fifo', 'random', 'priority'],
   burst: [1, 4, 16],
   clock: ['steady', 'jumps'],
@@ -46,14 +46,19 @@ export const optionValues = {
 /** Every kind of call, for the coverage table too. */
 export const opKinds: readonly OpKind[] = [
   'put',
+  'putAborts',
   'putIf',
   'stream',
   'streamThrows',
   'streamAborts',
   'delete',
+  'deleteAborts',
+  'deleteIf',
   'batch',
+  'batchIf',
   'get',
   'getSync',
+  'getAborts',
   'getMany',
   'has',
   'stat',
@@ -64,12 +69,15 @@ export const opKinds: readonly OpKind[] = [
   'readCancels',
   'flush',
   'stats',
+  'spaces',
   'rival',
   'reader',
 ];
 
 const heavy: ReadonlySet<OpKind> = new Set(['put', 'putIf', 'stream', 'delete', 'batch']);
-const light: ReadonlySet<OpKind> = new Set(['flush', 'reader', 'rival', 'stats']);
+const light: ReadonlySet<OpKind> = new Set(['flush', 'reader', 'rival', 'stats', 'spaces']);
+
+const conditions = ['current', 'current', 'absent', 'stale'] as const;
 
 const specialKeys = ['', 'a', 'a\u0000', 'a\u0000b', 'ab', 'a/', 'a/b', 'a/b/c', 'b', 'é', '\u{10000}'];
 const longKeys = ['k'.repeat(300), 'k'.repeat(301)];
@@ -77,7 +85,7 @@ const longKeys = ['k'.repeat(300), 'k'.repeat(301)];
 /** The plan of `seed`; `calls` bounds its size. */
 export function planOf(
   seed: number,
-  calls: { least: number; most: number } = { least: 60, most: 320 },
+  calls: { least: number; most: number } = { least: 200, most: 220 },
 ): SimPlan {
   const prng = new Prng(seed);
   const options = drawOptions(prng);
@@ -86,7 +94,8 @@ export function planOf(
   const total = calls.least + prng.below(calls.most - calls.least + 1);
   const clients: SimOp[][] = Array.from({ length: clientCount }, () => []);
   for (let i = 0; i < total; i++) clients[i % clientCount]!.push(maker.next());
-  return { seed, options, clients, faults: drawFaults(prng, total), ends: drawEnds(prng, total) };
+  const faults = [...drawFaults(prng, total), ...drawFavourite(prng, total)];
+  return { seed, options, clients, faults, ends: drawEnds(prng, total) };
 }
 
 function drawOptions(prng: Prng): SimOptions {
@@ -134,14 +143,17 @@ class OpMaker {
         };
         return { kind, space, key, value: this.#value(), ...more };
       }
+      case 'putAborts':
+        return { kind, space, key, value: this.#value() };
       case 'putIf':
-        return {
-          kind,
-          space,
-          key,
-          value: this.#value(),
-          condition: prng.pick(['current', 'absent', 'stale']),
-        };
+        return { kind, space, key, value: this.#value(), condition: prng.pick(conditions) };
+      case 'deleteIf':
+        return { kind, space, key, condition: prng.pick(conditions) };
+      case 'batchIf': {
+        const first = { key, value: this.#value() };
+        const others = this.#changes().filter((change) => change.key !== key);
+        return { kind, space, changes: [first, ...others], condition: prng.pick(conditions) };
+      }
       case 'stream':
       case 'streamThrows':
       case 'streamAborts':
@@ -162,6 +174,7 @@ class OpMaker {
       }
       case 'flush':
       case 'stats':
+      case 'spaces':
       case 'rival':
         return { kind };
       default:
@@ -192,7 +205,8 @@ class OpMaker {
       if (prng.chance(0.5)) return old;
       return { ...old, edit: { at: prng.below(old.length + 1), cut: prng.below(20), add: prng.below(20) } };
     }
-    const value = { seed: prng.u32(), length: this.#length() };
+    const text = prng.chance(0.1) ? { text: true } : {};
+    const value = { seed: prng.u32(), length: this.#length(), ...text };
     this.#made.push(value);
     return value;
   }
@@ -230,6 +244,7 @@ function keyPool(prng: Prng, options: SimOptions): string[] {
   return Array.from({ length: options.keys }, () => prng.pick(keys));
 }
 
+const lostForms = ['dropped', 'reverted', 'zeroed'] as const;
 const paths = ['', 'wal/', 'seg/', 'tab/', 'cat/', 'SUPER'] as const;
 
 /** Each kind of fault is on or off for the run. */
@@ -258,26 +273,68 @@ function drawFaults(prng: Prng, calls: number): SimFault[] {
   });
   some(0.25, 2, () => {
     const act = { errno: prng.pick(['ENOSPC', 'EDQUOT']), written: prng.below(600) };
-    return { ...fail('write', 'ENOSPC', 2, prng.pick([1, 5, 60])), path: '', act };
+    return { ...fail('write', 'ENOSPC', 2, prng.pick([1, 5, 20])), path: '', act };
   });
   some(0.2, 2, () => fail(prng.pick(['create', 'mkdir'] as const), 'ENOSPC', 1, 1 + prng.below(4)));
   some(0.35, 3, () => {
-    const act = { errno: 'EIO', lost: prng.pick(['dropped', 'reverted', 'zeroed'] as const) };
+    const act = { errno: 'EIO', lost: prng.pick(lostForms) };
     return { ...fail('sync', 'EIO', 1), act };
   });
-  some(0.2, 3, () => fail(prng.pick(['unlink', 'rename', 'mkdir', 'syncDir'] as const), 'EIO', 0.5));
+  some(0.2, 3, () =>
+    fail(prng.pick(['unlink', 'rename', 'mkdir', 'create', 'syncDir'] as const), 'EIO', 0.5),
+  );
   some(0.3, 4, () => ({
     ...fail(prng.pick(['read', 'write', 'sync', 'create', 'open', 'unlink', 'syncDir'] as const), '', 2),
     times: 1 + prng.below(10),
     act: { delayMs: prng.pick([1, 50, 30_000]) },
   }));
+  some(0.15, 2, () => ({
+    ...fail(prng.pick(['read', 'write', 'sync', 'create', 'open', 'unlink', 'syncDir'] as const), '', 2),
+    act: { hang: prng.pick(['timeout', 'timeout', 'never'] as const) },
+  }));
   return faults;
+}
+
+/** How often each operation that calls make comes up for each of them, roughly. */
+const rates = {
+  open: 3,
+  read: 8,
+  create: 0.5,
+  write: 3,
+  sync: 2,
+  unlink: 0.1,
+  list: 0.3,
+  stat: 1,
+  size: 2,
+  syncDir: 2,
+} as const satisfies Partial<Record<FaultTarget, number>>;
+
+/** One kind of fault on one operation, several times over: so that rare ones meet calls of all kinds. */
+function drawFavourite(prng: Prng, calls: number): SimFault[] {
+  if (prng.chance(0.6)) return [];
+  const target = prng.pick(Object.keys(rates) as (keyof typeof rates)[]);
+  const act = prng.pick<SimFault['act']>([
+    { errno: 'EIO' },
+    { errno: 'EIO' },
+    { errno: target === 'create' ? 'EMFILE' : 'EIO' },
+    { errno: target === 'create' ? 'ENOSPC' : 'EACCES' },
+    { delayMs: 50 },
+    { hang: 'timeout' },
+    { hang: 'never' },
+  ]);
+  return Array.from({ length: 1 + prng.below(3) }, () => ({
+    target,
+    path: '',
+    skip: prng.below(Math.ceil(calls * rates[target])),
+    times: 1 + prng.below(3),
+    act: target === 'sync' && 'errno' in act ? { errno: 'EIO', lost: prng.pick(lostForms) } : act,
+  }));
 }
 
 function drawEnds(prng: Prng, calls: number): SimEnd[] {
   const kinds = (['power', 'power', 'kill', 'close'] as const).filter(() => prng.chance(0.75));
   if (kinds.length === 0) return [];
-  const count = prng.pick([1, 2, 3, 3, 5, 5, 8, 20]);
+  const count = prng.pick([2, 3, 3, 4, 4, 4, 6, 10]);
   const ends: SimEnd[] = [];
   for (let i = 0; i < count; i++) {
     // One in six comes while the store is being opened.

@@ -10,6 +10,8 @@ export type SimDurability = 'full' | 'os' | { groupMs: number };
 export interface ValueSpec {
   readonly seed: number;
   readonly length: number;
+  /** ASCII, given to put as a string. */
+  readonly text?: boolean;
   readonly edit?: { readonly at: number; readonly cut: number; readonly add: number };
 }
 
@@ -28,10 +30,20 @@ export interface ScanSpec {
   readonly stats?: boolean;
 }
 
+/** What `ifSeq` asks for: the number the key has, none, or one it does not have. */
+export type SimCondition = 'current' | 'absent' | 'stale';
+
+/** One operation of a batch: null removes the key. */
+export interface SimChange {
+  readonly key: string;
+  readonly value: ValueSpec | null;
+}
+
 /** One call of a client. Keys are hex; `space` '' is the default one. */
 export type SimOp =
   | { kind: 'put'; space: string; key: string; value: ValueSpec; sha256?: boolean; big?: number }
-  | { kind: 'putIf'; space: string; key: string; value: ValueSpec; condition: 'current' | 'absent' | 'stale' }
+  | { kind: 'putAborts'; space: string; key: string; value: ValueSpec }
+  | { kind: 'putIf'; space: string; key: string; value: ValueSpec; condition: SimCondition }
   | {
       kind: 'stream' | 'streamThrows' | 'streamAborts';
       space: string;
@@ -39,13 +51,15 @@ export type SimOp =
       value: ValueSpec;
       pieces: number;
     }
-  | { kind: 'delete'; space: string; key: string }
-  | { kind: 'batch'; space: string; changes: readonly { key: string; value: ValueSpec | null }[] }
-  | { kind: 'get' | 'getSync' | 'has' | 'stat'; space: string; key: string }
+  | { kind: 'delete' | 'deleteAborts'; space: string; key: string }
+  | { kind: 'deleteIf'; space: string; key: string; condition: SimCondition }
+  | { kind: 'batch'; space: string; changes: readonly SimChange[] }
+  | { kind: 'batchIf'; space: string; changes: readonly SimChange[]; condition: SimCondition }
+  | { kind: 'get' | 'getSync' | 'getAborts' | 'has' | 'stat'; space: string; key: string }
   | { kind: 'getMany'; space: string; keys: readonly string[] }
   | { kind: 'scan' | 'scanStops' | 'scanAborts'; space: string; scan: ScanSpec; entries: number }
   | { kind: 'read' | 'readCancels'; space: string; key: string; start: number; length: number }
-  | { kind: 'flush' | 'stats' | 'rival' }
+  | { kind: 'flush' | 'stats' | 'spaces' | 'rival' }
   | { kind: 'reader'; space: string; keys: readonly string[] };
 
 export type OpKind = SimOp['kind'];
@@ -67,6 +81,21 @@ export const faultTargets = [
 ] as const;
 export type FaultTarget = (typeof faultTargets)[number];
 
+/** Kinds of faults that the coverage table tells apart. */
+export type FaultKind = `EIO ${FaultTarget}` | (typeof otherFaults)[number];
+export const otherFaults = [
+  'delay',
+  'hang',
+  'hang for ever',
+  'sync dropped',
+  'sync reverted',
+  'sync zeroed',
+  'ENOSPC',
+  'EDQUOT',
+  'EMFILE',
+  'EACCES',
+] as const;
+
 /** Hits `times` matching operations after `skip` of them; counted over the whole run. */
 export interface SimFault {
   readonly target: FaultTarget;
@@ -76,7 +105,9 @@ export interface SimFault {
   readonly times: number;
   readonly act:
     | { readonly errno: string; readonly written?: number; readonly lost?: 'dropped' | 'reverted' | 'zeroed' }
-    | { readonly delayMs: number };
+    | { readonly delayMs: number }
+    /** Does not end: with 'timeout' not before ten virtual minutes, with 'never' not in this life. */
+    | { readonly hang: 'timeout' | 'never' };
 }
 
 /**

@@ -1,12 +1,12 @@
 /** Turns what reads return into observations. */
-import { encodeUtf8, fromHex, toHex } from '../../src/base/bytes.ts';
+import { fromHex } from '../../src/base/bytes.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Entry, EntryStat, Key, ScanOptions } from '../../src/engine/types.ts';
 import type { Observation, SeenEntry } from './observations.ts';
 import type { ScanSpec, SimOp } from './plan.ts';
 
-const hexOf = (key: Key): string => toHex(typeof key === 'string' ? encodeUtf8(key) : key);
+const hexOf = (key: Key): string => Buffer.from(key as string).toString('hex');
 
 /** What stat() told; throws when its times contradict each other. */
 export function observeStat(

@@ -9,9 +9,11 @@ import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
-import { auditDisk, strayFiles } from '../crash/audit.ts';
-import { Client, inFull } from './client.ts';
+import { strayFiles } from '../crash/audit.ts';
+import { inFull } from './calls.ts';
+import { Client } from './client.ts';
 import { compareSpaces } from './comparison.ts';
+import { callsInCalm, engineOptionsOf } from './conditions.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './injector.ts';
 import { Life, type World } from './life.ts';
@@ -19,6 +21,7 @@ import { LyingDisk } from './lying-disk.ts';
 import { Oracle } from './oracle.ts';
 import type { SimEnd, SimOp, SimPlan } from './plan.ts';
 import { Scheduler } from './scheduler.ts';
+import { StoreAudit } from './store-audit.ts';
 
 /** What a run came to. */
 export interface SimResult {
@@ -28,7 +31,9 @@ export interface SimResult {
   readonly failure: string | undefined;
   readonly calls: number;
   readonly lives: number;
+  /** Lives ended by plan, and those of them that a power cut or a kill ended. */
   readonly ends: number;
+  readonly crashes: number;
   readonly faults: number;
   readonly checkedReads: number;
   readonly checkedWrites: number;
@@ -38,7 +43,7 @@ export interface SimResult {
   readonly faultLog: readonly string[];
 }
 
-const opensMax = 30;
+const opensMax = 8;
 /** Virtual ms within which calm must have done everything. */
 const calmMs = 600_000;
 
@@ -59,15 +64,19 @@ class Run {
   readonly #plan: SimPlan;
   readonly #world: World;
   readonly #cursors: number[];
+  readonly #audit = new StoreAudit();
   #disk: MemoryFileSystem;
   #lives = 0;
   #endsDone = 0;
+  #crashes = 0;
   #callsAtEnd = 0;
   #stepsSinceDue = 0;
   /** Commits up to here must be there at the next open, whatever happens; and while the power stays. */
   #durable = 0;
   #handed = 0;
   #powerWasCut = false;
+  /** The end of a life in which an operation hung for ever. */
+  #reset: SimEnd | undefined;
   #life: Life | undefined;
   /** The last life that had clients: a rival of theirs may outlive its close. */
   #served: Life | undefined;
@@ -84,6 +93,8 @@ class Run {
     this.#disk = new MemoryFileSystem({ profile: plan.options.profile });
     injector.attach(this.#disk);
     injector.isOver = () => this.#isOver();
+    injector.onFault = (kind) => coverage.fault(kind);
+    scheduler.onStall = () => this.#cutStuck();
   }
 
   fail(error: unknown): void {
@@ -98,6 +109,7 @@ class Run {
       calls,
       lives: this.#lives,
       ends: this.#endsDone,
+      crashes: this.#crashes,
       faults: injector.fired,
       checkedReads: oracle.checkedReads,
       checkedWrites: oracle.checkedWrites,
@@ -145,6 +157,20 @@ class Run {
     return true;
   }
 
+  /**
+   * Nothing can go on: where an operation hangs for ever somebody resets the machine. False when that is not
+   * why.
+   */
+  #cutStuck(): boolean {
+    const { injector } = this.#world;
+    if (injector.stuck === 0) return false;
+    this.#life?.note();
+    if (this.#served !== undefined) this.#served.over = true;
+    this.#reset = { kind: 'power', calls: 0, steps: 0, seed: this.#plan.seed };
+    injector.cut(this.#disk);
+    return true;
+  }
+
   #raise({ durable, handed }: Pick<Life, 'durable' | 'handed'>): void {
     this.#durable = Math.max(this.#durable, durable);
     this.#handed = Math.max(this.#handed, durable, handed);
@@ -160,11 +186,13 @@ class Run {
   /** The machine starts again with what the dead process left. */
   async #reboot(): Promise<void> {
     const { scheduler, injector, coverage } = this.#world;
-    const end = this.#end!;
+    const end = this.#reset ?? this.#end!;
     const last = injector.last!;
+    this.#crashes++;
     await scheduler.rest();
     scheduler.clear();
-    this.#nextEnd();
+    if (this.#reset === undefined) this.#nextEnd();
+    this.#reset = undefined;
     coverage.clear();
     const prng = new Prng(end.seed);
     const life = this.#life;
@@ -212,21 +240,7 @@ class Run {
       clock,
       random: (n: number) => prng.bytes(n),
     };
-    const [min, avg, max] = options.chunkSizes;
-    const engineOptions = {
-      durability: number % 2 === 1 ? options.durability : options.durability2,
-      chunking: { algorithm: options.algorithm, min, avg, max },
-      inlineMax: options.inlineMax,
-      keyEncoding: options.keyEncoding,
-      lockWaitMs: 60_000,
-      memory: {
-        memtableBytes: options.memtableBytes,
-        blockCacheBytes: options.blockCacheBytes,
-        trailerCacheBytes: options.trailerCacheBytes,
-        pendingCommitBytes: options.pendingCommitBytes,
-      },
-    };
-    return new Life(this.#world, number, this.#disk, env, engineOptions, {
+    return new Life(this.#world, number, this.#disk, env, engineOptionsOf(options, number), {
       segmentBytes: options.segmentBytes,
     });
   }
@@ -270,7 +284,7 @@ class Run {
 
   async #settle(life: Life): Promise<void> {
     const { oracle } = this.#world;
-    const { rows, problems } = await auditDisk(life.disk.fork());
+    const { rows, problems } = await this.#audit.run(life.disk.fork());
     const others = problems.filter((problem) => !this.#mayBeTorn || !problem.startsWith('SUPER at'));
     if (others.length > 0) throw new Error(others.join('; '));
     oracle.settle(rows, this.#handed);
@@ -348,28 +362,14 @@ class Run {
     again.closing = true;
     const closed = await this.#drive(again.engine.close(), 'last close', scheduler.time + calmMs);
     if (closed === undefined || 'error' in closed) throw closed?.error;
-    const { problems } = await auditDisk(this.#disk.fork());
+    const { problems } = await this.#audit.run(this.#disk.fork());
     if (problems.length > 0) throw new Error(problems.join('; '));
   }
 
   /** Calls of each kind that must all succeed. */
   async #use(life: Life): Promise<void> {
     const { scheduler } = this.#world;
-    const key = '61';
-    const about = { space: '', key };
-    const value = { seed: 77, length: 9000 };
-    const calls: SimOp[][] = [
-      [{ kind: 'put', ...about, value }, { kind: 'get', ...about }, { kind: 'flush' }],
-      [
-        { kind: 'stream', ...about, value: { seed: 78, length: 20_000 }, pieces: 3 },
-        { kind: 'delete', ...about },
-      ],
-      [
-        { kind: 'batch', space: '', changes: [{ key: '62', value }] },
-        { kind: 'scan', space: '', scan: {}, entries: 0 },
-        { kind: 'reader', space: '', keys: [key] },
-      ],
-    ];
+    const calls = callsInCalm();
     const ends = calls.map((ops, i) => new Client(life, i).run(() => ops.shift()));
     let ended = 0;
     for (const end of ends) void end.then(() => ended++);

@@ -25,7 +25,12 @@ interface Timer extends Waiting {
 const stepsMax = 400_000;
 const yearMs = 365 * 86_400_000;
 
+/** So often the event loop has its turn too. */
+const macroEvery = 64;
+
 const macroTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** Resolves when no microtask is left; much cheaper than a turn of the event loop. */
+const microtasks = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
 
 export class Scheduler {
   readonly #prng: Prng;
@@ -36,6 +41,8 @@ export class Scheduler {
   #time = 1000;
   #wallOffset = 1_700_000_000_000;
   #salt = 1;
+  /** Asked when nothing can go on; true when it has changed that. */
+  onStall: () => boolean = () => false;
   /** Choices made so far. */
   steps = 0;
   /** Sums up every choice: equal runs have equal digests. */
@@ -93,12 +100,17 @@ export class Scheduler {
 
   /** Goes on until `isDone`. Throws when it never will, or not before `deadline` (virtual ms). */
   async until(isDone: () => boolean, what: string, deadline = Number.POSITIVE_INFINITY): Promise<void> {
-    for (;;) {
-      await macroTurn();
+    for (let turns = 1; ; turns++) {
+      await (turns % macroEvery === 0 ? macroTurn() : microtasks());
       if (isDone()) return;
       if (this.#time > deadline) throw new Error(`${what} is not done at ${this.#time} virtual ms`);
       if (this.steps > stepsMax) throw new Error(`${what} is not done after ${this.steps} steps`);
-      if (this.#ready.length === 0 && !this.#fireTimers()) throw new Error(`${what} is stalled for ever`);
+      if (this.#ready.length === 0) {
+        await macroTurn();
+        if (isDone()) return;
+      }
+      if (this.#ready.length === 0 && !this.#fireTimers() && !this.onStall())
+        throw new Error(`${what} is stalled for ever`);
       for (let n = this.#burst(); n > 0 && this.#ready.length > 0; n--) this.#step();
     }
   }

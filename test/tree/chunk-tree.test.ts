@@ -207,6 +207,7 @@ describe('chunk tables', () => {
         for (let block = 0; block < 2; block++) table.loadBlockSync(block);
         const scan = table.scan();
         for (let step = scan.next(); step !== 0; step = scan.next()) if (step === MISS) await scan.load();
+        for (const problem of table.problems) throw problem;
       } finally {
         table.release();
       }

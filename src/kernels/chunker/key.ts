@@ -50,11 +50,23 @@ export function publicChunkerSeed(): Uint8Array {
   return sha256(encodeUtf8('varve public chunker seed'));
 }
 
-/** Derives the key of `algorithm` from `seed` (borrowed, 32 bytes; VARVE_INVALID_ARGUMENT otherwise). */
-export function deriveChunkerKey(
-  algorithm: ChunkerAlgorithm,
-  seed: Uint8Array = publicChunkerSeed(),
-): ChunkerKey {
+/** Keys of the public seed, derived once in a process: every open asks for one. */
+const publicKeys = new Map<ChunkerAlgorithm, ChunkerKey>();
+
+/**
+ * Derives the key of `algorithm` from `seed` (borrowed, 32 bytes; VARVE_INVALID_ARGUMENT otherwise), the
+ * public one when none is given.
+ */
+export function deriveChunkerKey(algorithm: ChunkerAlgorithm, seed?: Uint8Array): ChunkerKey {
+  if (seed !== undefined) return derive(algorithm, seed);
+  const known = publicKeys.get(algorithm);
+  if (known !== undefined) return known;
+  const key = derive(algorithm, publicChunkerSeed());
+  publicKeys.set(algorithm, key);
+  return key;
+}
+
+function derive(algorithm: ChunkerAlgorithm, seed: Uint8Array): ChunkerKey {
   if (seed.length !== chunkerSeedBytes) {
     throw invalid(`chunker seed must be ${chunkerSeedBytes} bytes, not ${seed.length}`);
   }

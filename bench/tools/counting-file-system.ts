@@ -1,0 +1,55 @@
+/** A file system that counts the bytes written to each kind of file: for write amplification. */
+import { parseFileName } from '../../src/format/file-names.ts';
+import type { FsFile, FsPort } from '../../src/fs/port.ts';
+
+/** Bytes written, by kind of file: wal, tab, seg, cat, and other for the few that are none of these. */
+export class WrittenBytes {
+  readonly byKind: Record<string, number> = { wal: 0, tab: 0, seg: 0, cat: 0, other: 0 };
+
+  total(): number {
+    return Object.values(this.byKind).reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** `fs` itself but for the counting. */
+  around(fs: FsPort): FsPort {
+    return {
+      root: fs.root,
+      caps: fs.caps,
+      open: async (path, mode) => this.#file(await fs.open(path, mode)),
+      openSync: (path) => fs.openSync(path),
+      mkdir: (path) => fs.mkdir(path),
+      rename: (from, to) => fs.rename(from, to),
+      unlink: (path) => fs.unlink(path),
+      rmdir: (path) => fs.rmdir(path),
+      list: (path) => fs.list(path),
+      stat: (path) => fs.stat(path),
+      syncDir: (path) => fs.syncDir(path),
+      free: () => fs.free(),
+    };
+  }
+
+  #file(file: FsFile): FsFile {
+    const kind = parseFileName(file.path.slice(file.path.lastIndexOf('/') + 1))?.kind ?? 'other';
+    const count = (buf: Uint8Array): void => {
+      this.byKind[kind]! += buf.length;
+    };
+    return {
+      path: file.path,
+      read: (buf, pos) => file.read(buf, pos),
+      readSync: (buf, pos) => file.readSync(buf, pos),
+      write: (buf, pos) => {
+        count(buf);
+        return file.write(buf, pos);
+      },
+      writeSync: (buf, pos) => {
+        count(buf);
+        file.writeSync(buf, pos);
+      },
+      sync: () => file.sync(),
+      dataSync: () => file.dataSync(),
+      truncate: (length) => file.truncate(length),
+      size: () => file.size(),
+      close: () => file.close(),
+    };
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * Merges tables of one tree into new ones of a deeper level. The planner has said which; the caller installs
+ * the result and only then lets go of the inputs.
+ *
+ * Invariants (test/tree/compaction.test.ts)
+ * - What comes out and what is counted as dropped is together what went in: rows and bytes, for chunks
+ *   entries and references; else the outputs are deleted and the merge fails ("a merge that loses a row is
+ *   thrown away").
+ * - A merge that fails or is cancelled leaves no file and changes nothing ("a merge that fails at any
+ *   operation leaves no file").
+ * - Memory: a piece of 256 KiB per input and what the table writer holds.
+ */
+import type { FileNo, Seq } from '../base/brands.ts';
+import { corrupt } from '../base/errors.ts';
+import type { CatalogTable } from '../format/catalog.ts';
+import { chunkEntry } from '../format/chunk-table.ts';
+import { filePath } from '../format/file-names.ts';
+import { trees } from '../format/trees.ts';
+import type { FsPort } from '../fs/port.ts';
+import { MergedChunks } from './chunk-cursor.ts';
+import { ChunkTable } from './chunk-table-reader.ts';
+import { writeChunkTable } from './chunk-table-writer.ts';
+import { DeeperRanges, type LeveledRange } from './deeper-ranges.ts';
+import { MergeCursor } from './merge-cursor.ts';
+import { type MergePace, MergeSlice } from './merge-slice.ts';
+import { MergedEntries } from './merged-entries.ts';
+import { MergedRows } from './merged-rows.ts';
+import { RowRetention } from './row-retention.ts';
+import { newestFirst } from './table-order.ts';
+import { discardTable } from './table-output.ts';
+import { KeyTable } from './table-reader.ts';
+import { writeKeyTable } from './table-writer.ts';
+
+/** What to merge. */
+export interface CompactionJob {
+  readonly tree: number;
+  readonly outputLevel: number;
+  /** Tables of that tree in any order, held by the caller until the merge has settled. */
+  readonly inputs: readonly (KeyTable | ChunkTable)[];
+  /** All tables of the tree. */
+  readonly around: readonly LeveledRange[];
+  /** No reader, now or later, has a lower sequence number. */
+  readonly horizon: Seq;
+  /** Size of a table to be made, bytes. */
+  readonly tableBytes: number;
+}
+
+/** Where the merge writes and how it shares the thread. */
+export interface CompactionPorts {
+  readonly fs: FsPort;
+  readonly dbUuid: Uint8Array;
+  readonly takeFileNo: () => FileNo;
+  /** `random(n)` gives n random bytes. */
+  readonly random: (bytes: number) => Uint8Array;
+  readonly pace: MergePace;
+}
+
+/** What a merge made, and what became of the rows it read. */
+export interface CompactionResult {
+  /** In key order; none when every row was dropped. Durable, named by nothing yet. */
+  readonly tables: readonly CatalogTable[];
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly rowsRead: number;
+  /** Rows dropped: versions no reader can see, delete markers with nothing under them. */
+  readonly superseded: number;
+  readonly deletes: number;
+  /** Chunk entries that became one with another of their id. */
+  readonly joined: number;
+}
+
+interface Merged {
+  readonly rowsRead: number;
+  readonly superseded: number;
+  readonly deletes: number;
+  readonly joined: number;
+}
+
+const saltBytes = 12;
+
+/**
+ * Merges and proves. On failure every file it made is deleted: VARVE_ABORTED (cancelled), VARVE_CORRUPT with
+ * the file of a damaged input (of the first input where the sums differ), VARVE_NO_SPACE, VARVE_IO.
+ */
+export async function compactTables(job: CompactionJob, ports: CompactionPorts): Promise<CompactionResult> {
+  const tables: CatalogTable[] = [];
+  try {
+    const merged =
+      job.tree === trees.C ? await mergeChunks(job, ports, tables) : await mergeRows(job, ports, tables);
+    return {
+      tables,
+      ...merged,
+      bytesRead: job.inputs.reduce((sum, { meta }) => sum + meta.size, 0),
+      bytesWritten: tables.reduce((sum, { size }) => sum + size, 0),
+    };
+  } catch (error) {
+    for (const { no } of tables) await discardTable(ports.fs, filePath('tab', no));
+    throw error;
+  }
+}
+
+async function mergeRows(
+  job: CompactionJob,
+  ports: CompactionPorts,
+  tables: CatalogTable[],
+): Promise<Merged> {
+  const inputs = newestFirst(job.inputs.filter((table) => table instanceof KeyTable));
+  const rows = new MergedRows(
+    new MergeCursor(inputs.map((table) => table.scan())),
+    new RowRetention(job.horizon),
+    new DeeperRanges(job.around, job.outputLevel),
+    new MergeSlice(ports.pace),
+    job.tableBytes,
+  );
+  while (await rows.more()) {
+    tables.push(await writeKeyTable(ports.fs, { ...identityOf(job, ports), rows }));
+  }
+  const { read, given, superseded, deletes } = rows;
+  const written = entriesOf(tables);
+  const whole =
+    read.rows === entriesOf(inputs.map(({ meta }) => meta)) &&
+    given.rows === written &&
+    read.rows === given.rows + superseded.rows + deletes.rows &&
+    read.bytes === given.bytes + superseded.bytes + deletes.bytes;
+  if (!whole) throw notConserved(job, 'rows', read.rows, written + superseded.rows + deletes.rows);
+  return { rowsRead: read.rows, superseded: superseded.rows, deletes: deletes.rows, joined: 0 };
+}
+
+async function mergeChunks(
+  job: CompactionJob,
+  ports: CompactionPorts,
+  tables: CatalogTable[],
+): Promise<Merged> {
+  const inputs = newestFirst(job.inputs.filter((table) => table instanceof ChunkTable));
+  const metas = inputs.map(({ meta }) => meta);
+  const rowsRead = entriesOf(metas);
+  const merge = new MergedChunks(inputs.map((table) => table.scan()));
+  const tableEntries = Math.max(1, Math.floor(job.tableBytes / chunkEntry.size));
+  const entries = new MergedEntries(merge, new MergeSlice(ports.pace), tableEntries);
+  const minSeq = Math.min(...metas.map((meta) => meta.minSeq));
+  const maxSeq = Math.max(...metas.map((meta) => meta.maxSeq));
+  while (await entries.more()) {
+    const entriesMax = Math.min(tableEntries, rowsRead - entries.given);
+    tables.push(
+      await writeChunkTable(ports.fs, { ...identityOf(job, ports), entries, entriesMax, minSeq, maxSeq }),
+    );
+  }
+  const written = entriesOf(tables);
+  if (entries.given !== written || written + merge.joined !== rowsRead) {
+    throw notConserved(job, 'chunk entries', rowsRead, written + merge.joined);
+  }
+  const refs = inputs.reduce((sum, { footer }) => sum + footer.sumRefs, 0);
+  if (!entries.saturated && entries.givenRefs !== refs) {
+    throw notConserved(job, 'references', refs, entries.givenRefs);
+  }
+  return { rowsRead, superseded: 0, deletes: 0, joined: merge.joined };
+}
+
+function identityOf(job: CompactionJob, ports: CompactionPorts) {
+  return {
+    no: ports.takeFileNo(),
+    tree: job.tree,
+    level: job.outputLevel,
+    dbUuid: ports.dbUuid,
+    salt: ports.random(saltBytes),
+  };
+}
+
+function entriesOf(tables: readonly CatalogTable[]): number {
+  return tables.reduce((sum, { entries }) => sum + entries, 0);
+}
+
+function notConserved(job: CompactionJob, what: string, read: number, accounted: number): Error {
+  const file = filePath('tab', job.inputs[0]!.meta.no);
+  return corrupt(`a merge does not account for all ${what} of its inputs`, { file }, read, accounted);
+}

@@ -1,0 +1,246 @@
+/**
+ * Crash points: every sequence of up to three calls, crashed at every changing operation in every shape the
+ * disk may be left in; random longer workloads; and operations that fail. One round is one state that no
+ * earlier round has checked.
+ *
+ * The seed is the order of the sequences. VARVE_PART=1/2 takes one half of them and VARVE_PART=2/2 the other.
+ * VARVE_ONLY="sequence 123" repeats one, VARVE_ONLY="sequence 123 17 without 2" one state of it; "random 5"
+ * and "fault 77" repeat one of the other lanes.
+ */
+import { Prng } from '../../src/base/prng.ts';
+import { preparation, profiles, sequenceAt, sequenceCount, sequenceShape } from '../crash/alphabet.ts';
+import { crashAll, type Effort, newTally, type Tally } from '../crash/campaign.ts';
+import { failuresOf, runFailure } from '../crash/fault-lane.ts';
+import { type Base, prepare } from '../crash/recorder.ts';
+import { StateSet } from '../crash/state-set.ts';
+import { workloadOf } from '../crash/workload.ts';
+import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
+
+const shortStates = 1500;
+const failuresMax = 20;
+/** After so many sequences comes one random workload; after each, so many operations fail. */
+const randomEvery = 30;
+const faultsEach = 6;
+/** One random workload in this many is long. */
+const longEvery = 4;
+const heapMax = 2 * 1024 ** 3;
+
+const everything: Effort = {
+  mixtures: 16,
+  singles: Number.POSITIVE_INFINITY,
+  goOnEvery: 40,
+  innerEvery: 400,
+  innerPoints: 8,
+  depth: 2,
+};
+const sampled: Effort = { ...everything, mixtures: 4, singles: 6, cuts: 4, goOnEvery: 15, innerEvery: 100 };
+const sampledPoints = 24;
+
+export const campaign: Campaign = {
+  name: 'crash',
+  async run(options: CampaignOptions): Promise<CampaignResult> {
+    const only = process.env.VARVE_ONLY;
+    const crashes = new Crashes(options);
+    const before = process.cpuUsage();
+    if (only === undefined) await crashes.all(partOf(process.env.VARVE_PART ?? '1/1'));
+    else await crashes.one(only);
+    const { user, system } = process.cpuUsage(before);
+    return crashes.result((user + system) / 1e6);
+  },
+};
+
+interface Part {
+  readonly part: number;
+  readonly of: number;
+}
+
+function partOf(text: string): Part {
+  const [part, of] = text.split('/').map(Number);
+  if (part === undefined || of === undefined || !(part >= 1 && part <= of))
+    throw new Error(`VARVE_PART is "1/2", not ${text}`);
+  return { part, of };
+}
+
+/** The numbers of a part, in an order drawn by `seed`. */
+function orderOf(seed: number, { part, of }: Part): Int32Array {
+  const numbers = Int32Array.from({ length: sequenceCount }, (_, n) => n).filter((n) => n % of === part - 1);
+  const prng = new Prng(seed);
+  for (let i = numbers.length - 1; i > 0; i--) {
+    const j = prng.below(i + 1);
+    const kept = numbers[i]!;
+    numbers[i] = numbers[j]!;
+    numbers[j] = kept;
+  }
+  return numbers;
+}
+
+class Crashes {
+  readonly #options: CampaignOptions;
+  readonly #pace: Pace;
+  readonly #tally: Tally = newTally();
+  readonly #seen = new StateSet();
+  readonly #bases = new Map<string, Base>();
+  readonly #failures: string[] = [];
+  #ofPart = sequenceCount;
+  #sequences = 0;
+  #workloads = 0;
+  #faults = 0;
+  #failuresOfOne: { n: number; list: Awaited<ReturnType<typeof failuresOf>> } | undefined;
+  #faultAt = 0;
+
+  constructor(options: CampaignOptions) {
+    this.#options = options;
+    this.#pace = new Pace(options, shortStates);
+  }
+
+  get #tried(): number {
+    return this.#tally.states + this.#tally.inner;
+  }
+
+  #goesOn(): boolean {
+    return this.#pace.goesOn(this.#tried) && this.#failures.length < failuresMax;
+  }
+
+  async all(part: Part): Promise<void> {
+    const order = orderOf(this.#options.seed, part);
+    this.#ofPart = order.length;
+    for (let turn = 0; this.#goesOn(); turn++) {
+      if (turn < order.length) {
+        await this.#guard(`sequence ${order[turn]}`, () => this.#sequence(order[turn]!));
+        if (this.#goesOn()) this.#sequences++;
+      }
+      for (let i = 0; i < faultsEach && this.#goesOn(); i++) {
+        const n = this.#faultAt++ * part.of + part.part - 1;
+        await this.#guard(`fault ${n}`, () => this.#fault(n));
+      }
+      if (turn % randomEvery === randomEvery - 1 || turn >= order.length) {
+        const n = this.#options.seed * 1_000_000 + this.#workloads * part.of + part.part - 1;
+        await this.#guard(`random ${n}`, () => this.#random(n));
+      }
+      const heap = process.memoryUsage().heapUsed;
+      if (heap > heapMax) this.#failures.push(`turn ${turn}: ${heap} bytes of heap`);
+    }
+  }
+
+  /** Repeats "lane number" or "lane number choice". */
+  async one(only: string): Promise<void> {
+    const [lane, number, ...choice] = only.split(' ');
+    const n = Number(number);
+    const state = choice.length > 0 ? choice.join(' ') : undefined;
+    if (lane === 'sequence') await this.#guard(only, () => this.#sequence(n, state));
+    else if (lane === 'random') await this.#guard(only, () => this.#random(n, state));
+    else if (lane === 'fault') await this.#guard(only, () => this.#fault(n));
+    else throw new Error(`VARVE_ONLY begins with sequence, random or fault, not ${lane}`);
+  }
+
+  result(cpuSeconds: number): CampaignResult {
+    const { workloads, points, states, duplicates, inner, rows } = this.#tally;
+    const lines = [
+      ...this.#failures.map((text) => `FAILED seed ${this.#options.seed}, ${text}`),
+      `exhaustive ${this.#sequences} of ${this.#ofPart} sequences; ${this.#workloads} random workloads; ` +
+        `${this.#faults} failing operations`,
+      `${states} distinct states and ${inner} of crashes inside recovery, ${duplicates} duplicates; ` +
+        `${points} points of ${workloads} runs with ${rows} rows`,
+      `${Math.round(this.#tried / cpuSeconds)} states per second of processor time`,
+    ];
+    if (this.#seen.forgotten > 0) lines.push(`the states seen were forgotten ${this.#seen.forgotten} times`);
+    return { tried: this.#tried, failed: this.#failures.length, lines };
+  }
+
+  async #guard(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#failures.push(`VARVE_ONLY='${what}': ${(error as Error).message}`);
+    }
+  }
+
+  async #sequence(n: number, only?: string): Promise<void> {
+    const { name, profile, isPrepared, workload } = sequenceAt(n);
+    const { length } = workload.steps;
+    await crashAll({
+      ...this.#shared(only),
+      name,
+      profile,
+      workload,
+      effort: everything,
+      base: isPrepared ? await this.#prepared(profile) : undefined,
+      // The opening belongs to the sequences of one call.
+      from: length === 1 ? -1 : length - 1,
+    });
+  }
+
+  async #random(n: number, only?: string): Promise<void> {
+    const isLong = n % longEvery === 0;
+    const workload = isLong ? workloadOf(n, 20, 60) : workloadOf(n);
+    const profile = profiles[n % profiles.length]!;
+    this.#workloads++;
+    await crashAll({
+      ...this.#shared(only),
+      name: profile,
+      profile,
+      workload,
+      effort: sampled,
+      pointsMax: sampledPoints,
+    });
+  }
+
+  /** Failure `n` of all failures of the sequences of one call, then of two; on new stores. */
+  async #fault(n: number): Promise<void> {
+    const place = sequenceForFault(n);
+    if (this.#failuresOfOne?.n !== place.sequence) {
+      const { workload, profile } = sequenceAt(place.sequence);
+      this.#failuresOfOne = { n: place.sequence, list: await failuresOf(workload, profile) };
+    }
+    const { list } = this.#failuresOfOne;
+    const failure = list[place.failure];
+    if (failure === undefined) return;
+    const { workload, profile, name } = sequenceAt(place.sequence);
+    this.#faults++;
+    try {
+      await runFailure(workload, profile, failure);
+    } catch (error) {
+      throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  async #prepared(profile: (typeof profiles)[number]): Promise<Base> {
+    let base = this.#bases.get(profile);
+    if (base === undefined) {
+      base = await prepare({ seed: 1, shape: sequenceShape, steps: preparation }, profile);
+      this.#bases.set(profile, base);
+    }
+    return base;
+  }
+
+  #shared(only: string | undefined): {
+    tally: Tally;
+    seen: StateSet;
+    only: string | undefined;
+    goesOn: () => boolean;
+  } {
+    return {
+      tally: this.#tally,
+      seen: this.#seen,
+      only,
+      goesOn: () => {
+        const note = `exhaustive ${this.#sequences} of ${this.#ofPart}, ${this.#failures.length} failed`;
+        this.#options.onProgress(this.#tried, this.#pace.total, note);
+        return this.#goesOn();
+      },
+    };
+  }
+}
+
+/** More than any sequence of two calls has. */
+const failuresPerSequence = 1200;
+
+/** Failures of one sequence follow each other; sequences on prepared stores are those of empty ones here. */
+function sequenceForFault(n: number): { sequence: number; failure: number } {
+  const sequence = Math.floor(n / failuresPerSequence);
+  const place = sequence % profiles.length;
+  return {
+    sequence: Math.floor(sequence / profiles.length) * 2 * profiles.length + place,
+    failure: n % failuresPerSequence,
+  };
+}

@@ -1,0 +1,78 @@
+/** I/O errors: one operation of a workload fails, once or from then on, in every way it can. */
+import { Prng } from '../../src/base/prng.ts';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import type { FsFault, FsOp } from '../../src/fs/sim-machine.ts';
+import type { FsProfile } from '../../src/fs/sim-names.ts';
+import { checkAfterFault, type FaultyRun, runFaulty } from './faulty.ts';
+import type { Workload } from './workload.ts';
+
+/** Faults that an operation of this kind can have. */
+export function faultsOf({ kind }: Pick<FsOp, 'kind'>): readonly FsFault[] {
+  if (kind === 'write') {
+    return [{ errno: 'EIO' }, { errno: 'ENOSPC', written: 40 }, { errno: 'EDQUOT' }];
+  }
+  if (kind === 'sync' || kind === 'dataSync') {
+    return (['dropped', 'reverted', 'zeroed'] as const).map((lost) => ({ errno: 'EIO', lost }));
+  }
+  if (kind === 'create' || kind === 'mkdir') return [{ errno: 'ENOSPC' }, { errno: 'EMFILE' }];
+  return [{ errno: 'EIO' }, { errno: 'EACCES' }];
+}
+
+/** One way for one operation to fail. */
+export interface Failure {
+  readonly op: FsOp;
+  readonly fault: FsFault;
+  /** Every later operation of the kind fails too. */
+  readonly forEver: boolean;
+}
+
+/** Every failure of every changing operation of `workload`. */
+export async function failuresOf(workload: Workload, profile: FsProfile): Promise<Failure[]> {
+  const disk = new MemoryFileSystem({ profile });
+  const { failures } = await runFaulty(disk, workload);
+  if (failures.length > 0) throw new Error(`without a fault: ${failures.join('; ')}`);
+  const ops = disk.trace.slice();
+  return ops.flatMap((op) =>
+    faultsOf(op).flatMap((fault) => [false, true].map((forEver) => ({ op, fault, forEver }))),
+  );
+}
+
+/** Every state the disk can be in for the next open: same boot, or after a power cut. */
+export async function checkAllAfter(
+  disk: MemoryFileSystem,
+  run: FaultyRun,
+  workload: Workload,
+  seed: number,
+): Promise<void> {
+  for (const choose of ['none', 'all', new Prng(seed)] as const) {
+    await checkAfterFault(disk.crash(choose), run, workload.shape, seed);
+  }
+  await checkAfterFault(disk, run, workload.shape, seed);
+}
+
+/** Runs `workload` with one failure and checks what is left; throws with what failed and how. */
+export async function runFailure(
+  workload: Workload,
+  profile: FsProfile,
+  failure: Failure,
+): Promise<FaultyRun> {
+  const { op, fault, forEver } = failure;
+  const disk = new MemoryFileSystem({ profile });
+  disk.faults = ({ kind, index }) =>
+    index === op.index ? (kind === op.kind ? fault : undefined) : lasting(kind, index);
+  const lasting = (kind: string, index: number): FsFault | undefined =>
+    forEver && index > op.index && kind === op.kind ? fault : undefined;
+  try {
+    const run = await runFaulty(disk, workload);
+    disk.faults = undefined;
+    await checkAllAfter(disk, run, workload, workload.seed * 1000 + op.index);
+    const isLogSync = op.kind === 'dataSync' && op.path.startsWith('wal/');
+    if (isLogSync && !run.stopped && run.failures.length === 0)
+      throw new Error('the sync of the log failed and nobody was told');
+    return run;
+  } catch (error) {
+    const how = `${JSON.stringify(fault)}${forEver ? ' from then on' : ''}`;
+    const what = `operation ${op.index} (${op.kind} ${op.path}) fails ${how}`;
+    throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
+  }
+}

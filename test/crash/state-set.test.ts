@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest';
+import { Prng } from '../../src/base/prng.ts';
+import { StateSet } from './state-set.ts';
+
+test('a number is new once, also after the set has grown', () => {
+  const set = new StateSet();
+  const model = new Set<bigint>();
+  const prng = new Prng(3);
+  for (let i = 0; i < 30_000; i++) {
+    const state = (BigInt(prng.below(200)) << 32n) | BigInt(prng.below(300));
+    expect(set.add(state)).toBe(!model.has(state || 1n));
+    model.add(state || 1n);
+  }
+  expect(set.size).toBe(model.size);
+});

@@ -1,0 +1,42 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type ReadEra, ReadMarks } from '../../src/engine/read-marks.ts';
+
+describe('read marks', () => {
+  test('the horizon stays at or below every read under way', () => {
+    const steps = fc.array(fc.tuple(fc.constantFrom('read', 'end', 'commit', 'look'), fc.nat(20)), {
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(steps, (plan) => {
+        let visible = 5;
+        let last = 0;
+        const marks = new ReadMarks(visible);
+        const reads: { at: number; era: ReadEra }[] = [];
+        for (const [kind, n] of plan) {
+          if (kind === 'read') reads.push({ at: visible, era: marks.enter() });
+          else if (kind === 'commit') visible += n;
+          else if (kind === 'end' && reads.length > 0) {
+            for (const { era } of reads.splice(n % reads.length, 1)) marks.leave(era);
+          }
+          const horizon = marks.horizon(visible);
+          for (const { at } of reads) expect(horizon).toBeLessThanOrEqual(at);
+          expect(horizon).toBeGreaterThanOrEqual(last);
+          last = horizon;
+          if (reads.length === 0) expect(horizon).toBe(visible);
+        }
+      }),
+    );
+  });
+
+  test('a mark may be ended more than once', () => {
+    const marks = new ReadMarks(1);
+    const first = marks.mark();
+    const second = marks.mark();
+    first.end();
+    first.end();
+    expect(marks.horizon(9)).toBe(1);
+    second.end();
+    expect(marks.horizon(9)).toBe(9);
+  });
+});

@@ -1,0 +1,228 @@
+/** Faults of the root, catalogs, checkpoints, segments and deduplication. */
+import { crash, damage, type Plant, plant, sim } from './plant.ts';
+
+export const filePlants: readonly Plant[] = [
+  plant(
+    'SUPER not synced',
+    'a slot of SUPER is written and not synced',
+    'catalog/super-file.ts',
+    ['  await file.sync();\n', ''],
+    crash(20_000),
+    sim(100),
+  ),
+  plant(
+    'slot overwritten in place',
+    'two generations of SUPER share one slot, so the newest is overwritten by the next',
+    'format/superblock.ts',
+    ['  return generation % slotCount;', '  return (generation >> 2) % slotCount;'],
+    damage(3000),
+    crash(20_000),
+  ),
+  plant(
+    'catalog not synced',
+    'SUPER names a catalog whose bytes were not synced',
+    'catalog/catalog-store.ts',
+    [
+      `      await file.write(bytes, 0);
+      await file.sync();`,
+      '      await file.write(bytes, 0);',
+    ],
+    crash(20_000),
+    sim(100),
+  ),
+  plant(
+    'catalog without its name',
+    'the directory of catalogs is not synced before SUPER names a new one',
+    'catalog/catalog-store.ts',
+    ["    await this.#fs.syncDir('cat');\n", ''],
+    crash(20_000),
+    sim(150),
+  ),
+  plant(
+    'no install of grace',
+    'log files that only the catalog before the newest needs are removed',
+    'catalog/catalog-cleanup.ts',
+    ['Math.min(...kept.map(({ walFirstNo }) => walFirstNo))', 'current.walFirstNo'],
+    damage(6000),
+    crash(20_000),
+  ),
+  plant(
+    'table not synced',
+    'a catalog names tables whose bytes were not synced',
+    'tree/table-output.ts',
+    ['    await this.#file.sync();\n', ''],
+    crash(20_000),
+    sim(100),
+  ),
+  plant(
+    'table without its name',
+    'the directory is not synced after a table was made',
+    'tree/table-output.ts',
+    ["      await fs.syncDir(fileDir('tab', no));\n", ''],
+    crash(20_000),
+    sim(100),
+  ),
+  plant(
+    'directory without its name',
+    'a new directory is not synced in the one above it',
+    'fs/dirs.ts',
+    [
+      `  await fs.mkdir(path);
+  await fs.syncDir(parent);`,
+      '  await fs.mkdir(path);',
+    ],
+    crash(20_000),
+    sim(100),
+  ),
+  plant(
+    'old log removed early',
+    'a checkpoint removes the old log before the catalog that replaces it is on disk',
+    'engine/checkpointer.ts',
+    [
+      '    await old.close();\n',
+      '    await old.close();\n    await this.#options.env.fs.unlink(old.path);\n',
+    ],
+    crash(20_000),
+    sim(100),
+  ),
+  plant(
+    'rows lost while flushing',
+    'the event loop turns between the freeze of the memtables and the cut of the log',
+    'engine/checkpointer.ts',
+    [
+      '    const frozen = forest.freeze();\n',
+      '    const frozen = forest.freeze();\n    await this.#options.env.clock.turn();\n',
+    ],
+    sim(200),
+    crash(20_000),
+  ),
+  plant(
+    'file numbers used twice',
+    'recovery does not look which file numbers are taken',
+    'engine/start-writing.ts',
+    ['    catalogs.raiseFileNo((await highestFileNo(env.fs)) + 1);\n', ''],
+    crash(20_000),
+    sim(100),
+  ),
+  plant(
+    'segment without its name',
+    'the directory is not synced after a segment was made',
+    'segment/segment-writer.ts',
+    ['      await fs.syncDir(dir);\n', ''],
+    crash(20_000),
+    sim(150),
+  ),
+  plant(
+    'sync covers what came later',
+    'a sync of a segment counts for frames appended while it was under way',
+    'segment/write-behind.ts',
+    ['Math.max(this.#syncedEnd, target)', 'Math.max(target, this.#end)'],
+    sim(300),
+    crash(20_000),
+  ),
+  plant(
+    'poison forgotten',
+    'after a failed write or sync of a segment the next one is taken for good',
+    'segment/write-behind.ts',
+    ['    this.#failure ??= { cause };\n', ''],
+    sim(300),
+    crash(20_000),
+  ),
+  plant(
+    'frame id not compared',
+    'the frame at a hinted place is returned without a look at its id',
+    'segment/segment-reader.ts',
+    ['  if (expectId !== undefined && !hasId(buf, scratch.idAt, expectId)) return undefined;\n', ''],
+    damage(20_000),
+    sim(100),
+  ),
+  plant(
+    'chunk checksum not checked',
+    'the bytes of a chunk are returned as they are read',
+    'format/chunk-frame.ts',
+    [
+      "  if (!checksumMatches(buf, pos + at.checksum, pos + at.version, out.payloadTo)) return 'checksum';\n",
+      '',
+    ],
+    damage(2000),
+  ),
+  plant(
+    'footer not compared',
+    'a sealed segment is not compared with what the catalog says of it',
+    'segment/segment-reader.ts',
+    [
+      "if (!same) throw corrupt('segment is not the one",
+      "if (!same && size < 0) throw corrupt('segment is not the one",
+    ],
+    damage(20_000),
+  ),
+  plant(
+    'stale pointer after a rescue',
+    'new places of rescued chunks go into a table that sorts below the old ones',
+    'engine/rescue.ts',
+    ['        chunks.note(lastSeq);\n', ''],
+    crash(20_000),
+    sim(300),
+  ),
+  plant(
+    'place off by one',
+    'rescued chunks are said to lie 8 bytes behind their place',
+    'segment/segment-writer.ts',
+    [
+      `    room.bytes.set(buf.subarray(pos, frame.next), room.filled);
+    const off8 = this.#out.end / 8;`,
+      `    room.bytes.set(buf.subarray(pos, frame.next), room.filled);
+    const off8 = this.#out.end / 8 + 1;`,
+    ],
+    crash(20_000),
+    sim(100),
+  ),
+  plant(
+    'hit on a chunk that is not durable',
+    'a value that shares a chunk of another put does not wait for that chunk',
+    'value/value-ingest.ts',
+    [
+      `    const writer = this.#context.store.lanes.writerOf(this.#place.segment);
+    if (writer !== undefined) this.#named.files.add(writer);\n`,
+      '',
+    ],
+    sim(300),
+    crash(20_000),
+  ),
+  plant(
+    'hit not logged',
+    'a chunk found through a trailer is used without a CHUNK op',
+    'value/value-ingest.ts',
+    ['    this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, true);\n', ''],
+    sim(300),
+    crash(20_000),
+  ),
+  plant(
+    'two births of a list node',
+    'a list node that another put has stored meanwhile counts its children again',
+    'txn/txn-writer.ts',
+    ['      if (this.#presence.isPresent(id, at)) return false;\n', ''],
+    sim(300),
+    crash(20_000),
+  ),
+  plant(
+    'reference dropped',
+    'the last child of a list node is not counted',
+    'txn/applier.ts',
+    ['child < list.count; child++', 'child < list.count - 1; child++'],
+    crash(20_000),
+    sim(100),
+  ),
+  plant(
+    'references not counted in replay',
+    'references of a value are counted when it is put and not when the log is replayed',
+    'txn/applier.ts',
+    [
+      '    visitRecordRefs(buf, valueFrom, valueTo, (idAt) => this.#forest.chunks.addRefs(buf, idAt, 1));\n',
+      `    const by = this.#onNodeBorn.length > 0 ? 1 : 0;
+    visitRecordRefs(buf, valueFrom, valueTo, (idAt) => this.#forest.chunks.addRefs(buf, idAt, by));\n`,
+    ],
+    crash(20_000),
+    sim(100),
+  ),
+];

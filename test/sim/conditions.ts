@@ -1,0 +1,43 @@
+/** What each life of a simulation opens with, and what calm asks of it. */
+import type { EngineOptions } from '../../src/engine/options.ts';
+import type { SimOp, SimOptions } from './plan.ts';
+
+/** Longer than anything that hangs: a rival that is slow to let go makes the next open wait, not fail. */
+const lockWaitMs = 3_600_000;
+
+/** Options of the engine in life `number`, counted from 1. */
+export function engineOptionsOf(options: SimOptions, number: number): EngineOptions {
+  const [min, avg, max] = options.chunkSizes;
+  return {
+    durability: number % 2 === 1 ? options.durability : options.durability2,
+    chunking: { algorithm: options.algorithm, min, avg, max },
+    inlineMax: options.inlineMax,
+    keyEncoding: options.keyEncoding,
+    lockWaitMs,
+    memory: {
+      memtableBytes: options.memtableBytes,
+      blockCacheBytes: options.blockCacheBytes,
+      trailerCacheBytes: options.trailerCacheBytes,
+      pendingCommitBytes: options.pendingCommitBytes,
+    },
+  };
+}
+
+/** Calls of each kind that must all succeed, by client. */
+export function callsInCalm(): SimOp[][] {
+  const key = '61';
+  const about = { space: '', key };
+  const value = { seed: 77, length: 9000 };
+  return [
+    [{ kind: 'put', ...about, value }, { kind: 'get', ...about }, { kind: 'flush' }],
+    [
+      { kind: 'stream', ...about, value: { seed: 78, length: 20_000 }, pieces: 3 },
+      { kind: 'delete', ...about },
+    ],
+    [
+      { kind: 'batch', space: '', changes: [{ key: '62', value }] },
+      { kind: 'scan', space: '', scan: {}, entries: 0 },
+      { kind: 'reader', space: '', keys: [key] },
+    ],
+  ];
+}

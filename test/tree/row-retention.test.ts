@@ -1,0 +1,87 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { rowKinds } from '../../src/format/row-kinds.ts';
+import { RowRetention, verdicts } from '../../src/tree/row-retention.ts';
+
+interface Row {
+  readonly seq: number;
+  readonly head: number;
+}
+
+const chunks = rowKinds.put | 16;
+const heads = [rowKinds.put, rowKinds.put, rowKinds.delete, chunks] as const;
+
+/** Rows of one key, newest first, that a merge with nothing under it keeps. */
+function kept(rows: readonly Row[], horizon: number): Row[] {
+  const retention = new RowRetention(horizon);
+  retention.begin();
+  const out: Row[] = [];
+  let held: Row | undefined;
+  for (const row of rows) {
+    const verdict = retention.judge(row.seq, row.head);
+    if (verdict === verdicts.hold) held = row;
+    if (verdict !== verdicts.keep) continue;
+    if (held !== undefined) out.push(held);
+    held = undefined;
+    out.push(row);
+  }
+  return out;
+}
+
+/** What a reader at `view` sees: the number of a put, or 0 for an absent key. */
+function seenAt(rows: readonly Row[], view: number): number {
+  const row = rows.find(({ seq, head }) => seq <= view && ((head & 15) === 1 || (head & 15) === 2));
+  return row === undefined || (row.head & 15) === rowKinds.delete ? 0 : row.seq;
+}
+
+const someRows = fc
+  .array(fc.constantFrom(...heads), { maxLength: 12 })
+  .map((list) => list.map((head, i) => ({ seq: 2 * (list.length - i), head })));
+
+describe('row retention', () => {
+  test('lookups at or above the horizon do not notice', () => {
+    fc.assert(
+      fc.property(someRows, fc.integer({ min: 0, max: 30 }), (rows, horizon) => {
+        const after = kept(rows, horizon);
+        for (let view = horizon; view <= 31; view++) expect(seenAt(after, view)).toBe(seenAt(rows, view));
+      }),
+    );
+  });
+
+  test('a version that holds chunks stays until it is gone', () => {
+    fc.assert(
+      fc.property(someRows, fc.integer({ min: 0, max: 30 }), (rows, horizon) => {
+        const after = kept(rows, horizon);
+        expect(after.filter(({ head }) => head === chunks)).toEqual(
+          rows.filter(({ head }) => head === chunks),
+        );
+      }),
+    );
+  });
+
+  test('nothing but the newest version is left of inline values', () => {
+    const rows = [5, 4, 3].map((seq) => ({ seq, head: rowKinds.put }));
+    expect(kept(rows, 9)).toEqual(rows.slice(0, 1));
+    expect(kept(rows, 4)).toEqual(rows.slice(0, 2));
+    expect(kept(rows, 2)).toEqual(rows);
+  });
+
+  test('a delete marker goes with what it hides, and stays over a version with chunks', () => {
+    const gone = { seq: 5, head: rowKinds.delete };
+    expect(kept([gone, { seq: 4, head: rowKinds.put }], 9)).toEqual([]);
+    const held = { seq: 4, head: chunks };
+    expect(kept([gone, held], 9)).toEqual([gone, held]);
+    expect(kept([gone, { seq: 4, head: rowKinds.put }], 4).length).toBe(2);
+  });
+
+  test('GONE rows and late deletes stay, with the row they belong to', () => {
+    const rows = [
+      { seq: 7, head: rowKinds.put },
+      { seq: 5, head: rowKinds.gone },
+      { seq: 5, head: chunks },
+      { seq: 4, head: rowKinds.lateDelete },
+      { seq: 3, head: rowKinds.put },
+    ];
+    expect(kept(rows, 9)).toEqual(rows.slice(0, 4));
+  });
+});
