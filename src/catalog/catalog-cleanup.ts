@@ -7,6 +7,7 @@
 import type { FileNo } from '../base/brands.ts';
 import type { Catalog, NumberedFile } from '../format/catalog.ts';
 import { fileDir, filePath, type NumberedKind, parseFileName } from '../format/file-names.ts';
+import { forgetDirs } from '../fs/dirs.ts';
 import { parentPath } from '../fs/fs-path.ts';
 import type { FsPort } from '../fs/port.ts';
 
@@ -83,6 +84,7 @@ async function removedLeaf(
   nextFileNo: FileNo,
 ): Promise<boolean> {
   if (!hasLeaves(file.kind) || near(file.no, nextFileNo, 256)) return false;
+  forgetDirs(fs);
   if (!(await fs.rmdir(dir))) return false;
   const parent = parentPath(dir);
   if (!near(file.no, nextFileNo, 65_536) && (await fs.rmdir(parent))) await fs.syncDir(file.kind);

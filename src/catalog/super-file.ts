@@ -9,6 +9,7 @@ import {
   slotCount,
   slotIndexOf,
 } from '../format/superblock.ts';
+import { hasErrno } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 
 export interface ReadSlots {
@@ -22,11 +23,12 @@ export interface ReadSlots {
  * any slot is of a newer format: an older slot beside it must not be used.
  */
 export async function readSlots(fs: FsPort): Promise<ReadSlots> {
-  if ((await fs.stat(superName)) === null)
+  const file = await fs.open(superName, 'read').catch((error: unknown) => {
+    if (!hasErrno(error, 'ENOENT')) throw error;
     throw new VarveError('VARVE_NOT_FOUND', `${fs.root}: no store here (no ${superName})`, {
       file: superName,
     });
-  const file = await fs.open(superName, 'read');
+  });
   try {
     return await slotsOf(file);
   } finally {

@@ -53,6 +53,8 @@ const readerTriesMax = 10;
 export interface OpenBounds {
   /** Bytes at which a segment is sealed; the superblock's target when not given. */
   readonly segmentBytes?: number;
+  /** Chunks a value names before a STAGE frame is written; 4096 when not given. */
+  readonly stageBirthsMax?: number;
   /** When and how tables are merged; the bounds of base/limits.ts where not given. 'off': they are not. */
   readonly compaction?: Partial<CompactionLimits> | 'off';
   /** `flush` also waits until no merge is due. */
@@ -87,8 +89,8 @@ export async function openWithEnv(
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   try {
-    await createIfNeeded(own, options);
-    return await openFound(own, options, bounds, lock);
+    await createIfNeeded(own, options, exists);
+    return await openFound(own, options, bounds, lock, await loadCatalogs(own));
   } catch (error) {
     await lock.release();
     throw error;
@@ -101,13 +103,12 @@ export async function openWithEnv(
  */
 async function openReader(env: Env, options: CheckedOptions, bounds: OpenBounds): Promise<Engine> {
   for (let tries = 1; ; tries++) {
-    const load = (): Promise<LoadedCatalogs> =>
-      CatalogStore.load(zerosWhereUnreadable(env.fs, () => undefined));
-    const { slot } = await load();
+    const read = await loadCatalogs(env);
+    const { generation } = read.loaded.slot;
     const changed = async (): Promise<boolean> =>
-      tries < readerTriesMax && (await load()).slot.generation !== slot.generation;
+      tries < readerTriesMax && (await loadCatalogs(env)).loaded.slot.generation !== generation;
     try {
-      const engine = await openFound(env, options, bounds, undefined);
+      const engine = await openFound(env, options, bounds, undefined, read);
       if (engine.health().ok || !(await changed())) return engine;
       await engine.close();
     } catch (error) {
@@ -134,12 +135,24 @@ async function refuseForeign(env: Env, options: CheckedOptions): Promise<void> {
 }
 
 /** Decided under the lock, since another process may have created the store meanwhile. */
-async function createIfNeeded(env: Env, options: CheckedOptions): Promise<void> {
-  const exists = (await env.fs.stat(superName)) !== null;
+async function createIfNeeded(env: Env, options: CheckedOptions, existed: boolean): Promise<void> {
+  const exists = existed || (await env.fs.stat(superName)) !== null;
   if (exists && options.errorIfExists) {
     throw new VarveError('VARVE_CONFLICT', `${env.fs.root}: a store exists and errorIfExists is set`);
   }
   if (!exists) await CatalogStore.create(env.fs, identityOf(options, env), env.random);
+}
+
+/** SUPER and the catalogs, and what the disk could not read of them. */
+interface ReadCatalogs {
+  readonly loaded: LoadedCatalogs;
+  readonly unreadable: readonly VarveError[];
+}
+
+async function loadCatalogs(env: Env): Promise<ReadCatalogs> {
+  const unreadable: VarveError[] = [];
+  const loaded = await CatalogStore.load(zerosWhereUnreadable(env.fs, (error) => unreadable.push(error)));
+  return { loaded, unreadable };
 }
 
 async function openFound(
@@ -147,10 +160,9 @@ async function openFound(
   options: CheckedOptions,
   bounds: OpenBounds,
   lock: WriterLock | undefined,
+  { loaded, unreadable }: ReadCatalogs,
 ): Promise<Engine> {
   const health = new HealthBook();
-  const unreadable: VarveError[] = [];
-  const loaded = await CatalogStore.load(zerosWhereUnreadable(env.fs, (error) => unreadable.push(error)));
   for (const problem of [...unreadable, ...loaded.problems]) health.note(problem);
   const params = chunkerParamsOf(loaded.slot, options);
   const { dbUuid } = loaded.slot;
@@ -332,6 +344,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
     resting: started === undefined ? await restingFiles(found) : undefined,
     catalog: () => started?.catalogs.catalog ?? loaded.catalog,
     openedSeq,
+    stageBirthsMax: bounds.stageBirthsMax,
     flushMerges: bounds.flushMerges ?? false,
     shutDown: async () => {
       try {

@@ -1,15 +1,18 @@
 /** The writing half of an open: everything found is made durable under a new epoch, then writes may begin. */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { VarveError } from '../base/errors.ts';
+import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import type { LocalityCache } from '../chunk/locality-cache.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
 import { SegmentLanes } from '../chunk/segment-lanes.ts';
 import type { NumberedFile } from '../format/catalog.ts';
-import { storeDirs } from '../format/file-names.ts';
+import { fileDir, storeDirs } from '../format/file-names.ts';
 import { frameTypes } from '../format/log-frame.ts';
 import { durabilityCodes } from '../format/log-ops.ts';
+import { forgetDirs, noteDurableDir } from '../fs/dirs.ts';
+import type { FsPort } from '../fs/port.ts';
 import { type Durability, GroupCommit } from '../log/group-commit.ts';
 import { LogWriter } from '../log/log-writer.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
@@ -20,7 +23,7 @@ import type { Found } from './found.ts';
 import { ReadMarks } from './read-marks.ts';
 import { openSegments, rescueSegments } from './rescue.ts';
 import type { WriteSide } from './store.ts';
-import { highestFileNo, sweep } from './sweep.ts';
+import { highestFileNo, type ListedFile, numberedFiles, sweep } from './sweep.ts';
 import { WritePacer } from './write-pacer.ts';
 
 export interface StartOptions {
@@ -49,17 +52,38 @@ export async function startWriting(found: Found, options: StartOptions): Promise
   });
   try {
     await lock!.setEpoch(catalogs.writerEpoch);
-    // Copying tools may drop empty directories.
-    for (const dir of storeDirs) if (await env.fs.mkdir(dir)) await env.fs.syncDir('');
-    catalogs.raiseFileNo((await highestFileNo(env.fs)) + 1);
-    return await start(found, options, catalogs);
+    await prepareDirs(env.fs, loaded);
+    const listed = await numberedFiles(env.fs);
+    catalogs.raiseFileNo(highestFileNo(listed) + 1);
+    return await start(found, options, catalogs, listed);
   } catch (error) {
     await catalogs.close();
     throw error;
   }
 }
 
-async function start(found: Found, options: StartOptions, catalogs: CatalogStore): Promise<Started> {
+/**
+ * Makes directories that are missing, as copying tools may drop empty ones. Those of files that a catalog
+ * names were durable before that catalog was written.
+ */
+async function prepareDirs(fs: FsPort, { catalog, previous }: LoadedCatalogs): Promise<void> {
+  forgetDirs(fs);
+  const there = new Set((await fs.list('')).map(({ name }) => name));
+  for (const dir of storeDirs) if (!there.has(dir)) await fs.mkdir(dir);
+  await fs.syncDir('');
+  for (const dir of storeDirs) noteDurableDir(fs, dir);
+  for (const named of [catalog, previous?.catalog]) {
+    for (const { no } of named?.tables ?? []) noteDurableDir(fs, fileDir('tab', no));
+    for (const { no } of named?.sealed ?? []) noteDurableDir(fs, fileDir('seg', no));
+  }
+}
+
+async function start(
+  found: Found,
+  options: StartOptions,
+  catalogs: CatalogStore,
+  listed: readonly ListedFile[],
+): Promise<Started> {
   const { env, loaded, forest, segments, health, replayed } = found;
   const { catalog, slot } = loaded;
   const takeFileNo = (): FileNo => catalogs.takeFileNo();
@@ -93,7 +117,10 @@ async function start(found: Found, options: StartOptions, catalogs: CatalogStore
   const started = compose(found, options, catalogs, opening);
   await started.cleanUp(unlinkable);
   // A torn slot is ordinary after a power cut; a catalog that had to be got around is not.
-  await sweep(env.fs, catalogs, loaded.catalog.no !== loaded.slot.catalogNo);
+  const isGone = (file: ListedFile): boolean =>
+    unlinkable.some(({ kind, no }) => kind === file.kind && no === file.no);
+  const left = listed.filter((file) => !isGone(file));
+  await sweep(env.fs, catalogs, left, loaded.catalog.no !== loaded.slot.catalogNo);
   return started;
 }
 

@@ -62,6 +62,8 @@ export interface StoreParts {
   readonly resting: RestingFiles | undefined;
   /** Last number recovered. */
   readonly openedSeq: Seq;
+  /** Chunks a value names before they are staged; undefined: the bound of the value folder. */
+  readonly stageBirthsMax: number | undefined;
   /** A flush also waits for the merges it makes due. */
   readonly flushMerges: boolean;
   /** The set of live files. */

@@ -5,38 +5,53 @@ import type { Catalog } from '../format/catalog.ts';
 import { fileDir, filePath, type NumberedKind, parseFileName } from '../format/file-names.ts';
 import type { FsPort } from '../fs/port.ts';
 
-interface Numbered {
+/** A numbered file found in a directory of the store. */
+export interface ListedFile {
   readonly kind: NumberedKind;
   readonly no: FileNo;
+  /** In `quarantine/`: only its number counts. */
+  readonly isQuarantined: boolean;
 }
 
-/** Highest file number in use anywhere, `quarantine/` included: new files are numbered above it. */
-export async function highestFileNo(fs: FsPort): Promise<FileNo> {
-  let highest = 0;
+/** Every numbered file, `quarantine/` included; each directory is listed once. */
+export async function numberedFiles(fs: FsPort): Promise<ListedFile[]> {
+  const files: ListedFile[] = [];
   for (const dir of ['cat', 'wal', 'tab', 'seg', 'quarantine']) {
-    for await (const { no } of numberedFiles(fs, dir)) highest = Math.max(highest, no);
+    for await (const { kind, no } of filesBelow(fs, dir)) {
+      files.push({ kind, no, isQuarantined: dir === 'quarantine' });
+    }
   }
-  return highest;
+  return files;
+}
+
+/** Highest file number in use anywhere: new files are numbered above it. 0 when there is none. */
+export function highestFileNo(files: readonly ListedFile[]): FileNo {
+  return files.reduce((highest, { no }) => Math.max(highest, no), 0);
 }
 
 /**
- * Removes tables and segments that neither the current nor the previous catalog names, and everything in
- * `tmp/`. With `keep` (the catalogs were damaged) they move to `quarantine/` instead. Call after an install.
+ * Removes the tables and segments of `files` that neither the current nor the previous catalog names, and
+ * everything in `tmp/`. With `keep` (the catalogs were damaged) they move to `quarantine/` instead. Call
+ * after an install.
  */
-export async function sweep(fs: FsPort, catalogs: CatalogStore, keep: boolean): Promise<void> {
+export async function sweep(
+  fs: FsPort,
+  catalogs: CatalogStore,
+  files: readonly ListedFile[],
+  keep: boolean,
+): Promise<void> {
   const named = new Set<string>();
   for (const catalog of [catalogs.catalog, catalogs.previous])
     if (catalog !== undefined) addNamed(named, catalog);
-  for (const dir of ['tab', 'seg'] as const) {
-    for await (const { kind, no } of numberedFiles(fs, dir)) {
-      const path = filePath(kind, no);
-      if (named.has(path)) continue;
-      if (keep) {
-        await fs.rename(path, `quarantine/${path.slice(path.lastIndexOf('/') + 1)}`);
-        await fs.syncDir('quarantine');
-      } else await fs.unlink(path);
-      await fs.syncDir(fileDir(kind, no));
-    }
+  for (const { kind, no, isQuarantined } of files) {
+    if (isQuarantined || (kind !== 'tab' && kind !== 'seg')) continue;
+    const path = filePath(kind, no);
+    if (named.has(path)) continue;
+    if (keep) {
+      await fs.rename(path, `quarantine/${path.slice(path.lastIndexOf('/') + 1)}`);
+      await fs.syncDir('quarantine');
+    } else await fs.unlink(path);
+    await fs.syncDir(fileDir(kind, no));
   }
   const leftovers = await fs.list('tmp');
   for (const { name, kind } of leftovers) if (kind === 'file') await fs.unlink(`tmp/${name}`);
@@ -50,9 +65,9 @@ function addNamed(named: Set<string>, { tables, sealed, unsealed, dropped }: Cat
 }
 
 /** Numbered files below a directory, at any depth. */
-async function* numberedFiles(fs: FsPort, dir: string): AsyncGenerator<Numbered> {
+async function* filesBelow(fs: FsPort, dir: string): AsyncGenerator<{ kind: NumberedKind; no: FileNo }> {
   for (const { name, kind } of await fs.list(dir)) {
-    if (kind === 'directory') yield* numberedFiles(fs, `${dir}/${name}`);
+    if (kind === 'directory') yield* filesBelow(fs, `${dir}/${name}`);
     const parsed = kind === 'file' ? parseFileName(name) : null;
     if (parsed !== null) yield parsed;
   }

@@ -222,7 +222,7 @@ export class Writes {
     wantsSha256: boolean,
     signal: AbortSignal | undefined,
   ): Promise<Prepared> {
-    const { chunks, chunkers, presence, env } = this.#store.parts;
+    const { chunks, chunkers, presence, stageBirthsMax, env } = this.#store.parts;
     const write = this.#store.stillWritable();
     const stage = async (named: NamedChunks, later: Births): Promise<void> => {
       await this.#relieve(write);
@@ -231,7 +231,8 @@ export class Writes {
       await staged;
     };
     const turn = (): Promise<void> => env.clock.turn();
-    const ingest = new ValueIngest({ store: chunks, chunkers, presence, stage, turn }, wantsSha256);
+    const context = { store: chunks, chunkers, presence, stage, stageBirthsMax, turn };
+    const ingest = new ValueIngest(context, wantsSha256);
     let ingested: IngestedValue;
     try {
       for await (const piece of source) {

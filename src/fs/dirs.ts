@@ -5,16 +5,50 @@ import { corrupt, VarveError } from '../base/errors.ts';
 import { parentPath } from './fs-path.ts';
 import type { FsFile, FsPort } from './port.ts';
 
+/** Directories whose names are known to be durable, all levels of them. */
+const durableDirs = new WeakMap<FsPort, Set<string>>();
+
 /**
  * Makes every missing level of `path` and syncs the parent of each. Durable when it resolves, also for levels
- * that were there already: an earlier run may have died between making one and syncing its parent.
+ * that were there already: an earlier run may have died between making one and syncing its parent. Levels
+ * noted as durable are left alone.
  */
 export async function ensureDir(fs: FsPort, path: string): Promise<void> {
-  if (path === '') return;
+  if (path === '' || durableDirs.get(fs)?.has(path) === true) return;
   const parent = parentPath(path);
   await ensureDir(fs, parent);
   await fs.mkdir(path);
   await fs.syncDir(parent);
+  noteDurableDir(fs, path);
+}
+
+/** Something durable proves that `path` and every level above it are. Until `forgetDirs`. */
+export function noteDurableDir(fs: FsPort, path: string): void {
+  const known = durableDirs.get(fs) ?? new Set();
+  durableDirs.set(fs, known);
+  for (let dir = path; dir !== '' && !known.has(dir); dir = parentPath(dir)) known.add(dir);
+}
+
+/** Directories may have gone, or be about to: by `ensureDir` they are made again. */
+export function forgetDirs(fs: FsPort): void {
+  durableDirs.delete(fs);
+}
+
+/**
+ * Makes a new file in a directory that is durable when it resolves; one that somebody removed is made again.
+ * VARVE_IO with errno EEXIST where a file is. The name is not durable yet.
+ */
+export async function createFile(fs: FsPort, path: string): Promise<FsFile> {
+  const dir = parentPath(path);
+  await ensureDir(fs, dir);
+  try {
+    return await fs.open(path, 'create');
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT')) throw error;
+    forgetDirs(fs);
+    await ensureDir(fs, dir);
+    return await fs.open(path, 'create');
+  }
 }
 
 /** Fills `buf` from `pos`. VARVE_CORRUPT, naming the file and where it ends, when the file is shorter. */

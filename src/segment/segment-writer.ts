@@ -31,7 +31,7 @@ import {
   type Trailer,
   TrailerBuilder,
 } from '../format/segment.ts';
-import { ensureDir } from '../fs/dirs.ts';
+import { createFile } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import { WriteBehind } from './write-behind.ts';
 
@@ -84,8 +84,7 @@ export class SegmentWriter {
       throw invalid(`bufferBytes is a multiple of 8 from ${bufferBytesMin} to ${bufferBytesMax}`);
     }
     const dir = fileDir('seg', options.no);
-    await ensureDir(fs, dir);
-    const file = await fs.open(filePath('seg', options.no), 'create');
+    const file = await createFile(fs, filePath('seg', options.no));
     try {
       const { no: fileNo, class: subKind, dbUuid, salt } = options;
       await file.write(encodeFileHeader({ kind: 'segment', subKind, fileNo, dbUuid, salt }), 0);

@@ -7,11 +7,14 @@
  * - Damage of the filter, or bytes behind the end, cost no row ("a damaged filter costs only the filter",
  *   "bytes behind the end of a table are reported and the table is served").
  * - The file is closed when the last holder releases it, and not before ("a view keeps a table open").
+ * - A small table is opened with one read ("opening a small table reads it once"); where that read fails each
+ *   part is read alone, so that a bad sector costs no more than what lies in it.
  */
 import { assert } from '../base/assert.ts';
 import type { FileNo } from '../base/brands.ts';
 import { align8, isZero } from '../base/bytes.ts';
 import { corrupt, isDamage, type Place, type VarveError } from '../base/errors.ts';
+import { KiB } from '../base/limits.ts';
 import type { FileSeed } from '../codec/checksum.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { decodeFileHeader, fileHeader } from '../format/file-header.ts';
@@ -31,6 +34,15 @@ import { readExact, readExactSync } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import { BloomFilter, bucketBytes } from './bloom.ts';
 
+/** Read at once when a table is opened: all of a table of this size, else the last bytes. */
+const openBytes = 64 * KiB;
+
+/** Bytes of the file from `from` on, read at once; served while the table is opened. */
+interface Window {
+  readonly from: number;
+  readonly bytes: Uint8Array;
+}
+
 /** An open table file; counts its holders. */
 export class TableFile {
   readonly no: FileNo;
@@ -40,16 +52,23 @@ export class TableFile {
   /** Damage that costs no row: a filter that cannot be used, bytes behind the end. */
   readonly problems: VarveError[];
   readonly #file: FsFile;
+  #window: Window | undefined;
   #holders = 1;
   #closed: Promise<void> | undefined;
 
-  private constructor(meta: CatalogTable, file: FsFile, { seed, footer, problems }: TableEnds) {
+  private constructor(
+    meta: CatalogTable,
+    file: FsFile,
+    window: Window | undefined,
+    { seed, footer, problems }: TableEnds,
+  ) {
     this.no = meta.no;
     this.path = file.path;
     this.seed = seed;
     this.footer = footer;
     this.problems = problems;
     this.#file = file;
+    this.#window = window;
   }
 
   /**
@@ -66,8 +85,13 @@ export class TableFile {
   ): Promise<T> {
     const file = await fs.open(filePath('tab', meta.no), 'read');
     try {
-      const ends = await readEnds(file, meta, dbUuid, dataFrom);
-      return await read(new TableFile(meta, file, ends));
+      const problems = await checkSize(file, meta, dataFrom);
+      const window = await readWindow(file, meta.size);
+      const { seed, footer } = await readEnds(file, window, meta, dbUuid, dataFrom);
+      const table = new TableFile(meta, file, window, { seed, footer, problems });
+      const opened = await read(table);
+      table.#window = undefined;
+      return opened;
     } catch (error) {
       await file.close();
       throw error;
@@ -111,7 +135,7 @@ export class TableFile {
   /** Reads and checks a block with trailer; `length` is without padding and was bounded by the caller. */
   async block(offset: number, length: number): Promise<Uint8Array> {
     const buf = new Uint8Array(align8(length));
-    await readExact(this.#file, buf, offset);
+    await readThrough(this.#file, this.#window, buf, offset);
     return openBlock(buf, length, this.seed, offset, this.path);
   }
 
@@ -165,24 +189,54 @@ interface TableEnds {
   readonly problems: VarveError[];
 }
 
-/** Header and footer, checked against each other and the catalog. The table ends where the catalog says. */
+/** The table ends where the catalog says; bytes behind it are a problem and no more. */
+async function checkSize(file: FsFile, { size }: CatalogTable, dataFrom: number): Promise<VarveError[]> {
+  const place: Place = { file: file.path };
+  const there = await file.size();
+  if (there < size) throw corrupt('table is cut off', { ...place, offset: there }, size, there);
+  if (size < dataFrom + tableFooter.size || size >= tableBytesMax)
+    throw corrupt('table has an impossible size', place);
+  if (there === size) return [];
+  return [corrupt('bytes behind the end of the table', { ...place, offset: size }, size, there)];
+}
+
+/** Undefined when the disk does not give all of it: each part is then read alone. */
+async function readWindow(file: FsFile, size: number): Promise<Window | undefined> {
+  const from = Math.max(0, size - openBytes);
+  const bytes = new Uint8Array(size - from);
+  try {
+    await readExact(file, bytes, from);
+    return { from, bytes };
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return undefined;
+  }
+}
+
+/** Fills `buf` from the window where it has all of that, else from the file. */
+async function readThrough(
+  file: FsFile,
+  window: Window | undefined,
+  buf: Uint8Array,
+  offset: number,
+): Promise<void> {
+  const at = window === undefined ? -1 : offset - window.from;
+  if (window === undefined || at < 0 || at + buf.length > window.bytes.length) {
+    await readExact(file, buf, offset);
+  } else buf.set(window.bytes.subarray(at, at + buf.length));
+}
+
+/** Header and footer, checked against each other and the catalog. */
 async function readEnds(
   file: FsFile,
+  window: Window | undefined,
   meta: CatalogTable,
   dbUuid: Uint8Array,
   dataFrom: number,
-): Promise<TableEnds> {
-  const place: Place = { file: file.path };
+): Promise<Omit<TableEnds, 'problems'>> {
   const { size } = meta;
-  const there = await file.size();
-  if (there < size) throw corrupt('table is cut off', { ...place, offset: there }, size, there);
-  const problems: VarveError[] = [];
-  if (there > size)
-    problems.push(corrupt('bytes behind the end of the table', { ...place, offset: size }, size, there));
-  if (size < dataFrom + tableFooter.size || size >= tableBytesMax)
-    throw corrupt('table has an impossible size', place);
   const head = new Uint8Array(dataFrom);
-  await readExact(file, head, 0);
+  await readThrough(file, window, head, 0);
   const header = decodeFileHeader(head, { kind: 'table', fileNo: meta.no, dbUuid }, file.path);
   if (header.subKind !== meta.tree) {
     throw corrupt('table of another tree', { file: file.path, offset: 11 }, meta.tree, header.subKind);
@@ -192,7 +246,7 @@ async function readEnds(
   }
   const tail = new Uint8Array(tableFooter.size);
   const offset = size - tail.length;
-  await readExact(file, tail, offset);
+  await readThrough(file, window, tail, offset);
   const footer = decodeTableFooter(tail, header.seed, dataFrom, size, file.path);
   const same =
     footer.entries === meta.entries &&
@@ -200,5 +254,5 @@ async function readEnds(
     footer.maxSeq === meta.maxSeq &&
     footer.fileChecksum === meta.checksum;
   if (!same) throw corrupt('table is not the one the catalog names', { file: file.path, offset });
-  return { seed: header.seed, footer, problems };
+  return { seed: header.seed, footer };
 }

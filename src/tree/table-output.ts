@@ -23,7 +23,7 @@ import {
   tableBytesMax,
   tableFooter,
 } from '../format/table.ts';
-import { ensureDir, readExact } from '../fs/dirs.ts';
+import { createFile, readExact } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import type { BloomFilter } from './bloom.ts';
 
@@ -52,6 +52,8 @@ export class TableOutput {
   readonly #checksum = new StreamingChecksum();
   #buffer = new Uint8Array(firstBufferBytes);
   #buffered = 0;
+  /** Bytes of the buffer that are in the checksum. */
+  #summed = 0;
   #written = 0;
 
   private constructor(fs: FsPort, file: FsFile, identity: TableIdentity, header: CheckedHeader) {
@@ -76,8 +78,7 @@ export class TableOutput {
     const header = encodeFileHeader({ kind: 'table', subKind: tree, fileNo: no, dbUuid, salt });
     const path = filePath('tab', no);
     const checked = decodeFileHeader(header, { kind: 'table', fileNo: no, dbUuid }, path);
-    await ensureDir(fs, fileDir('tab', no));
-    const file = await fs.open(path, 'create');
+    const file = await createFile(fs, path);
     try {
       const out = new TableOutput(fs, file, identity, checked);
       const footer = await closing(file, async () => {
@@ -136,8 +137,10 @@ export class TableOutput {
     return this.pos - start;
   }
 
+  /** The checksum covers all before the footer, which goes out with the last of it. */
   async #finish(values: Omit<TableFooter, 'fileChecksum'>): Promise<TableFooter> {
-    await this.#flush();
+    if (this.#buffered + tableFooter.size > bufferBytes) await this.#flush();
+    this.#sum();
     const footer = { ...values, fileChecksum: this.#checksum.digest() };
     await this.append(encodeTableFooter(footer, this.seed));
     await this.#flush();
@@ -156,11 +159,17 @@ export class TableOutput {
   async #flush(): Promise<void> {
     if (this.#buffered === 0) return;
     assert(this.pos < tableBytesMax, 'a table stays below its bound');
-    const bytes = this.#buffer.subarray(0, this.#buffered);
-    this.#checksum.update(bytes);
-    await this.#file.write(bytes, this.#written);
+    this.#sum();
+    await this.#file.write(this.#buffer.subarray(0, this.#buffered), this.#written);
     this.#written += this.#buffered;
     this.#buffered = 0;
+    this.#summed = 0;
+  }
+
+  /** Takes what the buffer holds into the checksum, once. */
+  #sum(): void {
+    this.#checksum.update(this.#buffer.subarray(this.#summed, this.#buffered));
+    this.#summed = this.#buffered;
   }
 
   /** Opens the file anew and compares header, footer and every byte with what was written. */
@@ -170,17 +179,23 @@ export class TableOutput {
       const size = await file.size();
       const place = { file: this.path };
       if (size !== this.pos) throw corrupt('table reads back with another size', place, this.pos, size);
-      const head = new Uint8Array(fileHeader.size);
-      await readExact(file, head, 0);
+      const first = new Uint8Array(Math.min(size, verifyBytes));
+      await readExact(file, first, 0);
       const { no, dbUuid, tree } = this.#identity;
-      const header = decodeFileHeader(head, { kind: 'table', fileNo: no, dbUuid }, this.path);
+      const header = decodeFileHeader(
+        first.subarray(0, fileHeader.size),
+        { kind: 'table', fileNo: no, dbUuid },
+        this.path,
+      );
       if (header.subKind !== tree)
         throw corrupt('table reads back as another tree', place, tree, header.subKind);
       const tail = new Uint8Array(tableFooter.size);
-      await readExact(file, tail, size - tail.length);
+      const end = size - tail.length;
+      if (size === first.length) tail.set(first.subarray(end));
+      else await readExact(file, tail, end);
       const dataFrom = written.filterOff - written.dataLen;
       const footer = decodeTableFooter(tail, header.seed, dataFrom, size, this.path);
-      const sum = await checksumOf(file, size - tail.length);
+      const sum = await checksumOf(file, first, end);
       if (sum !== written.fileChecksum || footer.fileChecksum !== sum) {
         throw corrupt('table reads back with other bytes', place, written.fileChecksum, sum);
       }
@@ -191,12 +206,12 @@ export class TableOutput {
   }
 }
 
-/** xxh64 of the first `length` bytes of a file, read in pieces of at most 1 MiB. */
-export async function checksumOf(file: FsFile, length: number): Promise<bigint> {
+/** xxh64 of the first `length` bytes of a file, which begins with `first`; that buffer is used for the rest. */
+async function checksumOf(file: FsFile, first: Uint8Array, length: number): Promise<bigint> {
   const checksum = new StreamingChecksum();
-  const buf = new Uint8Array(Math.min(length, verifyBytes));
-  for (let pos = 0; pos < length; pos += buf.length) {
-    const piece = buf.subarray(0, Math.min(buf.length, length - pos));
+  checksum.update(first.subarray(0, length));
+  for (let pos = first.length; pos < length; pos += first.length) {
+    const piece = first.subarray(0, Math.min(first.length, length - pos));
     await readExact(file, piece, pos);
     checksum.update(piece);
   }

@@ -22,8 +22,8 @@ import type { NamedFile } from '../log/group-commit.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import { type ValueBody, ValueBuilder } from './value-writer.ts';
 
-/** Births collected before a STAGE frame is written. */
-const stageBirthsMax = 4096;
+/** Births collected before a STAGE frame is written, where the context gives no other number. */
+const stageBirthsDefault = 4096;
 
 /** Chunks a transaction names: the births to log, the nodes among them and the files they lie in. */
 export interface NamedChunks {
@@ -42,6 +42,8 @@ export interface IngestContext {
    * under another place, are added to `later`: a later frame names that place.
    */
   readonly stage: (named: NamedChunks, later: Births) => Promise<void>;
+  /** Births collected before a STAGE frame is written; 4096 when not given. */
+  readonly stageBirthsMax?: number | undefined;
   /** Lets the event loop turn between windows of one large buffer. */
   readonly turn: () => Promise<void>;
 }
@@ -200,7 +202,7 @@ export class ValueIngest {
     if (stored) this.#named.births.dropFound(this.#decided);
     else await this.#appendNode(id, bytes, place);
     this.#decided = this.#named.births.count;
-    if (this.#decided >= stageBirthsMax) await this.#stage();
+    if (this.#decided >= (this.#context.stageBirthsMax ?? stageBirthsDefault)) await this.#stage();
     return { id, ...place };
   }
 
