@@ -18,6 +18,7 @@ export type {
   BatchOperation,
   Bytes,
   Damage,
+  DeleteRangeOptions,
   Entry,
   EntryStat,
   Health,

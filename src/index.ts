@@ -9,6 +9,7 @@ export type {
   BatchOperation,
   Bytes,
   Damage,
+  DeleteRangeOptions,
   Entry,
   EntryStat,
   Health,

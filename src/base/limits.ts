@@ -53,6 +53,12 @@ export const paceBytesHard = 8 * GiB;
 export const paceMsPerMiB = 1000;
 /** Longest wait of one write for merges, ms. */
 export const paceWaitMsMax = 200;
+/** Range deletes that may be pending; more wait until some are carried out. */
+export const pendingRangesMax = 4096;
+/** What one step of the reaper looks at and writes, at most: rows, late deletes, bytes of those. */
+export const reapRowsMax = 4096;
+export const reapDeletesMax = 512;
+export const reapBytesTarget = 256 * KiB;
 /** A batch or transaction, encoded without chunk data, bytes. */
 export const batchBytesMax = 32 * MiB - 64 * KiB;
 /** Longest name of a space, bytes of UTF-8. */

@@ -10,10 +10,13 @@ import { putChunk, putMove } from '../format/log-ops.ts';
 
 const columns = 5;
 
+/** Most values have few chunks, and there is one of these for each put under way. */
+const firstEntries = 2;
+
 export class Births {
-  #ids: Uint8Array = new Uint8Array(64 * chunkIdBytes);
+  #ids: Uint8Array = new Uint8Array(firstEntries * chunkIdBytes);
   /** segment, off8, storedLen, rawLen, kind | found << 8 per entry. */
-  #rows: Uint32Array = new Uint32Array(64 * columns);
+  #rows: Uint32Array = new Uint32Array(firstEntries * columns);
   #count = 0;
 
   get count(): number {
@@ -74,10 +77,10 @@ export class Births {
   }
 
   #grow(): void {
-    const ids = new Uint8Array(this.#ids.length * 2);
+    const ids = new Uint8Array(this.#ids.length * 4);
     ids.set(this.#ids);
     this.#ids = ids;
-    const rows = new Uint32Array(this.#rows.length * 2);
+    const rows = new Uint32Array(this.#rows.length * 4);
     rows.set(this.#rows);
     this.#rows = rows;
   }

@@ -8,12 +8,14 @@
  * Invariants (test/chunk/chunk-store.test.ts):
  * - a filter, trailer or cache never changes what is read back, only what a lookup costs;
  * - two puts that store one new chunk at the same time share one frame;
- * - a damaged frame is never relied on again: a put of the same bytes stores them anew;
+ * - a damaged frame, or another chunk's in its place, is never relied on again: a put of the same bytes stores
+ *   them anew;
  * - a lookup that fails on damage is reported and counts as a miss, so a put never fails because of it.
  */
 import type { FileNo } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { corrupt, isPassing, isVarveError, type VarveError } from '../base/errors.ts';
+import type { BlockCache } from '../cache/block-cache.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
@@ -33,6 +35,8 @@ export interface ChunkStoreOptions {
   readonly segments: SegmentSet;
   readonly lanes: SegmentLanes;
   readonly locality: LocalityCache;
+  /** Keeps chunks of small values; none are kept where it is left out. */
+  readonly cache?: BlockCache;
   /** Damage met by a lookup or a read; health() lists it. */
   readonly onDamage: (error: unknown) => void;
 }
@@ -43,6 +47,7 @@ export class ChunkStore {
   readonly #chunks: ChunkTree;
   readonly #segments: SegmentSet;
   readonly #onDamage: (error: unknown) => void;
+  readonly #cache: BlockCache | undefined;
   readonly #distrusted = new Set<FileNo>();
   readonly counters: { lookups: number; stored: number; storedBytes: number; trailerLoads: number } = {
     lookups: 0,
@@ -57,6 +62,7 @@ export class ChunkStore {
     this.lanes = options.lanes;
     this.locality = options.locality;
     this.#onDamage = options.onDamage;
+    this.#cache = options.cache;
   }
 
   /**
@@ -171,7 +177,7 @@ export class ChunkStore {
     } catch (error) {
       throw this.#damaged(error, row.segment);
     }
-    throw damage ?? missing(id, row);
+    throw damage ?? this.#damaged(missing(id, row), row.segment);
   }
 
   /** `read` without promises; blocks the thread for a disk read. */
@@ -193,7 +199,27 @@ export class ChunkStore {
     } catch (error) {
       throw this.#damaged(error, row.segment);
     }
-    throw damage ?? missing(id, row);
+    throw damage ?? this.#damaged(missing(id, row), row.segment);
+  }
+
+  /** Bytes of a chunk kept in memory, whose id is at buf[idAt]; undefined when it is not. */
+  cached(buf: Uint8Array, idAt: number, hint: ChunkLocation | undefined): Uint8Array | undefined {
+    if (hint === undefined) return undefined;
+    const kept = this.#cache?.get(hint.segment, hint.off8 * 8);
+    if (kept === undefined) return undefined;
+    // The place may be out of date, and another chunk's by now.
+    for (let i = 0; i < chunkIdBytes; i++) if (kept[i] !== buf[idAt + i]) return undefined;
+    return kept.subarray(chunkIdBytes);
+  }
+
+  /** Keeps a copy of a chunk that was read, under the place the next reader will name. */
+  keep(id: Uint8Array, hint: ChunkLocation | undefined, bytes: Uint8Array): void {
+    // A number that is no live segment's may be a table's, whose blocks lie in the same cache.
+    if (hint === undefined || this.#cache === undefined || !this.#segments.has(hint.segment)) return;
+    const kept = new Uint8Array(chunkIdBytes + bytes.length);
+    kept.set(id);
+    kept.set(bytes, chunkIdBytes);
+    this.#cache.set(hint.segment, hint.off8 * 8, kept);
   }
 
   /**
@@ -253,7 +279,7 @@ function take(row: ChunkHit, out: ChunkLocation, how: Found): Found {
   return how;
 }
 
-function missing(id: Uint8Array, row: ChunkHit): Error {
+function missing(id: Uint8Array, row: ChunkHit): VarveError {
   const hex = toHex(id.subarray(0, chunkIdBytes));
   return corrupt(`chunk ${hex} is missing`, { file: filePath('seg', row.segment), offset: row.off8 * 8 });
 }

@@ -14,3 +14,10 @@ export function writeVarint(out: Uint8Array, at: number, value: number): number 
   out[at++] = value;
   return at;
 }
+
+/** Bytes `writeVarint` takes for `value`. */
+export function varintBytes(value: number): number {
+  let n = 1;
+  for (let rest = value; rest >= 128; n++) rest = rest < 2 ** 31 ? rest >>> 7 : Math.floor(rest / 128);
+  return n;
+}

@@ -155,6 +155,27 @@ export class Checkpointer {
     });
   }
 
+  /** Marks the store as one whose readers must know a feature of `catalogFeatures`; once, then for good. */
+  async require(feature: number): Promise<void> {
+    const { catalogs, onFailed } = this.#options;
+    const isKnown = (): boolean => (catalogs.catalog.features & feature) !== 0;
+    if (isKnown()) return;
+    const unlinkable = await this.#installs.run(async () => {
+      if (isKnown()) return [];
+      const { catalog } = catalogs;
+      const { checkpointSeq, walFirstNo, timelineId, features, tables, sealed, unsealed } = catalog;
+      const live = { checkpointSeq, walFirstNo, timelineId, tables, sealed, unsealed };
+      try {
+        const installed = await catalogs.install({ ...live, features: features | feature, dropped: [] });
+        return installed.unlinkable;
+      } catch (error) {
+        onFailed(error);
+        throw error;
+      }
+    });
+    await this.cleanUp(unlinkable);
+  }
+
   /**
    * Installs the current catalog with other tables: those with the numbers `removed` go, `added` come. The
    * checkpoint and the segments stay as they were, since nothing here has synced a segment. Returns what may

@@ -1,5 +1,6 @@
 /** The public face of an open store, bound to one of its spaces. */
 import { checkNames } from './options.ts';
+import { RangeDeletes } from './range-deletes.ts';
 import { Reads } from './reads.ts';
 import { scan } from './scans.ts';
 import { statsOf } from './stats.ts';
@@ -7,6 +8,7 @@ import type { Store } from './store.ts';
 import type {
   BatchOperation,
   Bytes,
+  DeleteRangeOptions,
   Entry,
   EntryStat,
   Health,
@@ -25,6 +27,12 @@ import { Writes } from './writes.ts';
 export interface SpaceList {
   /** Names that have been written to, in byte order. */
   list(): string[];
+  /**
+   * Drops a space with all its keys, as one commit; true when there was one. The name is free at once: who
+   * puts under it again begins an empty space. Reads begun before go on; writes under way to the space reject
+   * with VARVE_CONFLICT. Durable as put.
+   */
+  drop(name: string, options?: { signal?: AbortSignal }): Promise<boolean>;
 }
 
 /**
@@ -36,24 +44,32 @@ export interface SpaceList {
  */
 export class Engine {
   readonly #store: Store;
-  readonly #space: number;
+  readonly #name: string | undefined;
   readonly #reads: Reads;
   readonly #writes: Writes;
+  readonly #ranges: RangeDeletes;
   /** Named spaces of the store. */
   readonly spaces: SpaceList;
 
-  /** Use openEngine. */
-  constructor(store: Store, space: number) {
+  /** Use openEngine. `name`: of a space; undefined = the store's own keys. */
+  constructor(store: Store, name?: string) {
     this.#store = store;
-    this.#space = space;
+    this.#name = name;
     this.#reads = new Reads(store);
     this.#writes = new Writes(store);
+    this.#ranges = new RangeDeletes(store);
     this.spaces = {
       list: () => {
         store.assertReadable();
         return store.parts.spaces.names();
       },
+      drop: (name, options) => store.run(() => this.#ranges.drop(name, options)),
     };
+  }
+
+  /** The number of the space; another one once it was dropped. */
+  get #space(): number {
+    return this.#name === undefined ? 0 : this.#store.parts.spaces.numberOf(this.#name);
   }
 
   /**
@@ -64,12 +80,13 @@ export class Engine {
    * VARVE_POISONED, VARVE_READ_ONLY; whatever a stream throws.
    */
   put(key: Key, value: Bytes, options?: PutOptions): Promise<PutResult> {
-    return this.#store.run(() => this.#writes.put(this.#space, key, value, options));
+    const now = options === undefined ? this.#writes.putNow(this.#space, key, value) : undefined;
+    return now ?? this.#store.run(() => this.#writes.put(this.#space, key, value, options));
   }
 
   /** The value of a key (the caller's to keep), or undefined. VARVE_CORRUPT when it is damaged. */
   get(key: Key, options?: ReadOptions): Promise<Uint8Array | undefined> {
-    return this.#store.run(() => this.#reads.get(this.#space, key, options));
+    return this.#reads.get(this.#space, key, options);
   }
 
   /** `get` without a promise; reads the disk on the calling thread where memory does not have it. */
@@ -83,12 +100,12 @@ export class Engine {
   }
 
   has(key: Key, options?: ReadOptions): Promise<boolean> {
-    return this.#store.run(() => this.#reads.has(this.#space, key, options));
+    return this.#reads.has(this.#space, key, options);
   }
 
   /** Size, digest, times and metadata of a key, or undefined; does not read the value. */
   stat(key: Key, options?: ReadOptions): Promise<EntryStat | undefined> {
-    return this.#store.run(() => this.#reads.stat(this.#space, key, options));
+    return this.#reads.stat(this.#space, key, options);
   }
 
   /**
@@ -102,6 +119,19 @@ export class Engine {
   /** Removes a key. True when there was something to remove. Durable as put. */
   delete(key: Key, options?: { ifSeq?: number; signal?: AbortSignal }): Promise<boolean> {
     return this.#store.run(() => this.#writes.delete(this.#space, key, options));
+  }
+
+  /**
+   * Removes every key within the bounds, as one commit whatever their number; bounds combine as in a scan, and
+   * at least one must be given. Keys put later stay. What they held is freed in the background. Durable as put.
+   */
+  deleteRange(options: DeleteRangeOptions): Promise<{ seq: number }> {
+    return this.#store.run(() => this.#ranges.deleteRange(this.#space, options));
+  }
+
+  /** Removes every key of this space (not of others), as deleteRange does. */
+  clear(options?: { signal?: AbortSignal }): Promise<{ seq: number }> {
+    return this.#store.run(() => this.#ranges.clear(this.#space, options));
   }
 
   /**
@@ -124,7 +154,9 @@ export class Engine {
   space(name: string, options: object = {}): Engine {
     this.#store.assertReadable();
     checkNames(options, [], 'space option');
-    return new Engine(this.#store, this.#store.parts.spaces.numberOf(name));
+    // A name that cannot be one is refused here.
+    this.#store.parts.spaces.numberOf(name);
+    return new Engine(this.#store, name);
   }
 
   /** Puts everything acknowledged so far on disk and into tables, whatever the durability mode. */
@@ -134,6 +166,12 @@ export class Engine {
       await checkpointer.run();
       if (this.#store.parts.flushMerges) await compactor.idle();
     });
+  }
+
+  /** Forgets blocks and chunks kept in memory, for measurements of cold reads; the counts in stats() go on. */
+  dropCaches(): void {
+    this.#store.assertReadable();
+    this.#store.parts.blockCache.clear();
   }
 
   /** Figures of the store; reads no file. */

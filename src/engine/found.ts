@@ -11,6 +11,7 @@ import type { HealthBook } from './health-book.ts';
 import type { CheckedOptions } from './options.ts';
 import type { Replayed } from './recovery.ts';
 import type { Spaces } from './spaces.ts';
+import type { Listed } from './sweep.ts';
 
 /** Everything read from the disk, before anything is written. */
 export interface Found {
@@ -27,4 +28,6 @@ export interface Found {
   /** Sealed segments with damage: no new value may rely on their frames. */
   readonly distrusted: Set<FileNo>;
   readonly lock: WriterLock | undefined;
+  /** What a writer finds in the directories; empty for a reader. */
+  readonly listed: Listed;
 }

@@ -2,7 +2,9 @@
 import { decodeUtf8, encodeUtf8, toHex } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { keyBytesMax } from '../base/limits.ts';
-import { encodeRowPrefix } from '../format/internal-key.ts';
+import { encodeRowPrefix, writeRowPrefix, writeRowPrefixText } from '../format/internal-key.ts';
+import type { RowRef } from '../tree/row-ref.ts';
+import { copyOut } from '../value/value-copy.ts';
 import type { Bytes, Key } from './types.ts';
 
 /**
@@ -20,6 +22,19 @@ export function rowPrefix(space: number, key: Key): Uint8Array {
   return encodeRowPrefix(space, keyBytes(key));
 }
 
+/**
+ * Writes the row prefix of a caller's key to the start of `row.target` and returns its length; makes nothing.
+ */
+export function writeKey(row: RowRef, space: number, key: Key): number {
+  if (typeof key === 'string') {
+    return writeRowPrefixText(row.scratch(6 + 3 * Math.min(key.length, keyBytesMax + 1)), 0, space, key);
+  }
+  if (key instanceof Uint8Array) {
+    return writeRowPrefix(row.scratch(6 + 2 * Math.min(key.length, keyBytesMax + 1)), 0, space, key);
+  }
+  throw invalid('key must be a string or a Uint8Array');
+}
+
 function bounded(bytes: Uint8Array, what: string): Uint8Array {
   if (bytes.length > keyBytesMax) {
     throw invalid(`${what} is ${bytes.length} bytes long; at most ${keyBytesMax} are allowed`);
@@ -35,6 +50,15 @@ export function keyOut(bytes: Uint8Array, encoding: 'utf8' | 'bytes'): Key {
     throw invalid(`key ${toHex(bytes.subarray(0, 64))} is not valid UTF-8; open with keyEncoding: 'bytes'`);
   }
   return text;
+}
+
+/** `keyOut` of scratch[0..length), which is borrowed; keys of ASCII letters take a short way. */
+export function userKeyOut(scratch: Buffer, length: number, encoding: 'utf8' | 'bytes'): Key {
+  if (encoding === 'bytes') return copyOut(scratch, 0, length);
+  let bits = 0;
+  for (let i = 0; i < length; i++) bits |= scratch[i]!;
+  if (bits < 0x80) return scratch.toString('latin1', 0, length);
+  return keyOut(scratch.subarray(0, length), encoding);
 }
 
 /** A value given whole: its bytes (borrowed), or undefined for a stream. */

@@ -23,7 +23,7 @@ import { LocalityCache } from '../chunk/locality-cache.ts';
 import { NodePresence } from '../chunk/node-presence.ts';
 import { SegmentLanes } from '../chunk/segment-lanes.ts';
 import { initChecksum } from '../codec/checksum.ts';
-import { lockName, storeDirs, superName } from '../format/file-names.ts';
+import { superName } from '../format/file-names.ts';
 import type { WriterLock } from '../fs/lock-port.ts';
 import { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import { readLogChain } from '../log/log-chain.ts';
@@ -33,17 +33,21 @@ import { Forest } from '../tree/forest.ts';
 import { checkOpenSegments, checkSealedSegments } from './check-segments.ts';
 import { Engine } from './engine.ts';
 import type { Env } from './env.ts';
+import { createIfNeeded, mayExist, refuseForeign } from './first-look.ts';
 import type { Found } from './found.ts';
 import { HealthBook } from './health-book.ts';
 import { chunkerParamsOf, identityOf } from './identity.ts';
 import { throwIfAborted } from './key-args.ts';
 import { type CheckedOptions, checkOptions, type EngineOptions } from './options.ts';
+import { readingOnce } from './read-once.ts';
+import type { ReapLimits } from './reaper.ts';
 import { replay } from './recovery.ts';
 import { openSegments } from './rescue.ts';
 import { restingFiles } from './resting.ts';
 import { Spaces } from './spaces.ts';
 import { startWriting } from './start-writing.ts';
 import { Store, type StoreParts } from './store.ts';
+import { listStore } from './sweep.ts';
 import { zerosWhereUnreadable } from './unreadable.ts';
 
 /** Opens a reader repeats while a writer keeps installing new sets of files. */
@@ -57,6 +61,8 @@ export interface OpenBounds {
   readonly stageBirthsMax?: number;
   /** When and how tables are merged; the bounds of base/limits.ts where not given. 'off': they are not. */
   readonly compaction?: Partial<CompactionLimits> | 'off';
+  /** What a step of the reaper does, at most; the bounds of base/limits.ts where not given. */
+  readonly reaping?: Partial<ReapLimits>;
   /** `flush` also waits until no merge is due. */
   readonly flushMerges?: boolean;
 }
@@ -76,7 +82,7 @@ export async function openWithEnv(
   const own = options.clock === undefined ? env : { ...env, clock: options.clock };
   await initChecksum();
   throwIfAborted(options.signal);
-  const exists = (await own.fs.stat(superName)) !== null;
+  const exists = await mayExist(own);
   if (!exists) {
     await refuseForeign(own, options);
     // Chunk sizes that cannot be used are refused before the lock file is made.
@@ -115,32 +121,6 @@ async function openReader(env: Env, options: CheckedOptions, bounds: OpenBounds)
       if (!(await changed())) throw error;
     }
   }
-}
-
-/** A directory without SUPER may hold nothing but what a creation that crashed left. */
-async function refuseForeign(env: Env, options: CheckedOptions): Promise<void> {
-  if (options.readOnly || !options.createIfMissing) {
-    throw new VarveError('VARVE_NOT_FOUND', `${env.fs.root}: there is no store here`, { file: env.fs.root });
-  }
-  // SUPER may have come since it was looked for: another process is making the store.
-  const ours = new Set<string>([...storeDirs, lockName, superName]);
-  const foreign = (await env.fs.list('')).find(({ name }) => !ours.has(name));
-  if (foreign !== undefined) {
-    throw new VarveError(
-      'VARVE_INVALID_ARGUMENT',
-      `${env.fs.root} holds other files (${foreign.name}): give an empty or new directory`,
-      { file: foreign.name },
-    );
-  }
-}
-
-/** Decided under the lock, since another process may have created the store meanwhile. */
-async function createIfNeeded(env: Env, options: CheckedOptions, existed: boolean): Promise<void> {
-  const exists = existed || (await env.fs.stat(superName)) !== null;
-  if (exists && options.errorIfExists) {
-    throw new VarveError('VARVE_CONFLICT', `${env.fs.root}: a store exists and errorIfExists is set`);
-  }
-  if (!exists) await CatalogStore.create(env.fs, identityOf(options, env), env.random);
 }
 
 /** SUPER and the catalogs, and what the disk could not read of them. */
@@ -205,7 +185,7 @@ async function openFound(
 
 /** Replays the log and decides whether the store is whole. */
 async function recover(
-  found: Omit<Found, 'chain' | 'replayed' | 'spaces' | 'distrusted'>,
+  found: Omit<Found, 'chain' | 'replayed' | 'spaces' | 'distrusted' | 'listed'>,
   damage: readonly VarveError[],
 ): Promise<Found> {
   const { env, loaded, segments } = found;
@@ -214,7 +194,7 @@ async function recover(
   for (const { no } of catalog.unsealed) segments.add(no);
   const unreadable: VarveError[] = [];
   const chain = await readLogChain(
-    zerosWhereUnreadable(env.fs, (error) => unreadable.push(error)),
+    zerosWhereUnreadable(readingOnce(env.fs), (error) => unreadable.push(error)),
     {
       dbUuid: slot.dbUuid,
       walFirstNo: catalog.walFirstNo,
@@ -231,13 +211,15 @@ async function recover(
 }
 
 async function judge(
-  found: Omit<Found, 'replayed' | 'spaces' | 'distrusted'>,
+  found: Omit<Found, 'replayed' | 'spaces' | 'distrusted' | 'listed'>,
   damage: readonly VarveError[],
   logUnreadable: readonly VarveError[],
 ): Promise<Found> {
-  const { env, loaded, chain, health, forest, segments } = found;
+  const { env, loaded, chain, health, forest, segments, lock } = found;
   const { catalog, slot } = loaded;
   for (const problem of chain.problems) health.note(problem);
+  // The log goes on from what the tables say is deleted.
+  const unknownRanges = await forest.ranges.load(forest.system);
   const replayed = await replay({
     fs: env.fs,
     dbUuid: slot.dbUuid,
@@ -250,7 +232,7 @@ async function judge(
   // Segments younger than the catalog: a store that is only read has them where they are.
   for (const no of replayed.named.keys()) if (!segments.has(no)) segments.add(no);
   let degraded = replayed.damaged;
-  for (const error of [...damage, ...logUnreadable]) {
+  for (const error of [...damage, ...logUnreadable, ...(unknownRanges ? [unknownRanges] : [])]) {
     degraded = true;
     health.note(error);
   }
@@ -263,7 +245,12 @@ async function judge(
   }
   const spaces = new Spaces();
   if (!(await loadSpaces(spaces, found))) degraded = true;
-  const all: Found = { ...found, replayed, spaces, distrusted: new Set() };
+  const unlistable = zerosWhereUnreadable(env.fs, (error) => {
+    degraded = true;
+    health.note(error);
+  });
+  const listed = lock === undefined ? { root: new Set<string>(), files: [] } : await listStore(unlistable);
+  const all: Found = { ...found, replayed, spaces, distrusted: new Set(), listed };
   const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
   if (!(await checkOpenSegments(all, open))) degraded = true;
   if (!(await checkSealedSegments(all))) degraded = true;
@@ -312,6 +299,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
         presence,
         segmentBytes: bounds.segmentBytes,
         compaction: bounds.compaction,
+        reaping: bounds.reaping,
       })
     : undefined;
   const lanes = started?.lanes ?? idleLanes(found);
@@ -322,6 +310,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
       segments,
       lanes,
       locality,
+      cache: found.blockCache,
       onDamage: (error) => health.note(error),
     });
   for (const segment of found.distrusted) chunks.distrust(segment);
@@ -359,7 +348,8 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
     },
   };
   started?.write.compactor.startIfDue();
-  return new Engine(new Store(parts), 0);
+  started?.write.reaper.startIfDue();
+  return new Engine(new Store(parts));
 }
 
 /** Takes every step, also after one that fails; rejects with the first failure. */

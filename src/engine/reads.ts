@@ -11,12 +11,13 @@ import { toHex } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { decodeMetadata } from '../format/metadata.ts';
 import { rowKinds } from '../format/row-kinds.ts';
-import { parseValueRecord, type ValueRecord } from '../format/value-record.ts';
-import { MISS, OK, type Step } from '../tree/cursor.ts';
+import { parseValueRecord, plainValueFrom, type ValueRecord } from '../format/value-record.ts';
+import { END, MISS, OK, type Step } from '../tree/cursor.ts';
 import { RowRef } from '../tree/row-ref.ts';
-import { RangeReader, readValue, readValueSync } from '../value/value-reader.ts';
+import { copyOut } from '../value/value-copy.ts';
+import { RangeReader, readValue, readValueNow, readValueSync } from '../value/value-reader.ts';
 import { recordDigest } from '../value/value-writer.ts';
-import { rowPrefix, throwIfAborted } from './key-args.ts';
+import { rowPrefix, throwIfAborted, writeKey } from './key-args.ts';
 import { checkNames, checkRange } from './options.ts';
 import type { Store } from './store.ts';
 import type { EntryStat, Key, ReadOptions, StreamOptions } from './types.ts';
@@ -33,6 +34,8 @@ const spareRowsMax = 64;
 export class Reads {
   readonly #store: Store;
   readonly #row = new RowRef();
+  /** Bytes of the row prefix last written to `#row`. */
+  #keyLength = 0;
   readonly #spareRows: RowRef[] = [];
 
   constructor(store: Store) {
@@ -42,26 +45,53 @@ export class Reads {
   getSync(space: number, key: Key): Uint8Array | undefined {
     const store = this.#store;
     store.assertReadable();
-    const prefix = rowPrefix(space, key);
+    const row = this.#row;
+    const length = writeKey(row, space, key);
     try {
-      const found = this.#findSync(prefix, store.visibleSeq);
-      return found === undefined ? undefined : readValueSync(found.record, store.chunks);
+      const step = store.forest.keys.findSync(row.target, 0, length, store.visibleSeq, row);
+      if (step !== OK || row.kind !== rowKinds.put) return undefined;
+      const { bytes, valueFrom, valueTo } = row;
+      const from = plainValueFrom(bytes, valueFrom, valueTo);
+      return from >= 0 ? copyOut(bytes, from, valueTo) : readValueSync(recordOf(row), store.chunks);
     } catch (error) {
       throw store.seen(error);
     }
   }
 
-  async get(space: number, key: Key, options: ReadOptions = {}): Promise<Uint8Array | undefined> {
-    const found = await this.#version(space, key, options);
-    return found === undefined ? undefined : await this.value(found.record);
+  async get(space: number, key: Key, options?: ReadOptions): Promise<Uint8Array | undefined> {
+    const store = this.#store;
+    const row = this.#row;
+    const step = this.#findNow(space, key, options);
+    if (step === END) return undefined;
+    if (step === OK) {
+      if (row.kind !== rowKinds.put) return undefined;
+      const { bytes, valueFrom, valueTo } = row;
+      const from = plainValueFrom(bytes, valueFrom, valueTo);
+      if (from >= 0) return copyOut(bytes, from, valueTo);
+      try {
+        const value = readValueNow(recordOf(row), store.chunks);
+        if (value !== undefined) return value;
+      } catch (error) {
+        throw store.seen(error);
+      }
+    }
+    const later = this.#later(step);
+    return await store.run(async () => {
+      const found = await later();
+      return found === undefined ? undefined : await this.value(found.record);
+    });
   }
 
-  async has(space: number, key: Key, options: ReadOptions = {}): Promise<boolean> {
-    return (await this.#version(space, key, options)) !== undefined;
+  async has(space: number, key: Key, options?: ReadOptions): Promise<boolean> {
+    const step = this.#findNow(space, key, options);
+    if (step !== MISS) return step === OK && this.#row.kind === rowKinds.put;
+    return (await this.#store.run(this.#later(step))) !== undefined;
   }
 
-  async stat(space: number, key: Key, options: ReadOptions = {}): Promise<EntryStat | undefined> {
-    const found = await this.#version(space, key, options);
+  async stat(space: number, key: Key, options?: ReadOptions): Promise<EntryStat | undefined> {
+    const step = this.#findNow(space, key, options);
+    if (step === END) return undefined;
+    const found = await this.#store.run(this.#later(step));
     return found === undefined ? undefined : statOf(found);
   }
 
@@ -146,17 +176,31 @@ export class Reads {
     }
   }
 
-  #findSync(prefix: Uint8Array, view: Seq): FoundVersion | undefined {
+  /** The first look of a read: no promise, no disk. OK: `#row` stands on the newest row the caller sees. */
+  #findNow(space: number, key: Key, options: ReadOptions | undefined): Step {
+    const store = this.#store;
+    if (options !== undefined) checkNames(options, ['signal'], 'option');
+    store.assertReadable();
+    throwIfAborted(options?.signal);
     const row = this.#row;
-    const step = this.#store.forest.keys.findSync(prefix, 0, prefix.length, view, row);
-    return step === OK ? versionOf(row) : undefined;
+    this.#keyLength = writeKey(row, space, key);
+    try {
+      return store.forest.keys.find(row.target, 0, this.#keyLength, store.visibleSeq, row);
+    } catch (error) {
+      throw store.seen(error);
+    }
   }
 
-  async #version(space: number, key: Key, options: ReadOptions): Promise<FoundVersion | undefined> {
-    checkNames(options, ['signal'], 'option');
-    this.#store.assertReadable();
-    throwIfAborted(options.signal);
-    return await this.find(rowPrefix(space, key), this.#store.visibleSeq);
+  /** What `#findNow` has found or missed, in memory of its own: the call goes on when others have begun. */
+  #later(step: Step): () => Promise<FoundVersion | undefined> {
+    const row = this.#row;
+    if (step !== MISS) {
+      return async () => versionOf(row);
+    }
+    row.pending.clear();
+    const prefix = row.target.slice(0, this.#keyLength);
+    const view = this.#store.visibleSeq;
+    return () => this.find(prefix, view);
   }
 }
 
@@ -165,9 +209,11 @@ export class Reads {
  * valid.
  */
 function versionOf(row: RowRef): FoundVersion | undefined {
-  if (row.kind !== rowKinds.put) return undefined;
-  const record = parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
-  return { seq: row.seq, record };
+  return row.kind === rowKinds.put ? { seq: row.seq, record: recordOf(row) } : undefined;
+}
+
+function recordOf(row: RowRef): ValueRecord {
+  return parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
 }
 
 /** A reader with a buffer of its own waits for an answer even at the end. */

@@ -205,12 +205,12 @@ async function wholeEnd(
   unreadable: (error: VarveError) => void,
 ): Promise<number> {
   const path = filePath('seg', segment);
-  if ((await fs.stat(path)) === null) return 0;
   let isReadable = true;
   const holed = zerosWhereUnreadable(fs, (error) => {
     isReadable = false;
     unreadable(error);
   });
+  if ((await holed.stat(path)) === null) return isReadable ? 0 : Number.MAX_SAFE_INTEGER;
   const scanned = await scanSegment(holed, segment, path, { dbUuid }, () => undefined);
   if (!isReadable) return Number.MAX_SAFE_INTEGER;
   return scanned.headerDamage === undefined ? (scanned.firstInvalid ?? scanned.end) : 0;

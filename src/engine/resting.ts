@@ -4,6 +4,7 @@ import { segmentDataFrom } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
 import type { Found } from './found.ts';
 import { openSegments } from './rescue.ts';
+import { zerosWhereUnreadable } from './unreadable.ts';
 
 /** As of the open: a writer beside this reader changes them. */
 export interface RestingFiles {
@@ -13,16 +14,17 @@ export interface RestingFiles {
 }
 
 /** Sizes of the log files and of the segments that are not sealed. */
-export async function restingFiles({ env, loaded, replayed }: Found): Promise<RestingFiles> {
+export async function restingFiles({ env, loaded, replayed, health }: Found): Promise<RestingFiles> {
+  const fs = zerosWhereUnreadable(env.fs, (error) => health.note(error));
   const { unsealed, sealed, walFirstNo } = loaded.catalog;
   let logBytes = 0;
-  for (const { name } of await env.fs.list('wal')) {
+  for (const { name } of await fs.list('wal')) {
     const parsed = parseFileName(name);
-    if (parsed?.kind === 'wal' && parsed.no >= walFirstNo) logBytes += await sizeOf(env.fs, `wal/${name}`);
+    if (parsed?.kind === 'wal' && parsed.no >= walFirstNo) logBytes += await sizeOf(fs, `wal/${name}`);
   }
   const open = { count: 0, bytes: 0, dataBytes: 0 };
   for (const { no } of openSegments(unsealed, sealed, replayed.named)) {
-    const bytes = await sizeOf(env.fs, filePath('seg', no));
+    const bytes = await sizeOf(fs, filePath('seg', no));
     open.count++;
     open.bytes += bytes;
     open.dataBytes += Math.max(0, bytes - segmentDataFrom);

@@ -10,22 +10,18 @@
 import type { Seq } from '../base/brands.ts';
 import { compareBytes } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
-import {
-  boundsOf,
-  decodeInternalKey,
-  type KeyRange,
-  seqBytes,
-  seqOf,
-  writeSeq,
-} from '../format/internal-key.ts';
-import { isOrdinary, rowKindAt, rowKinds } from '../format/row-kinds.ts';
-import { parseValueRecord, type ValueRecord } from '../format/value-record.ts';
-import { type KeyCursor, OK, type Step, settle } from '../tree/cursor.ts';
-import { readValue } from '../value/value-reader.ts';
-import { keyBytes, keyOut, throwIfAborted } from './key-args.ts';
+import { keyBytesMax } from '../base/limits.ts';
+import { boundsOf, type KeyRange, seqOf, writeUserKey } from '../format/internal-key.ts';
+import { parseValueRecord, plainValueFrom, recordForms } from '../format/value-record.ts';
+import { END, type KeyCursor, MISS } from '../tree/cursor.ts';
+import type { TreeView } from '../tree/key-tree.ts';
+import { copyOut } from '../value/value-copy.ts';
+import { readValue, readValueSync } from '../value/value-reader.ts';
+import { keyBytes, keyOut, throwIfAborted, userKeyOut } from './key-args.ts';
 import { checkNames } from './options.ts';
 import type { ReadMark } from './read-marks.ts';
-import { statOf } from './reads.ts';
+import { type FoundVersion, statOf } from './reads.ts';
+import { foldOf, type RowPlan, ScanRows } from './scan-rows.ts';
 import type { Store } from './store.ts';
 import type { Entry, Key, KeyEntry, ScanOptions } from './types.ts';
 
@@ -44,27 +40,11 @@ const scanNames = [
   'signal',
 ] as const;
 
-/** Rows of one key passed over one by one before the cursor seeks behind them. */
-const stepsBeforeSeek = 8;
-
-interface Plan {
-  readonly space: number;
-  readonly view: Seq;
-  readonly prefix: Uint8Array;
-  readonly delimiter: Uint8Array | undefined;
-  readonly from: Uint8Array;
-  readonly to: Uint8Array | undefined;
-  readonly reverse: boolean;
+interface Plan extends RowPlan {
   readonly limit: number;
   readonly values: boolean;
   readonly stats: boolean;
   readonly signal: AbortSignal | undefined;
-}
-
-interface Row {
-  readonly userKey: Uint8Array;
-  readonly seq: Seq;
-  readonly record: ValueRecord;
 }
 
 /**
@@ -75,21 +55,7 @@ export function scan(store: Store, space: number, options: ScanOptions): AsyncIt
   store.assertReadable();
   const plan = planScan(space, store.visibleSeq, options);
   const mark = store.marks.mark();
-  return { [Symbol.asyncIterator]: () => guarded(store, run(store, plan, mark)) };
-}
-
-/** Each step is a call of its own: close() waits for it, and refuses the next. */
-function guarded(
-  store: Store,
-  entries: AsyncGenerator<Entry<Key>, void, undefined>,
-): AsyncIterableIterator<Entry<Key>> {
-  return {
-    next: () => store.run(() => entries.next()),
-    return: () => entries.return(),
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
+  return { [Symbol.asyncIterator]: () => new ScanIterator(store, plan, mark) };
 }
 
 function planScan(space: number, view: Seq, options: ScanOptions): Plan {
@@ -144,164 +110,184 @@ function behind(
   return { from, to: bounds.to };
 }
 
-async function* run(
-  store: Store,
-  planned: Plan,
-  mark: ReadMark,
-): AsyncGenerator<Entry<Key>, void, undefined> {
-  const plan = mark.isOver() ? { ...planned, view: store.visibleSeq } : planned;
-  // What the view pins stays as it is: from here on merges need not think of this scan.
-  mark.end();
-  if (plan.limit === 0) return;
-  const view = store.openView();
-  try {
-    store.forest.keys.lost.refuseRange(plan.from, plan.to);
-    const rows = plan.reverse ? backward(view.cursor(), plan) : forward(view.cursor(), plan);
-    let left = plan.limit;
-    for await (const row of rows) {
-      throwIfAborted(plan.signal);
-      yield row instanceof Uint8Array
-        ? { prefix: keyOut(row, store.keyEncoding) }
-        : await entryOf(store, plan, row);
-      if (--left === 0) return;
-    }
-  } finally {
-    store.closeView(view);
-  }
-}
-
-async function entryOf(store: Store, plan: Plan, row: Row): Promise<KeyEntry<Key>> {
-  const entry: KeyEntry<Key> = {
-    key: keyOut(row.userKey, store.keyEncoding),
-    seq: row.seq,
-    size: row.record.size,
-  };
-  if (plan.values) entry.value = await readValue(row.record, store.chunks);
-  if (plan.stats) entry.stat = statOf(row);
-  return entry;
-}
-
-/** Live rows in key order, or a folded prefix as bare bytes. */
-async function* forward(cursor: KeyCursor, plan: Plan): AsyncGenerator<Row | Uint8Array, void, undefined> {
-  const passed = new Prefix();
-  let step = await settle(cursor, () => cursor.seek(plan.from));
-  while (step === OK && beforeEnd(cursor, plan.to)) {
-    const row = rowAt(cursor, plan.view);
-    if (row === undefined) {
-      step = await settle(cursor, () => cursor.next());
-      continue;
-    }
-    const fold = row.record.kind === rowKinds.put ? foldAt(row, plan) : undefined;
-    if (fold !== undefined) {
-      yield fold;
-      const { to } = boundsOf({ prefix: fold }, plan.space);
-      if (to === undefined) return;
-      step = await settle(cursor, () => cursor.seek(to));
-      continue;
-    }
-    passed.take(cursor);
-    if (row.record.kind === rowKinds.put) yield row;
-    step = await skipRest(cursor, passed);
-  }
-}
+type Result = IteratorResult<Entry<Key>, undefined>;
 
 /**
- * The same from the end. A key's rows lie newest first, so each key is entered from its end and sought again.
+ * The loop of a scan. Entries whose blocks and values are in memory are made in `next`, without a promise
+ * but the one it returns; calls that must wait do so one after another.
  */
-async function* backward(cursor: KeyCursor, plan: Plan): AsyncGenerator<Row | Uint8Array, void, undefined> {
-  const current = new Prefix();
-  const { to } = plan;
-  let step = await settle(cursor, () => (to === undefined ? cursor.last() : cursor.seekBefore(to)));
-  while (step === OK && !belowStart(cursor, plan.from)) {
-    current.take(cursor);
-    let back = current.withSeq(Number.MAX_SAFE_INTEGER);
-    const row = await newestOf(cursor, current, plan.view);
-    if (row !== undefined) {
-      const fold = foldAt(row, plan);
-      yield fold ?? row;
-      if (fold !== undefined) back = boundsOf({ prefix: fold }, plan.space).from;
+class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
+  readonly #store: Store;
+  readonly #mark: ReadMark;
+  #plan: Plan;
+  #left: number;
+  #view: TreeView | undefined;
+  #rows: ScanRows | undefined;
+  #isOver = false;
+  /** The row that was reached and whose value must be read; undefined where a block must. */
+  #reached: FoundVersion | undefined;
+  #isWaiting = false;
+  /** Calls that wait, and the last of them. */
+  #waiting = 0;
+  #tail: Promise<unknown> = Promise.resolve();
+
+  constructor(store: Store, plan: Plan, mark: ReadMark) {
+    this.#store = store;
+    this.#plan = plan;
+    this.#mark = mark;
+    this.#left = plan.limit;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<Result> {
+    if (this.#waiting === 0) {
+      try {
+        this.#store.assertReadable();
+        const result = this.#now();
+        if (result !== undefined) return Promise.resolve(result);
+      } catch (error) {
+        return Promise.reject(this.#store.seen(error));
+      }
     }
-    step = await settle(cursor, () => cursor.seekBefore(back));
+    return this.#queue((before) =>
+      // A call of its own: close() waits for it.
+      this.#store.run(async () => {
+        await before;
+        return await this.#settle();
+      }),
+    );
+  }
+
+  return(): Promise<Result> {
+    return this.#queue(async (before) => {
+      await before;
+      return this.#end();
+    });
+  }
+
+  #queue(call: (before: Promise<unknown>) => Promise<Result>): Promise<Result> {
+    this.#waiting++;
+    const result = call(this.#tail).finally(() => {
+      this.#waiting--;
+    });
+    // Its caller is told of a failure; the call behind it only waits.
+    this.#tail = result.catch(() => undefined);
+    return result;
+  }
+
+  /** The next entry, or undefined when something must be read first. The scan is over when it throws. */
+  #now(): Result | undefined {
+    if (this.#isOver) return over;
+    if (this.#left === 0) {
+      this.#mark.end();
+      return this.#end();
+    }
+    try {
+      const rows = this.#rows ?? this.#begin();
+      const step = rows.step();
+      this.#isWaiting = step === MISS;
+      if (step === MISS) return undefined;
+      if (step === END) return this.#end();
+      throwIfAborted(this.#plan.signal);
+      if (rows.fold !== undefined) return this.#give({ prefix: keyOut(rows.fold, this.#store.keyEncoding) });
+      const entry = this.#entryNow(rows.cursor);
+      this.#isWaiting = entry === undefined;
+      return entry === undefined ? undefined : this.#give(entry);
+    } catch (error) {
+      this.#end();
+      throw error;
+    }
+  }
+
+  /** Reads what is missing until there is an entry. */
+  async #settle(): Promise<Result> {
+    try {
+      let result = this.#isWaiting ? undefined : this.#now();
+      while (result === undefined) {
+        if (this.#isOver) return over;
+        const reached = this.#reached;
+        if (reached === undefined) {
+          await this.#rows?.load();
+          result = this.#now();
+          continue;
+        }
+        const value = await readValue(reached.record, this.#store.chunks);
+        throwIfAborted(this.#plan.signal);
+        this.#reached = undefined;
+        this.#isWaiting = false;
+        result = this.#give(this.#entryWith(this.#rows!.cursor, reached, value));
+      }
+      return result;
+    } catch (error) {
+      this.#end();
+      throw error;
+    }
+  }
+
+  #begin(): ScanRows {
+    const store = this.#store;
+    if (this.#mark.isOver()) this.#plan = { ...this.#plan, view: store.visibleSeq };
+    // What the view pins stays as it is: from here on merges need not think of this scan.
+    this.#mark.end();
+    const plan = this.#plan;
+    store.forest.keys.lost.refuseRange(plan.from, plan.to);
+    this.#view = store.openView();
+    this.#rows = new ScanRows(this.#view.cursor(), plan, this.#view.ranges);
+    return this.#rows;
+  }
+
+  #end(): Result {
+    this.#isOver = true;
+    this.#reached = undefined;
+    if (this.#view !== undefined) this.#store.closeView(this.#view);
+    this.#view = undefined;
+    this.#rows = undefined;
+    return over;
+  }
+
+  #give(entry: Entry<Key>): Result {
+    if (--this.#left === 0) this.#end();
+    return { value: entry, done: false };
+  }
+
+  /** The entry of the row the cursor stands on; undefined when its value must be read, see `#reached`. */
+  #entryNow(cursor: KeyCursor): KeyEntry<Key> | undefined {
+    const { values, stats } = this.#plan;
+    const { valueBytes, valueFrom, valueTo } = cursor;
+    const at = stats ? -1 : plainValueFrom(valueBytes, valueFrom, valueTo);
+    if (at >= 0) {
+      const key = this.#keyHere(cursor);
+      const seq = seqOf(cursor.keyBytes, cursor.keyTo);
+      const size = valueTo - at;
+      return values ? { key, seq, size, value: copyOut(valueBytes, at, valueTo) } : { key, seq, size };
+    }
+    const record = parseValueRecord(valueBytes, valueFrom, valueTo, { file: 'key tree' });
+    const row = { seq: seqOf(cursor.keyBytes, cursor.keyTo), record };
+    if (!values) return this.#entryWith(cursor, row, undefined);
+    if (record.form === recordForms.inline) {
+      return this.#entryWith(cursor, row, readValueSync(record, this.#store.chunks));
+    }
+    this.#reached = row;
+    return undefined;
+  }
+
+  #entryWith(cursor: KeyCursor, row: FoundVersion, value: Uint8Array | undefined): KeyEntry<Key> {
+    const entry: KeyEntry<Key> = { key: this.#keyHere(cursor), seq: row.seq, size: row.record.size };
+    if (value !== undefined) entry.value = value;
+    if (this.#plan.stats) entry.stat = statOf(row);
+    return entry;
+  }
+
+  #keyHere({ keyBytes, keyFrom, keyTo }: KeyCursor): Key {
+    const length = writeUserKey(userKey, keyBytes, keyFrom, keyTo, { file: 'key tree' });
+    return userKeyOut(userKey, length, this.#store.keyEncoding);
   }
 }
 
-async function newestOf(cursor: KeyCursor, prefix: Prefix, view: Seq): Promise<Row | undefined> {
-  const target = prefix.withSeq(view);
-  let step = await settle(cursor, () => cursor.seek(target));
-  while (step === OK && prefix.matches(cursor)) {
-    const row = rowAt(cursor, view);
-    if (row !== undefined) return row.record.kind === rowKinds.put ? row : undefined;
-    step = await settle(cursor, () => cursor.next());
-  }
-  return undefined;
-}
+const over: Result = { value: undefined, done: true };
 
-/** The row the cursor stands on, when it is an ordinary one the view sees. */
-function rowAt(cursor: KeyCursor, view: Seq): Row | undefined {
-  const seq = seqOf(cursor.keyBytes, cursor.keyTo);
-  if (seq > view || !isOrdinary(rowKindAt(cursor.valueBytes, cursor.valueFrom))) return undefined;
-  const { userKey } = decodeInternalKey(cursor.keyBytes, cursor.keyFrom, cursor.keyTo, { file: 'key tree' });
-  const record = parseValueRecord(cursor.valueBytes, cursor.valueFrom, cursor.valueTo, { file: 'key tree' });
-  return { userKey, seq, record };
-}
-
-async function skipRest(cursor: KeyCursor, passed: Prefix): Promise<Step> {
-  for (let i = 0; i < stepsBeforeSeek; i++) {
-    const step = await settle(cursor, () => cursor.next());
-    if (step !== OK || !passed.matches(cursor)) return step;
-  }
-  const last = passed.withSeq(0);
-  return await settle(cursor, () => cursor.seek(last));
-}
-
-function beforeEnd(cursor: KeyCursor, to: Uint8Array | undefined): boolean {
-  return to === undefined || compareBytes(keyOf(cursor), to) < 0;
-}
-
-function belowStart(cursor: KeyCursor, from: Uint8Array): boolean {
-  return compareBytes(keyOf(cursor), from) < 0;
-}
-
-function keyOf(cursor: KeyCursor): Uint8Array {
-  return cursor.keyBytes.subarray(cursor.keyFrom, cursor.keyTo);
-}
-
-function foldAt(row: Row, plan: Plan): Uint8Array | undefined {
-  return plan.delimiter === undefined ? undefined : foldOf(row.userKey, plan.prefix, plan.delimiter);
-}
-
-/** The key up to and including the first delimiter behind the prefix. */
-function foldOf(key: Uint8Array, prefix: Uint8Array, delimiter: Uint8Array): Uint8Array | undefined {
-  for (let at = prefix.length; at + delimiter.length <= key.length; at++) {
-    let i = 0;
-    while (i < delimiter.length && key[at + i] === delimiter[i]) i++;
-    if (i === delimiter.length) return key.slice(0, at + delimiter.length);
-  }
-  return undefined;
-}
-
-/** The row prefix of a key, remembered while the cursor moves. */
-class Prefix {
-  #bytes: Uint8Array = new Uint8Array(256);
-  #length = 0;
-
-  take(cursor: KeyCursor): void {
-    const length = cursor.keyTo - cursor.keyFrom - seqBytes;
-    if (length + seqBytes > this.#bytes.length) this.#bytes = new Uint8Array(2 * (length + seqBytes));
-    this.#bytes.set(cursor.keyBytes.subarray(cursor.keyFrom, cursor.keyFrom + length));
-    this.#length = length;
-  }
-
-  matches(cursor: KeyCursor): boolean {
-    if (cursor.keyTo - cursor.keyFrom - seqBytes !== this.#length) return false;
-    for (let i = 0; i < this.#length; i++)
-      if (cursor.keyBytes[cursor.keyFrom + i] !== this.#bytes[i]) return false;
-    return true;
-  }
-
-  /** The internal key of this prefix at `seq`, a fresh array. */
-  withSeq(seq: Seq): Uint8Array {
-    const end = writeSeq(this.#bytes, this.#length, seq);
-    return this.#bytes.slice(0, end);
-  }
-}
+/** The key an entry is made of, for the length of a call. */
+const userKey: Buffer = Buffer.alloc(keyBytesMax + 1);

@@ -1,7 +1,6 @@
 /** The writing half of an open: everything found is made durable under a new epoch, then writes may begin. */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { VarveError } from '../base/errors.ts';
-import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import type { LocalityCache } from '../chunk/locality-cache.ts';
@@ -12,7 +11,6 @@ import { fileDir, storeDirs } from '../format/file-names.ts';
 import { frameTypes } from '../format/log-frame.ts';
 import { durabilityCodes } from '../format/log-ops.ts';
 import { forgetDirs, noteDurableDir } from '../fs/dirs.ts';
-import type { FsPort } from '../fs/port.ts';
 import { type Durability, GroupCommit } from '../log/group-commit.ts';
 import { LogWriter } from '../log/log-writer.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
@@ -21,9 +19,10 @@ import { Checkpointer } from './checkpointer.ts';
 import { Compactor, type CompactorOptions, defaultCompactionLimits } from './compactor.ts';
 import type { Found } from './found.ts';
 import { ReadMarks } from './read-marks.ts';
-import { openSegments, rescueSegments } from './rescue.ts';
+import { defaultReapLimits, Reaper, type ReaperOptions, type ReapLimits } from './reaper.ts';
+import { openSegments, type Rescued, rescueSegments } from './rescue.ts';
 import type { WriteSide } from './store.ts';
-import { highestFileNo, type ListedFile, numberedFiles, sweep } from './sweep.ts';
+import { highestFileNo, type ListedFile, sweep } from './sweep.ts';
 import { WritePacer } from './write-pacer.ts';
 
 export interface StartOptions {
@@ -31,6 +30,7 @@ export interface StartOptions {
   readonly presence: NodePresence;
   readonly segmentBytes: number | undefined;
   readonly compaction: Partial<CompactionLimits> | 'off' | undefined;
+  readonly reaping: Partial<ReapLimits> | undefined;
 }
 
 export interface Started {
@@ -52,10 +52,9 @@ export async function startWriting(found: Found, options: StartOptions): Promise
   });
   try {
     await lock!.setEpoch(catalogs.writerEpoch);
-    await prepareDirs(env.fs, loaded);
-    const listed = await numberedFiles(env.fs);
-    catalogs.raiseFileNo(highestFileNo(listed) + 1);
-    return await start(found, options, catalogs, listed);
+    await prepareDirs(found);
+    catalogs.raiseFileNo(highestFileNo(found.listed.files) + 1);
+    return await start(found, options, catalogs);
   } catch (error) {
     await catalogs.close();
     throw error;
@@ -66,24 +65,21 @@ export async function startWriting(found: Found, options: StartOptions): Promise
  * Makes directories that are missing, as copying tools may drop empty ones. Those of files that a catalog
  * names were durable before that catalog was written.
  */
-async function prepareDirs(fs: FsPort, { catalog, previous }: LoadedCatalogs): Promise<void> {
+async function prepareDirs({ env: { fs }, loaded, listed }: Found): Promise<void> {
+  const { catalog, previous } = loaded;
   forgetDirs(fs);
-  const there = new Set((await fs.list('')).map(({ name }) => name));
-  for (const dir of storeDirs) if (!there.has(dir)) await fs.mkdir(dir);
+  for (const dir of storeDirs) if (!listed.root.has(dir)) await fs.mkdir(dir);
   await fs.syncDir('');
   for (const dir of storeDirs) noteDurableDir(fs, dir);
   for (const named of [catalog, previous?.catalog]) {
     for (const { no } of named?.tables ?? []) noteDurableDir(fs, fileDir('tab', no));
-    for (const { no } of named?.sealed ?? []) noteDurableDir(fs, fileDir('seg', no));
+    for (const { no } of [...(named?.sealed ?? []), ...(named?.unsealed ?? [])]) {
+      noteDurableDir(fs, fileDir('seg', no));
+    }
   }
 }
 
-async function start(
-  found: Found,
-  options: StartOptions,
-  catalogs: CatalogStore,
-  listed: readonly ListedFile[],
-): Promise<Started> {
+async function start(found: Found, options: StartOptions, catalogs: CatalogStore): Promise<Started> {
   const { env, loaded, forest, segments, health, replayed } = found;
   const { catalog, slot } = loaded;
   const takeFileNo = (): FileNo => catalogs.takeFileNo();
@@ -100,8 +96,27 @@ async function start(
   const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
   const rescued = await rescueSegments(open, context);
   const opening = await firstLog(found, catalogs);
+  try {
+    return await takeOver(found, options, catalogs, rescued, opening);
+  } catch (error) {
+    // The caller hears of the first failure; the file is durable already, nothing is lost with its closing.
+    await Promise.allSettled([opening.log.close()]);
+    throw error;
+  }
+}
+
+/** Tables from what was replayed and the catalog that names everything: from its install on the store is ours. */
+async function takeOver(
+  found: Found,
+  options: StartOptions,
+  catalogs: CatalogStore,
+  rescued: Rescued,
+  opening: FirstLog,
+): Promise<Started> {
+  const { env, loaded, forest, segments } = found;
+  const { catalog, slot } = loaded;
   const frozen = forest.freeze();
-  const tables = await forest.flush(frozen, takeFileNo, env.random);
+  const tables = await forest.flush(frozen, () => catalogs.takeFileNo(), env.random);
   const { unlinkable } = await catalogs.install({
     checkpointSeq: opening.lastSeq,
     walFirstNo: opening.log.no,
@@ -119,7 +134,7 @@ async function start(
   // A torn slot is ordinary after a power cut; a catalog that had to be got around is not.
   const isGone = (file: ListedFile): boolean =>
     unlinkable.some(({ kind, no }) => kind === file.kind && no === file.no);
-  const left = listed.filter((file) => !isGone(file));
+  const left = found.listed.files.filter((file) => !isGone(file));
   await sweep(env.fs, catalogs, left, loaded.catalog.no !== loaded.slot.catalogNo);
   return started;
 }
@@ -184,6 +199,7 @@ function compose(
     segments,
     lanes,
     locality,
+    cache: found.blockCache,
     onDamage: (error) => health.note(error),
   });
   const txn = new TxnWriter(forest, log, presence);
@@ -216,29 +232,35 @@ function compose(
     nextLog,
     logFile: opening.log,
     onFailed: failed,
-    onDone: () => compactor.startIfDue(),
+    onDone: () => {
+      compactor.startIfDue();
+      reaper.startIfDue();
+    },
   });
-  const merging = mergingFor(found, options, { catalogs, checkpointer, log, onFailed: failed });
-  const { compactor } = merging;
+  const background = backgroundFor(found, options, { catalogs, checkpointer, log, txn, onFailed: failed });
+  const { compactor, reaper } = background;
   found.lock!.onLost = failed;
   const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
-  const finish = (): Promise<void> => close({ log, lanes, checkpointer, compactor, catalogs });
-  const write = { log, txn, checkpointer, ...merging };
+  const finish = (): Promise<void> => close({ log, lanes, checkpointer, compactor, reaper, catalogs });
+  const write = { log, txn, checkpointer, ...background };
   return { write, lanes, chunks, catalogs, finish, cleanUp };
 }
 
-/** What merges tables in the background, and what they and the callers must know of each other. */
-function mergingFor(
+/** What works in the background, and what it and the callers must know of each other. */
+function backgroundFor(
   { env, forest, health, options: { logger } }: Found,
-  { compaction }: StartOptions,
-  parts: Pick<CompactorOptions, 'catalogs' | 'checkpointer' | 'log' | 'onFailed'>,
-): Pick<WriteSide, 'compactor' | 'marks' | 'pacer'> {
+  { compaction, reaping }: StartOptions,
+  parts: Pick<CompactorOptions, 'catalogs' | 'checkpointer' | 'log' | 'onFailed'> &
+    Pick<ReaperOptions, 'txn'>,
+): Pick<WriteSide, 'compactor' | 'reaper' | 'marks' | 'pacer'> {
   const { dbUuid } = parts.catalogs.slot;
   const marks = new ReadMarks(parts.log.visibleSeq);
   const pacer = new WritePacer(env.clock);
   const limits = compaction === 'off' ? undefined : { ...defaultCompactionLimits, ...compaction };
   const compactor = new Compactor({ ...parts, env, dbUuid, forest, health, logger, marks, pacer, limits });
-  return { compactor, marks, pacer };
+  const reapLimits = { ...defaultReapLimits, ...reaping };
+  const reaper = new Reaper({ ...parts, env, forest, health, logger, pacer, limits: reapLimits });
+  return { compactor, reaper, marks, pacer };
 }
 
 function lanesFor(
@@ -269,6 +291,7 @@ interface Closing {
   readonly lanes: SegmentLanes;
   readonly checkpointer: Checkpointer;
   readonly compactor: Compactor;
+  readonly reaper: Reaper;
   readonly catalogs: CatalogStore;
 }
 
@@ -277,8 +300,9 @@ interface Closing {
  * set of files installed once more, so that the grace of one install keeps nothing back. After a failure
  * files are only closed; the next open recovers. Rejects with the failure.
  */
-async function close({ log, lanes, checkpointer, compactor, catalogs }: Closing): Promise<void> {
+async function close({ log, lanes, checkpointer, compactor, reaper, catalogs }: Closing): Promise<void> {
   try {
+    await reaper.stop();
     await compactor.stop();
     if (log.failure !== undefined) throw stopped(log.failure);
     await checkpointer.running;

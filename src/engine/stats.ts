@@ -22,6 +22,12 @@ function compactionStats(store: Store, levels: ForestStats['levels']): Stats['co
   };
 }
 
+function rangeStats({ parts: { forest, write } }: Store): Stats['ranges'] {
+  const { ranges, deletes, failures } = write?.reaper.counters ?? { ranges: 0, deletes: 0, failures: 0 };
+  const running = write?.reaper.isRunning ?? false;
+  return { pending: forest.ranges.count, running, done: ranges, deletes, failures };
+}
+
 /** Everything stats() tells; reads no file. */
 export function statsOf(store: Store): Stats {
   const { parts } = store;
@@ -58,6 +64,7 @@ export function statsOf(store: Store): Stats {
       bytes: forest.bytes,
     },
     compaction: compactionStats(store, forest.levels),
+    ranges: rangeStats(store),
     commits: { ...(write?.log.counters ?? { count: 0, groups: 0, syncs: 0, logBytes: 0 }) },
     chunks: { ...counters },
     ingestedBytes: store.ingestedBytes,

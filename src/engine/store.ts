@@ -27,6 +27,7 @@ import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import type { CheckedOptions } from './options.ts';
 import { ReadMarks } from './read-marks.ts';
+import type { Reaper } from './reaper.ts';
 import type { RestingFiles } from './resting.ts';
 import type { Spaces } from './spaces.ts';
 import type { WritePacer } from './write-pacer.ts';
@@ -37,6 +38,7 @@ export interface WriteSide {
   readonly txn: TxnWriter;
   readonly checkpointer: Checkpointer;
   readonly compactor: Compactor;
+  readonly reaper: Reaper;
   readonly marks: ReadMarks;
   readonly pacer: WritePacer;
 }
@@ -113,6 +115,13 @@ export class Store {
     return this.stillWritable();
   }
 
+  /** The write side; undefined where `writable` would throw. */
+  writableNow(): WriteSide | undefined {
+    const { write, health } = this.parts;
+    if (this.#closing !== undefined || this.isReadOnly || health.refusal !== undefined) return undefined;
+    return write?.log.failure === undefined ? write : undefined;
+  }
+
   /** The same for a call under way, which close() waits for: VARVE_READ_ONLY or VARVE_POISONED. */
   stillWritable(): WriteSide {
     const { write, health } = this.parts;
@@ -156,15 +165,24 @@ export class Store {
   /** Runs a call so that close() waits for it and health() knows of the damage it met. */
   async run<T>(call: () => Promise<T>): Promise<T> {
     this.assertReadable();
-    this.#running++;
+    this.enter();
     try {
       return await call();
     } catch (error) {
       throw this.seen(error);
     } finally {
-      this.#running--;
-      if (this.#running === 0) this.#idle?.resolve();
+      this.leave();
     }
+  }
+
+  /** A call begins that close() is to wait for; pair with `leave`. The store is open. */
+  enter(): void {
+    this.#running++;
+  }
+
+  leave(): void {
+    this.#running--;
+    if (this.#running === 0) this.#idle?.resolve();
   }
 
   /**

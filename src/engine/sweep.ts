@@ -13,15 +13,25 @@ export interface ListedFile {
   readonly isQuarantined: boolean;
 }
 
-/** Every numbered file, `quarantine/` included; each directory is listed once. */
-export async function numberedFiles(fs: FsPort): Promise<ListedFile[]> {
+/** What the directories of a store hold. */
+export interface Listed {
+  /** Names in the root. */
+  readonly root: ReadonlySet<string>;
+  /** Every numbered file, `quarantine/` included. */
+  readonly files: readonly ListedFile[];
+}
+
+/** Lists every directory once; one that is not there holds nothing. */
+export async function listStore(fs: FsPort): Promise<Listed> {
+  const root = new Set((await fs.list('')).map(({ name }) => name));
   const files: ListedFile[] = [];
   for (const dir of ['cat', 'wal', 'tab', 'seg', 'quarantine']) {
+    if (!root.has(dir)) continue;
     for await (const { kind, no } of filesBelow(fs, dir)) {
       files.push({ kind, no, isQuarantined: dir === 'quarantine' });
     }
   }
-  return files;
+  return { root, files };
 }
 
 /** Highest file number in use anywhere: new files are numbered above it. 0 when there is none. */

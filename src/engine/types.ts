@@ -62,6 +62,16 @@ export type BatchOperation =
   | ({ type: 'put'; key: Key; value: string | Uint8Array } & Omit<PutOptions, 'signal'>)
   | { type: 'delete'; key: Key };
 
+/** Which keys deleteRange removes. Bounds combine; all are on keys of the space. */
+export interface DeleteRangeOptions {
+  prefix?: Key;
+  gt?: Key;
+  gte?: Key;
+  lt?: Key;
+  lte?: Key;
+  signal?: AbortSignal;
+}
+
 /** Which keys a scan returns and how. Bounds combine; all are on keys of the space. */
 export interface ScanOptions {
   prefix?: Key;
@@ -180,6 +190,18 @@ export interface Stats {
     writeAmplification: number;
     /** How long writers were made to wait for merges, ms. */
     waitedMs: number;
+  };
+  /** Range deletes and dropped spaces, which are carried out in the background. */
+  ranges: {
+    /** Deleted for every reader, and not yet turned into deletes of their keys. */
+    pending: number;
+    /** That is under way. */
+    running: boolean;
+    /** Carried out, and the keys deleted for them. */
+    done: number;
+    deletes: number;
+    /** Steps that failed. */
+    failures: number;
   };
   commits: {
     /** Transactions. */

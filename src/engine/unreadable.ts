@@ -1,6 +1,7 @@
 /**
  * A view of the disk on which what it cannot read (EIO) reads as zeros, so that one bad sector does not keep
- * the rest of a file from being read. Each such stretch is told once, and whoever uses the view must not
+ * the rest of a file from being read; a directory it cannot list has no entries, and a file it cannot look at is
+ * not there. Each such stretch is told once, and whoever uses the view must not
  * write to the store afterwards: zeros pass for a torn tail, and a log must not be cut for a failed read.
  *
  * Other failures (no descriptors left, no permission) are passed on.
@@ -32,11 +33,26 @@ export function zerosWhereUnreadable(fs: FsPort, note: (error: VarveError) => vo
     rename: (from, to) => fs.rename(from, to),
     unlink: (path) => fs.unlink(path),
     rmdir: (path) => fs.rmdir(path),
-    list: (path) => fs.list(path),
-    stat: (path) => fs.stat(path),
+    list: (path) => orElse(path, [], () => fs.list(path), note),
+    stat: (path) => orElse(path, null, () => fs.stat(path), note),
     syncDir: (path) => fs.syncDir(path),
     free: () => fs.free(),
   };
+}
+
+async function orElse<T>(
+  path: string,
+  otherwise: T,
+  look: () => Promise<T>,
+  note: (error: VarveError) => void,
+): Promise<T> {
+  try {
+    return await look();
+  } catch (error) {
+    if (!hasErrno(error, 'EIO')) throw error;
+    note(unreadable(path, 0, error));
+    return otherwise;
+  }
 }
 
 function unreadable(file: string, offset: number, cause: unknown): VarveError {

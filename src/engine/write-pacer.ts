@@ -23,7 +23,7 @@ import type { CompactionDebt } from '../tree/compaction-planner.ts';
 import type { WriteOp } from '../txn/txn-writer.ts';
 
 /** What a row takes in a table beside its key and value, about. */
-const rowBytes = 32;
+export const rowBytes = 32;
 
 /** About what an operation adds to tables, bytes: its row, and entries of chunks named there. */
 export function bytesOfOp(op: WriteOp): number {

@@ -7,38 +7,95 @@
  * - a buffer given to put may be changed as soon as put has returned its promise;
  * - a stream that throws, or is aborted, leaves nothing visible and holds nothing.
  */
-import { toHex } from '../base/bytes.ts';
+import { encodeUtf8, toHex } from '../base/bytes.ts';
 import { invalid, isVarveError } from '../base/errors.ts';
 import type { Births } from '../chunk/births.ts';
-import { decodeMetadata, encodeMetadata } from '../format/metadata.ts';
-import { sha256 } from '../kernels/hash/sha256.ts';
+import { sha256Hex } from '../kernels/hash/sha256.ts';
 import type { Committed, WriteOp } from '../txn/txn-writer.ts';
 import { type IngestedValue, type NamedChunks, ValueIngest } from '../value/value-ingest.ts';
-import { inlineBody, type ValueBody } from '../value/value-writer.ts';
+import { WholeIngest } from '../value/whole-ingest.ts';
+import {
+  checkIfSeq,
+  checkPutOptions,
+  encodedMetadata,
+  inlineOps,
+  own,
+  ownCopy,
+  type Planned,
+  planBatch,
+} from './batch-plan.ts';
 import { pieces, rowPrefix, throwIfAborted, wholeBytes } from './key-args.ts';
+import { KeyScratch } from './key-scratch.ts';
 import { checkNames } from './options.ts';
+import { PendingPut } from './pending-put.ts';
+import { chain, inlineValue, joined, type Prepared, withSha256 } from './prepared-value.ts';
 import type { Store, WriteSide } from './store.ts';
 import type { BatchOperation, Bytes, Key, PutOptions, PutResult } from './types.ts';
-import { bytesOfOp } from './write-pacer.ts';
+import { bytesOfOp, rowBytes } from './write-pacer.ts';
 
 const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'signal'] as const;
-const batchPutNames = ['type', 'key', 'value', 'metadata', 'contentType', 'tags', 'ifSeq', 'sha256'] as const;
-
-/** A value ready to be named by a transaction. */
-interface Prepared {
-  readonly body: ValueBody;
-  readonly named: NamedChunks | undefined;
-  readonly sha256: Uint8Array | undefined;
-  readonly newChunks: number;
-  readonly newBytes: number;
-  readonly release: () => void;
-}
 
 export class Writes {
   readonly #store: Store;
+  readonly #key = new KeyScratch();
+  readonly #whole: WholeIngest;
 
   constructor(store: Store) {
     this.#store = store;
+    this.#whole = new WholeIngest(store.parts.chunks, store.parts.chunkers);
+  }
+
+  /**
+   * A put without options of a value given whole, sequenced before this returns. Undefined, with nothing
+   * done, when it has to wait for something, or is wrong: then `put`.
+   */
+  putNow(space: number, key: Key, value: Bytes): Promise<PutResult> | undefined {
+    const store = this.#store;
+    const write = store.writableNow();
+    if (write === undefined || this.#isPressed(write)) return undefined;
+    if (typeof value !== 'string' && !(value instanceof Uint8Array)) return undefined;
+    if (value.length > this.#whole.bytesMax) return undefined;
+    const pending = new PendingPut(store);
+    try {
+      const whole = typeof value === 'string' ? encodeUtf8(value, 'value') : value;
+      const keyTo = store.parts.spaces.isSettled(space) ? this.#key.aim(space, key) : 0;
+      const { inlineMax } = store.parts.identity;
+      let bytes = 0;
+      if (keyTo > 0 && whole.length <= inlineMax) bytes = this.#inlineNow(write, keyTo, whole, pending);
+      else if (keyTo > 0) bytes = this.#chunksNow(write, keyTo, whole, pending);
+      if (bytes === 0) {
+        pending.drop();
+        return undefined;
+      }
+      store.ingestedBytes += whole.length;
+      write.pacer.charge(bytes);
+      write.checkpointer.startIfDue();
+    } catch (error) {
+      pending.failed(error);
+    }
+    return pending.promise;
+  }
+
+  /** About what the put adds to tables, bytes; 0 = it has to wait. */
+  #inlineNow(write: WriteSide, keyTo: number, value: Uint8Array, pending: PendingPut): number {
+    const seq = write.txn.putInline(this.#key.bytes, keyTo, value, pending);
+    if (seq === undefined) return 0;
+    const digest = sha256Hex(value);
+    pending.result = { seq, size: value.length, digest, chunks: 0, newChunks: 0, newBytes: 0 };
+    return keyTo + rowBytes + value.length;
+  }
+
+  #chunksNow(write: WriteSide, keyTo: number, value: Uint8Array, pending: PendingPut): number {
+    const prefix = this.#key.bytes.slice(0, keyTo);
+    if (value.length > this.#whole.bytesMax || !write.txn.isWarm(prefix)) return 0;
+    const stored = this.#whole.take(value);
+    if (stored === undefined) return 0;
+    const { body, named, newChunks, newBytes } = stored;
+    const op: WriteOp = { kind: 'put', prefix, body, metadata: undefined };
+    const { seq } = write.txn.commit([op], [named], [], pending)!;
+    const { size, chunks } = body;
+    pending.result = { seq, size, digest: toHex(body.digest), chunks, newChunks, newBytes };
+    return bytesOfOp(op);
   }
 
   async put(space: number, key: Key, value: Bytes, options: PutOptions = {}): Promise<PutResult> {
@@ -107,17 +164,34 @@ export class Writes {
     checkNames(options, ['signal'], 'option');
     throwIfAborted(options.signal);
     const planned = planBatch(space, operations);
+    if (!this.#isPressed(write)) {
+      const ops = inlineOps(planned, this.#store.parts.identity.inlineMax);
+      if (ops?.every(({ prefix }) => write.txn.isWarm(prefix))) {
+        return await this.#commitBatch(write, space, ops, []);
+      }
+    }
+    own(planned);
+    return await this.#batchLater(write, space, planned, options.signal);
+  }
+
+  /** A batch that has to wait, or has values that go to chunks. */
+  async #batchLater(
+    write: WriteSide,
+    space: number,
+    planned: readonly Planned[],
+    signal: AbortSignal | undefined,
+  ): Promise<{ seq: number }> {
     await this.#relieve(write);
     const prepared: Prepared[] = [];
     try {
       const ops: WriteOp[] = [];
       for (const item of planned) {
-        throwIfAborted(options.signal);
+        throwIfAborted(signal);
         if (item.put === undefined) {
           ops.push({ kind: 'delete', prefix: item.prefix });
           continue;
         }
-        const value = await this.#prepare(item.put.value, item.put.options.sha256 === true, options.signal);
+        const value = await this.#prepare(item.put.value, item.put.options.sha256 === true, signal);
         prepared.push(value);
         const metadata = withSha256(item.put.metadata, value.sha256);
         ops.push({
@@ -129,28 +203,37 @@ export class Writes {
         });
       }
       for (const { prefix } of ops) if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
-      throwIfAborted(options.signal);
+      throwIfAborted(signal);
       this.#store.stillWritable();
       const named = prepared.flatMap((value) => (value.named === undefined ? [] : [value.named]));
-      const committed = await decided(write, () => {
-        const sequenced = write.txn.commit(ops, named, this.#spaceRows(space, ops));
-        if (sequenced !== undefined) this.#sequenced(space);
-        return sequenced;
-      });
-      if (committed === undefined) {
-        await write.log.drained();
-        return { seq: write.log.visibleSeq };
-      }
-      for (const { body } of prepared) this.#store.ingestedBytes += body.size;
-      await this.#done(
-        write,
-        committed,
-        ops.reduce((sum, op) => sum + bytesOfOp(op), 0),
-      );
-      return { seq: committed.seq };
+      return await this.#commitBatch(write, space, ops, named);
     } finally {
       for (const value of prepared) value.release();
     }
+  }
+
+  async #commitBatch(
+    write: WriteSide,
+    space: number,
+    ops: readonly WriteOp[],
+    named: readonly NamedChunks[],
+  ): Promise<{ seq: number }> {
+    const committed = await decided(write, () => {
+      const sequenced = write.txn.commit(ops, named, this.#spaceRows(space, ops));
+      if (sequenced !== undefined) this.#sequenced(space);
+      return sequenced;
+    });
+    if (committed === undefined) {
+      await write.log.drained();
+      return { seq: write.log.visibleSeq };
+    }
+    for (const op of ops) if (op.kind === 'put') this.#store.ingestedBytes += op.body.size;
+    await this.#done(
+      write,
+      committed,
+      ops.reduce((sum, op) => sum + bytesOfOp(op), 0),
+    );
+    return { seq: committed.seq };
   }
 
   async #commitPut(
@@ -248,7 +331,10 @@ export class Writes {
   }
 
   #spaceRows(space: number, ops: readonly WriteOp[]) {
-    return ops.some((op) => op.kind === 'put') ? this.#store.parts.spaces.rowsFor(space) : [];
+    const { spaces } = this.#store.parts;
+    if (!ops.some((op) => op.kind === 'put')) return [];
+    spaces.assertLive(space);
+    return spaces.rowsFor(space);
   }
 
   #sequenced(space: number): void {
@@ -289,103 +375,4 @@ async function decided<T>(write: WriteSide, commit: () => T): Promise<T> {
     if (isVarveError(error, 'VARVE_CONFLICT')) await write.log.drained();
     throw error;
   }
-}
-
-interface Planned {
-  readonly prefix: Uint8Array;
-  readonly put?: {
-    readonly value: Uint8Array;
-    readonly options: PutOptions;
-    readonly metadata: Uint8Array | undefined;
-  };
-}
-
-/** Checks every operation and copies its value; of several operations on one key the last one counts. */
-function planBatch(space: number, operations: readonly BatchOperation[]): Planned[] {
-  const byKey = new Map<string, Planned>();
-  for (const operation of operations) {
-    if (typeof operation !== 'object' || operation === null) throw invalid('a batch operation is an object');
-    const prefix = rowPrefix(space, operation.key);
-    const name = toHex(prefix);
-    byKey.delete(name);
-    if (operation.type === 'delete') {
-      checkNames(operation, ['type', 'key'], 'field');
-      byKey.set(name, { prefix });
-    } else if (operation.type === 'put') {
-      checkPutOptions(operation, batchPutNames);
-      const whole = wholeBytes(operation.value);
-      if (whole === undefined) throw invalid('a batch takes strings and Uint8Arrays; give streams to put');
-      const value = ownCopy(operation.value, whole);
-      byKey.set(name, {
-        prefix,
-        put: { value, options: operation, metadata: encodedMetadata(operation) },
-      });
-    } else throw invalid("a batch operation has type 'put' or 'delete'");
-  }
-  return Array.from(byKey.values());
-}
-
-function checkPutOptions(options: PutOptions, names: readonly string[]): void {
-  checkNames(options, names, 'option');
-  checkIfSeq(options.ifSeq);
-  if (options.sha256 !== undefined && typeof options.sha256 !== 'boolean') {
-    throw invalid('sha256 must be true or false');
-  }
-}
-
-function checkIfSeq(ifSeq: number | undefined): void {
-  if (ifSeq !== undefined && !(Number.isSafeInteger(ifSeq) && ifSeq >= 0)) {
-    throw invalid('ifSeq must be a sequence number, or 0 for an absent key', { actual: ifSeq });
-  }
-}
-
-function encodedMetadata({ contentType, tags, metadata }: PutOptions): Uint8Array | undefined {
-  if (contentType === undefined && tags === undefined && metadata === undefined) return undefined;
-  return encodeMetadata({
-    ...(contentType === undefined ? {} : { contentType }),
-    ...(tags === undefined ? {} : { tags }),
-    ...(metadata === undefined ? {} : { metadata }),
-  });
-}
-
-/** The same metadata with the digest of the whole value; as encoded where there is none. */
-function withSha256(encoded: Uint8Array | undefined, whole: Uint8Array | undefined): Uint8Array | undefined {
-  if (whole === undefined) return encoded;
-  const given = encoded === undefined ? {} : decodeMetadata(encoded, { file: 'metadata given to put' });
-  return encodeMetadata({ ...given, system: { sha256: whole } });
-}
-
-function inlineValue(bytes: Uint8Array, wantsSha256: boolean): Prepared {
-  const whole = wantsSha256 ? sha256(bytes) : undefined;
-  return {
-    body: inlineBody(bytes),
-    named: undefined,
-    sha256: whole,
-    newChunks: 0,
-    newBytes: 0,
-    release: () => undefined,
-  };
-}
-
-/** Bytes the caller cannot change: a string was encoded into a fresh array already. */
-function ownCopy(given: Bytes, bytes: Uint8Array): Uint8Array {
-  return given === bytes ? bytes.slice() : bytes;
-}
-
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const out = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
-async function* chain(
-  head: readonly Uint8Array[],
-  rest: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  yield* head;
-  yield* rest;
 }

@@ -9,6 +9,7 @@
  * and neither allocate nor build keys: a search compares in place.
  */
 import { assert } from '../base/assert.ts';
+import { compareRange } from '../base/bytes.ts';
 import { corrupt, type Place, type VarveError } from '../base/errors.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { seqBytes } from './internal-key.ts';
@@ -199,51 +200,34 @@ export class EntrySpot {
  * entry's key is key[0..spot.shared) followed by its suffix. False: every entry is smaller.
  */
 export function searchDataBlock(raw: Uint8Array, key: Uint8Array, keyTo: number, spot: EntrySpot): boolean {
+  const restarts = restartCount(raw);
+  const end = raw.length - 4 - 4 * restarts;
   let low = 0;
-  let high = restartCount(raw) - 1;
+  let high = restarts - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    spot.read(raw, restartAt(raw, middle));
-    if (compareSuffix(raw, spot, key, keyTo, 0) < 0) low = middle;
+    spot.read(raw, readU32(raw, end + 4 * middle));
+    if (compareRange(raw, spot.suffixFrom, spot.suffixTo, key, 0, keyTo) < 0) low = middle;
     else high = middle - 1;
   }
-  const end = entriesEnd(raw);
   // Bytes the smaller entry before `at` has in common with the sought key.
   let matched = 0;
-  for (let at = restartAt(raw, low); at < end; at = spot.valueTo) {
+  for (let at = readU32(raw, end + 4 * low); at < end; at = spot.valueTo) {
     spot.read(raw, at);
+    const { shared, suffixFrom, suffixTo } = spot;
     // Agrees with the entry before it beyond the byte in which that one was smaller.
-    if (spot.shared > matched) continue;
-    const order = compareSuffix(raw, spot, key, keyTo, spot.shared);
-    if (order >= 0) return true;
-    matched = spot.shared + commonBytes(raw, spot, key, keyTo);
+    if (shared > matched) continue;
+    const stop = Math.min(suffixTo, suffixFrom + keyTo - shared);
+    let i = suffixFrom;
+    let k = shared;
+    while (i < stop && raw[i] === key[k]) {
+      i++;
+      k++;
+    }
+    if (i < stop ? raw[i]! > key[k]! : k === keyTo) return true;
+    matched = k;
   }
   return false;
-}
-
-/** Compares an entry that shares key[0..from) with the sought key from there on. */
-function compareSuffix(
-  raw: Uint8Array,
-  spot: EntrySpot,
-  key: Uint8Array,
-  keyTo: number,
-  from: number,
-): number {
-  const length = spot.suffixTo - spot.suffixFrom;
-  const n = Math.min(length, keyTo - from);
-  const at = spot.suffixFrom;
-  for (let i = 0; i < n; i++) {
-    const d = raw[at + i]! - key[from + i]!;
-    if (d !== 0) return d;
-  }
-  return length - (keyTo - from);
-}
-
-function commonBytes(raw: Uint8Array, spot: EntrySpot, key: Uint8Array, keyTo: number): number {
-  const n = Math.min(spot.suffixTo - spot.suffixFrom, keyTo - spot.shared);
-  let i = 0;
-  while (i < n && raw[spot.suffixFrom + i] === key[spot.shared + i]) i++;
-  return i;
 }
 
 /**

@@ -31,7 +31,11 @@ export const incompatFeatures: readonly FeatureFlag[] = [];
 /** Features a writer must know: any other bit allows reading only. */
 export const roCompatFeatures: readonly FeatureFlag[] = [];
 /** Features of a catalog's contents: any other bit refuses the catalog. */
-export const catalogFeatures: readonly FeatureFlag[] = [];
+export const catalogFeatures: readonly FeatureFlag[] = [
+  { bit: 1, name: 'ranges', summary: 'range deletes: range rows in the system tree, late DELETE rows' },
+];
+/** The bit of `catalogFeatures` that range deletes need. */
+export const rangesFeature = 1;
 
 /** Bits of `flags` that are not in `known`. */
 export function unknownFlags(flags: number, known: readonly FeatureFlag[]): number {

@@ -158,6 +158,21 @@ export function decodeInternalKey(
   return { space, userKey: decodeEscaped(buf, from + 4, to, place), seq: checkedSeq(buf, to, place) };
 }
 
+/**
+ * Writes the user key of the K-tree key buf[from..to) to the start of `out`, which has room for keyBytesMax,
+ * and returns its length. VARVE_CORRUPT as decodeInternalKey.
+ */
+export function writeUserKey(
+  out: Uint8Array,
+  buf: Uint8Array,
+  from: number,
+  to: number,
+  place: Place = unplaced,
+): number {
+  if (to - from < 4 + 2 + seqBytes) throw damaged('internal key is cut off', place, from);
+  return unescapeInto(out, buf, from + 4, to, place);
+}
+
 /** Decodes a system key buf[from..to) as decodeInternalKey does. */
 export function decodeSysKey(
   buf: Uint8Array,
@@ -244,9 +259,14 @@ function writeTerminator(out: Uint8Array, at: number): number {
 }
 
 function decodeEscaped(buf: Uint8Array, from: number, keyTo: number, place: Place): Uint8Array {
+  const out = new Uint8Array(Math.max(0, keyTo - seqBytes - 2 - from));
+  return out.slice(0, unescapeInto(out, buf, from, keyTo, place));
+}
+
+/** Writes the key without escapes to the start of `out` and returns its length. */
+function unescapeInto(out: Uint8Array, buf: Uint8Array, from: number, keyTo: number, place: Place): number {
   const end = keyTo - seqBytes - 2;
   if (buf[end] !== 0 || buf[end + 1] !== 1) throw damaged('internal key has no terminator', place, end);
-  const out = new Uint8Array(end - from);
   let n = 0;
   for (let i = from; i < end; i++) {
     const byte = buf[i]!;
@@ -256,7 +276,7 @@ function decodeEscaped(buf: Uint8Array, from: number, keyTo: number, place: Plac
     if (i >= end || buf[i] !== 0xff) throw damaged('internal key has a bad escape', place, i);
   }
   if (n > keyBytesMax) throw damaged('internal key is too long', place, from);
-  return out.slice(0, n);
+  return n;
 }
 
 function checkedSeq(buf: Uint8Array, keyTo: number, place: Place): Seq {

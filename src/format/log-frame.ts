@@ -10,7 +10,7 @@ import type { Seq } from '../base/brands.ts';
 import { align8, isZero, viewOf } from '../base/bytes.ts';
 import { framePayloadBytesMax, integerMax, MiB } from '../base/limits.ts';
 import { checksumMatches, type FileSeed, writeChecksum } from '../codec/checksum.ts';
-import { defineLayout, encodeLayout, f, readU64 } from '../codec/layout.ts';
+import { defineLayout, f, readU64, writeU64 } from '../codec/layout.ts';
 
 export const logFrame = defineLayout('frame', 'log frame', 48, {
   magic: f(0, 'u32', "'VRWF' in a log, 'VRCG' in a catalog"),
@@ -103,10 +103,8 @@ export function sealFrame(
   const total = frameBytes(payloadLen);
   assert(payloadLen <= payloadBytesMax(magic), 'frame payload is within its bound');
   assert(at + total <= buf.length, 'buffer has room for the padding');
-  const { type, seqFirst, count, commitTimeMs, durableSeq } = header;
-  const fixed = { magic, payloadLen, checksum: 0n, codec: 0, cipher: 0, flags: 0 };
-  encodeLayout(logFrame, { ...fixed, seqFirst, count, type, commitTimeMs, durableSeq }, buf, at);
-  buf.fill(0, payloadTo, at + total);
+  writeHeader(viewOf(buf), at, payloadLen, header, magic);
+  for (let i = payloadTo; i < at + total; i++) buf[i] = 0;
   writeChecksum(
     buf,
     at + logFrame.at.checksum,
@@ -115,6 +113,19 @@ export function sealFrame(
     fileSeed.at(fileOffset),
   );
   return total;
+}
+
+/** Everything but the checksum, field by field: this is done for every commit of a single writer. */
+function writeHeader(view: DataView, at: number, payloadLen: number, header: FrameFields, magic: FrameMagic) {
+  const field = logFrame.at;
+  view.setUint32(at + field.magic, magic, true);
+  view.setUint32(at + field.payloadLen, payloadLen, true);
+  writeU64(view, at + field.seqFirst, header.seqFirst);
+  view.setUint32(at + field.count, header.count, true);
+  // Codec, cipher and flags are zero.
+  view.setUint32(at + field.type, header.type, true);
+  writeU64(view, at + field.commitTimeMs, header.commitTimeMs);
+  writeU64(view, at + field.durableSeq, header.durableSeq);
 }
 
 /**

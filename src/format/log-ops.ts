@@ -89,6 +89,30 @@ export function putPut(
   for (const part of value) w.raw(part);
 }
 
+/**
+ * PUTV up to where the value begins: the key is keyBuf[from..to), and the next `valueLength` bytes written
+ * are the value.
+ */
+export function putPutHead(
+  w: ByteWriter,
+  tree: TreeId,
+  keyBuf: Uint8Array,
+  from: number,
+  to: number,
+  valueLength: number,
+): void {
+  const length = to - from;
+  w.reserve(2 + 8 + length + 8);
+  w.u8(opCodes.put);
+  w.u8(tree);
+  w.varint(length);
+  const keyAt = w.pos;
+  const { bytes } = w;
+  for (let i = 0; i < length; i++) bytes[keyAt + i] = keyBuf[from + i]!;
+  w.pos = keyAt + length;
+  w.varint(valueLength);
+}
+
 /** DELV: a delete marker; `coveringSeq` is 0, or the number of the range delete it carries out. */
 export function putDelete(w: ByteWriter, tree: TreeId, key: Uint8Array, coveringSeq: Seq): void {
   w.u8(opCodes.delete);

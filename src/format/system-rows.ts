@@ -1,15 +1,87 @@
 /**
- * Rows of the system tree: named spaces, and superseded versions that still hold chunks.
+ * Rows of the system tree: range deletes that are not carried out yet, named spaces, and superseded versions
+ * that still hold chunks.
  *
+ *   range/ <c u64 BE>                                head, lower bound, upper bound: commit c hides the keys
+ *                                                    between them, versions below c
  *   space/<name UTF-8>                               u32 number of the space
+ *   spaces                                           u32 lowest number no space ever had; absent = 1
  *   trash/ <seq2 u64 BE> <row prefix> <seq1 u64 BE>  empty: version seq1 of the key was superseded by seq2
  */
 
-import { concatBytes, decodeUtf8, encodeUtf8, viewOf } from '../base/bytes.ts';
+import type { Seq } from '../base/brands.ts';
+import { compareBytes, concatBytes, decodeUtf8, encodeUtf8, startsWith, viewOf } from '../base/bytes.ts';
 import { corrupt } from '../base/errors.ts';
+import { integerMax } from '../base/limits.ts';
+import { decodeLayout, defineLayout, f, layoutBytes } from '../codec/layout.ts';
+import { rowPrefixBytesMax } from './internal-key.ts';
 
+export const rangePrefix: Uint8Array = encodeUtf8('range/');
 export const spacePrefix: Uint8Array = encodeUtf8('space/');
+export const nextSpaceKey: Uint8Array = encodeUtf8('spaces');
 export const trashPrefix: Uint8Array = encodeUtf8('trash/');
+
+export const rangeRowHead = defineLayout('rangerow', 'range row head', 12, {
+  commitTimeMs: f(0, 'u48', "the range delete's commit time, ms since 1970"),
+  reserved: f(6, 2, 'zero'),
+  fromBytes: f(8, 'u32', 'length of the lower bound that follows. guards: bounds that run into each other'),
+});
+
+/** A range delete: from <= row prefix < to hides versions below `seq`. */
+export interface RangeRow {
+  /** Number of the commit. */
+  readonly seq: Seq;
+  readonly timeMs: number;
+  /** Bounds on row keys of tree K, space included. */
+  readonly from: Uint8Array;
+  /** Undefined: to the end of the tree. */
+  readonly to: Uint8Array | undefined;
+}
+
+export function rangeKey(seq: Seq): Uint8Array {
+  const out = new Uint8Array(rangePrefix.length + 8);
+  out.set(rangePrefix);
+  viewOf(out).setBigUint64(rangePrefix.length, BigInt(seq));
+  return out;
+}
+
+export function isRangeKey(key: Uint8Array): boolean {
+  return key.length === rangePrefix.length + 8 && startsWith(key, rangePrefix);
+}
+
+/** Number of the commit from a key for which isRangeKey holds; VARVE_CORRUPT when it is out of range. */
+export function rangeSeqOf(key: Uint8Array): Seq {
+  const seq = Number(viewOf(key).getBigUint64(rangePrefix.length));
+  if (seq > integerMax) throw corrupt('range row has a number above 2^53-1', { file: 'system tree' });
+  return seq;
+}
+
+/** Value of a range row, a fresh array. An upper bound is not empty. */
+export function encodeRangeRow({ timeMs, from, to }: Omit<RangeRow, 'seq'>): Uint8Array {
+  const head = layoutBytes(rangeRowHead, { commitTimeMs: timeMs, fromBytes: from.length });
+  return concatBytes(to === undefined ? [head, from] : [head, from, to]);
+}
+
+/** A range row from its key and value (copied); VARVE_CORRUPT when it does not have the shape. */
+export function decodeRangeRow(key: Uint8Array, value: Uint8Array): RangeRow {
+  const place = { file: 'system tree' };
+  const { size } = rangeRowHead;
+  if (!isRangeKey(key) || value.length < size) throw corrupt('range row has the wrong shape', place);
+  const { commitTimeMs, fromBytes } = decodeLayout(rangeRowHead, value, 0, place);
+  const toBytes = value.length - size - fromBytes;
+  const isBound = fromBytes <= rowPrefixBytesMax && toBytes >= 0 && toBytes <= rowPrefixBytesMax;
+  if (!isBound) throw corrupt('range row has bounds of a wrong length', place);
+  const from = value.slice(size, size + fromBytes);
+  const to = toBytes === 0 ? undefined : value.slice(size + fromBytes);
+  if (to !== undefined && compareBytes(from, to) >= 0) throw corrupt('range row hides nothing', place);
+  return { seq: rangeSeqOf(key), timeMs: commitTimeMs, from, to };
+}
+
+/** The lowest number no space ever had, from the row `spaces`; VARVE_CORRUPT when it has the wrong shape. */
+export function decodeNextSpace(value: Uint8Array): number {
+  if (value.length !== 4) throw corrupt('row of the next space has the wrong shape', { file: 'system tree' });
+  return viewOf(value).getUint32(0, true);
+}
 
 export function spaceKey(name: string): Uint8Array {
   return concatBytes([spacePrefix, encodeUtf8(name, 'space name')]);

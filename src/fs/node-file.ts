@@ -4,6 +4,8 @@
  * Invariants
  * - The descriptor is closed once, after its last operation (handle-gate.test, port-contract.test: "close
  *   waits …").
+ * - A sync that resolves says that every byte the file had when it began is on disk: syncs do not overlap,
+ *   and none succeeds after one that failed (sync-gate.test).
  */
 import { assert } from '../base/assert.ts';
 import { readOnlyPort } from './fs-errors.ts';
@@ -20,12 +22,14 @@ import {
   writeFd,
   writeFdSync,
 } from './raw-fs.ts';
+import { SyncGate } from './sync-gate.ts';
 
 export class NodeFile implements FsFile {
   readonly path: string;
   readonly #fd: number;
   readonly #readOnly: boolean;
   readonly #gate = new HandleGate();
+  readonly #syncs = new SyncGate();
 
   /** Takes `fd`. */
   constructor(fd: number, path: string, readOnly: boolean) {
@@ -63,14 +67,14 @@ export class NodeFile implements FsFile {
   sync(): Promise<void> {
     return this.#gate.run(async () => {
       this.#mayChange('sync');
-      await syncFd(this.#fd, this.path);
+      await this.#syncs.run(() => syncFd(this.#fd, this.path));
     });
   }
 
   dataSync(): Promise<void> {
     return this.#gate.run(async () => {
       this.#mayChange('dataSync');
-      await dataSyncFd(this.#fd, this.path);
+      await this.#syncs.run(() => dataSyncFd(this.#fd, this.path));
     });
   }
 

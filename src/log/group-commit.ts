@@ -19,17 +19,12 @@ import { groupBytesTarget } from '../base/limits.ts';
 import { type Deferred, deferred, Mutex } from '../base/sync.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { type FrameFields, frameHeaderBytes, frameTypes } from '../format/log-frame.ts';
+import { type Group, GroupEnd, lastOf, type NamedFile } from './group-end.ts';
 
 /** 'full': acknowledged = on disk. groupMs: on disk within that time. 'os': handed to the kernel. */
 export type Durability = 'full' | 'os' | { readonly groupMs: number };
 
-/** A file whose bytes a frame names: must reach the kernel, or the disk, before the frame does. */
-export interface NamedFile {
-  /** Everything appended before the call is handed to the kernel. */
-  flush(): Promise<unknown>;
-  /** Everything appended before the call is on disk. */
-  sync(): Promise<unknown>;
-}
+export type { NamedFile } from './group-end.ts';
 
 /** Where frames go. */
 export interface LogSink {
@@ -37,18 +32,6 @@ export interface LogSink {
   /** `buf` holds header space followed by the payload; borrowed until the result settles. */
   append(buf: Uint8Array, payloadLen: number, header: FrameFields): Promise<void> | void;
   dataSync(): Promise<void>;
-}
-
-/** A frame in the making. `writer` is positioned behind the header space; ops are appended to it. */
-export interface Group {
-  readonly writer: ByteWriter;
-  readonly type: number;
-  readonly firstSeq: Seq;
-  count: number;
-  /** Commit time of everything in the group; never falls from one group to the next. */
-  readonly timeMs: number;
-  readonly files: Set<NamedFile>;
-  readonly done: Deferred<void>;
 }
 
 interface Cut {
@@ -66,6 +49,9 @@ export interface GroupCommitOptions {
   /** Called once, with the first error; the engine goes read-only. */
   readonly onFailed: (error: VarveError) => void;
 }
+
+/** Longest that rounds follow each other without a turn of the event loop, ms. */
+const turnEveryMs = 2;
 
 export class GroupCommit {
   readonly #clock: Clock;
@@ -85,6 +71,8 @@ export class GroupCommit {
   readonly #syncs = new Mutex();
   #syncDue: Promise<void> | undefined;
   #queuedBytes = 0;
+  /** When the event loop last got its turn, monotonic ms. */
+  #turnedAt = Number.NEGATIVE_INFINITY;
   readonly counters: { count: number; groups: number; syncs: number; logBytes: number } = {
     count: 0,
     groups: 0,
@@ -217,8 +205,6 @@ export class GroupCommit {
     const writer = this.#spare.pop() ?? new ByteWriter(64 * 1024);
     writer.clear();
     writer.zeros(frameHeaderBytes);
-    const done = deferred<void>();
-    done.promise.catch(ignoreHere);
     return {
       writer,
       type,
@@ -226,7 +212,7 @@ export class GroupCommit {
       count: 0,
       timeMs: this.#lastTimeMs,
       files: new Set(),
-      done,
+      done: new GroupEnd(),
     };
   }
 
@@ -256,13 +242,24 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
-    await this.#clock.turn();
+    await this.#gather();
     for (;;) {
       this.#closeOpen();
       if (this.#queue.length === 0 || this.#failure !== undefined) return;
       await this.#guard(() => this.#round());
-      await this.#clock.turn();
+      await this.#gather();
     }
+  }
+
+  /**
+   * Lets more join. Where a round waits for the disk, whatever the event loop has for this turn; else what
+   * runs before it goes on, which the loop must be let do every few milliseconds all the same.
+   */
+  async #gather(): Promise<void> {
+    const now = this.#clock.monotonic();
+    if (this.#durability !== 'full' && now - this.#turnedAt < turnEveryMs) return;
+    await this.#clock.turn();
+    this.#turnedAt = this.#clock.monotonic();
   }
 
   /** Writes everything up to the next cut as one round: one sync for all of it. */
@@ -391,8 +388,6 @@ export class GroupCommit {
     });
   }
 }
-
-const lastOf = (group: Group): Seq => group.firstSeq + group.count - 1;
 
 /** Every waiter awaits the same promise; this handler only keeps a group nobody awaits from being fatal. */
 const ignoreHere = (): void => undefined;

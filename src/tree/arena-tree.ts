@@ -64,6 +64,8 @@ export class ArenaTree {
   /** Where the last `seek` ended. */
   foundLeaf = none;
   foundIndex = 0;
+  /** Grows with every `seek` and insert: as long as it stays, the found place is the last seek's and good. */
+  moves = 0;
 
   constructor(arena: RecordArena) {
     this.#arena = arena;
@@ -112,6 +114,7 @@ export class ArenaTree {
   seek(key: Uint8Array, from: number, to: number): void {
     this.foundLeaf = this.#descend(key, from, to);
     this.foundIndex = this.#search(this.foundLeaf, key, from, to);
+    this.moves++;
   }
 
   /** Adds a record, before all records with an equal key. */
@@ -121,9 +124,42 @@ export class ArenaTree {
     const from = this.#arena.keyFrom(handle);
     const leaf = this.#descend(key, from, this.#arena.keyTo(handle));
     const index = this.#search(leaf, key, from, this.#arena.keyTo(handle));
+    this.#insertAt(leaf, index, handle);
+  }
+
+  /**
+   * Adds a record where the last seek ended, without another search, if it belongs there; else returns false
+   * and changes nothing. Nothing was sought or inserted since, and the record's key is not below the one
+   * sought.
+   */
+  insertFound(handle: number): boolean {
+    const leaf = this.foundLeaf;
+    const index = this.foundIndex;
+    if (index < this.#nodes[leaf + count]!) {
+      if (this.#compareRecords(handle, this.#nodes[leaf + handles + index]!) > 0) return false;
+    } else if (leaf !== this.#lastLeaf) return false;
+    this.#reserve();
+    this.#insertAt(leaf, index, handle);
+    return true;
+  }
+
+  #insertAt(leaf: number, index: number, handle: number): void {
     if (this.#nodes[leaf + count]! < fanout) this.#put(leaf, index, handle, none);
     else this.#insertSplitting(leaf, index, handle);
     this.#entries++;
+    this.moves++;
+  }
+
+  #compareRecords(a: number, b: number): number {
+    const { bytes } = this.#arena;
+    return compareRange(
+      bytes,
+      this.#arena.keyFrom(a),
+      this.#arena.keyTo(a),
+      bytes,
+      this.#arena.keyFrom(b),
+      this.#arena.keyTo(b),
+    );
   }
 
   /** Walks to the leaf that holds the first entry >= key, or would; leaves the way down in the path. */

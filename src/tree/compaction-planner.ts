@@ -154,7 +154,7 @@ class TreeLevels {
     this.#limits = limits;
     this.#avoid = avoid;
     for (const table of tables) this.#levels[Math.min(table.level, levelMax)]!.push(table);
-    this.#levels[0]!.sort((a, b) => a.maxSeq - b.maxSeq || a.no - b.no);
+    this.#levels[0]!.sort((a, b) => a.no - b.no);
     for (const level of this.#levels.slice(1)) {
       level.sort((a, b) => comparePrefix(this.#tree, a.minKey, b.minKey));
     }

@@ -25,6 +25,7 @@ import { writeChunkTable } from './chunk-table-writer.ts';
 import { ChunkTree } from './chunk-tree.ts';
 import type { KeyMemtable } from './key-memtable.ts';
 import { KeyTree } from './key-tree.ts';
+import { RangeRows } from './range-rows.ts';
 import { discardTable } from './table-output.ts';
 import { KeyTable } from './table-reader.ts';
 import { writeKeyTable } from './table-writer.ts';
@@ -79,6 +80,8 @@ export class Forest {
   readonly chunks: ChunkTree;
   readonly indexes: KeyTree;
   readonly system: KeyTree;
+  /** Range deletes that hide rows of `keys`; the owner loads them once. */
+  readonly ranges: RangeRows;
   readonly #fs: FsPort;
   readonly #options: ForestOptions;
   /** Tables that merges have replaced, until nobody holds them. */
@@ -96,7 +99,8 @@ export class Forest {
     this.#fs = fs;
     this.#options = options;
     const lostOf = (tree: number): CatalogTable[] => lost.filter((table) => table.tree === tree);
-    this.keys = new KeyTree(memtableBytes, keyTables(trees.K), lostOf(trees.K));
+    this.ranges = new RangeRows(lostOf(trees.S));
+    this.keys = new KeyTree(memtableBytes, keyTables(trees.K), lostOf(trees.K), this.ranges);
     this.indexes = new KeyTree(memtableBytes, keyTables(trees.X), lostOf(trees.X));
     this.system = new KeyTree(memtableBytes, keyTables(trees.S), lostOf(trees.S));
     this.chunks = new ChunkTree(

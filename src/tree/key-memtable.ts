@@ -11,6 +11,8 @@
  * - A cursor stays on its entry whatever is inserted between two moves and then goes on in order ("cursor
  *   keeps its entry while inserts split its leaf").
  * - After `freeze` nothing changes ("a frozen memtable refuses inserts and still reads").
+ * - An insert goes to the place the lookup before it has found only where a search would lead there ("inserts
+ *   right after lookups equal inserts without them").
  */
 import { assert, unreachable } from '../base/assert.ts';
 import { compareRange } from '../base/bytes.ts';
@@ -47,6 +49,10 @@ export class KeyMemtable {
   #frozen = false;
   /** Key under search: the row prefix and a sequence number. */
   #target = new Uint8Array(256);
+  /** Of the last `find`: bytes of its row prefix, its number, and the tree's moves after its search. */
+  #soughtLength = 0;
+  #soughtSeq = 0;
+  #soughtMoves = -1;
 
   constructor(options: MemtableOptions) {
     this.bytesMax = checkedBytesMax(options);
@@ -100,7 +106,9 @@ export class KeyMemtable {
     assert(keyTo - keyFrom >= seqBytes, 'an internal key ends in a sequence number');
     const seq = seqAt(keyBuf, keyTo - seqBytes);
     assert(seq <= Number.MAX_SAFE_INTEGER, 'a sequence number is an exact integer');
-    this.#tree.insert(this.#arena.append(keyBuf, keyFrom, keyTo, valueBuf, valueFrom, valueTo));
+    const handle = this.#arena.append(keyBuf, keyFrom, keyTo, valueBuf, valueFrom, valueTo);
+    const isSought = this.#isSought(keyBuf, keyFrom, keyTo - seqBytes, seq);
+    if (!isSought || !this.#tree.insertFound(handle)) this.#tree.insert(handle);
     if (seq > this.#maxSeq) this.#maxSeq = seq;
     if (seq < this.#minSeq || this.#tree.entries === 1) this.#minSeq = seq;
   }
@@ -118,6 +126,9 @@ export class KeyMemtable {
     writeInvertedSeq(target, at, seqMax);
     const tree = this.#tree;
     tree.seek(target, 0, length);
+    this.#soughtLength = to - from;
+    this.#soughtSeq = seqMax;
+    this.#soughtMoves = tree.moves;
     let leaf = tree.foundLeaf;
     let index = tree.foundIndex;
     // Row prefixes are free of prefixes in K and X, so the first entry decides; elsewhere longer keys that
@@ -137,6 +148,16 @@ export class KeyMemtable {
       if (keyLength === length) return handle;
       index++;
     }
+  }
+
+  /** The last search was for this row prefix, at this number or a newer one, and nothing moved since. */
+  #isSought(keyBuf: Uint8Array, from: number, to: number, seq: number): boolean {
+    if (this.#soughtMoves !== this.#tree.moves || seq > this.#soughtSeq) return false;
+    const length = this.#soughtLength;
+    if (to - from !== length) return false;
+    const target = this.#target;
+    for (let i = 0; i < length; i++) if (keyBuf[from + i] !== target[i]) return false;
+    return true;
   }
 
   /** Key of a handle: arena[entryKeyFrom .. entryKeyTo). */

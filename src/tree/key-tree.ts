@@ -3,7 +3,8 @@
  *
  * A lookup goes from the newest source to the oldest and ends at the first ordinary row at or below its
  * sequence number: ordinary rows of an older source are older. GONE rows and late deletes are not so ordered
- * (format/row-kinds.ts); where one is met the sources are merged, in which every row has its place.
+ * (format/row-kinds.ts); where one is met the sources are merged, in which every row has its place. A version
+ * that a range delete hides is no answer (range-rows.ts).
  *
  * Invariants
  * - A lookup equals a linear search of all rows ever inserted ("tree equals a model under random inserts,
@@ -23,6 +24,7 @@ import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
 import { KeyMemtable } from './key-memtable.ts';
 import { LostTables } from './lost-tables.ts';
 import { MergeCursor } from './merge-cursor.ts';
+import type { RangeRows, RangeSet } from './range-rows.ts';
 import type { RowRef } from './row-ref.ts';
 import { newestFirst } from './table-order.ts';
 import type { KeyTable } from './table-reader.ts';
@@ -36,10 +38,20 @@ export class KeyTree {
   #tables: readonly KeyTable[];
   /** Tables that could not be opened: reads they could have answered are refused. */
   readonly lost: LostTables;
+  readonly #ranges: RangeRows | undefined;
 
-  /** `tables` in any order, each held once for this tree (taken); `lost`: those that could not be opened. */
-  constructor(memtableBytes: number, tables: readonly KeyTable[], lost: readonly CatalogTable[] = []) {
+  /**
+   * `tables` in any order, each held once for this tree (taken); `lost`: those that could not be opened;
+   * `ranges`: what hides rows of this tree.
+   */
+  constructor(
+    memtableBytes: number,
+    tables: readonly KeyTable[],
+    lost: readonly CatalogTable[] = [],
+    ranges?: RangeRows,
+  ) {
     this.#memtableBytes = memtableBytes;
+    this.#ranges = ranges;
     this.#active = new KeyMemtable({ bytesMax: memtableBytes });
     this.#tables = newestFirst(tables);
     this.lost = new LostTables(lost);
@@ -72,7 +84,7 @@ export class KeyTree {
 
   /**
    * The row a reader at `seqMax` sees for the row prefix prefixBuf[from..to) (borrowed). OK: `out` has it,
-   * and any kind but PUT says that the key is absent. END: no row. MISS: load `out.pending`, then call again
+   * and any kind but PUT says that the key is absent. END: no row, or a hidden one. MISS: load `out.pending`, then call again
    * with the same arguments. VARVE_CORRUPT from a damaged table. Allocates nothing on the way to a row.
    */
   find(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
@@ -127,7 +139,7 @@ export class KeyTree {
 
   /** Pins the memtables and tables of this moment. Release it when done. */
   view(): TreeView {
-    return new TreeView([this.#active, ...this.#frozen], this.#tables);
+    return new TreeView([this.#active, ...this.#frozen], this.#tables, this.#ranges?.current);
   }
 
   /** Freezes the active memtable unless it is empty; a new one takes over. */
@@ -190,10 +202,16 @@ export class KeyTree {
       const step = this.#findMerged(prefixBuf, from, to, seqMax, out);
       if (step === MISS) return MISS;
       out.pending.clear();
-      return step;
+      return step === OK && this.#isHidden(prefixBuf, from, to, seqMax, out) ? END : step;
     }
     out.pending.clear();
-    return OK;
+    return this.#isHidden(prefixBuf, from, to, seqMax, out) ? END : OK;
+  }
+
+  #isHidden(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): boolean {
+    const ranges = this.#ranges?.current;
+    if (ranges === undefined || ranges.isEmpty || out.kind !== rowKinds.put) return false;
+    return ranges.hides(prefixBuf, from, to, out.seq, seqMax);
   }
 
   /**
@@ -224,9 +242,12 @@ export class KeyTree {
 export class TreeView {
   readonly #memtables: readonly KeyMemtable[];
   readonly #tables: readonly KeyTable[];
+  /** Ranges that hide rows the cursors show; undefined in a tree that has none. */
+  readonly ranges: RangeSet | undefined;
   #released = false;
 
-  constructor(memtables: readonly KeyMemtable[], tables: readonly KeyTable[]) {
+  constructor(memtables: readonly KeyMemtable[], tables: readonly KeyTable[], ranges?: RangeSet) {
+    this.ranges = ranges;
     this.#memtables = memtables;
     this.#tables = tables;
     for (const table of tables) table.retain();
@@ -255,7 +276,8 @@ function mergeOf(
   hold?: BlockHold,
 ): KeyCursor {
   const sources = [
-    ...memtables.map((memtable) => memtable.cursor()),
+    // What is inserted into an empty one later has numbers above those its readers see.
+    ...memtables.filter(({ entries }) => entries > 0).map((memtable) => memtable.cursor()),
     ...tables.map((table) => table.cursor(hold)),
   ];
   return sources.length === 1 ? sources[0]! : new MergeCursor(sources);

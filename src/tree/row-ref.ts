@@ -22,12 +22,23 @@ export class RowRef {
     return this.valueFrom < this.valueTo ? rowKindAt(this.bytes, this.valueFrom) : 0;
   }
 
-  /** Sets the sought key: prefixBuf[from..to) and the inverted `seqMax`. */
+  /**
+   * The scratch with room for a row prefix of `bytes`: write it at its start, then look it up from there. Its
+   * content before is lost.
+   */
+  scratch(bytes: number): Uint8Array {
+    if (bytes + seqBytes > this.target.length) this.target = new Uint8Array(2 * (bytes + seqBytes));
+    return this.target;
+  }
+
+  /** Sets the sought key: prefixBuf[from..to), which may lie in the scratch, and the inverted `seqMax`. */
   aim(prefixBuf: Uint8Array, from: number, to: number, seqMax: number): void {
     const length = to - from;
     if (length + seqBytes > this.target.length) this.target = new Uint8Array(2 * (length + seqBytes));
     const target = this.target;
-    for (let i = 0; i < length; i++) target[i] = prefixBuf[from + i]!;
+    if (prefixBuf !== target || from !== 0) {
+      for (let i = 0; i < length; i++) target[i] = prefixBuf[from + i]!;
+    }
     writeSeq(target, length, seqMax);
     this.targetTo = length + seqBytes;
   }

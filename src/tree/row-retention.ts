@@ -4,9 +4,12 @@
  * A reader that may still come, or is under way, has a sequence number at or above the horizon. So of the
  * rows at or below it only the newest can be seen, and the others are superseded, with two exceptions:
  * - a superseded version that holds chunks stays until a GONE row says that its references were given back;
- * - GONE rows and late deletes, and the rows they belong to, stay: their order is not that of their numbers.
+ * - GONE rows, and the rows they belong to, stay.
  *
- * A delete marker goes only where nothing of its key is left under it, in the merge or in deeper tables.
+ * A delete marker, late or not, goes only where nothing of its key is left under it, in the merge or in deeper
+ * tables. A late one lies in a table that is newer than those of all versions it hides, so what it hides is
+ * in the merge or deeper. What a range delete that is still pending hides needs no care: it hides whatever
+ * has a lower number, and dropping some of that changes no answer.
  *
  * Invariants (test/tree/row-retention.test.ts)
  * - A lookup at any number at or above the horizon finds the same before and after ("lookups at or above the
@@ -14,7 +17,7 @@
  * - A version with chunks is never dropped ("a version that holds chunks stays until it is gone").
  */
 import type { Seq } from '../base/brands.ts';
-import { isOrdinary, rowKinds } from '../format/row-kinds.ts';
+import { rowKinds } from '../format/row-kinds.ts';
 
 /** `hold`: a delete marker that goes unless a row of the same key is kept after it. */
 export const verdicts = { keep: 1, drop: 2, hold: 3 } as const;
@@ -25,8 +28,8 @@ export class RowRetention {
   readonly #horizon: Seq;
   /** The row that readers at the horizon see has been met. */
   #covered = false;
-  /** Number of the last row that is not an ordinary one; -1 = none. */
-  #markedSeq = -1;
+  /** Number of the last GONE row; -1 = none. */
+  #goneSeq = -1;
 
   /** `horizon`: no reader, now or later, has a lower number. */
   constructor(horizon: Seq) {
@@ -36,22 +39,23 @@ export class RowRetention {
   /** The rows of another key follow. */
   begin(): void {
     this.#covered = false;
-    this.#markedSeq = -1;
+    this.#goneSeq = -1;
   }
 
   /** `head`: first byte of the row's value, kind and form; 0 for an empty one. */
   judge(seq: Seq, head: number): Verdict {
     const kind = head & 15;
-    if (!isOrdinary(kind)) {
-      this.#markedSeq = seq;
+    const isDelete = kind === rowKinds.delete || kind === rowKinds.lateDelete;
+    if (!isDelete && kind !== rowKinds.put) {
+      this.#goneSeq = seq;
       return verdicts.keep;
     }
     if (seq > this.#horizon) return verdicts.keep;
     if (!this.#covered) {
       this.#covered = true;
-      return kind === rowKinds.delete && seq !== this.#markedSeq ? verdicts.hold : verdicts.keep;
+      return isDelete && seq !== this.#goneSeq ? verdicts.hold : verdicts.keep;
     }
     const holdsChunks = kind === rowKinds.put && head >> 4 !== 0;
-    return holdsChunks || seq === this.#markedSeq ? verdicts.keep : verdicts.drop;
+    return holdsChunks || seq === this.#goneSeq ? verdicts.keep : verdicts.drop;
   }
 }

@@ -18,9 +18,9 @@ import { encodeSysKey, writeSeq } from '../format/internal-key.ts';
 import { parseListNode } from '../format/list-node.ts';
 import type { OpVisitor } from '../format/log-ops.ts';
 import { rowKinds } from '../format/row-kinds.ts';
-import { trashKey } from '../format/system-rows.ts';
+import { decodeRangeRow, isRangeKey, rangeSeqOf, trashKey } from '../format/system-rows.ts';
 import { trees } from '../format/trees.ts';
-import { deleteRecord, visitRecordRefs } from '../format/value-record.ts';
+import { deleteRecord, recordForm, recordForms, visitRecordRefs } from '../format/value-record.ts';
 import type { Forest } from '../tree/forest.ts';
 
 /** Where the bytes of a list node come from when it is born: memory live, its segment in replay. */
@@ -71,13 +71,19 @@ export class Applier implements OpVisitor {
     this.#forest.tree(tree).insert(this.#key, 0, end, buf, valueFrom, valueTo);
     if (tree !== trees.K) return;
     this.rows++;
+    if (recordForm(buf, valueFrom) === recordForms.inline) return;
     visitRecordRefs(buf, valueFrom, valueTo, (idAt) => this.#forest.chunks.addRefs(buf, idAt, 1));
   }
 
-  /** A delete marker is an ordinary row whose value is made here: kind, flags and the commit time. */
-  del(tree: number, seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, _covering: Seq): void {
-    const end = this.#rowKey(buf, keyFrom, keyTo, seq);
-    const value = deleteRecord(this.timeMs);
+  /**
+   * A delete marker is a row whose value is made here: kind, flags and the commit time. One that carries out
+   * a range delete has the number and the time of that, so that it hides nothing that was put since.
+   */
+  del(tree: number, seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, covering: Seq): void {
+    const isLate = covering !== 0;
+    const end = this.#rowKey(buf, keyFrom, keyTo, isLate ? covering : seq);
+    const timeMs = isLate ? (this.#forest.ranges.get(covering)?.timeMs ?? this.timeMs) : this.timeMs;
+    const value = deleteRecord(timeMs, isLate);
     this.#forest.tree(tree).insert(this.#key, 0, end, value, 0, value.length);
     if (tree === trees.K) this.rows++;
   }
@@ -121,10 +127,13 @@ export class Applier implements OpVisitor {
 
   sys(seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {
     const key = buf.subarray(keyFrom, keyTo);
+    const { ranges } = this.#forest;
     if (valueTo < 0) {
+      if (isRangeKey(key)) ranges.remove(rangeSeqOf(key));
       this.#sysRow(key, seq, deleteMarker);
       return;
     }
+    if (isRangeKey(key)) ranges.add(decodeRangeRow(key, buf.subarray(valueFrom, valueTo)));
     const value = new Uint8Array(1 + valueTo - valueFrom);
     value[0] = rowKinds.put;
     value.set(buf.subarray(valueFrom, valueTo), 1);

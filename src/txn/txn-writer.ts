@@ -6,8 +6,12 @@
  * Invariants (test/txn/txn-writer.test.ts):
  * - a condition (ifSeq) is decided on the newest sequenced row of the key, never on what readers see;
  * - what is in memory is what replaying the encoded ops gives: the same visitor applies both;
- * - a transaction that is refused leaves no byte in the group and takes no number.
+ * - a transaction that is refused leaves no byte in the group and takes no number;
+ * - a put that takes the short way leaves the frame and the rows the long one leaves ("the short way of an
+ *   inline put writes what the long one writes").
  */
+
+import { assert } from '../base/assert.ts';
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { VarveError } from '../base/errors.ts';
@@ -15,13 +19,16 @@ import { batchBytesMax } from '../base/limits.ts';
 import type { Births } from '../chunk/births.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
+import { varintBytes } from '../codec/varint.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { inlineRecordBytes, writeInlineRecord } from '../format/inline-record.ts';
 import { frameTypes } from '../format/log-frame.ts';
 import {
   beginTxn,
   endTxn,
   putDelete,
   putPut,
+  putPutHead,
   putSys,
   putTrash,
   visitOps,
@@ -30,8 +37,9 @@ import {
 import { rowKinds } from '../format/row-kinds.ts';
 import { trees } from '../format/trees.ts';
 import { parseValueRecord, type RecordBody, recordForms, writeValueRecord } from '../format/value-record.ts';
-import type { Group, GroupCommit } from '../log/group-commit.ts';
-import { MISS, OK } from '../tree/cursor.ts';
+import type { GroupCommit } from '../log/group-commit.ts';
+import type { Group, GroupEnd, Waiter } from '../log/group-end.ts';
+import { MISS, OK, type Step } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
 import { RowRef } from '../tree/row-ref.ts';
 import type { NamedChunks } from '../value/value-ingest.ts';
@@ -62,12 +70,22 @@ export interface SysOp {
   readonly value: Uint8Array;
 }
 
-export interface Committed {
+export class Committed {
   readonly seq: Seq;
-  /** Settles when the transaction is as durable as the mode says; readers see it then. */
-  readonly done: Promise<void>;
   /** How many of the deletes found something. */
   readonly deleted: number;
+  readonly #end: GroupEnd;
+
+  constructor(seq: Seq, deleted: number, end: GroupEnd) {
+    this.seq = seq;
+    this.deleted = deleted;
+    this.#end = end;
+  }
+
+  /** Settles when the transaction is as durable as the mode says; readers see it then. */
+  get done(): Promise<void> {
+    return this.#end.promise;
+  }
 }
 
 /** The row a transaction meets. */
@@ -123,12 +141,14 @@ export class TxnWriter {
   /**
    * Sequences one transaction. Keys must differ between ops. VARVE_CONFLICT when an ifSeq does not hold,
    * VARVE_INVALID_ARGUMENT when it is too large, VARVE_POISONED after a failed write; in each case nothing
-   * has happened. Undefined when there is nothing to do (only deletes of absent keys).
+   * has happened. Undefined when there is nothing to do (only deletes of absent keys). `waiter` is told how
+   * the group ends, also when applying the transaction fails.
    */
   commit(
     ops: readonly WriteOp[],
     named: readonly NamedChunks[],
     sys: readonly SysOp[],
+    waiter?: Waiter,
   ): Committed | undefined {
     const old = ops.map((op) => this.#oldRow(op));
     const deleted = ops.filter((op, i) => op.kind === 'delete' && old[i]!.live).length;
@@ -149,6 +169,7 @@ export class TxnWriter {
       throw error;
     }
     this.#log.take(group);
+    if (waiter !== undefined) group.done.tell(waiter);
     for (const chunks of named) for (const file of chunks.files) group.files.add(file);
     try {
       this.#apply(group, from, seq, named);
@@ -157,7 +178,64 @@ export class TxnWriter {
       this.#log.fail(error);
       throw error;
     }
-    return { seq, done: group.done.promise, deleted };
+    return new Committed(seq, deleted, group.done);
+  }
+
+  /**
+   * The short way of a put of inline bytes without metadata and condition: `commit` of one such op with no
+   * object made. The row prefix is prefix[0..to); both arrays are borrowed for the call. Undefined, and
+   * nothing has happened, when the key is not warm or its version has chunks: then `commit`. Errors as there.
+   */
+  putInline(prefix: Uint8Array, to: number, value: Uint8Array, waiter: Waiter): Seq | undefined {
+    const { keys } = this.#forest;
+    const step = keys.find(prefix, 0, to, Number.MAX_SAFE_INTEGER, this.#row);
+    if (step === MISS) return undefined;
+    const old = this.#oldOf(step);
+    if (old.live && old.hasChunks) return undefined;
+    const group = this.#log.group(64 + to + value.length);
+    const { writer, timeMs } = group;
+    const start = beginTxn(writer);
+    const recordBytes = encodeInline(writer, prefix, to, value, timeMs, old);
+    endTxn(writer, start);
+    const valueFrom = writer.pos - recordBytes;
+    const keyTo = valueFrom - varintBytes(recordBytes);
+    const seq = this.#log.take(group);
+    group.done.tell(waiter);
+    try {
+      this.#applier.timeMs = timeMs;
+      this.#applier.put(trees.K, seq, writer.bytes, keyTo - to, keyTo, valueFrom, writer.pos);
+    } catch (error) {
+      this.#log.fail(error);
+      throw error;
+    }
+    return seq;
+  }
+
+  /**
+   * Sequences one transaction that meets no key: `encode` writes its ops, which need at most `room` bytes,
+   * given its number and time. Errors as commit.
+   */
+  sequence(room: number, encode: (writer: ByteWriter, seq: Seq, timeMs: number) => void): Committed {
+    const group = this.#log.group(room);
+    const { writer } = group;
+    const from = writer.pos;
+    const seq = this.#log.lastSeq + 1;
+    try {
+      const start = beginTxn(writer);
+      encode(writer, seq, group.timeMs);
+      endTxn(writer, start);
+    } catch (error) {
+      writer.pos = from;
+      throw error;
+    }
+    this.#log.take(group);
+    try {
+      this.#apply(group, from, seq, []);
+    } catch (error) {
+      this.#log.fail(error);
+      throw error;
+    }
+    return new Committed(seq, 0, group.done);
   }
 
   /** Sequences a STAGE frame; resolves when it is durable. List nodes born meanwhile are added to `later`. */
@@ -208,17 +286,24 @@ export class TxnWriter {
       if (!old.live) return;
       putDelete(writer, trees.K, op.prefix, 0);
     } else {
-      this.#record.clear();
-      writeValueRecord(this.#record, {
-        kind: rowKinds.put,
-        timeMs,
-        body: op.body,
-        createdMs: old.live ? Math.min(old.createdMs, timeMs) : timeMs,
-        ...(op.metadata === undefined ? {} : { metadata: op.metadata }),
-      });
-      putPut(writer, trees.K, op.prefix, this.#record.written());
+      const { body, metadata } = op;
+      if (body.form === recordForms.inline && (metadata === undefined || metadata.length === 0)) {
+        encodeInline(writer, op.prefix, op.prefix.length, body.bytes, timeMs, old);
+      } else this.#encodePut(writer, op, old, timeMs);
     }
     if (old.live && old.hasChunks) putTrash(writer, seq, op.prefix, old.seq);
+  }
+
+  #encodePut(writer: ByteWriter, op: PutOp, old: OldRow, timeMs: number): void {
+    this.#record.clear();
+    writeValueRecord(this.#record, {
+      kind: rowKinds.put,
+      timeMs,
+      body: op.body,
+      createdMs: old.live ? Math.min(old.createdMs, timeMs) : timeMs,
+      ...(op.metadata === undefined ? {} : { metadata: op.metadata }),
+    });
+    putPut(writer, trees.K, op.prefix, this.#record.written());
   }
 
   #oldRow(op: WriteOp): OldRow {
@@ -236,13 +321,36 @@ export class TxnWriter {
 
   #newest(prefix: Uint8Array): OldRow {
     const row = this.#row;
-    const step = this.#forest.keys.findSync(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, row);
+    return this.#oldOf(this.#forest.keys.findSync(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, row));
+  }
+
+  /** What the lookup into the row object has found. */
+  #oldOf(step: Step): OldRow {
     if (step !== OK) return absent;
+    const row = this.#row;
     const { seq } = row;
     if (row.kind !== rowKinds.put) return { seq, live: false, createdMs: 0, hasChunks: false };
     const record = parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
     return { seq, live: true, createdMs: record.createdMs, hasChunks: record.form !== recordForms.inline };
   }
+}
+
+/** Appends the PUTV of an inline value without metadata; returns the bytes of its record, the last ones. */
+function encodeInline(
+  writer: ByteWriter,
+  prefix: Uint8Array,
+  to: number,
+  value: Uint8Array,
+  timeMs: number,
+  old: OldRow,
+): number {
+  const ageMs = old.live ? Math.max(0, timeMs - old.createdMs) : 0;
+  const recordBytes = inlineRecordBytes(value.length, ageMs);
+  putPutHead(writer, trees.K, prefix, 0, to, recordBytes);
+  const from = writer.pos;
+  writeInlineRecord(writer, timeMs, ageMs, value);
+  assert(writer.pos - from === recordBytes, 'a record has the length it was given');
+  return recordBytes;
 }
 
 /** Room a transaction needs in a frame, at most. */

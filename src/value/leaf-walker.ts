@@ -22,6 +22,10 @@ export interface ChunkSource {
    */
   read(id: Uint8Array, hint: ChunkLocation | undefined, kind: ChunkKind): Promise<Uint8Array>;
   readSync(id: Uint8Array, hint: ChunkLocation | undefined, kind: ChunkKind): Uint8Array;
+  /** Bytes of a chunk that `keep` was given, if they are still there. The id is at buf[idAt]. */
+  cached?(buf: Uint8Array, idAt: number, hint: ChunkLocation | undefined): Uint8Array | undefined;
+  /** Offers a chunk of a small value for keeping; all arguments are borrowed. */
+  keep?(id: Uint8Array, hint: ChunkLocation | undefined, bytes: Uint8Array): void;
   /** Where the chunk lies, for messages about damage. */
   placeOf?(id: Uint8Array): Place | undefined;
 }

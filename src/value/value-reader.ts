@@ -13,15 +13,19 @@
  *   under way (test: "read-ahead stays within its bounds").
  */
 import { invalid, VarveError } from '../base/errors.ts';
-import { MiB } from '../base/limits.ts';
-import { chunkKinds } from '../format/chunk-ref.ts';
-import { recordForms, type ValueRecord } from '../format/value-record.ts';
+import { KiB, MiB } from '../base/limits.ts';
+import { type ChunkLocation, chunkKinds } from '../format/chunk-ref.ts';
+import { recordForms, refHint, refIdAt, refRawLen, type ValueRecord } from '../format/value-record.ts';
 import { type ChunkSource, LeafWalker, steps } from './leaf-walker.ts';
+import { copyOut, newArray } from './value-copy.ts';
 
 export type { ChunkSource } from './leaf-walker.ts';
 
 /** Longest value `readValue` returns as one array. */
 export const valueBytesMax = 2 ** 32 - 1;
+
+/** Chunks of values up to this size are kept in memory once read: larger ones would drive out many others. */
+const keptValueBytesMax = 64 * KiB;
 
 export interface RangeOptions {
   /** Chunks under way at once; 8 when omitted. */
@@ -39,6 +43,7 @@ export interface RangeOptions {
 export async function readValue(record: ValueRecord, source: ChunkSource): Promise<Uint8Array> {
   refuseTooLong(record);
   if (record.form === recordForms.inline) return inlineBytes(record, 0, record.size);
+  if (isSmall(record)) return readSmall(record, source);
   const reader = new RangeReader(record, 0, record.size, source);
   let out: Uint8Array | undefined;
   // Memory is taken after the first chunk: by then the root has been checked against the size.
@@ -53,6 +58,9 @@ export async function readValue(record: ValueRecord, source: ChunkSource): Promi
 export function readValueSync(record: ValueRecord, source: ChunkSource): Uint8Array {
   refuseTooLong(record);
   if (record.form === recordForms.inline) return inlineBytes(record, 0, record.size);
+  const small = isSmall(record);
+  const now = small ? cachedValue(record, source) : undefined;
+  if (now !== undefined) return now;
   const walker = new LeafWalker(record, 0, record.size, source);
   let out: Uint8Array | undefined;
   for (let step = walker.step(); step !== steps.end; step = walker.step()) {
@@ -64,10 +72,57 @@ export function readValueSync(record: ValueRecord, source: ChunkSource): Uint8Ar
     const id = walker.id();
     const chunk = source.readSync(id, walker.hint, chunkKinds.data);
     walker.checkLeaf(id, chunk, leafTo - leafFrom);
+    if (small) source.keep?.(id, walker.hint, chunk);
     out ??= allocate(record.size);
     out.set(chunk, leafFrom);
   }
   return out ?? new Uint8Array(0);
+}
+
+/** The whole value if memory has it, as `readValue` returns it; undefined when something must be read. */
+export function readValueNow(record: ValueRecord, source: ChunkSource): Uint8Array | undefined {
+  if (record.form === recordForms.inline) return inlineBytes(record, 0, record.size);
+  return isSmall(record) ? cachedValue(record, source) : undefined;
+}
+
+/** The chunks of such values are offered for keeping. */
+function isSmall(record: ValueRecord): boolean {
+  return record.form === recordForms.list && record.size <= keptValueBytesMax;
+}
+
+function cachedValue(record: ValueRecord, source: ChunkSource): Uint8Array | undefined {
+  let out: Uint8Array | undefined;
+  let at = 0;
+  for (let i = 0; i < record.chunks; i++) {
+    const chunk = source.cached?.(record.buf, refIdAt(record, i), refHint(record, i));
+    if (chunk === undefined || chunk.length !== refRawLen(record, i)) return undefined;
+    if (record.chunks === 1) return copyOut(chunk, 0, chunk.length);
+    out ??= newArray(record.size);
+    out.set(chunk, at);
+    at += chunk.length;
+  }
+  return out;
+}
+
+/** All chunks of a small value at once. */
+async function readSmall(record: ValueRecord, source: ChunkSource): Promise<Uint8Array> {
+  const walker = new LeafWalker(record, 0, record.size, source);
+  const reads: (Ahead & { hint: ChunkLocation | undefined })[] = [];
+  while (walker.step() !== steps.end) {
+    const { leafFrom, leafTo, hint } = walker;
+    const id = walker.id();
+    const kept = source.cached?.(id, 0, hint);
+    const read = kept === undefined ? source.read(id, hint, chunkKinds.data) : Promise.resolve(kept);
+    reads.push({ leafFrom, leafTo, hint, id, outcome: settle(read) });
+  }
+  const out = allocate(record.size);
+  for (const { leafFrom, leafTo, hint, id, outcome } of reads) {
+    const chunk = bytesOf(await outcome);
+    walker.checkLeaf(id, chunk, leafTo - leafFrom);
+    source.keep?.(id, hint, chunk);
+    out.set(chunk, leafFrom);
+  }
+  return out;
 }
 
 /**
@@ -265,7 +320,7 @@ function bytesOf(outcome: Outcome): Uint8Array {
 }
 
 function inlineBytes(record: ValueRecord, start: number, end: number): Uint8Array {
-  return record.buf.slice(record.bodyFrom + start, record.bodyFrom + end);
+  return copyOut(record.buf, record.bodyFrom + start, record.bodyFrom + end);
 }
 
 function refuseTooLong(record: ValueRecord): void {

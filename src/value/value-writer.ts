@@ -29,6 +29,12 @@ export function inlineBody(bytes: Uint8Array): ValueBody {
   return { form: recordForms.inline, size: bytes.length, bytes, chunks: 0, digest: sha256(bytes) };
 }
 
+/** Body of a value of `size` bytes that is 1 to 16 chunks. `refs`: their encoded references (taken). */
+export function listBody(refs: Uint8Array, size: number): ValueBody {
+  const chunks = refs.length / chunkRefBytes;
+  return { form: recordForms.list, size, refs, chunks, digest: listDigest(refs, 0, chunks) };
+}
+
 /** Limits of a value's shape; others than the defaults serve tests only. */
 export interface BuilderLimits extends ListLimits {
   /** References held directly, at most 16. */
@@ -99,10 +105,7 @@ export class ValueBuilder {
     const chunks = this.#chunks;
     const size = this.#size;
     if (chunks === 0) return inlineBody(emptyBytes);
-    if (chunks <= this.#limits.direct) {
-      const refs = this.#refs.slice(0, chunks * chunkRefBytes);
-      return { form: recordForms.list, size, refs, chunks, digest: listDigest(refs, 0, chunks) };
-    }
+    if (chunks <= this.#limits.direct) return listBody(this.#refs.slice(0, chunks * chunkRefBytes), size);
     const { root, height } = await this.#list.finish();
     return {
       form: recordForms.tree,

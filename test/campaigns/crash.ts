@@ -8,32 +8,50 @@
  * and "fault 77" repeat one of the other lanes.
  */
 import { Prng } from '../../src/base/prng.ts';
-import { preparation, profiles, sequenceAt, sequenceCount, sequenceShape } from '../crash/alphabet.ts';
+import type { FsProfile } from '../../src/fs/sim-names.ts';
+import {
+  preparation,
+  profiles,
+  sequenceAt,
+  sequenceCount,
+  sequenceShape,
+  shortSequences,
+} from '../crash/alphabet.ts';
 import { crashAll, type Effort, newTally, type Tally } from '../crash/campaign.ts';
-import { failuresOf, runFailure } from '../crash/fault-lane.ts';
+import { type Failure, failuresOf, runFailure } from '../crash/fault-lane.ts';
 import { type Base, prepare } from '../crash/recorder.ts';
 import { StateSet } from '../crash/state-set.ts';
-import { workloadOf } from '../crash/workload.ts';
+import { type Workload, withoutMerges, workloadOf } from '../crash/workload.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
 const shortStates = 1500;
 const failuresMax = 20;
 /** After so many sequences comes one random workload; after each, so many operations fail. */
-const randomEvery = 30;
+const randomEvery = 3;
 const faultsEach = 6;
-/** One random workload in this many is long. */
+/** One random workload in this many is long, one in `longestEvery` very long. */
 const longEvery = 4;
+const longestEvery = 16;
 const heapMax = 2 * 1024 ** 3;
 
 const everything: Effort = {
   mixtures: 16,
   singles: Number.POSITIVE_INFINITY,
   goOnEvery: 40,
-  innerEvery: 400,
+  fallbackEvery: 40,
+  innerEvery: 200,
   innerPoints: 8,
   depth: 2,
 };
-const sampled: Effort = { ...everything, mixtures: 4, singles: 6, cuts: 4, goOnEvery: 15, innerEvery: 100 };
+const sampled: Effort = {
+  ...everything,
+  mixtures: 4,
+  singles: 6,
+  cuts: 4,
+  goOnEvery: 15,
+  fallbackEvery: 12,
+  innerEvery: 60,
+};
 const sampledPoints = 24;
 
 export const campaign: Campaign = {
@@ -85,7 +103,7 @@ class Crashes {
   #sequences = 0;
   #workloads = 0;
   #faults = 0;
-  #failuresOfOne: { n: number; list: Awaited<ReturnType<typeof failuresOf>> } | undefined;
+  #failuresOfOne: (FaultWorkload & { number: number; list: readonly Failure[] }) | undefined;
   #faultAt = 0;
 
   constructor(options: CampaignOptions) {
@@ -94,7 +112,7 @@ class Crashes {
   }
 
   get #tried(): number {
-    return this.#tally.states + this.#tally.inner;
+    return this.#tally.states + this.#tally.inner + this.#tally.fallbacks;
   }
 
   #goesOn(): boolean {
@@ -134,12 +152,13 @@ class Crashes {
   }
 
   result(cpuSeconds: number): CampaignResult {
-    const { workloads, points, states, duplicates, inner, rows } = this.#tally;
+    const { workloads, points, states, duplicates, inner, fallbacks, rows } = this.#tally;
     const lines = [
       ...this.#failures.map((text) => `FAILED seed ${this.#options.seed}, ${text}`),
       `exhaustive ${this.#sequences} of ${this.#ofPart} sequences; ${this.#workloads} random workloads; ` +
         `${this.#faults} failing operations`,
-      `${states} distinct states and ${inner} of crashes inside recovery, ${duplicates} duplicates; ` +
+      `${states} distinct states, ${inner} of crashes inside recovery and ${fallbacks} without the newest ` +
+        `slot or catalog, ${duplicates} duplicates; ` +
         `${points} points of ${workloads} runs with ${rows} rows`,
       `${Math.round(this.#tried / cpuSeconds)} states per second of processor time`,
     ];
@@ -171,8 +190,9 @@ class Crashes {
   }
 
   async #random(n: number, only?: string): Promise<void> {
-    const isLong = n % longEvery === 0;
-    const workload = isLong ? workloadOf(n, 20, 60) : workloadOf(n);
+    const [stepsMin, stepsMax] =
+      n % longestEvery === 1 ? [60, 200] : n % longEvery === 0 ? [20, 60] : [3, 14];
+    const workload = workloadOf(n, stepsMin, stepsMax);
     const profile = profiles[n % profiles.length]!;
     this.#workloads++;
     await crashAll({
@@ -185,20 +205,19 @@ class Crashes {
     });
   }
 
-  /** Failure `n` of all failures of the sequences of one call, then of two; on new stores. */
+  /** Failures `n` of one workload follow each other; half of them are those of syncs. */
   async #fault(n: number): Promise<void> {
-    const place = sequenceForFault(n);
-    if (this.#failuresOfOne?.n !== place.sequence) {
-      const { workload, profile } = sequenceAt(place.sequence);
-      this.#failuresOfOne = { n: place.sequence, list: await failuresOf(workload, profile) };
+    const number = Math.floor(n / faultsPerWorkload);
+    if (this.#failuresOfOne?.number !== number) {
+      const { name, workload, profile } = workloadForFaults(number);
+      this.#failuresOfOne = { number, name, workload, profile, list: await failuresOf(workload, profile) };
     }
-    const { list } = this.#failuresOfOne;
-    const failure = list[place.failure];
-    if (failure === undefined) return;
-    const { workload, profile, name } = sequenceAt(place.sequence);
+    const { name, workload, profile, list } = this.#failuresOfOne;
+    const prng = new Prng(n ^ 0x0fa17);
+    const ofSyncs = list.filter(({ op }) => op.kind === 'sync' || op.kind === 'dataSync');
     this.#faults++;
     try {
-      await runFailure(workload, profile, failure);
+      await runFailure(workload, profile, prng.pick(prng.chance(0.5) ? ofSyncs : list));
     } catch (error) {
       throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
     }
@@ -232,15 +251,21 @@ class Crashes {
   }
 }
 
-/** More than any sequence of two calls has. */
-const failuresPerSequence = 1200;
+const faultsPerWorkload = 12;
 
-/** Failures of one sequence follow each other; sequences on prepared stores are those of empty ones here. */
-function sequenceForFault(n: number): { sequence: number; failure: number } {
-  const sequence = Math.floor(n / failuresPerSequence);
-  const place = sequence % profiles.length;
-  return {
-    sequence: Math.floor(sequence / profiles.length) * 2 * profiles.length + place,
-    failure: n % failuresPerSequence,
-  };
+interface FaultWorkload {
+  readonly name: string;
+  readonly workload: Workload;
+  readonly profile: FsProfile;
+}
+
+/** By turns a sequence of one or two calls and a random workload; on new stores, without merges. */
+function workloadForFaults(number: number): FaultWorkload {
+  const prng = new Prng(number);
+  if (number % 2 === 0) {
+    const { name, workload, profile } = sequenceAt(prng.below(shortSequences));
+    return { name, workload: withoutMerges(workload), profile };
+  }
+  const profile = prng.pick(profiles);
+  return { name: `random, ${profile}`, workload: withoutMerges(workloadOf(number, 4, 16)), profile };
 }

@@ -23,7 +23,7 @@ const wholeEvery = 500;
 const longCount = 100_000;
 const longSeconds = 1800;
 const sparseEvery = 997;
-const scales: Readonly<Record<ShapeName, number>> = { inline: 16, chunked: 7, killed: 5 };
+const scales: Readonly<Record<ShapeName, number>> = { inline: 5, chunked: 11, killed: 7 };
 const failuresShown = 40;
 /** Families this small look at the whole store each time. */
 const wholeFamilyMax = 1000;

@@ -7,7 +7,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Coverage, isFaultPair } from '../sim/coverage.ts';
 import { planOf } from '../sim/plan-maker.ts';
-import { runPlan, type SimResult } from '../sim/run.ts';
+import type { SimResult } from '../sim/result.ts';
+import { runPlan } from '../sim/run.ts';
 import { shrink } from '../sim/shrink.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 

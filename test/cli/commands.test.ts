@@ -115,6 +115,22 @@ describe('rm and ls', () => {
     expect((await cli(['ls', store])).out).toBe('');
   });
 
+  test('rm removes all keys that begin with a prefix', async () => {
+    const store = await storeWith({ 'a/1': '1', 'a/2': '2', b: '3' });
+    expect((await cli(['rm', store])).code).toBe(2);
+    expect((await cli(['rm', store, 'b', '--prefix', 'a/'])).code).toBe(2);
+    expect((await cli(['rm', store, '--prefix', ''])).code).toBe(2);
+    expect(await cli(['rm', store, '--prefix', 'x'])).toMatchObject({
+      code: 3,
+      err: 'varve: no key begins with x\n',
+    });
+    expect((await cli(['rm', store, '--prefix', 'a/', '--json'])).json()).toEqual([
+      { type: 'removed', prefix: 'a/', removed: true },
+    ]);
+    expect((await cli(['rm', store, '--prefix', 'a/', '--force'])).code).toBe(0);
+    expect((await cli(['ls', store])).out).toBe('b\n');
+  });
+
   test('ls takes prefix, delimiter, limit, after and reverse', async () => {
     const store = await storeWith({ 'a/1': '', 'a/2': '', 'a/b/3': '', c: 'cc' });
     const ls = async (...args: string[]): Promise<string[]> =>

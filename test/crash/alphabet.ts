@@ -17,14 +17,18 @@ export const lengthMax = 3;
 export const sequenceShape: StoreShape = {
   durability: 'full',
   algorithm: 'fastcdc',
-  inlineMax: 64,
+  // Frames of the log reach over several sectors.
+  inlineMax: 800,
   segmentBytes: 8192,
+  stageBirthsMax: 4,
+  merges: true,
 };
 
 const prng = new Prng(99);
-const inline = prng.bytes(20);
-const chunk = prng.bytes(600);
+const inline = prng.bytes(700);
+const chunk = prng.bytes(900);
 const list = prng.bytes(20_000);
+const small = prng.bytes(20);
 const streamed = prng.bytes(3000);
 const rolling = prng.bytes(9000);
 
@@ -59,6 +63,14 @@ export const letters: readonly (readonly [name: string, step: Step])[] = [
   ['reopen', { kind: 'reopen' }],
   ['roll', calls(put('h', rolling))],
   ['group', calls(put('a', chunk), put('i', inline), { kind: 'delete', space: '', key: 'c' })],
+  ['twins', calls(put('c', list), put('d', list), { kind: 'stream', space: '', key: 'e', value: list })],
+  [
+    'merge',
+    {
+      kind: 'merge',
+      calls: [put('a', inline), { kind: 'delete', space: '', key: 'b' }, put('a', small), put('c', chunk)],
+    },
+  ],
 ];
 
 /** What the prepared store has been through before the first call. */
@@ -74,6 +86,9 @@ const perPlace = perLength.reduce((sum, n) => sum + n, 0);
 
 /** Sequences in all: of each length, on two stores, on three disks. */
 export const sequenceCount: number = perPlace * 2 * profiles.length;
+
+/** Sequences of one or two calls: they have the first numbers. */
+export const shortSequences: number = (perLength[0]! + perLength[1]!) * 2 * profiles.length;
 
 export interface Sequence {
   readonly name: string;

@@ -6,6 +6,7 @@ import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { profiles } from './alphabet.ts';
 import { type Breadth, choicesAt, drawn, settle } from './choices.ts';
+import { withoutNewest } from './fallback.ts';
 import { openOn } from './machine.ts';
 import {
   type Base,
@@ -32,7 +33,12 @@ export interface Effort {
   readonly cuts?: number;
   /** One state in this many is written to, closed and opened again. */
   readonly goOnEvery: number;
-  /** One state in this many is crashed inside its recovery, at up to `innerPoints` points of it. */
+  /** One state in this many also loses the newest slot of SUPER, or the newest catalog; none by default. */
+  readonly fallbackEvery?: number;
+  /**
+   * One state in this many is crashed inside its recovery, at up to `innerPoints` points of it; four times as
+   * many where commits are not synced one by one, since then recovery has most to do.
+   */
   readonly innerEvery: number;
   readonly innerPoints: number;
   /** Recoveries that crash one inside the other. */
@@ -46,8 +52,10 @@ export interface Tally {
   states: number;
   /** States that had been checked before, in this workload or an earlier one. */
   duplicates: number;
-  /** States made by a crash inside recovery. */
+  /** States made by a crash inside recovery or right after it. */
   inner: number;
+  /** States that have lost the newest slot or catalog. */
+  fallbacks: number;
   rows: number;
 }
 
@@ -57,6 +65,7 @@ export const newTally = (): Tally => ({
   states: 0,
   duplicates: 0,
   inner: 0,
+  fallbacks: 0,
   rows: 0,
 });
 
@@ -115,7 +124,8 @@ export async function crashAll(run: CrashRun): Promise<void> {
       if (run.goesOn?.() === false) return;
       if (run.only !== undefined && run.only !== `${number} ${name}`) continue;
       // A killed process loses nothing it handed to the kernel.
-      const floor = name === 'all' ? point.acked : point.durable;
+      const killed = name === 'all' || pending.length === 0;
+      const floor = killed ? point.acked : point.durable;
       const { chooser, survivors } = settle(choice, pending, profile === 'wild');
       const short = survivors === undefined ? undefined : `${point.syncs} ${floor}${survivors}`;
       if (short !== undefined && made.has(short)) {
@@ -130,8 +140,10 @@ export async function crashAll(run: CrashRun): Promise<void> {
         continue;
       }
       tally.states++;
+      // Files have just gone that only the catalog before needed.
+      const isBare = name === 'none' && recording.points[number - 1]?.op?.kind === 'unlink';
       try {
-        await checkOnce(disk, recording, run, floor, state);
+        await checkOnce(disk, recording, run, { floor, killed, isBare, state });
       } catch (error) {
         const where = `${run.name}, ${describe(point)}, choice '${number} ${name}'`;
         throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
@@ -144,19 +156,38 @@ export async function crashAll(run: CrashRun): Promise<void> {
 async function checkOnce(
   disk: MemoryFileSystem,
   recording: Recording,
-  { workload, effort, tally }: CrashRun,
-  floor: number,
-  state: bigint,
+  run: CrashRun,
+  { floor, killed, isBare, state }: { floor: number; killed: boolean; isBare: boolean; state: bigint },
 ): Promise<void> {
+  const { workload, effort, tally } = run;
   const lot = Number(state & 0x7fff_ffffn);
   const plan: CheckPlan = {
     floor,
     shape: workload.shape,
     seed: workload.seed * 1000 + 777,
     goOn: lot % effort.goOnEvery === 0,
+    killed,
   };
-  const deep = Math.floor(lot / 64) % effort.innerEvery === 0 ? effort.depth : 0;
-  await checkState(disk, recording, plan, effort, deep, tally);
+  const { fallbackEvery } = effort;
+  const falls = fallbackEvery !== undefined && (isBare || Math.floor(lot / 4096) % fallbackEvery === 0);
+  const spare = falls ? disk.fork() : undefined;
+  const innerEvery = Math.ceil(effort.innerEvery / (workload.shape.durability === 'full' ? 1 : 4));
+  const deep = Math.floor(lot / 64) % innerEvery === 0 ? effort.depth : 0;
+  await checkState(disk, recording, plan, run, deep);
+  if (spare === undefined) return;
+  for (const [what, damaged] of await withoutNewest(spare, lot >> 4)) {
+    tally.fallbacks++;
+    try {
+      await checkRecovered(damaged, recording.history, {
+        ...plan,
+        killed: false,
+        goOn: false,
+        mayKeep: true,
+      });
+    } catch (error) {
+      throw new Error(`without the newest ${what}: ${(error as Error).message}`, { cause: error });
+    }
+  }
 }
 
 /** Names what must hold of a state beside its bytes: the shape of the store, and the commits up to `floor`. */
@@ -185,39 +216,71 @@ async function checkState(
   disk: MemoryFileSystem,
   recording: Recording,
   plan: CheckPlan,
-  effort: Effort,
+  run: CrashRun,
   depth: number,
-  tally: Tally,
 ): Promise<void> {
+  const { effort, tally } = run;
   const again = depth > 0 ? disk.fork() : undefined;
   const last = await checkRecovered(disk, recording.history, plan);
   if (again === undefined) return;
   const prng = new Prng(plan.seed);
-  const inside: MemoryFileSystem[] = [];
-  again.faults = ({ kind }) => {
-    if (changing.has(kind)) inside.push(again.fork());
+  for (const { disk: at, where } of await momentsInside(again, plan, effort.innerPoints, prng)) {
+    const pending = at.pending();
+    const [choice] = drawn(prng, choicesAt(pending, prng, innerBreadth), 1);
+    const inner = at.crash(settle(choice!, pending, run.profile === 'wild').chooser);
+    if (!run.seen.add(xxh64(encodeUtf8(`${inner.digest()} inner ${last} ${depth}`)))) continue;
+    tally.inner++;
+    const goOn = prng.chance(0.1);
+    const innerPlan = { ...plan, floor: last, exactly: last, seed: plan.seed + 9, goOn, mayKeep: true };
+    const what = `crashed inside its recovery ${where}, '${choice!.name}'`;
+    try {
+      await checkNested(inner, recording, { ...innerPlan, killed: false }, run, depth - 1);
+    } catch (error) {
+      throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
+const innerBreadth: Breadth = { mixtures: 2, singles: 6, cuts: 2 };
+
+interface Moment {
+  readonly disk: MemoryFileSystem;
+  readonly where: string;
+}
+
+/**
+ * Opens the store on `disk` and lets its merges run: `most` of the moments before changing operations, half of
+ * them before one of the log, and the one after the last.
+ */
+async function momentsInside(
+  disk: MemoryFileSystem,
+  { shape, seed }: CheckPlan,
+  most: number,
+  prng: Prng,
+): Promise<readonly Moment[]> {
+  const ofLog: Moment[] = [];
+  const others: Moment[] = [];
+  disk.faults = ({ kind, path, index }) => {
+    if (!changing.has(kind)) return undefined;
+    const where = `before operation ${index} (${kind} ${path})`;
+    (path.startsWith('wal') ? ofLog : others).push({ disk: disk.fork(), where });
     return undefined;
   };
-  await openOn(again, plan.shape, plan.seed + 5);
-  again.faults = undefined;
-  for (const at of drawn(prng, inside, effort.innerPoints)) {
-    const choose = prng.pick(['none', 'all', prng] as const);
-    const inner = at.crash(choose);
-    tally.inner++;
-    const innerPlan = { ...plan, floor: last, seed: plan.seed + 9, goOn: prng.chance(0.1), mayKeep: true };
-    const found = await checkNested(inner, recording, innerPlan, effort, depth - 1, tally);
-    if (found !== last) throw new Error(`recovery found ${last}, after a crash inside it ${found}`);
-  }
+  const engine = await openOn(disk, shape, seed + 5);
+  const opened: Moment = { disk: disk.fork(), where: 'at its end' };
+  if (shape.merges) await engine.flush();
+  disk.faults = undefined;
+  const half = Math.ceil((most - 1) / 2);
+  return [opened, ...drawn(prng, ofLog, half), ...drawn(prng, others, most - 1 - half)];
 }
 
 async function checkNested(
   disk: MemoryFileSystem,
   recording: Recording,
   plan: CheckPlan,
-  effort: Effort,
+  run: CrashRun,
   depth: number,
-  tally: Tally,
-): Promise<number> {
-  if (depth > 0) await checkState(disk.fork(), recording, plan, effort, depth, tally);
-  return await checkRecovered(disk, recording.history, plan);
+): Promise<void> {
+  if (depth > 0) await checkState(disk.fork(), recording, plan, run, depth);
+  await checkRecovered(disk, recording.history, plan);
 }

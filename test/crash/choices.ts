@@ -72,9 +72,10 @@ export interface Breadth {
  * directory's operations, the last write up to each sector, and mixtures drawn by `prng`.
  */
 export function choicesAt(pending: readonly PendingItem[], prng: Prng, breadth: Breadth): Choice[] {
-  const choices: Choice[] = [{ name: 'none', make: () => 'none' }];
-  if (pending.length === 0) return choices;
-  choices.push({ name: 'all', make: () => 'all' });
+  const none: Choice = { name: 'none', make: () => 'none' };
+  if (pending.length === 0) return [none];
+  // 'all' first: of equal states it is the one that promises most.
+  const choices: Choice[] = [{ name: 'all', make: () => 'all' }, none];
   const singles: Choice[] = [];
   for (let i = 0; i < pending.length && pending.length > 1; i++) {
     singles.push(choice(`without ${i}`, ({ index }) => index !== i));

@@ -3,7 +3,9 @@ import { Prng } from '../../src/base/prng.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsFault, FsOp } from '../../src/fs/sim-machine.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
+import { drawn } from './choices.ts';
 import { checkAfterFault, type FaultyRun, runFaulty } from './faulty.ts';
+import { changing } from './recorder.ts';
 import type { Workload } from './workload.ts';
 
 /** Faults that an operation of this kind can have. */
@@ -26,9 +28,12 @@ export interface Failure {
   readonly forEver: boolean;
 }
 
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** Every failure of every changing operation of `workload`. */
 export async function failuresOf(workload: Workload, profile: FsProfile): Promise<Failure[]> {
   const disk = new MemoryFileSystem({ profile });
+  disk.schedule = turn;
   const { failures } = await runFaulty(disk, workload);
   if (failures.length > 0) throw new Error(`without a fault: ${failures.join('; ')}`);
   const ops = disk.trace.slice();
@@ -50,6 +55,32 @@ export async function checkAllAfter(
   await checkAfterFault(disk, run, workload.shape, seed);
 }
 
+/** A moment after the failure at which the power goes. */
+interface Cut {
+  readonly disk: MemoryFileSystem;
+  /** What was acknowledged by then. */
+  readonly run: FaultyRun;
+  readonly index: number;
+}
+
+/** Moments kept after a failure, and how many of them are looked at. */
+const cutsKept = 60;
+const cutsMax = 5;
+
+/** The power goes at some moments after the failure: nothing that was not synced survives, or a mixture. */
+async function checkCuts(cuts: readonly Cut[], workload: Workload, seed: number): Promise<void> {
+  const prng = new Prng(seed);
+  for (const { disk, run, index } of drawn(prng, cuts, cutsMax)) {
+    const mixture = prng.chance(0.3);
+    try {
+      await checkAfterFault(disk.crash(mixture ? prng : 'none'), run, workload.shape, seed);
+    } catch (error) {
+      const what = `power cut before operation ${index}${mixture ? ', a mixture survives' : ''}`;
+      throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
 /** Runs `workload` with one failure and checks what is left; throws with what failed and how. */
 export async function runFailure(
   workload: Workload,
@@ -58,15 +89,31 @@ export async function runFailure(
 ): Promise<FaultyRun> {
   const { op, fault, forEver } = failure;
   const disk = new MemoryFileSystem({ profile });
-  disk.faults = ({ kind, index }) =>
-    index === op.index ? (kind === op.kind ? fault : undefined) : lasting(kind, index);
+  disk.schedule = turn;
+  const cuts: Cut[] = [];
+  let look: (() => FaultyRun) | undefined;
+  let fired = false;
+  disk.faults = ({ kind, index }) => {
+    if (index > op.index && changing.has(kind) && cuts.length < cutsKept)
+      cuts.push({ disk: disk.fork(), run: look!(), index });
+    if (index !== op.index) return lasting(kind, index);
+    if (kind !== op.kind) return undefined;
+    fired = true;
+    return fault;
+  };
   const lasting = (kind: string, index: number): FsFault | undefined =>
     forEver && index > op.index && kind === op.kind ? fault : undefined;
   try {
-    const run = await runFaulty(disk, workload);
+    const run = await runFaulty(disk, workload, (given) => {
+      look = given;
+    });
     disk.faults = undefined;
-    await checkAllAfter(disk, run, workload, workload.seed * 1000 + op.index);
+    disk.schedule = undefined;
+    const seed = workload.seed * 1000 + op.index;
+    await checkCuts(cuts, workload, seed);
+    await checkAllAfter(disk, run, workload, seed);
     const isLogSync = op.kind === 'dataSync' && op.path.startsWith('wal/');
+    if (!fired) throw new Error('it never came');
     if (isLogSync && !run.stopped && run.failures.length === 0)
       throw new Error('the sync of the log failed and nobody was told');
     return run;

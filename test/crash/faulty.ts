@@ -17,12 +17,14 @@ interface Attempt {
   seq: number | undefined;
   /** Acknowledged; a delete has no number of its own. */
   acked: boolean;
+  /** It was on disk by what the store said while it was open. */
+  durable: boolean;
+  /** Opens before it: what a later open says of a number need not be said of this commit. */
+  readonly life: number;
 }
 
 export interface FaultyRun {
   readonly attempts: readonly Attempt[];
-  /** Commits up to this number were on disk when something was last acknowledged. */
-  readonly floor: number;
   /** What failed: calls, checkpoints, opens and closes, with their codes. */
   readonly failures: readonly string[];
   /** The store refused to write for good, or could not be opened. */
@@ -40,15 +42,26 @@ const isRefusal = (error: unknown): boolean =>
     'VARVE_CORRUPT',
   );
 
-/** Runs every step that can still be run; throws when a write is acknowledged after the store had stopped. */
-export async function runFaulty(disk: MemoryFileSystem, workload: Workload): Promise<FaultyRun> {
+/**
+ * Runs every step that can still be run; throws when a write is acknowledged after the store had stopped.
+ * `begun` gets a look at what was acknowledged so far, at any moment of the run.
+ */
+export async function runFaulty(
+  disk: MemoryFileSystem,
+  workload: Workload,
+  begun: (look: () => FaultyRun) => void = () => undefined,
+): Promise<FaultyRun> {
   const run = new Faulty(disk, workload);
+  begun(() => run.look());
   await run.open();
   for (const step of workload.steps) {
     if (run.engine === undefined) break;
     if (step.kind === 'flush') await run.guard('flush', run.engine.flush());
     else if (step.kind === 'calls') await Promise.all(step.calls.map((call) => run.call(call)));
-    else {
+    else if (step.kind === 'merge') {
+      for (const call of step.calls)
+        await Promise.all([run.guard('flush', run.engine.flush()), run.call(call)]);
+    } else {
       await run.close();
       await run.open();
     }
@@ -60,7 +73,6 @@ export async function runFaulty(disk: MemoryFileSystem, workload: Workload): Pro
 class Faulty implements FaultyRun {
   readonly attempts: Attempt[] = [];
   readonly failures: string[] = [];
-  floor = 0;
   stopped = false;
   engine: Engine | undefined;
   readonly #disk: MemoryFileSystem;
@@ -70,6 +82,26 @@ class Faulty implements FaultyRun {
   constructor(disk: MemoryFileSystem, workload: Workload) {
     this.#disk = disk;
     this.#workload = workload;
+  }
+
+  /** A copy of all that is known now; calls under way may or may not have happened. */
+  look(): FaultyRun {
+    this.#raise();
+    return {
+      attempts: this.attempts.map((one) => ({ ...one })),
+      failures: this.failures,
+      stopped: this.stopped,
+    };
+  }
+
+  #raise(): void {
+    if (this.engine === undefined) return;
+    const { seq: visible, durableSeq } = this.engine.stats();
+    const floor = this.#workload.shape.durability === 'full' ? visible : durableSeq;
+    for (const one of this.attempts) {
+      if (one.acked && one.life === this.#opens && one.seq !== undefined && one.seq <= floor)
+        one.durable = true;
+    }
   }
 
   async guard<T>(what: string, work: Promise<T>): Promise<T | undefined> {
@@ -95,6 +127,10 @@ class Faulty implements FaultyRun {
     const isHealthy = engine.health().status !== 'degraded';
     const before = this.failures.length;
     await this.guard('close', engine.close());
+    const isClosed = isHealthy && this.failures.length === before;
+    for (const one of this.attempts) {
+      if (isClosed && one.acked && one.life === this.#opens) one.durable = true;
+    }
     if (!isHealthy && this.failures.length === before && this.stopped === false)
       throw new Error('close resolved although writes had failed');
   }
@@ -103,7 +139,8 @@ class Faulty implements FaultyRun {
     const engine = this.engine!;
     const space = call.space === '' ? engine : engine.space(call.space);
     const wasDegraded = engine.health().status === 'degraded';
-    const attempt: Attempt = { changes: changesOf(call), seq: undefined, acked: false };
+    const life = this.#opens;
+    const attempt: Attempt = { changes: changesOf(call), seq: undefined, acked: false, durable: false, life };
     this.attempts.push(attempt);
     const seq = await this.guard(call.kind, perform(space, call));
     if (engine.health().status === 'degraded') this.stopped = true;
@@ -111,8 +148,7 @@ class Faulty implements FaultyRun {
     if (wasDegraded && seq !== noChange) throw new Error('a write was acknowledged after a failed one');
     attempt.acked = true;
     if (seq > 0) attempt.seq = seq;
-    const { seq: visible, durableSeq } = engine.stats();
-    this.floor = Math.max(this.floor, this.#workload.shape.durability === 'full' ? visible : durableSeq);
+    this.#raise();
   }
 }
 
@@ -152,8 +188,8 @@ export async function checkAfterFault(
   if (problems.length > 0) throw new Error(problems.join('; '));
   const bySeq = new Map<number, Row[]>();
   for (const row of rows) bySeq.set(row.seq, [...(bySeq.get(row.seq) ?? []), row]);
-  for (const { seq, acked, changes } of run.attempts) {
-    if (!acked || seq === undefined || seq > run.floor) continue;
+  for (const { seq, durable, changes } of run.attempts) {
+    if (!durable || seq === undefined) continue;
     const missing = Array.from(changes).filter(
       ([key, value]) => value !== undefined && !bySeq.get(seq)?.some((row) => row.key === key && row.isPut),
     );

@@ -14,7 +14,20 @@ export interface StoreShape {
   readonly algorithm: 'fastcdc' | 'sieve';
   readonly inlineMax: number;
   readonly segmentBytes: number;
+  /** Chunks a value names before it stages them; the engine's own bound when not given. */
+  readonly stageBirthsMax?: number;
+  /** Tables are merged as soon as there are two; they never are when not given. */
+  readonly merges?: boolean;
 }
+
+/** So small that a few rows fill a level. */
+const mergeLimits = {
+  level0Tables: 2,
+  tableBytes: 1024,
+  level1Bytes: 2048,
+  levelRatio: 2,
+  tombstonesMin: 4,
+};
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -38,12 +51,16 @@ export function envOf(disk: MemoryFileSystem, seed: number): Env {
   return { fs: disk, lock: memoryLock(disk, clock), clock, random: (n) => prng.bytes(n) };
 }
 
-/** Opens the store of `shape` on `disk`; `seed` makes its random bytes. */
+/**
+ * Opens the store of `shape` on `disk`; `seed` makes its random bytes. Without `merges` nothing goes on in the
+ * background, so that the files hold still.
+ */
 export function openOn(
   disk: MemoryFileSystem,
   shape: StoreShape,
   seed: number,
   more: EngineOptions = {},
+  merges: boolean = shape.merges ?? false,
 ): Promise<Engine> {
   const options: EngineOptions = {
     durability: shape.durability,
@@ -52,5 +69,11 @@ export function openOn(
     memory: { memtableBytes: 64 * 1024, trailerCacheBytes: 4096 * 16, blockCacheBytes: 256 * 1024 },
     ...more,
   };
-  return openWithEnv(envOf(disk, seed), options, { segmentBytes: shape.segmentBytes, compaction: 'off' });
+  const { segmentBytes, stageBirthsMax } = shape;
+  return openWithEnv(envOf(disk, seed), options, {
+    segmentBytes,
+    ...(stageBirthsMax === undefined ? {} : { stageBirthsMax }),
+    compaction: merges ? mergeLimits : 'off',
+    flushMerges: merges,
+  });
 }

@@ -10,6 +10,8 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsOp } from '../../src/fs/sim-machine.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { auditDisk, type Row } from './audit.ts';
+import { rowsProblem } from './kept-rows.ts';
+import { LogRows } from './log-rows.ts';
 import { openOn } from './machine.ts';
 import type { Call, Workload } from './workload.ts';
 
@@ -54,6 +56,8 @@ export const changing: ReadonlySet<string> = new Set([
   'syncDir',
 ]);
 
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 const syncing: ReadonlySet<string> = new Set(['sync', 'dataSync', 'syncDir']);
 
 export const valueName = (seq: number, key: string): string => `${seq}/${key}`;
@@ -64,6 +68,7 @@ class Run {
   acked: number;
   readonly values: Map<string, Uint8Array>;
   readonly spaceOf: Map<string, string>;
+  readonly rows: LogRows;
   deletes: number;
   opens: number;
   engine: Engine | undefined;
@@ -73,6 +78,7 @@ class Run {
     this.acked = from?.run.acked ?? 0;
     this.values = new Map(from?.run.values);
     this.spaceOf = new Map(from?.run.spaceOf);
+    this.rows = new LogRows(from?.run.rows);
     this.deletes = from?.run.deletes ?? 0;
     this.opens = from?.run.opens ?? 0;
   }
@@ -122,21 +128,30 @@ export async function record(
     if (step >= from && changing.has(op.kind))
       points.push({ disk: disk.fork(), op, syncs, durable: run.durable, acked: run.acked });
     if (syncing.has(op.kind)) syncs++;
+    if (op.kind === 'unlink') run.rows.removed(disk, op.path);
     return undefined;
   };
+  // Calls are under way while others go on, and are answered, before they take effect.
+  disk.schedule = turn;
   await runSteps(workload, disk, run, (n) => {
     step = n;
   });
   disk.faults = undefined;
+  disk.schedule = undefined;
   points.push({ disk: disk.fork(), op: undefined, syncs, durable: run.durable, acked: run.acked });
-  return { points, history: await historyOf(disk, run) };
+  return { points, history: await historyOf(disk, run, workload) };
 }
 
 /** The store that `workload` leaves on a new disk of `profile`. */
 export async function prepare(workload: Workload, profile: FsProfile): Promise<Base> {
   const disk = new MemoryFileSystem({ profile });
   const run = new Run();
+  disk.faults = ({ kind, path }) => {
+    if (kind === 'unlink') run.rows.removed(disk, path);
+    return undefined;
+  };
   await runSteps(workload, disk, run, () => undefined);
+  disk.faults = undefined;
   return { disk, run };
 }
 
@@ -161,6 +176,10 @@ async function runSteps(
       await engine.close();
       run.durable = run.acked;
       await open();
+    } else if (step.kind === 'merge') {
+      for (const call of step.calls) await Promise.all([engine.flush(), perform(run, call)]);
+      await engine.flush();
+      run.note();
     } else await Promise.all(step.calls.map((call) => perform(run, call)));
   }
   await run.engine!.close();
@@ -195,9 +214,13 @@ async function* inPieces(value: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let from = 0; from < value.length; from += step) yield value.subarray(from, from + step);
 }
 
-/** The rows of the finished store, checked against what the calls returned. */
-async function historyOf(disk: MemoryFileSystem, run: Run): Promise<History> {
-  const { rows, problems } = await auditDisk(disk);
+/** All rows committed, checked against what the calls returned and what the finished store has. */
+async function historyOf(disk: MemoryFileSystem, run: Run, { shape }: Workload): Promise<History> {
+  const rows = await run.rows.all(disk);
+  const audit = await auditDisk(disk);
+  const problems = audit.problems.slice();
+  const wrong = rowsProblem(audit.rows, rows, shape.merges === true);
+  if (wrong !== undefined) problems.push(wrong);
   if (problems.length > 0) throw new Error(`a store closed without a crash: ${problems.join('; ')}`);
   const puts = rows.filter(({ isPut }) => isPut);
   const unknown = puts.filter(({ seq, key }) => !run.values.has(valueName(seq, key)));

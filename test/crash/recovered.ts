@@ -6,6 +6,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { type Row, strayFiles } from './audit.ts';
 import { AuditCache } from './audit-cache.ts';
+import { rowsProblem } from './kept-rows.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { type History, hexKey, valueName } from './recorder.ts';
 
@@ -19,6 +20,10 @@ export interface CheckPlan {
   readonly goOn: boolean;
   /** An earlier open may have put files into quarantine/, because a slot of SUPER was torn. */
   readonly mayKeep?: boolean;
+  /** The last commit an earlier open found: neither more nor less may be there now. */
+  readonly exactly?: number;
+  /** Only the process died: nothing may look damaged. */
+  readonly killed?: boolean;
 }
 
 const audits = new AuditCache();
@@ -34,9 +39,6 @@ async function catalogsOf(disk: MemoryFileSystem): Promise<LoadedCatalogs> {
   return loaded;
 }
 
-const sameRow = (a: Row, b: Row): boolean =>
-  a.seq === b.seq && a.space === b.space && a.key === b.key && a.record === b.record;
-
 /**
  * Opens `disk` (changed by it) and returns the last committed number found. Throws an Error that says what is
  * wrong: something acknowledged is missing, a transaction is there in part, an earlier one is missing while a
@@ -48,25 +50,29 @@ export async function checkRecovered(
   plan: CheckPlan,
 ): Promise<number> {
   const begun = performance.now();
+  const before = await audits.load(disk);
   // 0 where there is no store yet.
-  const epoch = (await audits.load(disk))?.writerEpoch ?? 0;
-  const engine = await openOn(disk, plan.shape, plan.seed);
+  const epoch = before?.writerEpoch ?? 0;
+  const engine = await openOn(disk, plan.shape, plan.seed, {}, false);
   const took = performance.now() - begun;
   if (took > openMsMax) throw new Error(`recovery took ${took.toFixed()} ms`);
   const health = engine.health();
   // A slot of SUPER, or in the looser modes a file never synced, may be torn: that is a warning.
-  if (health.status === 'degraded') throw new Error(`after recovery: ${JSON.stringify(health)}`);
+  if (health.status === 'degraded' || (plan.killed === true && !health.ok))
+    throw new Error(`after recovery: ${JSON.stringify(health)}`);
   const loaded = await catalogsOf(disk);
   const { rows, problems } = await audits.audit(disk, loaded);
   if (problems.length > 0) throw new Error(problems.join('; '));
   const { writerEpoch } = loaded;
   if (writerEpoch <= epoch) throw new Error(`writer epoch ${writerEpoch} after ${epoch}`);
-  const last = rows.at(-1)?.seq ?? 0;
+  // A merge may have dropped the last rows; what it works on is in tables.
+  const { last, expected, state } = upTo(
+    history,
+    plan.exactly ?? Math.max(rows.at(-1)?.seq ?? 0, before?.catalog.checkpointSeq ?? 0),
+  );
   if (engine.stats().seq < last) throw new Error(`the engine counts ${engine.stats().seq}, not ${last}`);
-  const { expected, state } = upTo(history, last);
-  if (rows.length !== expected.length || !rows.every((row, i) => sameRow(row, expected[i]!))) {
-    throw new Error(`rows up to ${last} are not what was committed: ${differences(rows, expected)}`);
-  }
+  const wrong = rowsProblem(rows, expected, plan.shape.merges === true);
+  if (wrong !== undefined) throw new Error(`rows up to ${last} are not what was committed: ${wrong}`);
   const lost = history.rows.filter(({ seq }) => seq > last && seq <= plan.floor);
   if (lost.length > 0) throw new Error(`acknowledged commit ${lost[0]!.seq} is lost (last is ${last})`);
   await compareAll(engine, history, state);
@@ -85,18 +91,13 @@ async function refuseStray(disk: MemoryFileSystem, loaded: LoadedCatalogs, mayKe
   if (stray.length > 0) throw new Error(`files left over: ${stray.join(', ')}`);
 }
 
-function differences(rows: readonly Row[], expected: readonly Row[]): string {
-  const missing = expected.filter((row) => !rows.some((other) => sameRow(row, other)));
-  const extra = rows.filter((row) => !expected.some((other) => sameRow(row, other)));
-  const show = (some: readonly Row[]): string => some.map(({ seq, key }) => `${seq}:${key}`).join(' ');
-  return `missing [${show(missing)}], unexpected [${show(extra)}]`;
-}
-
 /** Live values by space name and hex key. */
 type State = Map<string, Map<string, Uint8Array>>;
 
 /** What a history says of the store with its commits up to `last`; made once. */
 interface Expected {
+  /** The last commit up to there. */
+  readonly last: number;
   readonly expected: readonly Row[];
   readonly state: State;
 }
@@ -108,7 +109,8 @@ function upTo(history: History, last: number): Expected {
   known.set(history, made);
   let one = made.get(last);
   if (one === undefined) {
-    one = { expected: history.rows.filter(({ seq }) => seq <= last), state: stateAt(history, last) };
+    const expected = history.rows.filter(({ seq }) => seq <= last);
+    one = { last: expected.at(-1)?.seq ?? 0, expected, state: stateAt(history, last) };
     made.set(last, one);
   }
   return one;
@@ -181,6 +183,8 @@ async function goOn(
   live.set(hexKey('after/small'), new Uint8Array([0x79]));
   for (const readOnly of [true, false]) {
     const again = await openOn(disk, plan.shape, plan.seed + 1, { readOnly });
+    // Merges that are due after the open come first.
+    if (!readOnly) await again.flush();
     const health = again.health();
     if (health.status === 'degraded' || (health.damage.length > 0 && !mayKeep))
       throw new Error(`after a clean close: ${JSON.stringify(health)}`);

@@ -14,8 +14,14 @@ export interface Change {
   readonly value: Uint8Array | undefined;
 }
 
-/** Calls made at the same time, a checkpoint, or a close with a new open. */
-export type Step = { kind: 'calls'; calls: readonly Call[] } | { kind: 'flush' } | { kind: 'reopen' };
+/**
+ * Calls made at the same time, a checkpoint, or a close with a new open; a merge is a checkpoint, with the
+ * merges that are due, while each of the calls is made, and one more after them.
+ */
+export type Step =
+  | { kind: 'calls' | 'merge'; calls: readonly Call[] }
+  | { kind: 'flush' }
+  | { kind: 'reopen' };
 
 export interface Workload {
   readonly seed: number;
@@ -29,10 +35,12 @@ const keys = ['', 'a', 'a\u0000', 'ab', 'b', 'c/1', 'c/2', 'd'.repeat(300), 'é'
 export function workloadOf(seed: number, stepsMin = 3, stepsMax = 14): Workload {
   const prng = new Prng(seed);
   const shape: StoreShape = {
-    durability: prng.pick(['full', 'full', 'full', 'os', { groupMs: 5 }] as const),
+    durability: prng.pick(['full', 'full', 'os', { groupMs: 5 }] as const),
     algorithm: prng.pick(['fastcdc', 'sieve'] as const),
     inlineMax: prng.pick([0, 40, 1024]),
     segmentBytes: prng.pick([2048, 8192, 64 * 1024]),
+    ...(prng.chance(0.5) ? { stageBirthsMax: prng.pick([2, 4, 8]) } : {}),
+    merges: prng.chance(0.6),
   };
   const values = new ValueMaker(prng, shape);
   const steps: Step[] = [];
@@ -44,11 +52,17 @@ export function workloadOf(seed: number, stepsMin = 3, stepsMax = 14): Workload 
     else {
       const calls: Call[] = [];
       for (let n = 1 + prng.below(writersMax); n > 0; n--) calls.push(callOf(prng, values));
-      steps.push({ kind: 'calls', calls });
+      steps.push({ kind: shape.merges && prng.chance(0.1) ? 'merge' : 'calls', calls });
     }
   }
   return { seed, shape, steps };
 }
+
+/** The same calls on a store that never merges tables. */
+export const withoutMerges = (workload: Workload): Workload => ({
+  ...workload,
+  shape: { ...workload.shape, merges: false },
+});
 
 function callOf(prng: Prng, values: ValueMaker): Call {
   const space = prng.chance(0.85) ? '' : prng.pick(['one', 'two']);

@@ -45,7 +45,7 @@ describe('damage', () => {
     const { failed, lines, tried } = await campaign.run({ seed: 1, onProgress: () => undefined });
     expect({ failed, lines: failed === 0 ? [] : lines }).toEqual({ failed: 0, lines: [] });
     expect(tried).toBe(90);
-  });
+  }, 120_000);
 
   test('the judge sees wrong bytes, lost, stale and resurrected keys that no checksum shows', async () => {
     const known = await learn(await buildStore('inline', 3));

@@ -7,7 +7,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { Health } from '../../src/engine/types.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { openOn } from '../crash/machine.ts';
-import { type Knowledge, overlaps, structureAt, tornFrom } from './knowledge.ts';
+import { isGotAround, type Knowledge, lostWholly, overlaps, structureAt, tornFrom } from './knowledge.ts';
 import type { Mutation } from './mutations.ts';
 import type { KnownKey } from './stores.ts';
 
@@ -45,7 +45,10 @@ const besides = 4;
 const hitMax = 16;
 const besidesShort = 1;
 const hitMaxShort = 4;
+const afterwards = 'after the writer';
 const probeKey = 'written after the damage';
+/** Damaged values whose bytes are put again. */
+const copiesMax = 2;
 const hangMs = 30_000;
 const slowMs = 10_000;
 const memoryEvery = 64;
@@ -98,6 +101,11 @@ export async function judge(known: Knowledge, mutation: Mutation, plan: JudgePla
   const verdict = verdictOf(findings);
   if (verdict === 'unseen' && isReadByKey(known, mutation))
     findings.fault('a key reads it, and nothing was seen');
+  if (isGotAround(known, mutation)) {
+    const { refused, degraded, torn } = findings;
+    if (lost + errors + refused + degraded + torn > 0)
+      findings.fault(`the install before was to serve all of it: ${verdict}, ${errors} errors, ${lost} lost`);
+  }
   const spared = sparedPart(known, mutation);
   if (spared !== undefined && verdict !== 'warned')
     findings.fault(`${spared}: it costs no row, so it is a warning, not ${verdict}`);
@@ -155,7 +163,8 @@ async function judgeDisk(
   const { shape, more } = known.store;
   const keys = keysToRead(known, mutation, plan);
   const torn = tornFrom(known, mutation);
-  const look = { keys, torn, plan, mutation, findings };
+  const lostFile = lostWholly(known, mutation);
+  const look: Look = { keys, torn, plan, lostFile, findings, broken: [], copies: new Map() };
   for (const readOnly of plan.full ? [true, false] : [false]) {
     const how = readOnly ? 'reader' : 'writer';
     let engine: Engine;
@@ -178,8 +187,8 @@ async function judgeDisk(
   if (!plan.full) return;
   if (findings.refused > 0 || (!plan.whole && plan.turn % 8 !== 0)) return;
   const again = await openOn(disk, shape, plan.turn, { ...more, readOnly: true });
-  await inspect(again, 'after the writer', look);
-  await closeOf(again, 'after the writer', findings);
+  await inspect(again, afterwards, look);
+  await closeOf(again, afterwards, findings);
 }
 
 async function closeOf(engine: Engine, how: string, findings: Findings): Promise<void> {
@@ -209,8 +218,13 @@ interface Look {
   readonly keys: readonly KnownKey[];
   readonly torn: number | undefined;
   readonly plan: JudgePlan;
-  readonly mutation: Mutation;
+  /** A file whose loss an open must list before anything is read. */
+  readonly lostFile: string | undefined;
   readonly findings: Findings;
+  /** Values whose read failed in the writer. */
+  readonly broken: Uint8Array[];
+  /** The same bytes, put again by another name. */
+  readonly copies: Map<string, Uint8Array>;
 }
 
 interface Missed {
@@ -221,8 +235,10 @@ interface Missed {
 
 /** Reads, lists, and compares with what was written and with what health() says. */
 async function inspect(engine: Engine, how: string, look: Look): Promise<void> {
-  const { findings, plan } = look;
+  const { findings, plan, lostFile } = look;
   const missed: Missed[] = [];
+  if (lostFile !== undefined && how !== afterwards && engine.health().ok)
+    findings.fault(`${how}: ${lostFile} is not what the catalog says, and the open lists nothing`);
   let errors = 0;
   let nth = plan.turn;
   for (const known of look.keys) {
@@ -234,7 +250,12 @@ async function inspect(engine: Engine, how: string, look: Look): Promise<void> {
     } catch (error) {
       errors++;
       findings.typed(error, `${how} get ${key}`);
+      const { value } = versions.at(-1)!;
+      if (how === 'writer' && value !== undefined) look.broken.push(value);
     }
+  }
+  for (const [key, value] of how === 'writer' ? [] : look.copies) {
+    if (!same(await engine.get(key), value)) findings.fault(`${how}: ${key} reads as something else`);
   }
   if (plan.whole) errors += await list(engine, how, look, missed);
   const health = engine.health();
@@ -273,8 +294,9 @@ async function list(
       const before = known.versions.findLast(({ value }) => (value !== undefined) === seen)?.value;
       missed.push({ what: `listing of ${space}/${known.key}`, known, got: before });
     }
-    listed.delete(probeKey);
-    for (const key of listed) findings.fault(`${how}: the listing has ${key}, which was never written`);
+    for (const key of listed)
+      if (!key.startsWith(probeKey))
+        findings.fault(`${how}: the listing has ${key}, which was never written`);
   }
   return errors;
 }
@@ -296,18 +318,29 @@ function judgeMissed(missed: readonly Missed[], health: Health, how: string, loo
   }
 }
 
-/** A write works and can be read back, or is refused with an error that says why. */
-async function write(engine: Engine, { findings, plan }: Look): Promise<void> {
-  const value = new Uint8Array(700).fill(plan.turn);
-  try {
-    await engine.put(probeKey, value);
-  } catch (error) {
-    if (isVarveError(error, 'VARVE_READ_ONLY') && engine.health().status === 'degraded') return;
-    findings.typed(error, 'put');
-    return;
+/**
+ * A write works and can be read back, or is refused with an error that says why; also one of the bytes of a
+ * damaged value, which must not rely on what is damaged.
+ */
+async function write(engine: Engine, { findings, plan, broken, copies }: Look): Promise<void> {
+  const values = [new Uint8Array(700).fill(plan.turn), ...broken.slice(0, copiesMax)];
+  for (const [i, value] of values.entries()) {
+    const key = `${probeKey} ${i}`;
+    try {
+      await engine.put(key, value);
+    } catch (error) {
+      if (isVarveError(error, 'VARVE_READ_ONLY') && engine.health().status === 'degraded') return;
+      findings.typed(error, 'put');
+      return;
+    }
+    copies.set(key, value);
+    try {
+      if (!same(await engine.get(key), value))
+        findings.fault('a put was acknowledged and reads as something else');
+    } catch (error) {
+      findings.fault(`a put was acknowledged and cannot be read: ${(error as Error).message}`);
+    }
   }
-  const got = await engine.get(probeKey);
-  if (!same(got, value)) findings.fault('a put was acknowledged and reads as something else');
 }
 
 function same(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {

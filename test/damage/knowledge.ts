@@ -3,7 +3,8 @@
 import { viewOf } from '../../src/base/bytes.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { decodeFileHeader, fileHeader } from '../../src/format/file-header.ts';
-import { lastSeqOf } from '../../src/format/log-frame.ts';
+import { filePath, superName } from '../../src/format/file-names.ts';
+import { frameBytes, lastSeqOf } from '../../src/format/log-frame.ts';
 import { segmentFooter, trailerEntry } from '../../src/format/segment.ts';
 import { slotBytes, slotCount } from '../../src/format/superblock.ts';
 import { decodeTableFooter, tableFooter } from '../../src/format/table.ts';
@@ -12,7 +13,7 @@ import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { readLogChain } from '../../src/log/log-chain.ts';
 import { scanLog } from '../../src/log/log-reader.ts';
 import { openOn } from '../crash/machine.ts';
-import type { Mutation, Span } from './mutations.ts';
+import { type Mutation, type Span, toEnd } from './mutations.ts';
 import type { BuiltStore } from './stores.ts';
 
 /** A frame of the newest log file. */
@@ -27,7 +28,10 @@ export interface Knowledge {
   readonly store: BuiltStore;
   /** By position in `store.keys`: what a read of the key reads beyond what an open reads. */
   readonly readsOf: readonly (readonly Span[])[];
-  readonly readAtOpen: readonly Span[];
+  /** Files that an open compares with what the newest catalog says: their loss is listed before any read. */
+  readonly checkedAtOpen: ReadonlySet<string>;
+  /** The catalog SUPER names first: a store that loses it, or any one slot, goes on with the one before. */
+  readonly newestCatalog: string;
   readonly checkpointSeq: number;
   /** Of every file, in order. */
   readonly parts: ReadonlyMap<string, readonly Part[]>;
@@ -36,22 +40,51 @@ export interface Knowledge {
 }
 
 export async function learn(store: BuiltStore): Promise<Knowledge> {
-  const readAtOpen: Span[] = [];
-  await traced(store, readAtOpen, async () => undefined);
-  const readsOf: Span[][] = [];
-  for (const { space, key } of store.keys) {
-    const spans: Span[] = [];
-    await traced(store, [], async (disk, engine) => {
-      record(disk, spans);
-      await (space === '' ? engine : engine.space(space)).get(key);
-    });
-    readsOf.push(spans);
-  }
-  const { slot, catalog } = await CatalogStore.load(store.disk);
-  const { checkpointSeq } = catalog;
   const { disk } = store;
+  const loaded = await CatalogStore.load(disk);
+  const log = await framesOfLog(disk, loaded);
+  const reads = await readsByKey(store);
+  const readsOf = store.keys.map(({ versions }, i) => [
+    ...log
+      .filter(({ from, to }) => versions.some(({ seq }) => from <= seq && seq <= to))
+      .map(({ span }) => span),
+    ...reads[i]!,
+  ]);
   const parts = new Map(disk.files().map((file) => [file, partsOf(disk.bytesOf(file), file)]));
-  return { store, readsOf, readAtOpen, checkpointSeq, parts, openLog: await openLogOf(disk, slot, catalog) };
+  return {
+    store,
+    readsOf,
+    checkedAtOpen: checkedAtOpen(loaded),
+    newestCatalog: filePath('cat', loaded.catalog.no),
+    checkpointSeq: loaded.catalog.checkpointSeq,
+    parts,
+    openLog: await openLogOf(disk, loaded.slot, loaded.catalog),
+  };
+}
+
+/** Every table, and the sealed segments that the catalog before did not name. */
+function checkedAtOpen({ catalog, previous }: Loaded): Set<string> {
+  const before = new Set(previous?.catalog.sealed.map(({ no }) => no));
+  const fresh = catalog.sealed.filter(({ no }) => !before.has(no));
+  return new Set([
+    ...catalog.tables.map(({ no }) => filePath('tab', no)),
+    ...fresh.map(({ no }) => filePath('seg', no)),
+  ]);
+}
+
+/** The frames an open replays, with the numbers in them: a key whose row is there reads them. */
+async function framesOfLog(
+  disk: MemoryFileSystem,
+  { slot, catalog }: Loaded,
+): Promise<{ from: number; to: number; span: Span }[]> {
+  const { walFirstNo, checkpointSeq } = catalog;
+  const chain = await readLogChain(disk, { dbUuid: slot.dbUuid, walFirstNo, checkpointSeq });
+  await chain.close();
+  return Array.from({ length: chain.frames.length }, (_, i) => {
+    const frame = chain.frames.at(i);
+    const to = frame.offset + frameBytes(frame.payloadLen);
+    return { from: frame.seqFirst, to: lastSeqOf(frame), span: { file: frame.path, from: frame.offset, to } };
+  });
 }
 
 type Loaded = Awaited<ReturnType<typeof CatalogStore.load>>;
@@ -63,18 +96,22 @@ function record(disk: MemoryFileSystem, spans: Span[]): void {
   };
 }
 
-async function traced(
-  { disk, shape, more }: BuiltStore,
-  atOpen: Span[],
-  work: (disk: MemoryFileSystem, engine: Awaited<ReturnType<typeof openOn>>) => Promise<void>,
-): Promise<void> {
+/**
+ * What one reader without a cache reads for each key; headers of segments only for the first that needs them.
+ */
+async function readsByKey({ disk, shape, more, keys }: BuiltStore): Promise<Span[][]> {
   const own = disk.fork();
-  record(own, atOpen);
   const engine = await openOn(own, shape, 3, { ...more, readOnly: true, memory: { blockCacheBytes: 0 } });
-  own.faults = undefined;
-  await work(own, engine);
+  const reads: Span[][] = [];
+  for (const { space, key } of keys) {
+    const spans: Span[] = [];
+    record(own, spans);
+    await (space === '' ? engine : engine.space(space)).get(key);
+    reads.push(spans);
+  }
   own.faults = undefined;
   await engine.close();
+  return reads;
 }
 
 async function openLogOf(
@@ -117,6 +154,27 @@ export function tornFrom(known: Knowledge, { touched }: Mutation): number | unde
   const last = first === 0 ? checkpointSeq : Math.max(checkpointSeq, frames[first - 1]!.lastSeq);
   const proven = kept.reduce((seq, frame) => Math.max(seq, frame.durableSeq), 0);
   return proven > last ? undefined : last;
+}
+
+/**
+ * Damage of nothing but the newest catalog, or of one slot of SUPER: the install of grace keeps all that the
+ * one before needs, so no commit may be lost and no write refused.
+ */
+export function isGotAround({ newestCatalog }: Knowledge, { touched }: Mutation): boolean {
+  if (touched.length === 0) return false;
+  if (touched.every(({ file }) => file === newestCatalog)) return true;
+  if (touched.some(({ file }) => file !== superName)) return false;
+  const last = slotCount - 1;
+  const slots = touched.flatMap(({ from, to }) => [
+    Math.min(last, Math.floor(from / slotBytes)),
+    Math.min(last, Math.floor((to - 1) / slotBytes)),
+  ]);
+  return new Set(slots).size === 1;
+}
+
+/** Files of `checkedAtOpen` that are gone, or hold the bytes of another file, from end to end. */
+export function lostWholly({ checkedAtOpen }: Knowledge, { touched }: Mutation): string | undefined {
+  return touched.find(({ file, from, to }) => from === 0 && to === toEnd && checkedAtOpen.has(file))?.file;
 }
 
 /** A structure of a file and where it begins; it ends where the next one begins. */

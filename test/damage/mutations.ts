@@ -31,7 +31,8 @@ interface FileSize {
   readonly size: number;
 }
 
-const toEnd = Number.MAX_SAFE_INTEGER;
+/** `to` of a span that reaches behind every end. */
+export const toEnd: number = Number.MAX_SAFE_INTEGER;
 const sectors = [512, 4096] as const;
 
 /** All families for `store`; `foreign` is another store of the same shape. */
@@ -47,6 +48,12 @@ export function familiesOf(store: BuiltStore, foreign: BuiltStore): Family[] {
     swaps(sizes),
     replacements('rolled back', sizes, store.older),
     replacements('foreign', sizes, foreign.disk),
+    // A log that went on otherwise is a log: no one can tell.
+    replacements(
+      'forked',
+      sizes.filter(({ file }) => !file.startsWith('wal/')),
+      store.forked,
+    ),
   ];
 }
 

@@ -33,8 +33,10 @@ export interface BuiltStore {
   /** Options it is opened with beyond those of its shape. */
   readonly more: EngineOptions;
   readonly disk: MemoryFileSystem;
-  /** The same store at an earlier close, for files that are rolled back. */
+  /** The same store in the life before the last one, for files that are rolled back. */
   readonly older: MemoryFileSystem;
+  /** A copy of the store whose last life went otherwise: the same names and numbers, other bytes. */
+  readonly forked: MemoryFileSystem;
   readonly keys: readonly KnownKey[];
 }
 
@@ -42,23 +44,36 @@ const common = { durability: 'full', algorithm: 'sieve', segmentBytes: 16 * 1024
 const shapes: Readonly<Record<ShapeName, StoreShape>> = {
   inline: { ...common, inlineMax: 1024 },
   chunked: { ...common, inlineMax: 40 },
-  killed: { ...common, inlineMax: 200, segmentBytes: 64 * 1024 },
+  // Segments small enough that some are sealed in the last life, between its two catalogs.
+  killed: { ...common, inlineMax: 200, segmentBytes: 8 * 1024 },
+};
+
+/** Values of the killed store below 2 KiB are one chunk each, so a fork of it has segments of the same size. */
+const moreOf: Readonly<Record<ShapeName, EngineOptions>> = {
+  inline: {},
+  chunked: {},
+  killed: { chunking: { algorithm: common.algorithm, min: 2048, avg: 4096, max: 8192 } },
 };
 
 /** Writes to a store and remembers what was acknowledged. */
 class Author {
-  readonly disk = new MemoryFileSystem();
+  readonly disk: MemoryFileSystem;
   readonly keys = new Map<string, KnownKey>();
-  readonly prng: Prng;
+  /** Decides keys and lengths. */
+  prng: Prng;
+  /** What values are made of. */
+  content: Prng;
   readonly #shape: StoreShape;
   engine!: Engine;
   readonly #more: EngineOptions;
   #opens = 0;
 
-  constructor(shape: StoreShape, seed: number, more: EngineOptions = {}) {
+  constructor(shape: StoreShape, seed: number, more: EngineOptions = {}, disk = new MemoryFileSystem()) {
+    this.disk = disk;
     this.#shape = shape;
     this.#more = more;
     this.prng = new Prng(seed);
+    this.content = this.prng;
   }
 
   async open(): Promise<void> {
@@ -100,82 +115,106 @@ export async function buildLargeStore(seed: number): Promise<BuiltStore> {
     more: { chunking },
     disk,
     older: disk,
+    forked: disk,
     keys: Array.from(author.keys.values()),
   };
+}
+
+/** One life of a store: it is opened before, and closed after all but the last, which `isKilled` decides. */
+type Life = (author: Author, scale: number, life: number) => Promise<void>;
+
+interface Story {
+  readonly lives: number;
+  readonly isKilled: boolean;
+  readonly live: Life;
 }
 
 /** `scale` multiplies the data: 1 makes a store of about 64 KiB. */
 export async function buildStore(name: ShapeName, seed: number, scale = 1): Promise<BuiltStore> {
   const shape = shapes[name];
-  const author = new Author(shape, seed);
-  const write = { inline: writeInline, chunked: writeChunked, killed: writeKilled }[name];
-  const older = await write(author, scale);
-  const disk = author.disk.crash('all');
-  return { name, shape, more: {}, disk, older, keys: Array.from(author.keys.values()) };
-}
-
-/** Small values in the key tree; several tables, overwritten and removed keys, two spaces. */
-async function writeInline(author: Author, scale: number): Promise<MemoryFileSystem> {
-  const { prng } = author;
-  let older = author.disk;
-  for (let round = 0; round < 4; round++) {
+  const { lives, isKilled, live } = stories[name];
+  const more = moreOf[name];
+  const author = new Author(shape, seed, more);
+  const older: MemoryFileSystem[] = [];
+  for (let life = 0; life < lives - 1; life++) {
+    author.prng = author.content = new Prng(seed * lives + life);
     await author.open();
-    for (let i = 0; i < 24 * scale; i++) {
-      const key = `key/${String((i * 7 + round * 5) % (60 * scale)).padStart(4, '0')}`;
-      const space = i % 6 === 5 ? 'other' : '';
-      if (round > 0 && i % 8 === 3) await author.remove(space, key);
-      else await author.put(space, key, prng.bytes(prng.pick([0, 30, 120, 800, 1020])));
-    }
-    if (round === 2) older = author.disk.fork();
+    await live(author, scale, life);
+    older.push(author.disk.fork());
     await author.engine.close();
   }
-  return older.crash('all');
+  const other = new Author(shape, seed + 2 ** 20, more, author.disk.fork());
+  for (const one of [author, other]) {
+    one.prng = new Prng(seed * lives + lives - 1);
+    one.content = new Prng(one === author ? seed : seed + 2 ** 20);
+    await one.open();
+    await live(one, scale, lives - 1);
+    if (!isKilled) await one.engine.close();
+  }
+  return {
+    name,
+    shape,
+    more,
+    disk: author.disk.crash('all'),
+    older: older.at(-1)!.crash('all'),
+    forked: other.disk.crash('all'),
+    keys: Array.from(author.keys.values()),
+  };
+}
+
+const stories: Readonly<Record<ShapeName, Story>> = {
+  inline: { lives: 4, isKilled: false, live: liveInline },
+  chunked: { lives: 2, isKilled: false, live: liveChunked },
+  killed: { lives: 2, isKilled: true, live: liveKilled },
+};
+
+/** Small values in the key tree; several tables, overwritten and removed keys, two spaces. */
+async function liveInline(author: Author, scale: number, round: number): Promise<void> {
+  const { prng, content } = author;
+  for (let i = 0; i < 28 * scale; i++) {
+    const key = `key/${String((i * 7 + round * 5) % (60 * scale)).padStart(4, '0')}`;
+    const space = i % 6 === 5 ? 'other' : '';
+    if (round > 0 && i % 8 === 3) await author.remove(space, key);
+    else await author.put(space, key, content.bytes(prng.pick([0, 30, 120, 800, 1020])));
+  }
 }
 
 /** Chunk lists and trees that share chunks, in two spaces; sealed segments. */
-async function writeChunked(author: Author, scale: number): Promise<MemoryFileSystem> {
-  const { prng } = author;
-  let older = author.disk;
-  const big = prng.bytes(14_000);
-  for (let round = 0; round < 2; round++) {
-    await author.open();
-    for (let i = 0; i < 7 * scale; i++) {
-      const space = i % 3 === 2 ? 'copies' : '';
-      const value = i % 4 === 0 ? edited(prng, big) : prng.bytes(100 + prng.below(2000));
-      await author.put(space, `value/${(i + round * 4) % (9 * scale)}`, value);
-    }
-    await author.remove('', `value/${round}`);
-    await author.put('copies', `whole/${round}`, big);
-    if (round === 0) older = author.disk.fork();
-    await author.engine.close();
+async function liveChunked(author: Author, scale: number, round: number): Promise<void> {
+  const { prng, content } = author;
+  const big = new Prng(17).bytes(9000);
+  for (let i = 0; i < 6 * scale; i++) {
+    const space = i % 3 === 2 ? 'copies' : '';
+    const value = i % 4 === 0 ? edited(author, big) : content.bytes(100 + prng.below(1600));
+    await author.put(space, `value/${(i + round * 4) % (9 * scale)}`, value);
   }
-  return older.crash('all');
+  await author.remove('', `value/${round}`);
+  await author.put('copies', `whole/${round}`, big);
 }
 
 /** Closed once, then opened, written to, checkpointed, written to again and killed. */
-async function writeKilled(author: Author, scale: number): Promise<MemoryFileSystem> {
-  const { prng } = author;
-  await author.open();
-  for (let i = 0; i < 6 * scale; i++) await author.put('', `old/${i}`, prng.bytes(150 + i * 200));
-  await author.engine.close();
-  const older = author.disk.crash('all');
-  await author.open();
-  for (let i = 0; i < 5 * scale; i++) await author.put('', `mid/${i}`, prng.bytes(100 + prng.below(1500)));
+async function liveKilled(author: Author, scale: number, life: number): Promise<void> {
+  const { prng, content } = author;
+  if (life === 0) {
+    for (let i = 0; i < 5 * scale; i++) await author.put('', `old/${i}`, content.bytes(150 + (i % 8) * 150));
+    return;
+  }
+  for (let i = 0; i < 10 * scale; i++) await author.put('', `mid/${i}`, content.bytes(700 + prng.below(900)));
   await author.remove('', 'old/1');
   await author.engine.flush();
-  const shared = prng.bytes(12_000);
-  for (let i = 0; i < 6 * scale; i++) {
-    const value = i === 2 ? shared : prng.bytes(i % 2 === 0 ? 60 : 1200);
-    await author.put(i === 4 ? 'new space' : '', `new/${i}`, value);
+  const shared = content.bytes(5000);
+  for (let i = 0; i < 22 * scale; i++) {
+    const length = i % 8 === 3 ? 900 : 40 + prng.below(150);
+    await author.put(i % 9 === 4 ? 'new space' : '', `new/${i}`, i === 2 ? shared : content.bytes(length));
+    if (i % 7 === 5) await author.remove('', `new/${i - 1}`);
   }
   await author.remove('', 'mid/1');
   await author.put('', 'old/2', encodeUtf8('written again'));
   await author.put('', 'new/again', shared);
-  return older;
 }
 
-function edited(prng: Prng, bytes: Uint8Array): Uint8Array {
+function edited({ prng, content }: Author, bytes: Uint8Array): Uint8Array {
   const out = bytes.slice();
-  out.set(prng.bytes(16), prng.below(out.length - 16));
+  out.set(content.bytes(16), prng.below(out.length - 16));
   return out;
 }

@@ -100,7 +100,7 @@ export const filePlants: readonly Plant[] = [
     'file numbers used twice',
     'recovery does not look which file numbers are taken',
     'engine/start-writing.ts',
-    ['    catalogs.raiseFileNo(highestFileNo(listed) + 1);\n', ''],
+    ['    catalogs.raiseFileNo(highestFileNo(found.listed.files) + 1);\n', ''],
     crash(20_000),
     sim(100),
   ),

@@ -21,13 +21,15 @@ export interface CuttableDisk {
   readonly name: string;
   /** Where it is mounted. */
   readonly at: string;
+  /** A sync under way at the cut may answer with success although nothing of it is kept. */
+  readonly lies: boolean;
   /** Cuts the power; everything fails from now on. */
   cut(): void;
   /** Mounts it again, with what survived; throws FileSystemLost when that is impossible. */
   restore(): void;
   dispose(): void;
-  /** Refuses the next writes with EIO; only devices under our control can. */
-  refuseWrites?(count: number): void;
+  /** Refuses `count` writes with EIO after `passes` more; only devices under our control can. */
+  refuseWrites?(count: number, passes: number): void;
 }
 
 export const fileSystems = ['ext4', 'xfs', 'btrfs'] as const;
@@ -51,8 +53,12 @@ export function missingForDevice(fsName: FileSystemName): string | undefined {
   return missing('root', 'mount', `mkfs.${fsName}`, 'nbdkit', 'nbdfuse');
 }
 
-/** Cut by the kernel: the journal is not flushed and nothing reaches the disk any more. */
+/**
+ * Cut by the kernel: the journal is not flushed and nothing reaches the disk any more. The kernel does this
+ * beside the calls under way, and a few of their syncs come back with success. No power cut can do that.
+ */
 export class ShutdownDisk implements CuttableDisk {
+  readonly lies = true;
   readonly name: string;
   readonly at: string;
   readonly #image: string;
@@ -88,6 +94,7 @@ export class ShutdownDisk implements CuttableDisk {
  * On a block device of ours that drops, at a cut, a random half of the sectors written since its last flush.
  */
 export class DroppingDisk implements CuttableDisk {
+  readonly lies = false;
   readonly name: string;
   readonly at: string;
   readonly #device: LossyDevice;
@@ -123,8 +130,8 @@ export class DroppingDisk implements CuttableDisk {
     mountAgain(this.#mounts, this.#device.path, this.at);
   }
 
-  refuseWrites(count: number): void {
-    this.#device.refuseWrites(count);
+  refuseWrites(count: number, passes: number): void {
+    this.#device.refuseWrites(count, passes);
   }
 
   dispose(): void {

@@ -16,6 +16,8 @@ export interface Round {
   readonly script: Script;
   readonly lanes: number;
   readonly acks: readonly Ack[];
+  /** The first so many count as promised; the later ones may be there or not. All when not given. */
+  readonly promised?: number;
   /** Acknowledged means on disk, or in the kernel and the kernel lives: every acknowledged call counts. */
   readonly keepsAcked: boolean;
   /** Commits up to this number are on disk whatever the mode. */
@@ -42,17 +44,19 @@ export class LaneModel {
   #fits(round: Round, found: State): readonly (readonly number[])[] {
     const fits: number[][] = [];
     let known = 0;
+    const promised = round.acks.slice(0, round.promised);
     for (let lane = 0; lane < lanesMax; lane++) {
       const own = ofLane(found, lane);
       known += own.size;
       const acks = round.acks.filter((ack) => ack.lane === lane);
-      const least = round.keepsAcked ? acks.length : safeCalls(acks, round.durable);
+      const due = promised.filter((ack) => ack.lane === lane);
+      const least = round.keepsAcked ? due.length : safeCalls(due, round.durable);
       // A lane that was not part of the round stays as it was.
       const length = lane < round.lanes ? acks.length + 1 : 0;
       const ops = Array.from({ length }, (_, i) => laneOp(round.script, lane, i));
       const all = matches(this.#state(lane), ops, own);
       const allowed = all.filter((calls) => calls >= least);
-      if (allowed.length === 0) throw new Error(this.#explain(lane, ops, acks.length, all, own));
+      if (allowed.length === 0) throw new Error(this.#explain(lane, ops, acks.length, least, all, own));
       fits.push(allowed);
     }
     refuseHole(round, fits);
@@ -71,8 +75,16 @@ export class LaneModel {
     for (let lane = 0; lane < lanesMax; lane++) this.#lanes.set(lane, ofLane(found, lane));
   }
 
-  #explain(lane: number, ops: readonly LaneOp[], acked: number, all: readonly number[], own: State): string {
-    if (all.length > 0) return `lane ${lane}: ${acked} calls acknowledged, the store has ${all.join(' or ')}`;
+  #explain(
+    lane: number,
+    ops: readonly LaneOp[],
+    acked: number,
+    least: number,
+    all: readonly number[],
+    own: State,
+  ): string {
+    const calls = `${acked} calls acknowledged, ${least} promised`;
+    if (all.length > 0) return `lane ${lane}: ${calls}, the store has ${all.join(' or ')}`;
     const state = new Map(this.#state(lane));
     for (const op of ops.slice(0, acked)) apply(state, op);
     const wrong = [...new Set([...state.keys(), ...own.keys()])].filter(

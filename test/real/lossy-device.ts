@@ -1,7 +1,6 @@
 /**
  * A block device in user space (nbdkit with a Python plugin, shown as a file by nbdfuse) that keeps what is
- * written apart until it is flushed, and on command drops a random half of it, or refuses the next few
- * writes.
+ * written apart until it is flushed, and on command drops a random half of it, or refuses a few writes.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -9,7 +8,12 @@ import path from 'node:path';
 import { command } from './mounts.ts';
 
 /**
- * `cut` and `eio` are files beside the image: `cut` is on while it is there, `eio` holds a number of writes.
+ * `cut` and `eio` are files beside the image: `cut` is on while it is there, `eio` says how many writes are
+ * refused after how many that are not.
+ *
+ * A write that goes on where the one before it ended is never refused. FUSE splits a request at pages, and
+ * the kernel's loop driver takes a request as written when only its first part was (lo_rw_aio_complete): the
+ * file system above would never hear of the refusal. A refused first part fails the whole request.
  */
 const plugin = `
 import builtins, errno, os, random
@@ -23,6 +27,8 @@ pending = {}
 chance = None
 cut_seen = False
 refusals = 0
+passes = 0
+accepted_end = None
 
 def config(key, value):
     global base, size, chance
@@ -47,7 +53,7 @@ def keep(sectors):
         os.pwrite(image, pending[at], at * SECTOR)
 
 def check():
-    global cut_seen, refusals
+    global cut_seen, refusals, passes
     if os.path.exists(os.path.join(base, "cut")):
         if not cut_seen:
             keep([at for at in pending if chance.random() < 0.5])
@@ -57,17 +63,20 @@ def check():
     cut_seen = False
     eio = os.path.join(base, "eio")
     if os.path.exists(eio):
-        with builtins.open(eio) as file: refusals = int(file.read() or 0)
+        with builtins.open(eio) as file: refusals, passes = map(int, file.read().split())
         os.unlink(eio)
     return 0
 
-def refuse(is_write):
-    global refusals
+def refuse(begins):
+    global refusals, passes, accepted_end
     code = check()
-    if not code and is_write and refusals > 0:
-        refusals -= 1
-        code = errno.EIO
+    if not code and begins and refusals > 0:
+        if passes > 0: passes -= 1
+        else:
+            refusals -= 1
+            code = errno.EIO
     if code:
+        accepted_end = None
         nbdkit.set_error(code)
         raise OSError(code, "refused")
 
@@ -80,13 +89,17 @@ def pread(h, buf, offset, flags):
             buf[at * SECTOR - offset:(at + 1) * SECTOR - offset] = held
 
 def pwrite(h, buf, offset, flags):
-    refuse(True)
+    global accepted_end
+    refuse(offset != accepted_end)
+    accepted_end = offset + len(buf)
     for n in range(0, len(buf), SECTOR):
         pending[(offset + n) // SECTOR] = bytes(buf[n:n + SECTOR])
     if flags & nbdkit.FLAG_FUA: flush(h, 0)
 
 def flush(h, flags):
+    global accepted_end
     refuse(False)
+    accepted_end = None
     keep(pending)
     pending.clear()
 `;
@@ -140,12 +153,12 @@ export class LossyDevice {
   }
 
   /**
-   * Refuses the next writes, often those of a file's data and not of the journal: the file system then goes
-   * on.
+   * Refuses `count` writes after `passes` more, often those of a file's data and not of the journal: the file
+   * system then goes on.
    */
-  refuseWrites(count: number): void {
+  refuseWrites(count: number, passes = 0): void {
     const file = path.join(this.#dir, 'eio');
-    writeFileSync(`${file}.new`, String(count));
+    writeFileSync(`${file}.new`, `${count} ${passes}`);
     renameSync(`${file}.new`, file);
   }
 

@@ -87,6 +87,30 @@ describe('a file that cannot be read while the store is opened', () => {
     await expectWhole(disk);
   });
 
+  test('EIO of a directory or of a look at a file degrades the store and never keeps it from opening', async () => {
+    const killed = await killedStore('os');
+    for (const readOnly of [true, false]) {
+      const looks = new Set<string>();
+      const traced = killed.fork();
+      traced.faults = ({ kind, path }) => {
+        if (kind === 'list' || kind === 'stat') looks.add(`${kind} ${path}`);
+        return undefined;
+      };
+      const engine = await openOn(traced, shape, 2, { readOnly });
+      traced.faults = undefined;
+      await engine.close();
+      // Looked at only by what cleans up once the store is open.
+      const late = ['list tmp', 'stat cat', 'stat wal'];
+      for (const look of [...looks].filter((one) => !late.includes(one))) {
+        const disk = killed.fork();
+        disk.faults = ({ kind, path }) => (`${kind} ${path}` === look ? { errno: 'EIO' } : undefined);
+        const health = await judge(disk, readOnly);
+        if (look !== 'stat SUPER') expect([look, health.ok]).toEqual([look, false]);
+        if (!readOnly) await expectWhole(disk);
+      }
+    }
+  });
+
   test('errors of the moment reject the open with VARVE_IO and change nothing', async () => {
     const killed = await killedStore('full');
     const contents = (disk: MemoryFileSystem): string[] =>

@@ -1,4 +1,6 @@
 /** What each life of a simulation opens with, and what calm asks of it. */
+
+import type { OpenBounds } from '../../src/engine/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { SimOp, SimOptions } from './plan.ts';
 
@@ -20,6 +22,37 @@ export function engineOptionsOf(options: SimOptions, number: number): EngineOpti
       trailerCacheBytes: options.trailerCacheBytes,
       pendingCommitBytes: options.pendingCommitBytes,
     },
+  };
+}
+
+/** When merges are due and how large they are; 'always' leaves as few rows together as it can. */
+const merging: { readonly [K in SimOptions['merging']]: NonNullable<OpenBounds['compaction']> } = {
+  off: 'off',
+  usual: {},
+  eager: {
+    level0Tables: 2,
+    tableBytes: 4096,
+    level1Bytes: 16_384,
+    levelRatio: 2,
+    jobBytes: 65_536,
+    tombstonesMin: 1,
+  },
+  always: {
+    level0Tables: 1,
+    tableBytes: 1024,
+    level1Bytes: 2048,
+    levelRatio: 2,
+    jobBytes: 4096,
+    tombstonesMin: 1,
+  },
+};
+
+/** Bounds of the engine that are no public options. */
+export function boundsOf(options: SimOptions): OpenBounds {
+  return {
+    segmentBytes: options.segmentBytes,
+    stageBirthsMax: options.stageBirths,
+    compaction: merging[options.merging],
   };
 }
 

@@ -27,14 +27,20 @@ export class Injector {
   /** The disk as it stood when the life ended. */
   last: MemoryFileSystem | undefined;
   enabled = true;
+  /** The store is open and calls are served: only then do reads lie. */
+  serving = false;
+  /** Lies told. */
+  lies = 0;
   /** Faults that failed an operation, delays apart. */
   fired = 0;
   /** Syncs among them. */
   syncsFailed = 0;
   /** Operations that will not end in this life. */
   stuck = 0;
+  /** Told before each unlink of a file and each sync of a catalog. */
+  onFileEvent: (kind: 'unlink' | 'sync', path: string, disk: MemoryFileSystem) => void = () => undefined;
   /** Told of each fault, by its kind. */
-  onFault: (kind: FaultKind) => void = () => undefined;
+  onFault: (kind: FaultKind, fault: SimFault) => void = () => undefined;
   /** What was hit, for messages. */
   readonly log: string[] = [];
 
@@ -65,6 +71,8 @@ export class Injector {
       this.#scheduler.note(`end at ${op.kind} ${op.path}`);
       return 'crash';
     }
+    if (op.kind === 'unlink' || (op.kind === 'sync' && op.path.startsWith('cat/')))
+      this.onFileEvent(op.kind, op.path, disk);
     return this.enabled ? this.#fail(op) : undefined;
   }
 
@@ -79,10 +87,14 @@ export class Injector {
     let found: FsFault | undefined;
     for (const armed of this.#armed) {
       const { act } = armed.fault;
+      if ('lie' in act) {
+        if (this.serving && this.#hits(armed, op)) found ??= this.#lie(armed.fault, act, op);
+        continue;
+      }
       if (!('errno' in act) || !this.#hits(armed, op) || found !== undefined) continue;
       this.fired++;
       if (armed.fault.target === 'sync') this.syncsFailed++;
-      this.onFault(kindOf(armed.fault));
+      this.onFault(kindOf(armed.fault), armed.fault);
       this.log.push(`${act.errno}${act.lost ?? ''} ${op.kind} ${op.path}`);
       this.#scheduler.note(`${act.errno} ${op.kind} ${op.path}`);
       const written = act.written === undefined ? {} : { written: act.written };
@@ -91,13 +103,25 @@ export class Injector {
     return found;
   }
 
+  #lie(fault: SimFault, { lie, at }: Extract<SimFault['act'], { lie: string }>, op: FsOp): FsFault {
+    this.fired++;
+    this.lies++;
+    this.onFault(kindOf(fault), fault);
+    this.log.push(`${lie} ${op.kind} ${op.path}`);
+    this.#scheduler.note(`${lie} ${op.kind} ${op.path}`);
+    const { pos = 0, length = 0 } = op;
+    if (lie === 'rot') return { lie, bit: at % (8 * Math.max(1, length)) };
+    if (lie === 'short') return { lie, length: at % Math.max(1, length) };
+    return lie === 'misdirected' ? { lie, pos: Math.max(0, pos + 8 * ((at % 255) - 127)) } : { lie };
+  }
+
   #delay(op: FsOp): number {
     let delay = 0;
     if (!this.enabled) return delay;
     for (const armed of this.#armed) {
       const { act } = armed.fault;
-      if ('errno' in act || !this.#hits(armed, op)) continue;
-      this.onFault(kindOf(armed.fault));
+      if ('errno' in act || 'lie' in act || !this.#hits(armed, op)) continue;
+      this.onFault(kindOf(armed.fault), armed.fault);
       if ('delayMs' in act) delay = Math.max(delay, act.delayMs);
       else delay = Math.max(delay, act.hang === 'never' ? Number.POSITIVE_INFINITY : hangMs);
     }
@@ -115,6 +139,7 @@ export class Injector {
 
 /** A fault's kind, for the coverage table. */
 function kindOf({ target, act }: SimFault): FaultKind {
+  if ('lie' in act) return act.lie;
   if ('hang' in act) return act.hang === 'never' ? 'hang for ever' : 'hang';
   if ('delayMs' in act) return 'delay';
   if (act.errno === 'EIO') return act.lost === undefined ? `EIO ${target}` : `sync ${act.lost}`;

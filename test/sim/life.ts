@@ -1,6 +1,7 @@
 /** One life of a store in a simulation: from an open to its close, or to the moment the process died. */
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Env } from '../../src/engine/env.ts';
+import type { OpenBounds } from '../../src/engine/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { Coverage } from './coverage.ts';
@@ -31,9 +32,10 @@ export class Life {
   readonly disk: MemoryFileSystem;
   readonly env: Env;
   readonly options: EngineOptions;
-  readonly bounds: { readonly segmentBytes: number; readonly compaction: 'off' };
+  readonly bounds: OpenBounds;
   readonly #faultsBefore: number;
   readonly #syncFaultsBefore: number;
+  readonly #liesBefore: number;
   engine!: Engine;
   /** The process is dead: nobody is left to hear what its calls return. */
   over = false;
@@ -49,22 +51,27 @@ export class Life {
     disk: MemoryFileSystem,
     env: Env,
     options: EngineOptions,
-    bounds: { readonly segmentBytes: number },
+    bounds: OpenBounds,
   ) {
     this.world = world;
     this.number = number;
     this.disk = disk;
     this.env = env;
     this.options = options;
-    // The oracle counts every row ever committed.
-    this.bounds = { ...bounds, compaction: 'off' };
+    this.bounds = bounds;
     this.#faultsBefore = world.injector.fired;
+    this.#liesBefore = world.injector.lies;
     this.#syncFaultsBefore = world.injector.syncsFailed;
   }
 
   /** True when the disk has refused something since this life began. */
   get faulted(): boolean {
     return this.world.injector.fired > this.#faultsBefore;
+  }
+
+  /** True when a read has given other bytes than the file has. */
+  get liedTo(): boolean {
+    return this.world.injector.lies > this.#liesBefore;
   }
 
   get full(): boolean {

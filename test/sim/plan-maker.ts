@@ -4,17 +4,8 @@
  */
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
-import type {
-  FaultTarget,
-  OpKind,
-  ScanSpec,
-  SimEnd,
-  SimFault,
-  SimOp,
-  SimOptions,
-  SimPlan,
-  ValueSpec,
-} from './plan.ts';
+import { drawEnds, drawEveryFault } from './fault-maker.ts';
+import type { OpKind, ScanSpec, SimOp, SimOptions, SimPlan, ValueSpec } from './plan.ts';
 
 /** Every value an option can have, for the coverage table too. */
 export const optionValues = {
@@ -29,6 +20,8 @@ export const optionValues = {
   ],
   inlineMax: [0, 40, 1024, 65_536],
   segmentBytes: [4096, 16_384, 65_536, 1_048_576],
+  stageBirths: [4, 40, 4096],
+  merging: ['off', 'usual', 'eager', 'always'],
   memtableBytes: [65_536, 131_072, 1_048_576],
   blockCacheBytes: [0, 16_384, 1_048_576],
   trailerCacheBytes: [0, 8192, 1_048_576],
@@ -40,6 +33,7 @@ export const optionValues = {
   order: ['fifo', 'random', 'priority'],
   burst: [1, 4, 16],
   clock: ['steady', 'jumps'],
+  timers: ['prompt', 'late'],
   think: ['none', 'some'],
 } as const satisfies { [K in keyof SimOptions]: readonly SimOptions[K][] };
 
@@ -94,7 +88,7 @@ export function planOf(
   const total = calls.least + prng.below(calls.most - calls.least + 1);
   const clients: SimOp[][] = Array.from({ length: clientCount }, () => []);
   for (let i = 0; i < total; i++) clients[i % clientCount]!.push(maker.next());
-  const faults = [...drawFaults(prng, total), ...drawFavourite(prng, total)];
+  const faults = drawEveryFault(prng, total);
   return { seed, options, clients, faults, ends: drawEnds(prng, total) };
 }
 
@@ -116,12 +110,16 @@ class OpMaker {
   readonly #kinds: OpKind[] = [];
   readonly #made: ValueSpec[] = [];
   readonly #duplicates: number;
+  /** How often a value is put twice at the same time; it is then long enough for list nodes. */
+  readonly #twins: number;
+  #twin: SimOp | undefined;
 
   constructor(prng: Prng, options: SimOptions) {
     this.#prng = prng;
     this.#options = options;
     this.#keys = keyPool(prng, options);
     this.#duplicates = prng.pick([0, 0.3, 0.7]);
+    this.#twins = prng.pick([0, 0, 0.1, 0.3]);
     for (const kind of opKinds) {
       if (prng.chance(heavy.has(kind) ? 0.15 : 0.35)) continue;
       const weight = light.has(kind) ? 1 : heavy.has(kind) ? prng.pick([2, 5, 9]) : prng.pick([1, 2, 4]);
@@ -130,7 +128,22 @@ class OpMaker {
     this.#kinds.push('put');
   }
 
+  /** The next call; the ones after each other are those of different clients. */
   next(): SimOp {
+    const twin = this.#twin;
+    this.#twin = undefined;
+    if (twin !== undefined) return twin;
+    const op = this.#next();
+    const isPut = op.kind === 'put' || op.kind === 'stream' || op.kind === 'putIf';
+    if (!isPut || this.#twins === 0 || !this.#prng.chance(this.#twins)) return op;
+    const length = this.#prng.chance(0.1) ? 200_000 : 18_000 + this.#prng.below(14_000);
+    const value = { seed: this.#prng.u32(), length };
+    this.#made.push(value);
+    this.#twin = { kind: 'stream', space: this.#space(), key: this.#prng.pick(this.#keys), value, pieces: 2 };
+    return { ...op, value };
+  }
+
+  #next(): SimOp {
     const prng = this.#prng;
     const kind = prng.pick(this.#kinds);
     const space = this.#space();
@@ -226,7 +239,7 @@ class OpMaker {
     const scan: { -readonly [K in keyof ScanSpec]: ScanSpec[K] } = {};
     if (prng.chance(0.4)) scan.prefix = toHex(encodeUtf8(prng.pick(['', 'a', 'a/', 'key/', 'key/1', 'q'])));
     for (const bound of ['gt', 'gte', 'lt', 'lte', 'after'] as const) {
-      if (prng.chance(0.15)) scan[bound] = prng.pick(this.#keys);
+      if (prng.chance(0.15)) scan[bound] = prng.pick(this.#keys) + prng.pick(['', '', '00', 'ff']);
     }
     if (prng.chance(0.3)) scan.reverse = true;
     if (prng.chance(0.3)) scan.limit = prng.below(8);
@@ -242,109 +255,4 @@ function keyPool(prng: Prng, options: SimOptions): string[] {
   const keys = names.map((name) => toHex(encodeUtf8(name)));
   if (options.keyEncoding === 'bytes') keys.push('ff', 'ff00', '00', '61ff', 'fe', 'c3');
   return Array.from({ length: options.keys }, () => prng.pick(keys));
-}
-
-const lostForms = ['dropped', 'reverted', 'zeroed'] as const;
-const paths = ['', 'wal/', 'seg/', 'tab/', 'cat/', 'SUPER'] as const;
-
-/** Each kind of fault is on or off for the run. */
-function drawFaults(prng: Prng, calls: number): SimFault[] {
-  const faults: SimFault[] = [];
-  if (prng.chance(0.25)) return faults;
-  const some = (probability: number, most: number, make: () => SimFault): void => {
-    if (!prng.chance(probability)) return;
-    for (let n = 1 + prng.below(most); n > 0; n--) faults.push(make());
-  };
-  const at = (scale: number): number =>
-    Math.floor(prng.pick([0.05, 0.3, 1]) * prng.below(calls * scale + 20));
-  const fail = (target: FaultTarget, errno: string, scale: number, times = 1): SimFault => ({
-    target,
-    path: prng.pick(paths),
-    skip: at(scale),
-    times,
-    act: { errno },
-  });
-  some(0.3, 6, () => fail(prng.pick(['read', 'open', 'size', 'stat', 'list'] as const), 'EIO', 3));
-  some(0.2, 3, () => fail(prng.pick(['open', 'create'] as const), 'EMFILE', 1, 1 + prng.below(6)));
-  some(0.15, 2, () => fail(prng.pick(['open', 'create', 'unlink', 'rename'] as const), 'EACCES', 1));
-  some(0.3, 3, () => {
-    const act = { errno: 'EIO', written: prng.pick([0, 1, 40, 511, 512, 4096]) };
-    return { ...fail('write', 'EIO', 2), act };
-  });
-  some(0.25, 2, () => {
-    const act = { errno: prng.pick(['ENOSPC', 'EDQUOT']), written: prng.below(600) };
-    return { ...fail('write', 'ENOSPC', 2, prng.pick([1, 5, 20])), path: '', act };
-  });
-  some(0.2, 2, () => fail(prng.pick(['create', 'mkdir'] as const), 'ENOSPC', 1, 1 + prng.below(4)));
-  some(0.35, 3, () => {
-    const act = { errno: 'EIO', lost: prng.pick(lostForms) };
-    return { ...fail('sync', 'EIO', 1), act };
-  });
-  some(0.2, 3, () =>
-    fail(prng.pick(['unlink', 'rename', 'mkdir', 'create', 'syncDir'] as const), 'EIO', 0.5),
-  );
-  some(0.3, 4, () => ({
-    ...fail(prng.pick(['read', 'write', 'sync', 'create', 'open', 'unlink', 'syncDir'] as const), '', 2),
-    times: 1 + prng.below(10),
-    act: { delayMs: prng.pick([1, 50, 30_000]) },
-  }));
-  some(0.15, 2, () => ({
-    ...fail(prng.pick(['read', 'write', 'sync', 'create', 'open', 'unlink', 'syncDir'] as const), '', 2),
-    act: { hang: prng.pick(['timeout', 'timeout', 'never'] as const) },
-  }));
-  return faults;
-}
-
-/** How often each operation that calls make comes up for each of them, roughly. */
-const rates = {
-  open: 3,
-  read: 8,
-  create: 0.5,
-  write: 3,
-  sync: 2,
-  unlink: 0.1,
-  list: 0.3,
-  stat: 1,
-  size: 2,
-  syncDir: 2,
-} as const satisfies Partial<Record<FaultTarget, number>>;
-
-/** One kind of fault on one operation, several times over: so that rare ones meet calls of all kinds. */
-function drawFavourite(prng: Prng, calls: number): SimFault[] {
-  if (prng.chance(0.6)) return [];
-  const target = prng.pick(Object.keys(rates) as (keyof typeof rates)[]);
-  const act = prng.pick<SimFault['act']>([
-    { errno: 'EIO' },
-    { errno: 'EIO' },
-    { errno: target === 'create' ? 'EMFILE' : 'EIO' },
-    { errno: target === 'create' ? 'ENOSPC' : 'EACCES' },
-    { delayMs: 50 },
-    { hang: 'timeout' },
-    { hang: 'never' },
-  ]);
-  return Array.from({ length: 1 + prng.below(3) }, () => ({
-    target,
-    path: '',
-    skip: prng.below(Math.ceil(calls * rates[target])),
-    times: 1 + prng.below(3),
-    act: target === 'sync' && 'errno' in act ? { errno: 'EIO', lost: prng.pick(lostForms) } : act,
-  }));
-}
-
-function drawEnds(prng: Prng, calls: number): SimEnd[] {
-  const kinds = (['power', 'power', 'kill', 'close'] as const).filter(() => prng.chance(0.75));
-  if (kinds.length === 0) return [];
-  const count = prng.pick([2, 3, 3, 4, 4, 4, 6, 10]);
-  const ends: SimEnd[] = [];
-  for (let i = 0; i < count; i++) {
-    // One in six comes while the store is being opened.
-    const inOpen = prng.chance(0.17);
-    ends.push({
-      kind: inOpen ? prng.pick(['power', 'kill'] as const) : prng.pick(kinds),
-      calls: inOpen ? 0 : 1 + prng.below(Math.max(2, Math.floor((2 * calls) / (count + 1)))),
-      steps: prng.below(prng.pick([2, 12, 60])),
-      seed: prng.u32(),
-    });
-  }
-  return ends;
 }

@@ -94,6 +94,10 @@ export const otherFaults = [
   'EDQUOT',
   'EMFILE',
   'EACCES',
+  'rot',
+  'short',
+  'stale',
+  'misdirected',
 ] as const;
 
 /** Hits `times` matching operations after `skip` of them; counted over the whole run. */
@@ -106,8 +110,12 @@ export interface SimFault {
   readonly act:
     | { readonly errno: string; readonly written?: number; readonly lost?: 'dropped' | 'reverted' | 'zeroed' }
     | { readonly delayMs: number }
+    /** A read says yes and gives other bytes, while calls are served; `at` decides which. */
+    | { readonly lie: 'rot' | 'short' | 'stale' | 'misdirected'; readonly at: number }
     /** Does not end: with 'timeout' not before ten virtual minutes, with 'never' not in this life. */
     | { readonly hang: 'timeout' | 'never' };
+  /** The power is cut so many calls, then operations, after the first hit, whatever other ends are planned. */
+  readonly cut?: { readonly calls: number; readonly steps: number; readonly seed: number };
 }
 
 /**
@@ -130,6 +138,10 @@ export interface SimOptions {
   readonly chunkSizes: readonly [number, number, number];
   readonly inlineMax: number;
   readonly segmentBytes: number;
+  /** Chunks a value names before they are staged. */
+  readonly stageBirths: number;
+  /** When tables are merged. */
+  readonly merging: 'off' | 'usual' | 'eager' | 'always';
   readonly memtableBytes: number;
   readonly blockCacheBytes: number;
   readonly trailerCacheBytes: number;
@@ -143,6 +155,8 @@ export interface SimOptions {
   /** How many of the waiting go on at once. */
   readonly burst: number;
   readonly clock: 'steady' | 'jumps';
+  /** Timers fire when their time has come, or only when nothing else can go on. */
+  readonly timers: 'prompt' | 'late';
   readonly think: 'none' | 'some';
 }
 

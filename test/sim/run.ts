@@ -13,35 +13,17 @@ import { strayFiles } from '../crash/audit.ts';
 import { inFull } from './calls.ts';
 import { Client } from './client.ts';
 import { compareSpaces } from './comparison.ts';
-import { callsInCalm, engineOptionsOf } from './conditions.ts';
+import { boundsOf, callsInCalm, engineOptionsOf } from './conditions.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './injector.ts';
 import { Life, type World } from './life.ts';
 import { LyingDisk } from './lying-disk.ts';
 import { Oracle } from './oracle.ts';
-import type { SimEnd, SimOp, SimPlan } from './plan.ts';
+import type { FaultKind, SimEnd, SimFault, SimOp, SimPlan } from './plan.ts';
+import type { SimResult } from './result.ts';
+import { checkRetained } from './retained.ts';
 import { Scheduler } from './scheduler.ts';
 import { StoreAudit } from './store-audit.ts';
-
-/** What a run came to. */
-export interface SimResult {
-  /** Equal plans give equal digests. */
-  readonly digest: string;
-  /** What was found wrong first. */
-  readonly failure: string | undefined;
-  readonly calls: number;
-  readonly lives: number;
-  /** Lives ended by plan, and those of them that a power cut or a kill ended. */
-  readonly ends: number;
-  readonly crashes: number;
-  readonly faults: number;
-  readonly checkedReads: number;
-  readonly checkedWrites: number;
-  readonly virtualMs: number;
-  readonly coverage: Coverage;
-  /** Faults acted out, in order. */
-  readonly faultLog: readonly string[];
-}
 
 const opensMax = 8;
 /** Virtual ms within which calm must have done everything. */
@@ -68,6 +50,7 @@ class Run {
   #disk: MemoryFileSystem;
   #lives = 0;
   #endsDone = 0;
+  #ends = 0;
   #crashes = 0;
   #callsAtEnd = 0;
   #stepsSinceDue = 0;
@@ -75,6 +58,9 @@ class Run {
   #durable = 0;
   #handed = 0;
   #powerWasCut = false;
+  /** An end that a fault brought. */
+  #sudden: SimEnd | undefined;
+  readonly #cutsDone = new Set<NonNullable<SimFault['cut']>>();
   /** The end of a life in which an operation hung for ever. */
   #reset: SimEnd | undefined;
   #life: Life | undefined;
@@ -93,7 +79,8 @@ class Run {
     this.#disk = new MemoryFileSystem({ profile: plan.options.profile });
     injector.attach(this.#disk);
     injector.isOver = () => this.#isOver();
-    injector.onFault = (kind) => coverage.fault(kind);
+    injector.onFault = (kind, fault) => this.#noteFault(kind, fault);
+    injector.onFileEvent = (kind, path, disk) => this.#audit.noteFile(kind, path, disk);
     scheduler.onStall = () => this.#cutStuck();
   }
 
@@ -108,7 +95,7 @@ class Run {
       failure,
       calls,
       lives: this.#lives,
-      ends: this.#endsDone,
+      ends: this.#ends,
       crashes: this.#crashes,
       faults: injector.fired,
       checkedReads: oracle.checkedReads,
@@ -139,7 +126,17 @@ class Run {
   }
 
   get #end(): SimEnd | undefined {
-    return this.#plan.ends[this.#endsDone];
+    return this.#sudden ?? this.#plan.ends[this.#endsDone];
+  }
+
+  /** A fault may bring an end of its own, which comes before the others. */
+  #noteFault(kind: FaultKind, { cut }: SimFault): void {
+    this.#world.coverage.fault(kind);
+    if (cut === undefined || this.#sudden !== undefined || this.#cutsDone.has(cut)) return;
+    this.#cutsDone.add(cut);
+    this.#sudden = { kind: 'power', ...cut };
+    this.#callsAtEnd = this.#world.calls;
+    this.#stepsSinceDue = 0;
   }
 
   get #isDue(): boolean {
@@ -178,7 +175,9 @@ class Run {
 
   #nextEnd(): void {
     this.#world.coverage.begin(this.#end!.kind);
-    this.#endsDone++;
+    this.#ends++;
+    if (this.#sudden === undefined) this.#endsDone++;
+    this.#sudden = undefined;
     this.#callsAtEnd = this.#world.calls;
     this.#stepsSinceDue = 0;
   }
@@ -240,9 +239,14 @@ class Run {
       clock,
       random: (n: number) => prng.bytes(n),
     };
-    return new Life(this.#world, number, this.#disk, env, engineOptionsOf(options, number), {
-      segmentBytes: options.segmentBytes,
-    });
+    return new Life(
+      this.#world,
+      number,
+      this.#disk,
+      env,
+      engineOptionsOf(options, number),
+      boundsOf(options),
+    );
   }
 
   /** Opens the store and holds what it found against the oracle; undefined when the process died first. */
@@ -284,10 +288,11 @@ class Run {
 
   async #settle(life: Life): Promise<void> {
     const { oracle } = this.#world;
-    const { rows, problems } = await this.#audit.run(life.disk.fork());
+    const { rows, present, problems } = await this.#audit.run(life.disk.fork());
     const others = problems.filter((problem) => !this.#mayBeTorn || !problem.startsWith('SUPER at'));
     if (others.length > 0) throw new Error(others.join('; '));
     oracle.settle(rows, this.#handed);
+    checkRetained(rows, present);
     this.#raise({ durable: oracle.lastSeq, handed: oracle.lastSeq });
     life.note();
   }
@@ -309,7 +314,9 @@ class Run {
       this.#isCloseDue ||
       life.mustReopen ||
       this.#world.failure !== undefined;
+    injector.serving = true;
     await scheduler.until(isDone, 'calls');
+    injector.serving = false;
     this.#throwFailure();
     if (injector.last !== undefined) await this.#reboot();
   }
@@ -355,15 +362,17 @@ class Run {
     const health = again.engine.health();
     if (!health.ok) throw new Error(`not healthy in calm: ${JSON.stringify(health)}`);
     await this.#compare(again.engine);
+    again.closing = true;
+    const closed = await this.#drive(again.engine.close(), 'last close', scheduler.time + calmMs);
+    if (closed === undefined || 'error' in closed) throw closed?.error;
+    // A merge under way has files of its own until it is closed.
     const stray = (await strayFiles(this.#disk.fork())).filter(
       (path) => !this.#mayBeTorn || !path.startsWith('quarantine/'),
     );
     if (stray.length > 0) throw new Error(`files left over: ${stray.join(', ')}`);
-    again.closing = true;
-    const closed = await this.#drive(again.engine.close(), 'last close', scheduler.time + calmMs);
-    if (closed === undefined || 'error' in closed) throw closed?.error;
-    const { problems } = await this.#audit.run(this.#disk.fork());
+    const { rows, present, problems } = await this.#audit.run(this.#disk.fork());
     if (problems.length > 0) throw new Error(problems.join('; '));
+    checkRetained(rows, present);
   }
 
   /** Calls of each kind that must all succeed. */

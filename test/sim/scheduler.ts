@@ -3,13 +3,15 @@
  *
  * Invariants (test/sim/sim.test.ts)
  * - nothing goes on but by a choice made here, so equal seeds give equal runs;
- * - timers fire only when nothing else can go on, so a wait costs no time;
+ * - time jumps to the next timer only when nothing else can go on, so a wait costs no time;
  * - when nothing waits and nothing is done, the run is stalled: that is an error, not a hang.
  */
 import type { Clock } from '../../src/base/clock.ts';
 import { VarveError } from '../../src/base/errors.ts';
 import type { Prng } from '../../src/base/prng.ts';
 import type { SimOptions } from './plan.ts';
+
+type SchedulerOptions = Pick<SimOptions, 'order' | 'burst' | 'clock' | 'timers'>;
 
 interface Waiting {
   readonly label: string;
@@ -34,10 +36,12 @@ const microtasks = (): Promise<void> => new Promise((resolve) => process.nextTic
 
 export class Scheduler {
   readonly #prng: Prng;
-  readonly #options: Pick<SimOptions, 'order' | 'burst' | 'clock'>;
+  readonly #options: SchedulerOptions;
   #ready: Waiting[] = [];
   #timers: Timer[] = [];
   #timersMade = 0;
+  /** No timer is due before. */
+  #nextDue = Number.POSITIVE_INFINITY;
   #time = 1000;
   #wallOffset = 1_700_000_000_000;
   #salt = 1;
@@ -48,7 +52,7 @@ export class Scheduler {
   /** Sums up every choice: equal runs have equal digests. */
   digest = 0;
 
-  constructor(prng: Prng, options: Pick<SimOptions, 'order' | 'burst' | 'clock'>) {
+  constructor(prng: Prng, options: SchedulerOptions) {
     this.#prng = prng;
     this.#options = options;
   }
@@ -82,6 +86,7 @@ export class Scheduler {
       if (signal?.aborted) return abort();
       signal?.addEventListener('abort', abort, { once: true });
       this.#timers.push(timer);
+      this.#nextDue = Math.min(this.#nextDue, at);
     });
   }
 
@@ -89,6 +94,7 @@ export class Scheduler {
   clear(): void {
     this.#ready = [];
     this.#timers = [];
+    this.#nextDue = Number.POSITIVE_INFINITY;
   }
 
   /** Notes something that happened, for the digest. */
@@ -127,6 +133,7 @@ export class Scheduler {
   #step(): void {
     this.steps++;
     this.#time += this.#prng.below(4) / 8;
+    if (this.#options.timers === 'prompt' && this.#nextDue <= this.#time) this.#fireDue();
     const [next] = this.#ready.splice(this.#choose(), 1);
     this.note(next!.label);
     if (this.#options.clock === 'jumps' && this.#prng.chance(0.002)) this.#jump();
@@ -153,12 +160,16 @@ export class Scheduler {
 
   #fireTimers(): boolean {
     if (this.#timers.length === 0) return false;
-    const at = this.#timers.reduce((least, timer) => Math.min(least, timer.at), Number.POSITIVE_INFINITY);
-    this.#time = Math.max(this.#time, at);
+    this.#time = Math.max(this.#time, earliest(this.#timers));
+    this.#fireDue();
+    return true;
+  }
+
+  #fireDue(): void {
     const due = this.#timers.filter((timer) => timer.at <= this.#time).sort((a, b) => a.order - b.order);
     this.#timers = this.#timers.filter((timer) => timer.at > this.#time);
+    this.#nextDue = earliest(this.#timers);
     this.#ready.push(...due);
-    return true;
   }
 
   #jump(): void {
@@ -166,6 +177,9 @@ export class Scheduler {
     this.#wallOffset += (this.#prng.chance(0.5) ? 1 : -1) * this.#prng.below(far);
   }
 }
+
+const earliest = (timers: readonly Timer[]): number =>
+  timers.reduce((least, { at }) => Math.min(least, at), Number.POSITIVE_INFINITY);
 
 function rankOf(label: string, salt: number): number {
   let hash = salt;

@@ -80,7 +80,12 @@ describe('simulation', () => {
   });
 
   test('a run in which nothing can go on is an error, not a hang; timers cost no time', async () => {
-    const scheduler = new Scheduler(new Prng(1), { order: 'random', burst: 1, clock: 'steady' });
+    const scheduler = new Scheduler(new Prng(1), {
+      order: 'random',
+      burst: 1,
+      clock: 'steady',
+      timers: 'late',
+    });
     let done = false;
     void scheduler.sleep(86_400_000).then(() => {
       done = true;

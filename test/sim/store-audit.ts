@@ -9,21 +9,23 @@ import { toHex } from '../../src/base/bytes.ts';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import { loadCatalogs } from '../../src/catalog/catalog-load.ts';
 import { xxh64 } from '../../src/codec/checksum.ts';
-import type { CatalogTable } from '../../src/format/catalog.ts';
+import { type CatalogTable, decodeCatalogFile } from '../../src/format/catalog.ts';
 import { chunkIdBytes, chunkKinds } from '../../src/format/chunk-ref.ts';
 import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
-import { filePath } from '../../src/format/file-names.ts';
+import { filePath, type NumberedKind, parseFileName, storeDirs } from '../../src/format/file-names.ts';
 import { decodeInternalKey } from '../../src/format/internal-key.ts';
 import { parseListNode } from '../../src/format/list-node.ts';
 import { decodeMetadata } from '../../src/format/metadata.ts';
 import { rowKinds } from '../../src/format/row-kinds.ts';
+import { tableFooter } from '../../src/format/table.ts';
 import { trees } from '../../src/format/trees.ts';
 import { parseValueRecord, visitRecordRefs } from '../../src/format/value-record.ts';
-import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { sha256 } from '../../src/kernels/hash/sha256.ts';
 import { SegmentSet } from '../../src/segment/segment-set.ts';
 import { ChunkTable } from '../../src/tree/chunk-table-reader.ts';
 import { END, MISS } from '../../src/tree/cursor.ts';
+import { newestFirst } from '../../src/tree/table-order.ts';
 import { KeyTable } from '../../src/tree/table-reader.ts';
 
 /** One row of the key tree: a version of a key or its deletion. */
@@ -33,6 +35,8 @@ export interface Row {
   /** User key, hex. */
   readonly key: string;
   readonly isPut: boolean;
+  /** Its value lies in chunks. */
+  readonly hasChunks: boolean;
   /** The call that put it; undefined for a removal. */
   readonly id: number | undefined;
   /** Checksum of the stored record. */
@@ -40,8 +44,10 @@ export interface Row {
 }
 
 export interface Audit {
-  /** Every row of the key tree's tables, by sequence number, then key. */
+  /** Every row that a table of the key tree ever held, by sequence number, then key. */
   readonly rows: readonly Row[];
+  /** Those of them that a table holds now. */
+  readonly present: ReadonlySet<Row>;
   /** What is wrong, in words; empty for a sound store. */
   readonly problems: readonly string[];
 }
@@ -79,6 +85,16 @@ const cacheBytes = 1024 * 1024;
 export class StoreAudit {
   #tables = new Map<number, TableContent>();
   #segments = new Map<number, SegmentContent>();
+  /** Every row ever seen, by its name; and in order. */
+  readonly #history = new Map<string, Row>();
+  #rows: Row[] = [];
+  readonly #strange: string[] = [];
+  /** Catalogs synced and tables unlinked since the last audit. */
+  /** Tables of the key tree that a catalog named, and those whose rows are known, by checksum. */
+  readonly #metas = new Map<bigint, CatalogTable>();
+  readonly #read = new Set<bigint>();
+  readonly #catalogs: { readonly path: string; readonly bytes: Uint8Array }[] = [];
+  readonly #gone: { readonly path: string; readonly no: number; readonly bytes: Uint8Array }[] = [];
   /** Numbers of chunks by id (hex); ids by number; what list nodes name, by number. */
   readonly #numbers = new Map<string, number>();
   readonly #names: string[] = [];
@@ -112,14 +128,72 @@ export class StoreAudit {
     } finally {
       await segments.close();
     }
-    const rows = Array.from(tables.values()).flatMap((table) => table.rows);
-    rows.sort((a, b) => a.seq - b.seq || a.space - b.space || (a.key < b.key ? -1 : 1));
-    for (const [i, row] of rows.entries()) {
-      const next = rows[i + 1];
-      if (next?.seq === row.seq && next.key === row.key && next.space === row.space)
-        problems.push(`row ${row.seq}:${row.key} is there twice`);
+    await this.#readGone(disk, slot.dbUuid);
+    const present = new Set<Row>();
+    for (const row of Array.from(tables.values()).flatMap((table) => table.rows)) {
+      if (present.has(row)) problems.push(`row ${row.seq}:${row.key} is there twice`);
+      present.add(row);
     }
-    return { rows, problems };
+    problems.push(...this.#strange.splice(0));
+    if (this.#rows.length !== this.#history.size) {
+      this.#rows = Array.from(this.#history.values());
+      this.#rows.sort((a, b) => a.seq - b.seq || a.space - b.space || (a.key < b.key ? -1 : 1));
+    }
+    return { rows: this.#rows, present, problems };
+  }
+
+  /** To be told before a catalog is synced and before a file is unlinked: merges drop rows, and tables go. */
+  noteFile(kind: 'unlink' | 'sync', path: string, disk: MemoryFileSystem): void {
+    if (kind === 'sync') {
+      this.#catalogs.push({ path, bytes: disk.bytesOf(path) });
+      return;
+    }
+    const no = numberOf(path, 'tab');
+    if (no !== undefined) this.#gone.push({ path, no, bytes: disk.bytesOf(path) });
+  }
+
+  /** Reads the rows of tables that came and went since the last audit. */
+  async #readGone(now: MemoryFileSystem, dbUuid: Uint8Array): Promise<void> {
+    const catalogs = this.#catalogs.splice(0);
+    const gone = this.#gone.splice(0);
+    for (const { path, bytes } of catalogs) {
+      // A creation that a crash undid has left it: the store has another identity now.
+      if (!isOfStore(bytes, dbUuid)) continue;
+      const { catalog } = decodeCatalogFile(bytes, { no: numberOf(path, 'cat')!, dbUuid }, path);
+      for (const meta of catalog.tables) if (meta.tree === trees.K) this.#metas.set(meta.checksum, meta);
+    }
+    // Files that merges have replaced stay for one more catalog.
+    for (const { no, checksum } of this.#metas.values()) {
+      const path = filePath('tab', no);
+      if (!this.#read.has(checksum) && (await now.stat(path)) !== null)
+        gone.push({ path, no, bytes: now.bytesOf(path) });
+    }
+    if (gone.length === 0) return;
+    const disk = new MemoryFileSystem();
+    for (const dir of storeDirs) await disk.mkdir(dir);
+    for (const { path, no, bytes } of gone) {
+      // What no catalog named never counted; its number may have been given twice.
+      const meta = this.#metas.get(xxh64(bytes.subarray(0, bytes.length - tableFooter.size)));
+      if (meta?.no !== no || this.#read.has(meta.checksum)) continue;
+      const parts = path.split('/');
+      for (let i = 2; i < parts.length; i++) await disk.mkdir(parts.slice(0, i).join('/'));
+      const file = await disk.open(path, 'create');
+      await file.write(bytes, 0);
+      await file.close();
+      await this.#table(disk, meta, dbUuid);
+    }
+  }
+
+  /** The row as it was seen first. */
+  #known(row: Row): Row {
+    const name = `${row.seq} ${row.space} ${row.key}`;
+    const known = this.#history.get(name);
+    if (known === undefined) {
+      this.#history.set(name, row);
+      return row;
+    }
+    if (known.record !== row.record) this.#strange.push(`row ${row.seq}:${row.key} has changed`);
+    return known;
   }
 
   async #table(disk: MemoryFileSystem, meta: CatalogTable, dbUuid: Uint8Array): Promise<TableContent> {
@@ -139,6 +213,7 @@ export class StoreAudit {
     await this.#readRows(table, meta.tree === trees.K, content);
     table.release();
     await table.closed();
+    this.#read.add(meta.checksum);
     return content;
   }
 
@@ -158,7 +233,8 @@ export class StoreAudit {
       const isPut = (valueBytes[valueFrom]! & 15) === rowKinds.put;
       const record = xxh64(valueBytes.subarray(valueFrom, valueTo));
       const id = isPut ? idOf(valueBytes, valueFrom, valueTo) : undefined;
-      content.rows.push({ seq, space, key: toHex(userKey), isPut, id, record });
+      const hasChunks = isPut && valueBytes[valueFrom]! >> 4 !== 0;
+      content.rows.push(this.#known({ seq, space, key: toHex(userKey), isPut, hasChunks, id, record }));
       visitRecordRefs(valueBytes, valueFrom, valueTo, (at) =>
         content.refs.push(this.#numberOf(valueBytes, at)),
       );
@@ -195,9 +271,8 @@ export class StoreAudit {
     const stored: number[] = [];
     const places: ChunkRow[] = [];
     const counted: number[] = [];
-    const newestFirst = [...metas].sort((a, b) => b.maxSeq - a.maxSeq || b.no - a.no);
-    for (const { no } of newestFirst) {
-      const table = this.#tables.get(no);
+    for (const { meta } of newestFirst(metas.map((one) => ({ meta: one })))) {
+      const table = this.#tables.get(meta.no);
       for (const row of table?.chunks ?? []) {
         stored[row.chunk] = (stored[row.chunk] ?? 0) + row.refs;
         if ((row.flags & chunkEntryFlags.saturated) !== 0)
@@ -262,6 +337,15 @@ export class StoreAudit {
     return number;
   }
 }
+
+/** The number of a file of a kind; undefined for another. */
+function numberOf(path: string, kind: NumberedKind): number | undefined {
+  const name = parseFileName(path.slice(path.lastIndexOf('/') + 1));
+  return name?.kind === kind ? name.no : undefined;
+}
+
+const isOfStore = (bytes: Uint8Array, dbUuid: Uint8Array): boolean =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(dbUuid) === 24;
 
 /** Checksum of all of a file's bytes. */
 function markOf(disk: MemoryFileSystem, path: string): string {

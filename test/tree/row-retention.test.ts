@@ -9,7 +9,7 @@ interface Row {
 }
 
 const chunks = rowKinds.put | 16;
-const heads = [rowKinds.put, rowKinds.put, rowKinds.delete, chunks] as const;
+const heads = [rowKinds.put, rowKinds.put, rowKinds.delete, rowKinds.lateDelete, chunks] as const;
 
 /** Rows of one key, newest first, that a merge with nothing under it keeps. */
 function kept(rows: readonly Row[], horizon: number): Row[] {
@@ -30,8 +30,8 @@ function kept(rows: readonly Row[], horizon: number): Row[] {
 
 /** What a reader at `view` sees: the number of a put, or 0 for an absent key. */
 function seenAt(rows: readonly Row[], view: number): number {
-  const row = rows.find(({ seq, head }) => seq <= view && ((head & 15) === 1 || (head & 15) === 2));
-  return row === undefined || (row.head & 15) === rowKinds.delete ? 0 : row.seq;
+  const row = rows.find(({ seq, head }) => seq <= view && (head & 15) !== rowKinds.gone);
+  return row === undefined || (row.head & 15) !== rowKinds.put ? 0 : row.seq;
 }
 
 const someRows = fc
@@ -74,14 +74,25 @@ describe('row retention', () => {
     expect(kept([gone, { seq: 4, head: rowKinds.put }], 4).length).toBe(2);
   });
 
-  test('GONE rows and late deletes stay, with the row they belong to', () => {
+  test('GONE rows stay, with the row they belong to', () => {
     const rows = [
       { seq: 7, head: rowKinds.put },
       { seq: 5, head: rowKinds.gone },
       { seq: 5, head: chunks },
-      { seq: 4, head: rowKinds.lateDelete },
+      { seq: 4, head: rowKinds.gone },
+      { seq: 4, head: rowKinds.put },
       { seq: 3, head: rowKinds.put },
     ];
-    expect(kept(rows, 9)).toEqual(rows.slice(0, 4));
+    expect(kept(rows, 9)).toEqual(rows.slice(0, 5));
+  });
+
+  test('a late delete goes as a delete marker does', () => {
+    const late = { seq: 5, head: rowKinds.lateDelete };
+    const held = { seq: 4, head: chunks };
+    expect(kept([late, { seq: 4, head: rowKinds.put }], 9)).toEqual([]);
+    expect(kept([late, held], 9)).toEqual([late, held]);
+    expect(kept([late, { seq: 4, head: rowKinds.put }], 4).length).toBe(2);
+    const newer = { seq: 8, head: rowKinds.put };
+    expect(kept([newer, late, held], 9)).toEqual([newer, held]);
   });
 });

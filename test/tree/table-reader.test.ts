@@ -226,45 +226,6 @@ describe('damage to key tables', () => {
     return n;
   }
 
-  test('a damaged filter costs only the filter', async () => {
-    const fs = new MemoryFileSystem();
-    const rows = Array.from({ length: 300 }, (_, i) => putRow(`k${i}`, i + 1));
-    const meta = await tableOf(fs, rows);
-    const path = filePath('tab', meta.no);
-    const whole = await KeyTable.open(fs, meta, dbUuid, noCache());
-    expect(whole.filterBytes).toBeGreaterThan(0);
-    whole.release();
-    let hits = 0;
-    for (let byte = 0; byte < meta.size; byte += 16) {
-      const disk = fs.fork();
-      disk.flipBit(path, byte * 8);
-      const opened = await KeyTable.open(disk, meta, dbUuid, noCache()).catch(() => undefined);
-      if (opened === undefined) continue;
-      if (opened.problems.length > 0) {
-        hits++;
-        expect(opened.problems).toMatchObject([{ code: 'VARVE_CORRUPT', file: path }]);
-        expect(opened.problems[0]!.offset).toBeGreaterThan(0);
-        expect(opened.filterBytes).toBe(0);
-        expect(opened.mayContain(1)).toBe(true);
-      }
-      opened.release();
-    }
-    expect(hits).toBeGreaterThanOrEqual(Math.floor(whole.filterBytes / 16));
-    const unreadable = fs.fork();
-    const readAt = whole.index.offsetOf(whole.index.blocks - 1);
-    unreadable.faults = ({ kind, pos = 0, length = 0 }) =>
-      kind === 'read' && pos > readAt && length === whole.filterBytes + 16 ? { errno: 'EIO' } : undefined;
-    const table = await KeyTable.open(unreadable, meta, dbUuid, noCache());
-    expect(table.problems).toMatchObject([{ code: 'VARVE_IO', file: path }]);
-    table.release();
-    unreadable.faults = ({ kind, pos = 0, length = 0 }) =>
-      kind === 'read' && pos > readAt && length === whole.filterBytes + 16 ? { errno: 'ENOMEM' } : undefined;
-    expect(await rejection(() => KeyTable.open(unreadable, meta, dbUuid, noCache()))).toMatchObject({
-      code: 'VARVE_IO',
-      errno: 'ENOMEM',
-    });
-  });
-
   test('bytes behind the end of a table are reported and the table is served', async () => {
     const fs = new MemoryFileSystem();
     const meta = await tableOf(fs, manyRows(100));

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { emptyBytes } from '../../src/base/bytes.ts';
+import { concatBytes, emptyBytes, toHex } from '../../src/base/bytes.ts';
 import { spaceKey } from '../../src/format/system-rows.ts';
 import { OK } from '../../src/tree/cursor.ts';
 import { RowRef } from '../../src/tree/row-ref.ts';
@@ -74,4 +74,28 @@ test('memory that could not take what the log has stops the log', async () => {
   expect(() => parts.txn.commit([put('a')], [], [])).toThrow('no memory');
   expect(parts.failures).toHaveLength(1);
   expect(await codeOf(() => parts.txn.commit([put('b')], [], []))).toBe('VARVE_POISONED');
+});
+
+test('the short way of an inline put writes what the long one writes', async () => {
+  const short = await writeParts();
+  const long = await writeParts();
+  const waiter = { done: () => undefined, failed: () => undefined };
+  for (let i = 0; i < 60; i++) {
+    const key = `k${(i * 7) % 20}`;
+    const value = bytesOf(i, (i * 37) % 300);
+    const prefix = prefixOf(key);
+    expect(short.txn.putInline(prefix, prefix.length, value, waiter)).toBe(
+      long.txn.commit([put(key, value)], [], [])!.seq,
+    );
+    for (const { txn, clock, log } of [short, long]) {
+      if (i % 9 === 0) await txn.commit([del(key)], [], [])!.done;
+      await log.drained();
+      clock.ms += i % 3 === 0 ? 500 : 0;
+    }
+  }
+  const bytesOfFrames = ({ sink }: WriteParts) =>
+    toHex(concatBytes(sink.frames.map((frame) => frame.payload)));
+  expect(bytesOfFrames(short)).toEqual(bytesOfFrames(long));
+  expect(await stateOf(short.forest)).toEqual(await stateOf(long.forest));
+  expect(await stateOf(await replayed(short))).toEqual(await stateOf(short.forest));
 });

@@ -16,7 +16,7 @@ import {
 } from '../../../src/format/log-ops.ts';
 import { encodeMetadata } from '../../../src/format/metadata.ts';
 import { rowKinds } from '../../../src/format/row-kinds.ts';
-import { encodeSpaceRow, spaceKey } from '../../../src/format/system-rows.ts';
+import { encodeRangeRow, encodeSpaceRow, rangeKey, spaceKey } from '../../../src/format/system-rows.ts';
 import { trees } from '../../../src/format/trees.ts';
 import { deleteRecord, recordForms, writeValueRecord } from '../../../src/format/value-record.ts';
 import { ChunkerPool, chunkAll } from '../../../src/kernels/chunker/chunker.ts';
@@ -105,6 +105,7 @@ function metadata(): Row[] {
 function ops(): Row[] {
   const prefix = encodeRowPrefix(0, encodeUtf8('k'));
   const id = sha256(encodeUtf8('a'));
+  const range = { timeMs: 1.7e12, from: prefix, to: Uint8Array.of(0, 0, 0, 1) };
   return [
     [
       'PUT in tree K, key `k` of space 0, value `01`',
@@ -113,7 +114,12 @@ function ops(): Row[] {
     ['DELETE of it', op((w) => putDelete(w, trees.K, prefix, 0))],
     ['CHUNK "a": segment 5, offset 64, 1 byte, data', op((w) => putChunk(w, id, 0, 5, 8, 1, 1, 0, 0))],
     ['TRASH: version 7 superseded by 9', op((w) => putTrash(w, 9, prefix, 7))],
+    ['DELETE of it, late, of range delete 9', op((w) => putDelete(w, trees.K, prefix, 9))],
     ['SYS: `space/x` = 1', op((w) => putSys(w, spaceKey('x'), encodeSpaceRow(1)))],
+    [
+      'SYS: range delete 9, from `k` on, at 1.7e12 ms',
+      op((w) => putSys(w, rangeKey(9), encodeRangeRow(range))),
+    ],
   ];
 }
 

@@ -10,6 +10,7 @@ import * as logFrame from '../../../src/format/log-frame.ts';
 import * as logOps from '../../../src/format/log-ops.ts';
 import * as segment from '../../../src/format/segment.ts';
 import * as superblock from '../../../src/format/superblock.ts';
+import * as systemRows from '../../../src/format/system-rows.ts';
 import * as table from '../../../src/format/table.ts';
 import * as valueRecord from '../../../src/format/value-record.ts';
 
@@ -24,6 +25,7 @@ const modules: readonly object[] = [
   chunkRefBytes,
   listNode,
   valueRecord,
+  systemRows,
   table,
   chunkTable,
 ];

@@ -18,6 +18,7 @@ export const nodeSha256: Sha256Provider = {
   name: 'node:crypto',
   into: chooseForm(),
   incremental: () => new NodeIncremental(),
+  ...(typeof crypto.hash === 'function' ? { hex: (bytes) => crypto.hash('sha256', bytes, 'hex') } : {}),
 };
 
 /** The form for runtimes without the one-shot function; exported for the tests to cover. */

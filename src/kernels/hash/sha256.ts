@@ -27,6 +27,8 @@ export interface Sha256Provider {
   /** Writes the digest of buf[from..to) into out[at..at+32). Both arrays are borrowed for the call. */
   into(buf: Uint8Array, from: number, to: number, out: Uint8Array, at: number): void;
   incremental(): IncrementalSha256;
+  /** The digest of `bytes` in lower-case hex, where the provider has a quicker way to it than `into`. */
+  hex?(bytes: Uint8Array): string;
 }
 
 let provider: Sha256Provider | undefined;
@@ -62,7 +64,7 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 /** The digest of `bytes` as 64 lower-case hex digits. */
 export function sha256Hex(bytes: Uint8Array): string {
-  return toHex(sha256(bytes));
+  return bound().hex?.(bytes) ?? toHex(sha256(bytes));
 }
 
 /** Starts a digest over bytes that arrive in pieces. */

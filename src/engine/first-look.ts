@@ -1,0 +1,46 @@
+/** What an open looks at before it reads a store: is one there, and may one be made. */
+import { isDamage, VarveError } from '../base/errors.ts';
+import { CatalogStore } from '../catalog/catalog-store.ts';
+import { lockName, storeDirs, superName } from '../format/file-names.ts';
+import type { Env } from './env.ts';
+import { identityOf } from './identity.ts';
+import type { CheckedOptions } from './options.ts';
+
+/** What the disk cannot look at may be there. */
+export async function mayExist({ fs }: Env): Promise<boolean> {
+  try {
+    return (await fs.stat(superName)) !== null;
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return true;
+  }
+}
+
+/** A directory without SUPER may hold nothing but what a creation that crashed left. */
+export async function refuseForeign(env: Env, options: CheckedOptions): Promise<void> {
+  if (options.readOnly || !options.createIfMissing) {
+    throw new VarveError('VARVE_NOT_FOUND', `${env.fs.root}: there is no store here`, { file: env.fs.root });
+  }
+  // SUPER may have come since it was looked for: another process is making the store.
+  const ours = new Set<string>([...storeDirs, lockName, superName]);
+  const foreign = (await env.fs.list('')).find(({ name }) => !ours.has(name));
+  if (foreign !== undefined) {
+    throw new VarveError(
+      'VARVE_INVALID_ARGUMENT',
+      `${env.fs.root} holds other files (${foreign.name}): give an empty or new directory`,
+      { file: foreign.name },
+    );
+  }
+}
+
+/**
+ * Makes a store where none `existed` before the lock was taken and none is now: another process may have made
+ * it meanwhile.
+ */
+export async function createIfNeeded(env: Env, options: CheckedOptions, existed: boolean): Promise<void> {
+  const exists = existed || (await env.fs.stat(superName)) !== null;
+  if (exists && options.errorIfExists) {
+    throw new VarveError('VARVE_CONFLICT', `${env.fs.root}: a store exists and errorIfExists is set`);
+  }
+  if (!exists) await CatalogStore.create(env.fs, identityOf(options, env), env.random);
+}

@@ -1,0 +1,271 @@
+/**
+ * Carries out range deletes in the background: the range row of a commit c becomes a late delete for each key
+ * it hides, in bounded steps, oldest range first; then the row goes.
+ *
+ *   look at some keys -> late deletes (and trash rows of versions with chunks) as one commit -> next keys
+ *   -> with the last of them, the range row is removed
+ *
+ * A late delete has the number c: it stands in the key's history where the range delete does. It is written
+ * where the newest version below c is one that a reader would see; so steps may be repeated, and after a crash
+ * the range is begun again from its front.
+ *
+ * Invariants (test/engine/reaper.test.ts, test/engine/delete-range.test.ts)
+ * - No answer changes, at any moment and for any reader ("scans and reads see the same while ranges are
+ *   reaped under them").
+ * - A crash anywhere leaves the range pending or carried out ("a crash at any operation loses no delete").
+ * - Only ranges that readers see are touched; after `stop` nothing runs ("close ends the reaper").
+ * - Every version with chunks that a range has deleted is in the trash once, when its range is done ("versions
+ *   with chunks go to the trash").
+ */
+import type { Seq } from '../base/brands.ts';
+import { compareBytes, compareRange } from '../base/bytes.ts';
+import { isDamage, isVarveError } from '../base/errors.ts';
+import { reapBytesTarget, reapDeletesMax, reapRowsMax } from '../base/limits.ts';
+import { type Deferred, deferred } from '../base/sync.ts';
+import { seqBytes, seqOf } from '../format/internal-key.ts';
+import { putDelete, putSys, putTrash } from '../format/log-ops.ts';
+import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
+import { type RangeRow, rangeKey } from '../format/system-rows.ts';
+import { trees } from '../format/trees.ts';
+import { recordForm, recordForms } from '../format/value-record.ts';
+import type { GroupCommit } from '../log/group-commit.ts';
+import { type KeyCursor, OK, settle } from '../tree/cursor.ts';
+import type { Forest } from '../tree/forest.ts';
+import type { TxnWriter } from '../txn/txn-writer.ts';
+import type { Checkpointer } from './checkpointer.ts';
+import type { Env } from './env.ts';
+import type { HealthBook } from './health-book.ts';
+import type { Logger } from './options.ts';
+import type { WritePacer } from './write-pacer.ts';
+
+/** Wait after a step that failed, ms; doubled with each further failure up to the second figure. */
+const retryMsMin = 1000;
+const retryMsMax = 60_000;
+/** What a late delete takes in the log and the trees beside its key, about. */
+const rowBytes = 64;
+
+/** What one step looks at and writes, at most: rows (a key is not parted), late deletes, bytes of those. */
+export interface ReapLimits {
+  readonly rows: number;
+  readonly deletes: number;
+  readonly bytes: number;
+}
+
+export const defaultReapLimits: ReapLimits = {
+  rows: reapRowsMax,
+  deletes: reapDeletesMax,
+  bytes: reapBytesTarget,
+};
+
+export interface ReaperOptions {
+  readonly env: Env;
+  readonly forest: Forest;
+  readonly log: GroupCommit;
+  readonly txn: TxnWriter;
+  readonly checkpointer: Checkpointer;
+  readonly pacer: WritePacer;
+  readonly health: HealthBook;
+  readonly logger: Logger;
+  readonly limits: ReapLimits;
+}
+
+/** A version to be hidden for good. */
+interface Doomed {
+  readonly prefix: Uint8Array;
+  readonly seq: Seq;
+  readonly hasChunks: boolean;
+}
+
+interface Found {
+  readonly doomed: readonly Doomed[];
+  /** Where to go on; undefined when the range is done. */
+  readonly next: Uint8Array | undefined;
+}
+
+export class Reaper {
+  /** Since the engine was opened. */
+  readonly counters = { ranges: 0, deletes: 0, failures: 0 };
+  readonly #options: ReaperOptions;
+  readonly #stop: Deferred<void> = deferred<void>();
+  #stopped = false;
+  /** Rows are damaged: ranges stay pending until the store is reopened. */
+  #stuck: Error | undefined;
+  #running: Promise<void> | undefined;
+  /** Where the range under way goes on. */
+  #at: { readonly seq: Seq; readonly from: Uint8Array } | undefined;
+  #failuresInRow = 0;
+  #retryAt = 0;
+
+  constructor(options: ReaperOptions) {
+    this.#options = options;
+  }
+
+  /** Goes on with pending ranges, in the background. Never throws. */
+  startIfDue(): void {
+    if (this.#running !== undefined || this.#isOver() || !this.#mayRetry()) return;
+    if (this.#due() === undefined) return;
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Why ranges are not carried out any more, if so. */
+  get stuck(): Error | undefined {
+    return this.#stuck;
+  }
+
+  /** Resolves when nothing runs any more. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Ends with the step under way; its commit is not waited for. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#stop.resolve();
+    await this.idle();
+  }
+
+  #isOver(): boolean {
+    const { log, health } = this.#options;
+    return this.#stopped || this.#stuck !== undefined || log.failure !== undefined || !!health.refusal;
+  }
+
+  #mayRetry(): boolean {
+    return this.#failuresInRow === 0 || this.#options.env.clock.monotonic() >= this.#retryAt;
+  }
+
+  /** The oldest pending range, once readers see it. */
+  #due(): RangeRow | undefined {
+    const oldest = this.#options.forest.ranges.oldest();
+    return oldest !== undefined && oldest.seq <= this.#options.log.visibleSeq ? oldest : undefined;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isOver()) {
+      const range = this.#due();
+      if (range === undefined) return;
+      try {
+        await this.#step(range);
+        this.#failuresInRow = 0;
+      } catch (error) {
+        this.#failed(error);
+        return;
+      }
+      await this.#orStopped(this.#options.env.clock.turn());
+    }
+  }
+
+  async #step(range: RangeRow): Promise<void> {
+    const { forest, txn, pacer, checkpointer, limits } = this.#options;
+    await this.#relieve();
+    const from = this.#at?.seq === range.seq ? this.#at.from : range.from;
+    const { doomed, next } = await findDoomed(forest, range, from, limits);
+    if (this.#isOver()) return;
+    if (doomed.length > 0 || next === undefined) {
+      const bytes = doomed.reduce((sum, { prefix }) => sum + rowBytes + 2 * prefix.length, rowBytes);
+      const committed = txn.sequence(bytes, (writer) => {
+        for (const { prefix, seq, hasChunks } of doomed) {
+          putDelete(writer, trees.K, prefix, range.seq);
+          if (hasChunks) putTrash(writer, range.seq, prefix, seq);
+        }
+        if (next === undefined) putSys(writer, rangeKey(range.seq), undefined);
+      });
+      pacer.charge(bytes);
+      checkpointer.startIfDue();
+      // What the commit fails with stops the log, and with it this reaper.
+      await this.#orStopped(committed.done.catch(() => undefined));
+    }
+    this.counters.deletes += doomed.length;
+    this.#at = next === undefined ? undefined : { seq: range.seq, from: next };
+    if (next === undefined) this.counters.ranges++;
+  }
+
+  /** Waits as other writers do: for merges that are behind, and while memory is full. */
+  async #relieve(): Promise<void> {
+    const { pacer, checkpointer, forest } = this.#options;
+    await this.#orStopped(pacer.wait());
+    while (!this.#isOver() && forest.full && checkpointer.running !== undefined) {
+      await this.#orStopped(checkpointer.running.catch(() => undefined));
+    }
+  }
+
+  #orStopped(wait: Promise<void>): Promise<void> {
+    return Promise.race([wait, this.#stop.promise]);
+  }
+
+  #failed(error: unknown): void {
+    const { logger, health, env } = this.#options;
+    this.counters.failures++;
+    logger.warn?.('carrying out a range delete failed', { error });
+    if (isDamage(error)) {
+      health.note(error);
+      this.#stuck = error;
+      return;
+    }
+    this.#failuresInRow++;
+    const wait = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(16, this.#failuresInRow - 1));
+    this.#retryAt = env.clock.monotonic() + wait;
+    if (!isVarveError(error)) this.#stuck = error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+/** Versions of some keys, from `from` on, that the range must hide by a late delete of its own. */
+async function findDoomed(
+  forest: Forest,
+  range: RangeRow,
+  from: Uint8Array,
+  limits: ReapLimits,
+): Promise<Found> {
+  const view = forest.keys.view();
+  try {
+    return await walk(view.cursor(), range, from, limits);
+  } finally {
+    view.release();
+  }
+}
+
+async function walk(
+  cursor: KeyCursor,
+  { seq: c, to }: RangeRow,
+  from: Uint8Array,
+  limits: ReapLimits,
+): Promise<Found> {
+  const doomed: Doomed[] = [];
+  let prefix: Uint8Array | undefined;
+  let isDecided = false;
+  let rows = 0;
+  let bytes = 0;
+  let step = await settle(cursor, () => cursor.seek(from));
+  while (step === OK) {
+    const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom } = cursor;
+    const prefixTo = keyTo - seqBytes;
+    const isSame =
+      prefix !== undefined && compareRange(keyBytes, keyFrom, prefixTo, prefix, 0, prefix.length) === 0;
+    if (!isSame) {
+      prefix = keyBytes.slice(keyFrom, prefixTo);
+      if (to !== undefined && compareBytes(prefix, to) >= 0) break;
+      const isFull = rows >= limits.rows || doomed.length >= limits.deletes || bytes >= limits.bytes;
+      if (isFull) return { doomed, next: prefix };
+      isDecided = false;
+    }
+    rows++;
+    const seq = seqOf(keyBytes, keyTo);
+    if (!isDecided && seq <= c) {
+      isDecided = true;
+      const kind = rowKindAt(valueBytes, valueFrom);
+      // A version that is gone is hidden too: readers between c and the commit that purged it would see it.
+      if (seq < c && (kind === rowKinds.put || kind === rowKinds.gone)) {
+        const hasChunks = kind === rowKinds.put && recordForm(valueBytes, valueFrom) !== recordForms.inline;
+        doomed.push({ prefix: prefix!, seq, hasChunks });
+        bytes += rowBytes + prefix!.length;
+      }
+    }
+    step = await settle(cursor, () => cursor.next());
+  }
+  return { doomed, next: undefined };
+}

@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest';
+import { filePath } from '../../src/format/file-names.ts';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import type { FsOp } from '../../src/fs/sim-machine.ts';
+import { KeyTable } from '../../src/tree/table-reader.ts';
+import { dbUuid, noCache, putRow, rejection, tableOf } from './table-kit.ts';
+
+describe('opening a table', () => {
+  test('opening a small table reads it once', async () => {
+    const fs = new MemoryFileSystem();
+    const meta = await tableOf(fs, [putRow('a', 1), putRow('b', 2)]);
+    const ops: string[] = [];
+    fs.faults = ({ kind, length }) => {
+      ops.push(kind === 'read' ? `read ${length}` : kind);
+      return undefined;
+    };
+    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    expect(ops).toEqual(['open', 'size', `read ${meta.size}`]);
+    table.release();
+  });
+
+  test('a large table costs two reads, and an unreadable sector among its rows does not keep it closed', async () => {
+    const fs = new MemoryFileSystem();
+    const rows = Array.from({ length: 3000 }, (_, i) =>
+      putRow(`key ${String(i).padStart(5, '0')}`, i, 'x'.repeat(60)),
+    );
+    const meta = await tableOf(fs, rows);
+    expect(meta.size).toBeGreaterThan(128 * 1024);
+    let reads = 0;
+    let bad = -1;
+    fs.faults = ({ kind, pos = 0, length = 0 }) => {
+      if (kind === 'read') reads++;
+      return kind === 'read' && pos <= bad && bad < pos + length ? { errno: 'EIO' } : undefined;
+    };
+    (await KeyTable.open(fs, meta, dbUuid, noCache())).release();
+    expect(reads).toBe(2);
+    bad = meta.size - 60_000;
+    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    expect(table.problems).toEqual([]);
+    table.release();
+  });
+
+  test('a damaged filter costs only the filter', async () => {
+    const fs = new MemoryFileSystem();
+    const rows = Array.from({ length: 300 }, (_, i) => putRow(`k${i}`, i + 1));
+    const meta = await tableOf(fs, rows);
+    const path = filePath('tab', meta.no);
+    const whole = await KeyTable.open(fs, meta, dbUuid, noCache());
+    expect(whole.filterBytes).toBeGreaterThan(0);
+    whole.release();
+    let hits = 0;
+    for (let byte = 0; byte < meta.size; byte += 16) {
+      const disk = fs.fork();
+      disk.flipBit(path, byte * 8);
+      const opened = await KeyTable.open(disk, meta, dbUuid, noCache()).catch(() => undefined);
+      if (opened === undefined) continue;
+      if (opened.problems.length > 0) {
+        hits++;
+        expect(opened.problems).toMatchObject([{ code: 'VARVE_CORRUPT', file: path }]);
+        expect(opened.problems[0]!.offset).toBeGreaterThan(0);
+        expect(opened.filterBytes).toBe(0);
+        expect(opened.mayContain(1)).toBe(true);
+      }
+      opened.release();
+    }
+    expect(hits).toBeGreaterThanOrEqual(Math.floor(whole.filterBytes / 16));
+    const unreadable = fs.fork();
+    const readAt =
+      whole.index.offsetOf(whole.index.blocks - 1) + whole.index.lengthOf(whole.index.blocks - 1);
+    const failing =
+      (errno: string) =>
+      ({ kind, pos = 0, length = 0 }: FsOp) =>
+        kind === 'read' && pos < readAt + 64 && readAt + 32 < pos + length ? { errno } : undefined;
+    unreadable.faults = failing('EIO');
+    const table = await KeyTable.open(unreadable, meta, dbUuid, noCache());
+    expect(table.problems).toMatchObject([{ code: 'VARVE_IO', file: path }]);
+    table.release();
+    unreadable.faults = failing('ENOMEM');
+    expect(await rejection(() => KeyTable.open(unreadable, meta, dbUuid, noCache()))).toMatchObject({
+      code: 'VARVE_IO',
+      errno: 'ENOMEM',
+    });
+  });
+});

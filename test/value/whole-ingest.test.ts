@@ -1,0 +1,59 @@
+import { expect, test } from 'vitest';
+import { concatBytes, toHex } from '../../src/base/bytes.ts';
+import { Prng } from '../../src/base/prng.ts';
+import { WholeIngest } from '../../src/value/whole-ingest.ts';
+import { bytesOf } from '../engine/engine-kit.ts';
+import { stateOf, type WriteParts, writeParts } from '../txn/write-kit.ts';
+
+/** Values that repeat each other and themselves. */
+function repeatingValue(prng: Prng, bytesMax: number): Uint8Array {
+  const block = bytesOf(prng.below(4), 64 + prng.below(300));
+  const repeated = Array.from({ length: 1 + prng.below(3) }, () => block);
+  return concatBytes(repeated).subarray(0, bytesMax);
+}
+
+async function lanesReady({ lanes }: WriteParts): Promise<void> {
+  const lane = lanes.acquireData();
+  await lanes.ready(lane);
+  lanes.releaseData(lane);
+}
+
+test('a whole value is stored like the same value as a stream', async () => {
+  const whole = await writeParts(1 << 20);
+  const streamed = await writeParts(1 << 20);
+  await lanesReady(whole);
+  await lanesReady(streamed);
+  const ingest = new WholeIngest(whole.store, whole.chunkers);
+  const prng = new Prng(5);
+  for (let i = 0; i < 60; i++) {
+    const value = repeatingValue(prng, ingest.bytesMax);
+    const taken = ingest.take(value)!;
+    const stream = streamed.ingest();
+    await stream.write(value);
+    const ended = await stream.finish();
+    expect(taken.body).toEqual(ended.body);
+    expect([taken.newChunks, taken.newBytes]).toEqual([ended.newChunks, ended.newBytes]);
+    expect(taken.named.births.count).toBe(ended.named.births.count);
+    expect(taken.named.files.size).toBe(ended.named.files.size);
+    for (const [parts, { body, named }] of [
+      [whole, taken],
+      [streamed, ended],
+    ] as const) {
+      const prefix = Uint8Array.of(0, 0, 0, 0, 65 + i, 0, 1);
+      await parts.txn.commit([{ kind: 'put', prefix, body, metadata: undefined }], [named], [])!.done;
+    }
+    ended.release();
+  }
+  expect((await stateOf(whole.forest)).chunks).toEqual((await stateOf(streamed.forest)).chunks);
+});
+
+test('nothing is stored when a lane has no segment to append to', async () => {
+  const parts = await writeParts(1 << 20);
+  const ingest = new WholeIngest(parts.store, parts.chunkers);
+  const value = bytesOf(1, 500);
+  expect(ingest.take(value)).toBeUndefined();
+  expect(parts.store.counters.stored).toBe(0);
+  await lanesReady(parts);
+  const { body } = ingest.take(value)!;
+  expect([body.chunks, body.size, toHex(body.digest).length]).toEqual([parts.store.counters.stored, 500, 64]);
+});
