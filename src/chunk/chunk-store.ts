@@ -8,8 +8,8 @@
  * Invariants (test/chunk/chunk-store.test.ts):
  * - a filter, trailer or cache never changes what is read back, only what a lookup costs;
  * - two puts that store one new chunk at the same time share one frame;
- * - a damaged frame, or another chunk's in its place, is never relied on again: a put of the same bytes stores
- *   them anew;
+ * - a damaged frame, or another chunk's in its place, is never relied on again: a put of the same bytes
+ *   stores them anew;
  * - a lookup that fails on damage is reported and counts as a miss, so a put never fails because of it.
  */
 import type { FileNo } from '../base/brands.ts';

@@ -122,8 +122,9 @@ export class Engine {
   }
 
   /**
-   * Removes every key within the bounds, as one commit whatever their number; bounds combine as in a scan, and
-   * at least one must be given. Keys put later stay. What they held is freed in the background. Durable as put.
+   * Removes every key within the bounds, as one commit whatever their number; bounds combine as in a scan,
+   * and at least one must be given. Keys put later stay. What they held is freed in the background. Durable
+   * as put.
    */
   deleteRange(options: DeleteRangeOptions): Promise<{ seq: number }> {
     return this.#store.run(() => this.#ranges.deleteRange(this.#space, options));
@@ -168,7 +169,9 @@ export class Engine {
     });
   }
 
-  /** Forgets blocks and chunks kept in memory, for measurements of cold reads; the counts in stats() go on. */
+  /**
+   * Forgets blocks and chunks kept in memory, for measurements of cold reads; the counts in stats() go on.
+   */
   dropCaches(): void {
     this.#store.assertReadable();
     this.#store.parts.blockCache.clear();

@@ -1,6 +1,7 @@
 /**
- * A view of the disk on which small files are read once, however often they are opened: recovery looks at each
- * log file up to three times. Only for files that nobody changes, or whose state at the first look counts.
+ * A view of the disk on which small files are read once, however often they are opened: recovery looks at
+ * each log file up to three times. Only for files that nobody changes, or whose state at the first look
+ * counts.
  */
 import { isDamage } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';

@@ -6,16 +6,16 @@
  *   -> with the last of them, the range row is removed
  *
  * A late delete has the number c: it stands in the key's history where the range delete does. It is written
- * where the newest version below c is one that a reader would see; so steps may be repeated, and after a crash
- * the range is begun again from its front.
+ * where the newest version below c is one that a reader would see; so steps may be repeated, and after a
+ * crash the range is begun again from its front.
  *
  * Invariants (test/engine/reaper.test.ts, test/engine/delete-range.test.ts)
  * - No answer changes, at any moment and for any reader ("scans and reads see the same while ranges are
  *   reaped under them").
  * - A crash anywhere leaves the range pending or carried out ("a crash at any operation loses no delete").
  * - Only ranges that readers see are touched; after `stop` nothing runs ("close ends the reaper").
- * - Every version with chunks that a range has deleted is in the trash once, when its range is done ("versions
- *   with chunks go to the trash").
+ * - Every version with chunks that a range has deleted is in the trash once, when its range is done
+ *   ("versions with chunks go to the trash").
  */
 import type { Seq } from '../base/brands.ts';
 import { compareBytes, compareRange } from '../base/bytes.ts';

@@ -2,11 +2,9 @@
  * The rows a scan shows, one after another, over one view: for each key the version its reader sees, or a
  * folded prefix. No promises: `step` answers MISS where a block must be loaded first.
  *
- * Invariants (test/engine/scans.test.ts)
- * - Steps go through what a sorted map of the space held at the view, in either direction ("scan equals a
- *   model").
- * - A step that answers MISS is repeated after `load` and then goes on as if nothing had been missing ("a scan
- *   without a block cache equals one with it").
+ * Invariants (test/engine/read-cache.test.ts)
+ * - Steps go through what a sorted map of the space held at the view, in either direction, whatever must be
+ *   loaded on the way ("scan equals a model, with a block cache and without one").
  */
 import type { Seq } from '../base/brands.ts';
 import { compareRange } from '../base/bytes.ts';

@@ -105,7 +105,9 @@ async function start(found: Found, options: StartOptions, catalogs: CatalogStore
   }
 }
 
-/** Tables from what was replayed and the catalog that names everything: from its install on the store is ours. */
+/**
+ * Tables from what was replayed and the catalog that names everything: from its install on the store is ours.
+ */
 async function takeOver(
   found: Found,
   options: StartOptions,

@@ -1,7 +1,7 @@
 /**
  * A view of the disk on which what it cannot read (EIO) reads as zeros, so that one bad sector does not keep
- * the rest of a file from being read; a directory it cannot list has no entries, and a file it cannot look at is
- * not there. Each such stretch is told once, and whoever uses the view must not
+ * the rest of a file from being read; a directory it cannot list has no entries, and a file it cannot look at
+ * is not there. Each such stretch is told once, and whoever uses the view must not
  * write to the store afterwards: zeros pass for a torn tail, and a log must not be cut for a failed read.
  *
  * Other failures (no descriptors left, no permission) are passed on.

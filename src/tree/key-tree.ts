@@ -84,8 +84,9 @@ export class KeyTree {
 
   /**
    * The row a reader at `seqMax` sees for the row prefix prefixBuf[from..to) (borrowed). OK: `out` has it,
-   * and any kind but PUT says that the key is absent. END: no row, or a hidden one. MISS: load `out.pending`, then call again
-   * with the same arguments. VARVE_CORRUPT from a damaged table. Allocates nothing on the way to a row.
+   * and any kind but PUT says that the key is absent. END: no row, or a hidden one. MISS: load `out.pending`,
+   * then call again with the same arguments. VARVE_CORRUPT from a damaged table. Allocates nothing on the way
+   * to a row.
    */
   find(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
     out.pending.restart();

@@ -7,8 +7,8 @@
  *   below the reader's ("a version is hidden as a search of all ranges says").
  * - A set never changes: a reader keeps the one it began with ("a set stays as it is while ranges come and
  *   go").
- * - Where a range may be lost with a damaged table, no version it could hide is served ("a lost table that may
- *   hold a range refuses what the range could hide").
+ * - Where a range may be lost with a damaged table, no version it could hide is served ("a lost table that
+ *   may hold a range refuses what the range could hide").
  */
 import type { Seq } from '../base/brands.ts';
 import { compareBytes, compareRange } from '../base/bytes.ts';
@@ -18,13 +18,18 @@ import { filePath } from '../format/file-names.ts';
 import { decodeSysKey, encodeSysPrefix } from '../format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { decodeRangeRow, isRangeKey, type RangeRow, rangePrefix, rangeSeqOf } from '../format/system-rows.ts';
-import { OK, settle } from './cursor.ts';
-import type { KeyTree } from './key-tree.ts';
+import { type KeyCursor, OK, settle } from './cursor.ts';
 
 /** Where the keys of range rows lie in the system tree: from <= key < to. */
 const from: Uint8Array = encodeSysPrefix(rangePrefix).subarray(0, rangePrefix.length);
 const to: Uint8Array = from.slice();
 to[to.length - 1]!++;
+
+/** The system tree, as far as ranges are read from it. */
+export interface RangeSource {
+  readonly tables: readonly { readonly meta: CatalogTable }[];
+  view(): { cursor(): KeyCursor; release(): void };
+}
 
 /** What may be missing from a set. */
 interface Lost {
@@ -149,7 +154,7 @@ export class RangeRows {
    * Reads the rows from the tables of the system tree, before the log is replayed. Damage is returned: from
    * then on no version is served that a range could hide. Other errors are thrown.
    */
-  async load(system: KeyTree): Promise<VarveError | undefined> {
+  async load(system: RangeSource): Promise<VarveError | undefined> {
     // Stores without a range delete are not to be refused for damage of other rows.
     if (!system.tables.some(({ meta }) => mayHoldRanges(meta))) return undefined;
     const view = system.view();

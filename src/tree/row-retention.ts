@@ -6,10 +6,10 @@
  * - a superseded version that holds chunks stays until a GONE row says that its references were given back;
  * - GONE rows, and the rows they belong to, stay.
  *
- * A delete marker, late or not, goes only where nothing of its key is left under it, in the merge or in deeper
- * tables. A late one lies in a table that is newer than those of all versions it hides, so what it hides is
- * in the merge or deeper. What a range delete that is still pending hides needs no care: it hides whatever
- * has a lower number, and dropping some of that changes no answer.
+ * A delete marker, late or not, goes only where nothing of its key is left under it, in the merge or in
+ * deeper tables. A late one lies in a table that is newer than those of all versions it hides, so what it
+ * hides is in the merge or deeper. What a range delete that is still pending hides needs no care: it hides
+ * whatever has a lower number, and dropping some of that changes no answer.
  *
  * Invariants (test/tree/row-retention.test.ts)
  * - A lookup at any number at or above the horizon finds the same before and after ("lookups at or above the

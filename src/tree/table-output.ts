@@ -206,7 +206,9 @@ export class TableOutput {
   }
 }
 
-/** xxh64 of the first `length` bytes of a file, which begins with `first`; that buffer is used for the rest. */
+/**
+ * xxh64 of the first `length` bytes of a file, which begins with `first`; that buffer is used for the rest.
+ */
 async function checksumOf(file: FsFile, first: Uint8Array, length: number): Promise<bigint> {
   const checksum = new StreamingChecksum();
   checksum.update(first.subarray(0, length));

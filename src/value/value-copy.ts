@@ -18,7 +18,9 @@ let memory: ArrayBufferLike = new ArrayBuffer(0);
 let at = 0;
 let end = 0;
 
-/** A copy of bytes[from..to), the caller's to keep and to change. Its `buffer` may hold more than the copy. */
+/**
+ * A copy of bytes[from..to), the caller's to keep and to change. Its `buffer` may hold more than the copy.
+ */
 export function copyOut(bytes: Uint8Array, from: number, to: number): Uint8Array {
   const length = to - from;
   const out = length <= cutBytesMax ? cut(length) : take(length);

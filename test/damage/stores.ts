@@ -48,7 +48,9 @@ const shapes: Readonly<Record<ShapeName, StoreShape>> = {
   killed: { ...common, inlineMax: 200, segmentBytes: 8 * 1024 },
 };
 
-/** Values of the killed store below 2 KiB are one chunk each, so a fork of it has segments of the same size. */
+/**
+ * Values of the killed store below 2 KiB are one chunk each, so a fork of it has segments of the same size.
+ */
 const moreOf: Readonly<Record<ShapeName, EngineOptions>> = {
   inline: {},
   chunked: {},

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { VarveError } from '../../src/base/errors.ts';
 import { ByteWriter } from '../../src/codec/byte-writer.ts';
+import { plainValueFrom } from '../../src/format/plain-value.ts';
 import { rowKinds } from '../../src/format/row-kinds.ts';
 import {
   parseValueRecord,
-  plainValueFrom,
   recordForms,
   type ValueRecord,
   writeValueRecord,
