@@ -13,7 +13,7 @@
  * - nothing recovered is served to a writer's callers before it is on disk under the new catalog.
  */
 import type { Seq } from '../base/brands.ts';
-import { isPassing, VarveError } from '../base/errors.ts';
+import { isPassing, isVarveError, VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
@@ -109,7 +109,12 @@ export async function openWithEnv(
  */
 async function openReader(env: Env, options: CheckedOptions, bounds: OpenBounds): Promise<Engine> {
   for (let tries = 1; ; tries++) {
-    const read = await loadCatalogs(env);
+    const read = await loadCatalogs(env).catch((error: unknown) => {
+      // The catalogs that the slot just read names may be gone by now.
+      if (tries < readerTriesMax && isVarveError(error, 'VARVE_CORRUPT')) return undefined;
+      throw error;
+    });
+    if (read === undefined) continue;
     const { generation } = read.loaded.slot;
     const changed = async (): Promise<boolean> =>
       tries < readerTriesMax && (await loadCatalogs(env)).loaded.slot.generation !== generation;
@@ -129,10 +134,17 @@ interface ReadCatalogs {
   readonly unreadable: readonly VarveError[];
 }
 
+/** VARVE_CORRUPT when no slot or no catalog is whole; VARVE_IO when the disk could not read them. */
 async function loadCatalogs(env: Env): Promise<ReadCatalogs> {
   const unreadable: VarveError[] = [];
-  const loaded = await CatalogStore.load(zerosWhereUnreadable(env.fs, (error) => unreadable.push(error)));
-  return { loaded, unreadable };
+  try {
+    const loaded = await CatalogStore.load(zerosWhereUnreadable(env.fs, (error) => unreadable.push(error)));
+    return { loaded, unreadable };
+  } catch (error) {
+    // Zeros in the place of what a later try may read are no damage.
+    if (unreadable.length > 0 && isVarveError(error, 'VARVE_CORRUPT')) throw unreadable[0]!;
+    throw error;
+  }
 }
 
 async function openFound(

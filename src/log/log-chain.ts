@@ -98,7 +98,9 @@ export class LogChain {
     await window.need(frame.offset, total);
     const at = frame.offset - window.start;
     const seed = this.#files.get(frame.fileNo)?.seed;
-    assert(seed !== undefined, 'a listed frame was read with its seed');
+    // The disk gave another header to the look before than to the scan that found the frame.
+    if (seed === undefined)
+      throw corrupt('log header was unreadable at first', { file: frame.path, offset: 0 });
     const found = readFrame(window.buf, at, Math.min(at + total, window.filled), seed, frame.offset);
     const whole = found.ok ? found : found.frame;
     if (whole === undefined)

@@ -4,7 +4,8 @@
  *
  * Invariants (test/value/whole-ingest.test.ts):
  * - the value is stored as ValueIngest stores it ("a whole value is stored like the same value as a stream");
- * - what has to wait is refused before anything is stored ("nothing is stored when a lane has no segment to append to").
+ * - what has to wait is refused before anything is stored ("nothing is stored when a lane has no segment to
+ *   append to").
  */
 
 import { directChunksMax, KiB } from '../base/limits.ts';

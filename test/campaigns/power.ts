@@ -82,7 +82,8 @@ export const campaign: Campaign = {
     const show = (counts: Map<string, number>): string =>
       Array.from(counts, ([name, times]) => `${name} ${times}`).join(', ');
     lines.push(
-      `${tally.acks} calls acknowledged, ${tally.late} of them late, ${tally.recoveries} cuts in recovery; cuts: ${show(tally.cuts)}`,
+      `${tally.acks} calls acknowledged, ${tally.late} of them late, ${tally.recoveries} cuts in recovery; ` +
+        `cuts: ${show(tally.cuts)}`,
     );
     if (lost > lostMax) lines.push('stopped: too many file systems did not mount again');
     if (tally.refusals.size > 0) lines.push(`rounds with refused writes: ${show(tally.refusals)}`);
