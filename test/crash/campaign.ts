@@ -190,7 +190,9 @@ async function checkOnce(
   }
 }
 
-/** Names what must hold of a state beside its bytes: the shape of the store, and the commits up to `floor`. */
+/**
+ * Names what must hold of a state beside its bytes: the shape of the store, and the commits up to `floor`.
+ */
 function heldBy(history: History, { shape }: Workload): (floor: number) => string {
   const names = new Map<number, string>();
   return (floor) => {
@@ -249,8 +251,8 @@ interface Moment {
 }
 
 /**
- * Opens the store on `disk` and lets its merges run: `most` of the moments before changing operations, half of
- * them before one of the log, and the one after the last.
+ * Opens the store on `disk` and lets its merges run: `most` of the moments before changing operations, half
+ * of them before one of the log, and the one after the last.
  */
 async function momentsInside(
   disk: MemoryFileSystem,

@@ -68,8 +68,8 @@ export interface Breadth {
 }
 
 /**
- * The states of a disk with `pending`: nothing pending survives, everything, all but one, one alone, each prefix of a
- * directory's operations, the last write up to each sector, and mixtures drawn by `prng`.
+ * The states of a disk with `pending`: nothing pending survives, everything, all but one, one alone, each
+ * prefix of a directory's operations, the last write up to each sector, and mixtures drawn by `prng`.
  */
 export function choicesAt(pending: readonly PendingItem[], prng: Prng, breadth: Breadth): Choice[] {
   const none: Choice = { name: 'none', make: () => 'none' };

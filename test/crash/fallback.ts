@@ -1,6 +1,6 @@
 /**
- * Stores that lose the newest slot of SUPER, or the newest catalog, beside a crash: what was acknowledged must
- * be found through the one before it.
+ * Stores that lose the newest slot of SUPER, or the newest catalog, beside a crash: what was acknowledged
+ * must be found through the one before it.
  */
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { filePath, superName } from '../../src/format/file-names.ts';

@@ -52,8 +52,8 @@ export function envOf(disk: MemoryFileSystem, seed: number): Env {
 }
 
 /**
- * Opens the store of `shape` on `disk`; `seed` makes its random bytes. Without `merges` nothing goes on in the
- * background, so that the files hold still.
+ * Opens the store of `shape` on `disk`; `seed` makes its random bytes. Without `merges` nothing goes on in
+ * the background, so that the files hold still.
  */
 export function openOn(
   disk: MemoryFileSystem,

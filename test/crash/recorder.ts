@@ -19,7 +19,9 @@ import type { Call, Workload } from './workload.ts';
 export interface CrashPoint {
   readonly disk: MemoryFileSystem;
   readonly op: FsOp | undefined;
-  /** Operations before it that moved something to the disk for good: what is durable is the same between two. */
+  /**
+   * Operations before it that moved something to the disk for good: what is durable is the same between two.
+   */
   readonly syncs: number;
   /** Commits up to this number must survive a power cut here. */
   readonly durable: number;

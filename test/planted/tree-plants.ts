@@ -6,7 +6,7 @@ export const treePlants: readonly Plant[] = [
     'oldest table first',
     'a lookup asks the oldest table first',
     'tree/table-order.ts',
-    ['b.meta.maxSeq - a.meta.maxSeq', 'a.meta.maxSeq - b.meta.maxSeq'],
+    ['b.meta.no - a.meta.no', 'a.meta.no - b.meta.no'],
     crash(20_000),
     sim(100),
   ),

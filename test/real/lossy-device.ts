@@ -12,7 +12,7 @@ import { command } from './mounts.ts';
  * refused after how many that are not.
  *
  * A write that goes on where the one before it ended is never refused. FUSE splits a request at pages, and
- * the kernel's loop driver takes a request as written when only its first part was (lo_rw_aio_complete): the
+ * the kernel's loop driver takes a request as written when only its first part was: the
  * file system above would never hear of the refusal. A refused first part fails the whole request.
  */
 const plugin = `

@@ -4,6 +4,7 @@
  * exactly one call or it is wrong.
  */
 import type { History, Version } from './history.ts';
+import { matchCalls } from './matching.ts';
 import { checkObservation, type Observation } from './observations.ts';
 import type { ValueSpec } from './plan.ts';
 import type { Row } from './store-audit.ts';
@@ -35,6 +36,12 @@ export interface Attempt {
   /** Place in the order of all beginnings and ends. */
   readonly begin: number;
   end: number;
+}
+
+/** A commit without puts, which names no call: all that could have made it, best first. */
+interface Removal {
+  readonly group: readonly Row[];
+  readonly fits: readonly Attempt[];
 }
 
 export class Oracle implements History {
@@ -174,11 +181,14 @@ export class Oracle implements History {
     }
     const before = this.lastSeq;
     const used = new Set<Attempt>();
+    const removals: Removal[] = [];
     for (const group of groupsOf(rows.slice(known))) {
       if (group[0]!.seq <= before) throw new Error(`row ${group[0]!.seq} came after ${before} was durable`);
-      this.#explain(group, used);
+      if (group.some(({ isPut }) => isPut)) this.#explain(group, used);
+      else removals.push(this.#removal(group));
     }
     const last = Math.max(this.lastSeq, floor);
+    this.#matchRemovals(removals, used, last);
     for (const attempt of this.#attempts) this.#checkAttempt(attempt, used, last);
     for (const observation of this.#observations) {
       // What a power cut took away cannot be looked up any more.
@@ -199,7 +209,7 @@ export class Oracle implements History {
     const ids = new Set(group.filter(({ isPut }) => isPut).map(({ id }) => id!));
     if (ids.size > 1) throw new Error(`commit ${seq} has rows of calls ${Array.from(ids).join(', ')}`);
     const [id] = ids;
-    const attempt = id === undefined ? this.#removal(group, used) : this.#byId.get(id);
+    const attempt = this.#byId.get(id!);
     if (attempt === undefined)
       throw new Error(
         `commit ${seq} (call ${id}, key ${group[0]!.key}) was made by no call since the last open`,
@@ -245,39 +255,67 @@ export class Oracle implements History {
       if (change !== null || this.at(space, key, group[0]!.seq) !== undefined)
         throw new Error(`${name} has no row of key ${key}`);
     }
+    this.#addVersions(group, space, attempt.id);
+  }
+
+  #addVersions(group: readonly Row[], space: string, id?: number): void {
+    const named = this.#bySpace.get(space) ?? new Map<string, Version[]>();
+    this.#bySpace.set(space, named);
     for (const row of group) {
-      const version = { seq: row.seq, space, key: row.key, id: row.isPut ? attempt.id : undefined };
+      const version = { seq: row.seq, space, key: row.key, id: row.isPut ? id : undefined };
       this.versions.push(version);
-      const named = this.#bySpace.get(space) ?? new Map<string, Version[]>();
-      this.#bySpace.set(space, named);
       const versions = named.get(row.key);
       if (versions === undefined) named.set(row.key, [version]);
       else versions.push(version);
     }
   }
 
-  /** A commit without puts names no call: the earliest that fits. */
-  #removal(group: readonly Row[], used: Set<Attempt>): Attempt | undefined {
-    const [{ seq, space }] = group as [Row];
-    const name = this.#spaceNames.get(space);
+  /** Takes the rows of a commit without puts: what they make of their keys is the same whoever made them. */
+  #removal(group: readonly Row[]): Removal {
+    const [{ seq, space: number }] = group as [Row];
+    const space = this.#spaceNames.get(number);
+    const keys = new Set(group.map(({ key }) => key));
+    if (space === undefined || group.some((row) => row.space !== number) || keys.size < group.length)
+      throw new Error(`commit ${seq} removes ${Array.from(keys).join(', ')}, which is no call's doing`);
+    for (const key of keys)
+      if (this.at(space, key, seq) === undefined)
+        throw new Error(`commit ${seq} removes ${key}, which is not there`);
     const fits = this.#attempts.filter(
       (one) =>
-        !used.has(one) &&
-        one.space === name &&
+        one.space === space &&
         !leavesNothing.has(one.outcome) &&
         seq > one.low &&
         seq <= one.high &&
         (one.seq === undefined || one.seq === seq) &&
-        group.every(({ key }) => one.changes.get(key) === null) &&
+        group.every(({ key }) => one.changes.has(key)) &&
         (one.ifSeq === undefined || this.#seqBefore(one, seq) === one.ifSeq) &&
-        Array.from(one.changes.values()).every((change) => change === null),
+        Array.from(one.changes).every(
+          // A removal of a key that is absent leaves no row.
+          ([key, change]) => change === null && (keys.has(key) || this.at(space, key, seq) === undefined),
+        ),
     );
-    return fits.sort((a, b) => a.high - b.high || a.begin - b.begin)[0];
+    this.#addVersions(group, space);
+    return { group, fits: fits.sort((a, b) => a.high - b.high || a.begin - b.begin) };
+  }
+
+  /** Each commit without puts was made by a call of its own, and each such call acknowledged made one. */
+  #matchRemovals(removals: readonly Removal[], used: Set<Attempt>, last: number): void {
+    const calls = matchCalls(
+      removals.map(({ fits }) => fits),
+      this.#attempts.filter((one) => mustBeThere(one, last)),
+    );
+    removals.forEach(({ group }, i) => {
+      const [{ seq, key }] = group as [Row];
+      const call = calls[i];
+      if (call === undefined)
+        throw new Error(`commit ${seq} (a removal, key ${key}) was made by no call since the last open`);
+      used.add(call);
+    });
   }
 
   #checkAttempt(attempt: Attempt, used: Set<Attempt>, last: number): void {
     const { outcome, seq, high, kind, id } = attempt;
-    if (outcome === 'done' && !used.has(attempt) && (seq ?? high) <= last)
+    if (mustBeThere(attempt, last) && !used.has(attempt))
       throw new Error(
         `acknowledged commit ${seq ?? `up to ${high}`} of ${kind} ${id} is lost (durable: ${last})`,
       );
@@ -313,6 +351,11 @@ export class Oracle implements History {
     if (Buffer.compare(bytes, this.bytesOf(version)) !== 0)
       throw new Error(`${what}: other bytes than commit ${version.seq} put (${bytes.length} bytes)`);
   }
+}
+
+/** True for a call that was acknowledged no later than `last`, the newest durable commit. */
+function mustBeThere({ outcome, seq, high }: Attempt, last: number): boolean {
+  return outcome === 'done' && (seq ?? high) <= last;
 }
 
 function groupsOf(rows: readonly Row[]): Row[][] {

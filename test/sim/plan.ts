@@ -114,7 +114,9 @@ export interface SimFault {
     | { readonly lie: 'rot' | 'short' | 'stale' | 'misdirected'; readonly at: number }
     /** Does not end: with 'timeout' not before ten virtual minutes, with 'never' not in this life. */
     | { readonly hang: 'timeout' | 'never' };
-  /** The power is cut so many calls, then operations, after the first hit, whatever other ends are planned. */
+  /**
+   * The power is cut so many calls, then operations, after the first hit, whatever other ends are planned.
+   */
   readonly cut?: { readonly calls: number; readonly steps: number; readonly seed: number };
 }
 

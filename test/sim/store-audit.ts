@@ -2,8 +2,8 @@
  * An audit of the store's files after each open of a run, with no engine in between: which rows there are,
  * whether every reference count is what a recount gives, and whether every chunk is what its id says.
  *
- * Files of tables and segments are never changed once a catalog names them. So what a file was found to hold is
- * kept, with a checksum of all of its bytes, and taken again while the file has these bytes.
+ * Files of tables and segments are never changed once a catalog names them. So what a file was found to hold
+ * is kept, with a checksum of all of its bytes, and taken again while the file has these bytes.
  */
 import { toHex } from '../../src/base/bytes.ts';
 import { BlockCache } from '../../src/cache/block-cache.ts';

@@ -12,7 +12,6 @@ interface Row {
 }
 
 const none = new Uint8Array(0);
-const nowhere = Uint8Array.of(9, 9, 9, 9, 9);
 
 function invertedSeq(seq: number): Uint8Array {
   const out = new Uint8Array(8);
@@ -368,42 +367,3 @@ function expectAt(step: number, cursor: KeyCursor, row: Row | undefined): void {
   expect(step).toBe(row === undefined ? END : OK);
   if (row !== undefined) expect(show(current(cursor))).toBe(show(row));
 }
-
-test('inserts right after lookups equal inserts without them', () => {
-  const prefixes = fc.uint8Array({ minLength: 1, maxLength: 3, max: 3 });
-  const step = fc.record({
-    prefix: prefixes,
-    sought: prefixes,
-    how: fc.constantFrom('same', 'other', 'between', 'older'),
-    seq: fc.integer({ min: 0, max: 40 }),
-  });
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
-      const table = new KeyMemtable({ bytesMax: GiB });
-      const plain = new KeyMemtable({ bytesMax: GiB });
-      const cursor = table.cursor();
-      steps.forEach(({ prefix, sought, how, seq }, i) => {
-        const key = rowKey(prefix, seq);
-        const target = how === 'other' ? sought : prefix;
-        const found = table.find(target, 0, target.length, how === 'older' ? seq - 1 : 2 ** 40);
-        expect(found === -1).toBe(
-          plain.find(target, 0, target.length, how === 'older' ? seq - 1 : 2 ** 40) === -1,
-        );
-        if (how === 'between') cursor.seek(sought);
-        const value = Uint8Array.of(i & 255);
-        insert(table, { key, value });
-        plain.find(nowhere, 0, nowhere.length, 0);
-        insert(plain, { key, value });
-      });
-      const rows = [table, plain].map((each) => {
-        const at = each.cursor();
-        const out: string[] = [];
-        for (let s = at.first(); s === OK; s = at.next()) {
-          out.push(toHex(at.keyBytes.subarray(at.keyFrom, at.keyTo)) + at.valueBytes[at.valueFrom]);
-        }
-        return out;
-      });
-      expect(rows[0]).toEqual(rows[1]);
-    }),
-  );
-});
