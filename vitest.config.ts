@@ -7,6 +7,7 @@ export default defineConfig({
     pool: 'forks',
     // Loading the sources anew for each file took half of the time. Tests leave no global state behind.
     isolate: false,
+    maxWorkers: '100%',
     testTimeout: 30_000,
   },
 });
