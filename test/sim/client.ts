@@ -335,9 +335,7 @@ export class Client {
 
   async #reader(op: Extract<SimOp, { kind: 'reader' }>, number: number): Promise<void> {
     const life = this.#life;
-    const { oracle } = life.world;
-    // The number of a log file's first frame is seen by its writer only.
-    const least = Math.max(oracle.lastAcked, oracle.lastSeq);
+    const leastSeen = life.beforeReader();
     const opened = await this.read(() =>
       openWithEnv(life.env, { ...life.options, readOnly: true }, life.bounds),
     );
@@ -347,7 +345,7 @@ export class Client {
     if (health.status === 'degraded' && !life.faulted)
       throw new Error(`a reader found damage: ${JSON.stringify(health)}`);
     if (health.status !== 'degraded') {
-      const view = reader.stats().seq;
+      const [view, least] = [reader.stats().seq, leastSeen()];
       if (view < least) throw new Error(`a reader sees ${view}, ${least} was acknowledged before`);
       const options = { space: op.space, scan: {}, entries: Number.MAX_SAFE_INTEGER };
       await this.#read({ kind: 'getMany', space: op.space, keys: op.keys }, reader, number, view);

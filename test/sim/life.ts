@@ -78,6 +78,11 @@ export class Life {
     return this.options.durability === 'full';
   }
 
+  /** True when a sync has failed since this life began. */
+  get syncFailed(): boolean {
+    return this.world.injector.syncsFailed > this.#syncFaultsBefore;
+  }
+
   /** What readers see now. Gathering figures is dear: the rest of them is noted on the way. */
   get view(): number {
     const { seq, durableSeq } = this.engine.stats();
@@ -98,7 +103,24 @@ export class Life {
    * away what it was handed and did not yet write.
    */
   get handed(): number {
-    return this.world.injector.syncsFailed === this.#syncFaultsBefore ? this.#shown : this.durable;
+    return this.syncFailed ? this.durable : this.#shown;
+  }
+
+  /**
+   * To be called before a reader opens; the result says, once it is open, up to which commit it must see.
+   * What was acknowledged but not synced it may take for a torn tail: a sync that failed may have thrown that
+   * away, and a read that lied looks the same. The number of a log file's first frame is seen by its writer
+   * only.
+   */
+  beforeReader(): () => number {
+    const { injector, oracle } = this.world;
+    const { lies } = injector;
+    const { lastAcked } = oracle;
+    const safe = Math.min(lastAcked, this.durable);
+    return () => {
+      if (injector.lies > lies) return oracle.lastSeq;
+      return Math.max(oracle.lastSeq, this.syncFailed ? safe : lastAcked);
+    };
   }
 
   get isSick(): boolean {

@@ -62,7 +62,7 @@ describe('simulation', () => {
     };
     const result = await runPlan(lying);
     expect(result.failure).toMatch(/acknowledged commit .* is lost|opened degraded/);
-    const found = await shrink({ plan: lying, failure: result.failure! }, 60);
+    const found = await shrink({ plan: lying, failure: result.failure! }, 40);
     expect(kindOf(found.failure)).toBe(kindOf(result.failure!));
     const count = (one: SimPlan): number => one.clients.reduce((sum, ops) => sum + ops.length, 0);
     expect(count(found.plan)).toBeLessThan(count(lying));
