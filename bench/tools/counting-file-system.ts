@@ -1,5 +1,6 @@
 /** A file system that counts the bytes written to each kind of file: for write amplification. */
 import { parseFileName } from '../../src/format/file-names.ts';
+import { alteredPort } from '../../src/fs/altered-port.ts';
 import type { FsFile, FsPort } from '../../src/fs/port.ts';
 
 /** Bytes written, by kind of file: wal, tab, seg, cat, and other for the few that are none of these. */
@@ -12,20 +13,7 @@ export class WrittenBytes {
 
   /** `fs` itself but for the counting. */
   around(fs: FsPort): FsPort {
-    return {
-      root: fs.root,
-      caps: fs.caps,
-      open: async (path, mode) => this.#file(await fs.open(path, mode)),
-      openSync: (path) => fs.openSync(path),
-      mkdir: (path) => fs.mkdir(path),
-      rename: (from, to) => fs.rename(from, to),
-      unlink: (path) => fs.unlink(path),
-      rmdir: (path) => fs.rmdir(path),
-      list: (path) => fs.list(path),
-      stat: (path) => fs.stat(path),
-      syncDir: (path) => fs.syncDir(path),
-      free: () => fs.free(),
-    };
+    return alteredPort(fs, { open: async (path, mode) => this.#file(await fs.open(path, mode)) });
   }
 
   #file(file: FsFile): FsFile {

@@ -3,7 +3,6 @@ import { decodeUtf8, encodeUtf8, toHex } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { keyBytesMax } from '../base/limits.ts';
 import { encodeRowPrefix, writeRowPrefix, writeRowPrefixText } from '../format/internal-key.ts';
-import type { RowRef } from '../tree/row-ref.ts';
 import { copyOut } from '../value/value-copy.ts';
 import type { Bytes, Key } from './types.ts';
 
@@ -22,15 +21,19 @@ export function rowPrefix(space: number, key: Key): Uint8Array {
   return encodeRowPrefix(space, keyBytes(key));
 }
 
-/**
- * Writes the row prefix of a caller's key to the start of `row.target` and returns its length; makes nothing.
- */
-export function writeKey(row: RowRef, space: number, key: Key): number {
+/** Memory that is used again for one key after the other. */
+export interface KeyRoom {
+  /** Room for so many bytes; what was there before is lost. */
+  scratch(bytes: number): Uint8Array;
+}
+
+/** Writes the row prefix of a caller's key to the start of the room and returns its length; makes nothing. */
+export function writeKey(room: KeyRoom, space: number, key: Key): number {
   if (typeof key === 'string') {
-    return writeRowPrefixText(row.scratch(6 + 3 * Math.min(key.length, keyBytesMax + 1)), 0, space, key);
+    return writeRowPrefixText(room.scratch(6 + 3 * Math.min(key.length, keyBytesMax + 1)), 0, space, key);
   }
   if (key instanceof Uint8Array) {
-    return writeRowPrefix(row.scratch(6 + 2 * Math.min(key.length, keyBytesMax + 1)), 0, space, key);
+    return writeRowPrefix(room.scratch(6 + 2 * Math.min(key.length, keyBytesMax + 1)), 0, space, key);
   }
   throw invalid('key must be a string or a Uint8Array');
 }

@@ -5,6 +5,7 @@
  */
 import { isDamage } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
+import { alteredPort } from '../fs/altered-port.ts';
 import { readExact } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 
@@ -20,9 +21,7 @@ const keptBytesMax = MiB;
 export function readingOnce(fs: FsPort): FsPort {
   const kept = new Map<string, Uint8Array>();
   let keptBytes = 0;
-  return {
-    root: fs.root,
-    caps: fs.caps,
+  return alteredPort(fs, {
     async open(path, mode) {
       const known = mode === 'read' ? kept.get(path) : undefined;
       if (known !== undefined) return keptFile(path, known);
@@ -35,16 +34,7 @@ export function readingOnce(fs: FsPort): FsPort {
       kept.set(path, bytes);
       return keptFile(path, bytes);
     },
-    openSync: (path) => fs.openSync(path),
-    mkdir: (path) => fs.mkdir(path),
-    rename: (from, to) => fs.rename(from, to),
-    unlink: (path) => fs.unlink(path),
-    rmdir: (path) => fs.rmdir(path),
-    list: (path) => fs.list(path),
-    stat: (path) => fs.stat(path),
-    syncDir: (path) => fs.syncDir(path),
-    free: () => fs.free(),
-  };
+  });
 }
 
 /** Undefined for a file that is large, or that the disk cannot read; closed when anything else fails. */

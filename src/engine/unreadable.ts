@@ -7,6 +7,7 @@
  * Other failures (no descriptors left, no permission) are passed on.
  */
 import { VarveError } from '../base/errors.ts';
+import { alteredPort } from '../fs/altered-port.ts';
 import { hasErrno } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 
@@ -15,9 +16,7 @@ const pieceBytes = 4096;
 
 /** `fs` (borrowed) for reading; `note` gets VARVE_IO with file, offset and errno EIO for each bad stretch. */
 export function zerosWhereUnreadable(fs: FsPort, note: (error: VarveError) => void): FsPort {
-  return {
-    root: fs.root,
-    caps: fs.caps,
+  return alteredPort(fs, {
     async open(path, mode) {
       if (mode !== 'read') return await fs.open(path, mode);
       try {
@@ -28,16 +27,9 @@ export function zerosWhereUnreadable(fs: FsPort, note: (error: VarveError) => vo
         return nothingOf(path);
       }
     },
-    openSync: (path) => fs.openSync(path),
-    mkdir: (path) => fs.mkdir(path),
-    rename: (from, to) => fs.rename(from, to),
-    unlink: (path) => fs.unlink(path),
-    rmdir: (path) => fs.rmdir(path),
     list: (path) => orElse(path, [], () => fs.list(path), note),
     stat: (path) => orElse(path, null, () => fs.stat(path), note),
-    syncDir: (path) => fs.syncDir(path),
-    free: () => fs.free(),
-  };
+  });
 }
 
 async function orElse<T>(

@@ -34,8 +34,7 @@ export class RowRef {
   /** Sets the sought key: prefixBuf[from..to), which may lie in the scratch, and the inverted `seqMax`. */
   aim(prefixBuf: Uint8Array, from: number, to: number, seqMax: number): void {
     const length = to - from;
-    if (length + seqBytes > this.target.length) this.target = new Uint8Array(2 * (length + seqBytes));
-    const target = this.target;
+    const target = this.scratch(length);
     if (prefixBuf !== target || from !== 0) {
       for (let i = 0; i < length; i++) target[i] = prefixBuf[from + i]!;
     }
