@@ -13,7 +13,7 @@
 import type { FileNo, Seq } from '../base/brands.ts';
 import { logBytesTarget } from '../base/limits.ts';
 import { Mutex } from '../base/sync.ts';
-import type { CatalogStore } from '../catalog/catalog-store.ts';
+import type { CatalogStore, NextCatalog } from '../catalog/catalog-store.ts';
 import type { SegmentLanes } from '../chunk/segment-lanes.ts';
 import type { CatalogTable, NumberedFile } from '../format/catalog.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
@@ -162,12 +162,8 @@ export class Checkpointer {
     if (isKnown()) return;
     const unlinkable = await this.#installs.run(async () => {
       if (isKnown()) return [];
-      const { catalog } = catalogs;
-      const { checkpointSeq, walFirstNo, timelineId, features, tables, sealed, unsealed } = catalog;
-      const live = { checkpointSeq, walFirstNo, timelineId, tables, sealed, unsealed };
       try {
-        const installed = await catalogs.install({ ...live, features: features | feature, dropped: [] });
-        return installed.unlinkable;
+        return await this.#amend({ features: catalogs.catalog.features | feature });
       } catch (error) {
         onFailed(error);
         throw error;
@@ -185,23 +181,23 @@ export class Checkpointer {
     removed: readonly FileNo[],
     added: readonly CatalogTable[],
   ): Promise<readonly NumberedFile[]> {
-    const { catalogs } = this.#options;
     return await this.#installs.run(async () => {
-      const { checkpointSeq, walFirstNo, timelineId, features, tables, sealed, unsealed } = catalogs.catalog;
-      const kept = tables.filter(({ no }) => !removed.includes(no));
+      const kept = this.#options.catalogs.catalog.tables.filter(({ no }) => !removed.includes(no));
       const stays = new Set(added.map(({ no }) => no));
-      const { unlinkable } = await catalogs.install({
-        checkpointSeq,
-        walFirstNo,
-        timelineId,
-        features,
+      return await this.#amend({
         tables: [...kept, ...added],
-        sealed,
-        unsealed,
         dropped: removed.filter((no) => !stays.has(no)).map((no) => ({ kind: 'tab', no })),
       });
-      return unlinkable;
     });
+  }
+
+  /** Installs the current catalog with `changes`, one install at a time; returns what may be unlinked now. */
+  async #amend(changes: Partial<NextCatalog>): Promise<readonly NumberedFile[]> {
+    const { catalogs } = this.#options;
+    const { checkpointSeq, walFirstNo, timelineId, features, tables, sealed, unsealed } = catalogs.catalog;
+    const live = { checkpointSeq, walFirstNo, timelineId, features, tables, sealed, unsealed };
+    const { unlinkable } = await catalogs.install({ ...live, dropped: [], ...changes });
+    return unlinkable;
   }
 
   /** Unlinks; tables that somebody still reads wait for a later call, or for the next open. */

@@ -37,17 +37,6 @@ export function inlineValue(bytes: Uint8Array, wantsSha256: boolean): Prepared {
   };
 }
 
-/** The parts, `length` bytes in all, as one array. */
-export function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const out = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
 /** The pieces kept so far, then the rest of their source. */
 export async function* chain(
   head: readonly Uint8Array[],

@@ -7,7 +7,7 @@
  * - a buffer given to put may be changed as soon as put has returned its promise;
  * - a stream that throws, or is aborted, leaves nothing visible and holds nothing.
  */
-import { encodeUtf8, toHex } from '../base/bytes.ts';
+import { concatBytes, encodeUtf8, toHex } from '../base/bytes.ts';
 import { invalid, isVarveError } from '../base/errors.ts';
 import type { Births } from '../chunk/births.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
@@ -28,7 +28,7 @@ import { pieces, rowPrefix, throwIfAborted, wholeBytes } from './key-args.ts';
 import { KeyScratch } from './key-scratch.ts';
 import { checkNames } from './options.ts';
 import { PendingPut } from './pending-put.ts';
-import { chain, inlineValue, joined, type Prepared, withSha256 } from './prepared-value.ts';
+import { chain, inlineValue, type Prepared, withSha256 } from './prepared-value.ts';
 import type { Store, WriteSide } from './store.ts';
 import type { BatchOperation, Bytes, Key, PutOptions, PutResult } from './types.ts';
 import { bytesOfOp, rowBytes } from './write-pacer.ts';
@@ -289,7 +289,7 @@ export class Writes {
     try {
       while (length <= inlineMax) {
         const { value, done } = await source.next();
-        if (done === true) return inlineValue(joined(head, length), wantsSha256);
+        if (done === true) return inlineValue(concatBytes(head), wantsSha256);
         if (value.length === 0) continue;
         head.push(value.slice());
         length += value.length;
