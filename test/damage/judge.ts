@@ -7,7 +7,15 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { Health } from '../../src/engine/types.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { openOn } from '../crash/machine.ts';
-import { isGotAround, type Knowledge, lostWholly, overlaps, structureAt, tornFrom } from './knowledge.ts';
+import {
+  isGotAround,
+  type Knowledge,
+  losesTwoRoots,
+  lostWholly,
+  overlaps,
+  structureAt,
+  tornFrom,
+} from './knowledge.ts';
 import type { Mutation } from './mutations.ts';
 import type { KnownKey } from './stores.ts';
 
@@ -164,7 +172,8 @@ async function judgeDisk(
   const keys = keysToRead(known, mutation, plan);
   const torn = tornFrom(known, mutation);
   const lostFile = lostWholly(known, mutation);
-  const look: Look = { keys, torn, plan, lostFile, findings, broken: [], copies: new Map() };
+  const rootless = losesTwoRoots(known, mutation);
+  const look: Look = { keys, torn, rootless, plan, lostFile, findings, broken: [], copies: new Map() };
   for (const readOnly of plan.full ? [true, false] : [false]) {
     const how = readOnly ? 'reader' : 'writer';
     let engine: Engine;
@@ -217,6 +226,8 @@ function keysToRead({ store, readsOf }: Knowledge, { touched }: Mutation, plan: 
 interface Look {
   readonly keys: readonly KnownKey[];
   readonly torn: number | undefined;
+  /** Commits of the newest log may be gone where the lost slot is listed. */
+  readonly rootless: boolean;
   readonly plan: JudgePlan;
   /** A file whose loss an open must list before anything is read. */
   readonly lostFile: string | undefined;
@@ -303,7 +314,7 @@ async function list(
 
 /** An answer other than the newest version: right after a torn tail, lossy where degraded, else a fault. */
 function judgeMissed(missed: readonly Missed[], health: Health, how: string, look: Look): void {
-  const { torn, findings } = look;
+  const { torn, rootless, findings } = look;
   for (const { what, known, got } of missed) {
     const { versions } = known;
     if (torn !== undefined && same(got, versions.findLast(({ seq }) => seq <= torn)?.value)) {
@@ -312,6 +323,7 @@ function judgeMissed(missed: readonly Missed[], health: Health, how: string, loo
     }
     const isOlder = got === undefined || versions.some(({ value }) => same(got, value));
     if (!isOlder) findings.fault(`${how}: ${what} reads as bytes that were never written to it`);
+    else if (rootless && (!health.ok || how === afterwards)) findings.torn++;
     else if (health.missing.length === 0)
       findings.fault(`${how}: ${what} is ${got === undefined ? 'gone' : 'an older version'}, silently`);
     else findings.lost++;

@@ -32,6 +32,8 @@ export interface Knowledge {
   readonly checkedAtOpen: ReadonlySet<string>;
   /** The catalog SUPER names first: a store that loses it, or any one slot, goes on with the one before. */
   readonly newestCatalog: string;
+  /** The slot of SUPER that names it. */
+  readonly newestSlot: Span;
   readonly checkpointSeq: number;
   /** Of every file, in order. */
   readonly parts: ReadonlyMap<string, readonly Part[]>;
@@ -56,10 +58,15 @@ export async function learn(store: BuiltStore): Promise<Knowledge> {
     readsOf,
     checkedAtOpen: checkedAtOpen(loaded),
     newestCatalog: filePath('cat', loaded.catalog.no),
+    newestSlot: slotSpan(loaded.slot.slotIndex),
     checkpointSeq: loaded.catalog.checkpointSeq,
     parts,
     openLog: await openLogOf(disk, loaded.slot, loaded.catalog),
   };
+}
+
+function slotSpan(index: number): Span {
+  return { file: superName, from: index * slotBytes, to: (index + 1) * slotBytes };
 }
 
 /** Every table, and the sealed segments that the catalog before did not name. */
@@ -154,6 +161,17 @@ export function tornFrom(known: Knowledge, { touched }: Mutation): number | unde
   const last = first === 0 ? checkpointSeq : Math.max(checkpointSeq, frames[first - 1]!.lastSeq);
   const proven = kept.reduce((seq, frame) => Math.max(seq, frame.durableSeq), 0);
   return proven > last ? undefined : last;
+}
+
+/**
+ * Two roots hit at once: the newest slot of SUPER, and the head of the newest log of a killed store. What is
+ * left is what a crash leaves while that log is made, and nothing says that it ever had commits: they may be
+ * gone when the slot is listed.
+ */
+export function losesTwoRoots({ openLog, newestSlot }: Knowledge, { touched }: Mutation): boolean {
+  if (openLog === undefined) return false;
+  const head = { file: openLog.file, from: 0, to: openLog.frames[0]!.to };
+  return [newestSlot, head].every((root) => touched.some((span) => overlaps(span, root)));
 }
 
 /**
