@@ -211,7 +211,7 @@ async function recover(
       dbUuid: slot.dbUuid,
       walFirstNo: catalog.walFirstNo,
       checkpointSeq: catalog.checkpointSeq,
-      expectSealed: slot.cleanShutdown,
+      ...(slot.cleanShutdown ? { closedEpoch: slot.writerEpoch } : {}),
     },
   );
   try {

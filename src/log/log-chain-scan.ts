@@ -15,8 +15,11 @@ export interface LogChainOptions {
   readonly walFirstNo: FileNo;
   /** Frames wholly at or below are skipped. */
   readonly checkpointSeq: Seq;
-  /** The store was closed cleanly: the newest file must end with SEAL. */
-  readonly expectSealed?: boolean;
+  /**
+   * The store was closed cleanly by the writer of this epoch: the newest file must end with SEAL, unless a
+   * later writer had begun it whose slot of SUPER is lost.
+   */
+  readonly closedEpoch?: number;
 }
 
 /** Something that was on disk and cannot be read. */
@@ -123,7 +126,7 @@ class ChainScan {
     this.#skipOpen();
     let torn: { file: string; offset: number } | undefined;
     if (newest !== undefined) torn = this.#decide(newest);
-    const { walFirstNo, expectSealed } = this.#options;
+    const { walFirstNo } = this.#options;
     if (walFirstNo > 0 && (newest === undefined || newest.no < walFirstNo))
       this.#addDamage(
         corrupt('log file is missing', { file: filePath('wal', walFirstNo) }),
@@ -131,7 +134,7 @@ class ChainScan {
         undefined,
       );
     const sealed = this.#sealedAt >= 0 && torn === undefined;
-    if (expectSealed === true && newest !== undefined && !sealed && this.#damage.length === 0) {
+    if (newest !== undefined && this.#mustBeSealed(newest) && !sealed && this.#damage.length === 0) {
       const error = corrupt('the log was closed cleanly and its end is missing', {
         file: newest.path,
         offset: this.#end,
@@ -257,11 +260,17 @@ class ChainScan {
     this.#pending = undefined;
   }
 
+  #mustBeSealed({ open }: LogFile): boolean {
+    const { closedEpoch } = this.#options;
+    return closedEpoch !== undefined && (open === undefined || open.writerEpoch <= closedEpoch);
+  }
+
   /** Torn tail or damage, for every hole of the newest file. */
   #decide(newest: LogFile): { file: string; offset: number } | undefined {
-    const { checkpointSeq, expectSealed } = this.#options;
+    const { checkpointSeq } = this.#options;
+    const mustBeSealed = this.#mustBeSealed(newest);
     for (const hole of this.#holes) {
-      const sealed = this.#sealedAt >= hole.index || expectSealed === true;
+      const sealed = this.#sealedAt >= hole.index || mustBeSealed;
       const needed = hole.missingTo === undefined || hole.missingTo > checkpointSeq;
       if (!hole.ofOpen && !sealed && needed && this.#durableSeq < hole.missingFrom) {
         this.#frames.truncate(hole.index);

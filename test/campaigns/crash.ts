@@ -42,6 +42,7 @@ const everything: Effort = {
   innerEvery: 200,
   innerPoints: 8,
   depth: 2,
+  readers: 4,
 };
 const sampled: Effort = {
   ...everything,
@@ -51,6 +52,7 @@ const sampled: Effort = {
   goOnEvery: 15,
   fallbackEvery: 12,
   innerEvery: 60,
+  readers: 40,
 };
 const sampledPoints = 24;
 

@@ -22,6 +22,8 @@ export const sequenceShape: StoreShape = {
   segmentBytes: 8192,
   stageBirthsMax: 4,
   merges: true,
+  // A range of a few keys takes several steps.
+  reapDeletes: 1,
 };
 
 const prng = new Prng(99);
@@ -59,6 +61,9 @@ export const letters: readonly (readonly [name: string, step: Step])[] = [
   ],
   ['space', calls(put('a', chunk, 'one'))],
   ['space-delete', calls({ kind: 'delete', space: 'one', key: 'a' })],
+  ['range', calls({ kind: 'range', space: '', bounds: { prefix: 'c' } }, put('c', inline))],
+  ['clear', calls({ kind: 'clear', space: '' })],
+  ['drop', calls({ kind: 'drop', space: 'one' })],
   ['flush', { kind: 'flush' }],
   ['reopen', { kind: 'reopen' }],
   ['roll', calls(put('h', rolling))],

@@ -12,7 +12,7 @@ import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
 import { filePath, lockName, superName } from '../../src/format/file-names.ts';
 import { decodeInternalKey } from '../../src/format/internal-key.ts';
 import { parseListNode } from '../../src/format/list-node.ts';
-import { rowKinds } from '../../src/format/row-kinds.ts';
+import { rowKindAt, rowKinds } from '../../src/format/row-kinds.ts';
 import { visitRecordRefs } from '../../src/format/value-record.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsPort } from '../../src/fs/port.ts';
@@ -20,21 +20,14 @@ import { sha256 } from '../../src/kernels/hash/sha256.ts';
 import { SegmentSet } from '../../src/segment/segment-set.ts';
 import { MISS, OK } from '../../src/tree/cursor.ts';
 import { Forest } from '../../src/tree/forest.ts';
-
-/** One row of the key tree: a version of a key or its deletion. */
-export interface Row {
-  readonly seq: number;
-  readonly space: number;
-  /** User key, hex. */
-  readonly key: string;
-  readonly isPut: boolean;
-  /** The stored record, hex. */
-  readonly record: string;
-}
+import type { Row } from './row.ts';
+import { readSystem, type SystemRows, trashProblems } from './system-rows.ts';
 
 export interface Audit {
   /** Every row of the key tree's tables, by sequence number, then key. */
   readonly rows: readonly Row[];
+  /** What the system tree has. */
+  readonly system: SystemRows;
   /** What is wrong, in words; empty for a sound store. */
   readonly problems: readonly string[];
 }
@@ -61,7 +54,9 @@ export async function auditDisk(disk: FsPort, given?: LoadedCatalogs): Promise<A
     const counted = new Map<string, number>();
     const rows = await readRows(forest, counted);
     await checkChunks(forest, segments, counted, problems);
-    return { rows, problems };
+    const system = await readSystem(forest);
+    problems.push(...trashProblems(rows, system));
+    return { rows, system, problems };
   } finally {
     await segments.close();
     await forest.close();
@@ -82,9 +77,11 @@ async function readRows(forest: Forest, counted: Map<string, number>): Promise<R
       started = true;
       const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom, valueTo } = cursor;
       const { space, userKey, seq } = decodeInternalKey(keyBytes, keyFrom, keyTo);
-      const isPut = (valueBytes[valueFrom]! & 15) === rowKinds.put;
+      const kind = rowKindAt(valueBytes, valueFrom);
+      const isPut = kind === rowKinds.put;
+      const isLate = kind === rowKinds.lateDelete;
       const record = toHex(valueBytes.subarray(valueFrom, valueTo));
-      rows.push({ seq, space, key: toHex(userKey), isPut, record });
+      rows.push({ seq, space, key: toHex(userKey), isPut, isLate, record });
       visitRecordRefs(valueBytes, valueFrom, valueTo, (at) => count(counted, valueBytes, at));
     }
     step = started ? cursor.next() : cursor.first();

@@ -1,13 +1,15 @@
 /** Crashes of one workload at every changing operation, in many shapes each, every state checked once. */
-import { encodeUtf8 } from '../../src/base/bytes.ts';
+import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { xxh64 } from '../../src/codec/checksum.ts';
+import type { RangeRow } from '../../src/format/system-rows.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { profiles } from './alphabet.ts';
 import { type Breadth, choicesAt, drawn, settle } from './choices.ts';
 import { withoutNewest } from './fallback.ts';
 import { openOn } from './machine.ts';
+import { checkReader } from './readers.ts';
 import {
   type Base,
   type CrashPoint,
@@ -43,6 +45,8 @@ export interface Effort {
   readonly innerPoints: number;
   /** Recoveries that crash one inside the other. */
   readonly depth: number;
+  /** Readers that open while the run goes on; none by default. */
+  readonly readers?: number;
 }
 
 export interface Tally {
@@ -112,6 +116,7 @@ export async function crashAll(run: CrashRun): Promise<void> {
   const recording = await record(workload, profile, options);
   tally.workloads++;
   tally.rows += recording.history.rows.length;
+  if (run.only === undefined) await checkReaders(run, recording);
   const held = heldBy(recording.history, workload);
   const breadth: Breadth = { ...effort, cuts: effort.cuts ?? Number.POSITIVE_INFINITY };
   const made = new Set<string>();
@@ -148,6 +153,28 @@ export async function crashAll(run: CrashRun): Promise<void> {
         const where = `${run.name}, ${describe(point)}, choice '${number} ${name}'`;
         throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
       }
+    }
+  }
+}
+
+/** Readers open between drawn moments of a run, at first among the files of the earlier one. */
+async function checkReaders({ name, workload, effort }: CrashRun, recording: Recording): Promise<void> {
+  const { points, history } = recording;
+  // Before that there may be no store to open.
+  const first = points.findIndex(({ acked, op }) => acked > 0 && op !== undefined);
+  const prng = new Prng(workload.seed ^ 0x4ead);
+  for (let n = effort.readers ?? 0; n > 0 && first >= 0; n--) {
+    const from = first + prng.below(points.length - first);
+    const to = Math.min(points.length - 1, from + 1 + prng.below(readerSpan));
+    const calls = prng.below(readerCalls);
+    try {
+      await checkReader(points[from]!, points[to]!, calls, history, workload.shape);
+    } catch (error) {
+      const [before, after] = [describe(points[from]!), describe(points[to]!)];
+      throw new Error(
+        `${name}, reader ${before}, from call ${calls} on ${after}: ${(error as Error).message}`,
+        { cause: error },
+      );
     }
   }
 }
@@ -199,13 +226,17 @@ function heldBy(history: History, { shape }: Workload): (floor: number) => strin
     let name = names.get(floor);
     if (name === undefined) {
       const rows = history.rows.filter(({ seq }) => seq <= floor);
-      const text = JSON.stringify([shape, rows]);
+      const ranges = history.ranges.filter(({ seq }) => seq <= floor).map(rangeText);
+      const text = JSON.stringify([shape, rows, ranges]);
       name = String(xxh64(encodeUtf8(text)));
       names.set(floor, name);
     }
     return name;
   };
 }
+
+const rangeText = ({ seq, from, to }: RangeRow): string =>
+  `${seq} ${toHex(from)} ${to === undefined ? '' : toHex(to)}`;
 
 function describe({ op }: CrashPoint): string {
   return op === undefined
@@ -242,6 +273,10 @@ async function checkState(
     }
   }
 }
+
+/** Moments between the files a reader begins with and those it goes on with; calls before it meets them. */
+const readerSpan = 40;
+const readerCalls = 12;
 
 const innerBreadth: Breadth = { mixtures: 2, singles: 6, cuts: 2 };
 

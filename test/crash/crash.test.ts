@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
-import { preparation, profiles, sequenceAt, sequenceCount } from './alphabet.ts';
+import { letters, preparation, profiles, sequenceAt, sequenceCount } from './alphabet.ts';
 import { crashAll, crashWorkload, type Effort, newTally } from './campaign.ts';
 import type { StoreShape } from './machine.ts';
 import { prepare } from './recorder.ts';
@@ -19,7 +19,7 @@ const quick: Effort = {
 const nested: Effort = { mixtures: 2, singles: 2, goOnEvery: 20, innerEvery: 6, innerPoints: 2, depth: 2 };
 
 /** Sequences of the campaign that are always looked at: of one, two and three calls, on both stores. */
-const samples = [1, 8 + 6 * 3, 3 + 6 * 60, 4 + 6 * 1500];
+const samples = [1, 8 + 6 * 3, 3 + 6 * 11, 3 + 6 * 60, 4 + 6 * 1500];
 
 describe('crashes', () => {
   test('sampled crash points of random workloads recover to a prefix with every acked commit', async () => {
@@ -45,7 +45,9 @@ describe('crashes', () => {
 
   test('every number is a sequence of its own', () => {
     const names = new Set(Array.from({ length: sequenceCount }, (_, n) => sequenceAt(n).name));
-    expect(names.size).toBe(2 * profiles.length * (16 + 16 ** 2 + 16 ** 3));
+    expect(names.size).toBe(
+      2 * profiles.length * (letters.length + letters.length ** 2 + letters.length ** 3),
+    );
   });
 
   test('a value so large that it stages its chunks is there whole or not at all', async () => {

@@ -5,15 +5,20 @@
 import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { BatchOperation } from '../../src/engine/types.ts';
+import type { RangeRow } from '../../src/format/system-rows.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { auditDisk, type Row } from './audit.ts';
+import { auditDisk } from './audit.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { hexKey } from './recorder.ts';
+import type { Row } from './row.ts';
+import { covers } from './system-rows.ts';
 import type { Call, Change, Workload } from './workload.ts';
 
 /** A call's changes of one key; `seq` once it was acknowledged. */
 interface Attempt {
   readonly changes: ReadonlyMap<string, Uint8Array | undefined>;
+  /** Of a range delete: the space, and which keys (hex) it covers. */
+  readonly range: { readonly space: string; readonly has: (key: string) => boolean } | undefined;
   seq: number | undefined;
   /** Acknowledged; a delete has no number of its own. */
   acked: boolean;
@@ -108,7 +113,9 @@ class Faulty implements FaultyRun {
     try {
       return await work;
     } catch (error) {
-      if (!isRefusal(error)) throw error;
+      // A write to a space that was dropped meanwhile.
+      const isDropped = what !== 'swap' && isVarveError(error, 'VARVE_CONFLICT');
+      if (!isRefusal(error) && !isDropped) throw error;
       this.failures.push(`${what}: ${String(error)}`);
       return undefined;
     }
@@ -140,9 +147,16 @@ class Faulty implements FaultyRun {
     const space = call.space === '' ? engine : engine.space(call.space);
     const wasDegraded = engine.health().status === 'degraded';
     const life = this.#opens;
-    const attempt: Attempt = { changes: changesOf(call), seq: undefined, acked: false, durable: false, life };
+    const attempt: Attempt = {
+      changes: changesOf(call),
+      range: rangeOf(call),
+      seq: undefined,
+      acked: false,
+      durable: false,
+      life,
+    };
     this.attempts.push(attempt);
-    const seq = await this.guard(call.kind, perform(space, call));
+    const seq = await this.guard(call.kind, perform(space, call, engine));
     if (engine.health().status === 'degraded') this.stopped = true;
     if (seq === undefined) return;
     if (wasDegraded && seq !== noChange) throw new Error('a write was acknowledged after a failed one');
@@ -155,7 +169,10 @@ class Faulty implements FaultyRun {
 const noChange = -1;
 
 /** The commit's number, 0 for a delete, or `noChange`. */
-async function perform(space: Engine, call: Call): Promise<number> {
+async function perform(space: Engine, call: Call, engine: Engine): Promise<number> {
+  if (call.kind === 'drop') return (await engine.spaces.drop(call.space)) ? 0 : noChange;
+  if (call.kind === 'range') return (await space.deleteRange(call.bounds)).seq;
+  if (call.kind === 'clear') return (await space.clear()).seq;
   if (call.kind === 'delete') return (await space.delete(call.key)) ? 0 : noChange;
   if (call.kind === 'batch') return (await space.batch(call.changes.map(operationOf))).seq;
   const ifSeq = call.kind === 'swap' ? { ifSeq: (await space.stat(call.key))?.seq ?? 0 } : {};
@@ -169,7 +186,18 @@ function operationOf({ key, value }: Change): BatchOperation {
 function changesOf(call: Call): Map<string, Uint8Array | undefined> {
   if (call.kind === 'delete') return new Map([[hexKey(call.key), undefined]]);
   if (call.kind === 'batch') return new Map(call.changes.map(({ key, value }) => [hexKey(key), value]));
+  if (call.kind === 'range' || call.kind === 'clear' || call.kind === 'drop') return new Map();
   return new Map([[hexKey(call.key), call.value]]);
+}
+
+function rangeOf(call: Call): Attempt['range'] {
+  const { space } = call;
+  if (call.kind === 'clear' || call.kind === 'drop') return { space, has: () => true };
+  if (call.kind !== 'range') return undefined;
+  const { bounds } = call;
+  // Hex sorts and begins as the bytes do.
+  if ('prefix' in bounds) return { space, has: (key) => key.startsWith(hexKey(bounds.prefix)) };
+  return { space, has: (key) => key >= hexKey(bounds.gte) && key < hexKey(bounds.lt) };
 }
 
 /**
@@ -184,10 +212,14 @@ export async function checkAfterFault(
 ): Promise<void> {
   const engine = await openOn(disk, shape, seed);
   if (engine.health().status === 'degraded') throw new Error(JSON.stringify(engine.health()));
-  const { rows, problems } = await auditDisk(disk);
+  const { rows, system, problems } = await auditDisk(disk);
   if (problems.length > 0) throw new Error(problems.join('; '));
   const bySeq = new Map<number, Row[]>();
-  for (const row of rows) bySeq.set(row.seq, [...(bySeq.get(row.seq) ?? []), row]);
+  for (const row of rows) {
+    if (!row.isLate) bySeq.set(row.seq, [...(bySeq.get(row.seq) ?? []), row]);
+    else if (!run.attempts.some(({ range, seq }) => range?.has(row.key) && (seq ?? row.seq) === row.seq))
+      throw new Error(`late row of ${row.seq}: nobody deleted a range with ${row.key}`);
+  }
   for (const { seq, durable, changes } of run.attempts) {
     if (!durable || seq === undefined) continue;
     const missing = Array.from(changes).filter(
@@ -199,7 +231,7 @@ export async function checkAfterFault(
     if (!run.attempts.some((attempt) => explains(attempt, seq, found)))
       throw new Error(`rows of ${seq} are not those of one call`);
   }
-  await compareNewest(engine, rows, run);
+  await compareNewest(engine, rows, system.pending, run);
   await engine.put('after', 'x');
   await engine.close();
 }
@@ -213,7 +245,12 @@ function explains({ changes, seq }: Attempt, found: number, rows: readonly Row[]
   );
 }
 
-async function compareNewest(engine: Engine, rows: readonly Row[], run: FaultyRun): Promise<void> {
+async function compareNewest(
+  engine: Engine,
+  rows: readonly Row[],
+  pending: readonly RangeRow[],
+  run: FaultyRun,
+): Promise<void> {
   const names = ['', ...engine.spaces.list()];
   let live = 0;
   for (const name of names) {
@@ -232,9 +269,15 @@ async function compareNewest(engine: Engine, rows: readonly Row[], run: FaultyRu
         );
       });
       if (!given) throw new Error(`key ${hex} at ${seq} has bytes nobody put`);
+      for (const { range, seq: by, durable } of run.attempts) {
+        if (durable && by !== undefined && by > seq && range?.space === name && range.has(hex))
+          throw new Error(`key ${hex} at ${seq} is there, and range delete ${by} was acknowledged`);
+      }
     }
   }
   const newest = new Map(rows.map((row) => [`${row.space} ${row.key}`, row]));
-  const expected = Array.from(newest.values()).filter(({ isPut }) => isPut).length;
+  const isHidden = ({ seq, space, key }: Row): boolean =>
+    pending.some((range) => range.seq > seq && covers(range, space, key));
+  const expected = Array.from(newest.values()).filter((row) => row.isPut && !isHidden(row)).length;
   if (live !== expected) throw new Error(`${live} keys are served, the rows say ${expected}`);
 }

@@ -1,5 +1,9 @@
 /** Which rows of a history a store must still have. */
-import type { Row } from './audit.ts';
+import { toHex } from '../../src/base/bytes.ts';
+import type { RangeRow } from '../../src/format/system-rows.ts';
+import { deleteRecord } from '../../src/format/value-record.ts';
+import type { Row } from './row.ts';
+import { covers } from './system-rows.ts';
 
 const sameRow = (a: Row, b: Row): boolean =>
   a.seq === b.seq && a.space === b.space && a.key === b.key && a.record === b.record;
@@ -7,33 +11,54 @@ const sameRow = (a: Row, b: Row): boolean =>
 /** Form of the value, the high half of a record's first byte: 0 is inline, anything else names chunks. */
 const holdsChunks = ({ record }: Row): boolean => record[0] !== '0';
 
+/** What a history has up to some commit: its rows, late ones left out, and its range deletes. */
+export interface Committed {
+  readonly rows: readonly Row[];
+  readonly ranges: readonly RangeRow[];
+}
+
 /**
  * Holds the rows `found` against those `committed`, both by number; undefined when all is well. With `merges`
- * a row may be gone that nobody can see: one that another row of its key supersedes and that holds no chunks,
- * and a delete with nothing older of its key left.
+ * a row may be gone that nobody can see: one that another row of its key or a range delete supersedes and
+ * that holds no chunks, and a delete with nothing older of its key left. Late rows may be there or not; what
+ * a missing one would have hidden, the state shows.
  */
 export function rowsProblem(
   found: readonly Row[],
-  committed: readonly Row[],
+  committed: Committed,
   merges: boolean,
 ): string | undefined {
+  const strange = found.filter((row) => row.isLate && !carriesOut(row, committed));
+  if (strange.length > 0) return `late rows that carry out nothing [${show(strange)}]`;
+  const ordinary = found.filter(({ isLate }) => !isLate);
   const missing: Row[] = [];
   let at = 0;
-  for (const row of committed) {
-    if (at < found.length && sameRow(found[at]!, row)) at++;
+  for (const row of committed.rows) {
+    if (at < ordinary.length && sameRow(ordinary[at]!, row)) at++;
     else missing.push(row);
   }
-  if (at < found.length || (missing.length > 0 && !merges)) return differences(found, committed);
+  if (at < ordinary.length || (missing.length > 0 && !merges)) return differences(ordinary, committed.rows);
   if (missing.length === 0) return undefined;
-  const lost = missing.filter((row) => !mayBeGone(row, found, committed));
+  const lost = missing.filter((row) => !mayBeGone(row, ordinary, committed));
   return lost.length === 0 ? undefined : `missing [${show(lost)}]`;
 }
 
-function mayBeGone(row: Row, found: readonly Row[], committed: readonly Row[]): boolean {
+/** A late row stands for a range delete, where the newest version below it is one that was to be seen. */
+function carriesOut(late: Row, { rows, ranges }: Committed): boolean {
+  const range = ranges.find(({ seq }) => seq === late.seq);
+  if (range === undefined || !covers(range, late.space, late.key)) return false;
+  if (late.record !== toHex(deleteRecord(range.timeMs, true))) return false;
+  const isBelow = (row: Row): boolean =>
+    row.key === late.key && row.space === late.space && row.seq < late.seq;
+  return rows.findLast(isBelow)?.isPut === true;
+}
+
+function mayBeGone(row: Row, found: readonly Row[], { rows, ranges }: Committed): boolean {
   const isOfKey = (other: Row): boolean => other.key === row.key && other.space === row.space;
-  const isSuperseded = committed.some((other) => other.seq > row.seq && isOfKey(other));
-  if (row.isPut) return isSuperseded && !holdsChunks(row);
-  return isSuperseded || !found.some((other) => other.seq < row.seq && isOfKey(other));
+  const isSuperseded = rows.some((other) => other.seq > row.seq && isOfKey(other));
+  if (!row.isPut) return isSuperseded || !found.some((other) => other.seq < row.seq && isOfKey(other));
+  if (holdsChunks(row)) return false;
+  return isSuperseded || ranges.some((range) => range.seq > row.seq && covers(range, row.space, row.key));
 }
 
 function differences(rows: readonly Row[], expected: readonly Row[]): string {

@@ -2,28 +2,48 @@
  * The rows of every commit, read from the log files of a run as they were before they went. Tables may have
  * lost rows to merges by then; the log has them all.
  */
-import { toHex } from '../../src/base/bytes.ts';
+import { decodeUtf8, startsWith, toHex } from '../../src/base/bytes.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { fileDir, parseFileName } from '../../src/format/file-names.ts';
 import { decodeInternalKey, encodeInternalKey } from '../../src/format/internal-key.ts';
 import { frameTypes } from '../../src/format/log-frame.ts';
 import { type OpVisitor, visitOps } from '../../src/format/log-ops.ts';
+import {
+  decodeRangeRow,
+  decodeSpaceRow,
+  isRangeKey,
+  type RangeRow,
+  spacePrefix,
+} from '../../src/format/system-rows.ts';
 import { trees } from '../../src/format/trees.ts';
 import { deleteRecord } from '../../src/format/value-record.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { scanLog } from '../../src/log/log-reader.ts';
-import type { Row } from './audit.ts';
+import type { Row } from './row.ts';
+
+/** A name was given to a space, or taken back with it. */
+export interface SpaceRow {
+  readonly seq: number;
+  readonly name: string;
+  readonly number: number | undefined;
+}
+
+const bySeq = (a: { seq: number }, b: { seq: number }): number => a.seq - b.seq;
 
 const folder = `${fileDir('wal', 1)}/`;
 
 export class LogRows {
   readonly #rows = new Map<string, Row>();
+  readonly #ranges = new Map<number, RangeRow>();
+  readonly #spaceRows = new Map<string, SpaceRow>();
   #waiting: { path: string; disk: MemoryFileSystem }[] = [];
 
   /** Rows known so far, by number, then key. `from`: what an earlier run knew. */
   constructor(from?: LogRows) {
     if (from === undefined) return;
     this.#rows = new Map(from.#rows);
+    this.#ranges = new Map(from.#ranges);
+    this.#spaceRows = new Map(from.#spaceRows);
     this.#waiting = from.#waiting.slice();
   }
 
@@ -32,7 +52,17 @@ export class LogRows {
     if (path.startsWith(folder)) this.#waiting.push({ path, disk: disk.fork() });
   }
 
-  /** All rows, once the run on `disk` has ended. */
+  /** Range deletes known so far, by number. */
+  get ranges(): RangeRow[] {
+    return Array.from(this.#ranges.values()).sort(bySeq);
+  }
+
+  /** Rows of spaces known so far, by number. */
+  get spaceRows(): SpaceRow[] {
+    return Array.from(this.#spaceRows.values()).sort(bySeq);
+  }
+
+  /** All rows, without late ones, once the run on `disk` has ended. */
   async all(disk: MemoryFileSystem): Promise<Row[]> {
     for (const path of disk.files()) if (path.startsWith(folder)) this.#waiting.push({ path, disk });
     const { dbUuid } = (await CatalogStore.load(disk)).slot;
@@ -57,7 +87,7 @@ export class LogRows {
       const whole = encodeInternalKey(prefix, seq);
       const { space, userKey } = decodeInternalKey(whole, 0, whole.length);
       const key = toHex(userKey);
-      this.#rows.set(`${seq} ${space} ${key}`, { seq, space, key, isPut, record });
+      this.#rows.set(`${seq} ${space} ${key}`, { seq, space, key, isPut, isLate: false, record });
     };
     const ignore = (): void => undefined;
     return {
@@ -65,13 +95,25 @@ export class LogRows {
         if (tree === trees.K)
           note(seq, buf.subarray(keyFrom, keyTo), true, toHex(buf.subarray(valueFrom, valueTo)));
       },
-      del(tree, seq, buf, keyFrom, keyTo) {
-        if (tree === trees.K) note(seq, buf.subarray(keyFrom, keyTo), false, toHex(deleteRecord(timeMs)));
+      del(tree, seq, buf, keyFrom, keyTo, covering) {
+        if (tree === trees.K && covering === 0)
+          note(seq, buf.subarray(keyFrom, keyTo), false, toHex(deleteRecord(timeMs)));
       },
       chunk: ignore,
       move: ignore,
       trash: ignore,
-      sys: ignore,
+      sys: (seq, buf, keyFrom, keyTo, valueFrom, valueTo) => {
+        const key = buf.slice(keyFrom, keyTo);
+        this.#sys(seq, key, valueTo < 0 ? undefined : buf.slice(valueFrom, valueTo));
+      },
     };
+  }
+
+  #sys(seq: number, key: Uint8Array, value: Uint8Array | undefined): void {
+    if (isRangeKey(key) && value !== undefined) this.#ranges.set(seq, decodeRangeRow(key, value));
+    if (!startsWith(key, spacePrefix)) return;
+    const name = decodeUtf8(key.subarray(spacePrefix.length))!;
+    const number = value === undefined ? undefined : decodeSpaceRow(key, value).number;
+    this.#spaceRows.set(`${seq} ${name}`, { seq, name, number });
   }
 }

@@ -18,6 +18,8 @@ export interface StoreShape {
   readonly stageBirthsMax?: number;
   /** Tables are merged as soon as there are two; they never are when not given. */
   readonly merges?: boolean;
+  /** Late rows that a step of the reaper writes; the engine's own bound when not given. */
+  readonly reapDeletes?: number;
 }
 
 /** So small that a few rows fill a level. */
@@ -62,6 +64,11 @@ export function openOn(
   more: EngineOptions = {},
   merges: boolean = shape.merges ?? false,
 ): Promise<Engine> {
+  return openEnv(envOf(disk, seed), shape, more, merges);
+}
+
+/** The store of `shape` in `env`. */
+export function openEnv(env: Env, shape: StoreShape, more: EngineOptions, merges: boolean): Promise<Engine> {
   const options: EngineOptions = {
     durability: shape.durability,
     chunking: { algorithm: shape.algorithm, min: 64, avg: 1024, max: 2048 },
@@ -69,10 +76,11 @@ export function openOn(
     memory: { memtableBytes: 64 * 1024, trailerCacheBytes: 4096 * 16, blockCacheBytes: 256 * 1024 },
     ...more,
   };
-  const { segmentBytes, stageBirthsMax } = shape;
-  return openWithEnv(envOf(disk, seed), options, {
+  const { segmentBytes, stageBirthsMax, reapDeletes } = shape;
+  return openWithEnv(env, options, {
     segmentBytes,
     ...(stageBirthsMax === undefined ? {} : { stageBirthsMax }),
+    ...(reapDeletes === undefined ? {} : { reaping: { deletes: reapDeletes } }),
     compaction: merges ? mergeLimits : 'off',
     flushMerges: merges,
   });

@@ -4,15 +4,18 @@
  * of those in flight at a crash, is known from the rows of the finished store.
  */
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
+import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { BatchOperation } from '../../src/engine/types.ts';
+import type { RangeRow } from '../../src/format/system-rows.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsOp } from '../../src/fs/sim-machine.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
-import { auditDisk, type Row } from './audit.ts';
+import { auditDisk } from './audit.ts';
 import { rowsProblem } from './kept-rows.ts';
-import { LogRows } from './log-rows.ts';
+import { LogRows, type SpaceRow } from './log-rows.ts';
 import { openOn } from './machine.ts';
+import type { Row } from './row.ts';
 import type { Call, Workload } from './workload.ts';
 
 /** A moment just before a changing operation. */
@@ -31,12 +34,16 @@ export interface CrashPoint {
 
 /** What a finished run knows. */
 export interface History {
-  /** Every row ever committed, by number. */
+  /** Every row ever committed, by number; those of the reaper are not among them. */
   readonly rows: readonly Row[];
   /** Values put, by `valueName`. */
   readonly values: ReadonlyMap<string, Uint8Array>;
   /** Names of spaces by their number. */
   readonly spaces: ReadonlyMap<number, string>;
+  /** Every range delete, by number. */
+  readonly ranges: readonly RangeRow[];
+  /** Names given and taken back, by number. */
+  readonly spaceRows: readonly SpaceRow[];
 }
 
 export interface Recording {
@@ -72,6 +79,9 @@ class Run {
   readonly spaceOf: Map<string, string>;
   readonly rows: LogRows;
   deletes: number;
+  /** Range deletes acknowledged with their number. */
+  readonly ranges: number[];
+  drops: number;
   opens: number;
   engine: Engine | undefined;
 
@@ -82,6 +92,8 @@ class Run {
     this.spaceOf = new Map(from?.run.spaceOf);
     this.rows = new LogRows(from?.run.rows);
     this.deletes = from?.run.deletes ?? 0;
+    this.ranges = from?.run.ranges.slice() ?? [];
+    this.drops = from?.run.drops ?? 0;
     this.opens = from?.run.opens ?? 0;
   }
 
@@ -182,17 +194,37 @@ async function runSteps(
       for (const call of step.calls) await Promise.all([engine.flush(), perform(run, call)]);
       await engine.flush();
       run.note();
-    } else await Promise.all(step.calls.map((call) => perform(run, call)));
+    } else await Promise.all(step.calls.map((call) => perform(run, call, dropsOf(step.calls))));
   }
   await run.engine!.close();
   run.durable = run.acked;
   run.engine = undefined;
 }
 
-async function perform(run: Run, call: Call): Promise<void> {
+const dropsOf = (calls: readonly Call[]): ReadonlySet<string> =>
+  new Set(calls.filter(({ kind }) => kind === 'drop').map(({ space }) => space));
+
+/** `dropped`: spaces that other calls drop meanwhile; a write to one may be refused. */
+async function perform(run: Run, call: Call, dropped: ReadonlySet<string> = new Set()): Promise<void> {
+  try {
+    await performCall(run, call);
+  } catch (error) {
+    if (!dropped.has(call.space) || !isVarveError(error, 'VARVE_CONFLICT')) throw error;
+  }
+  run.note();
+}
+
+async function performCall(run: Run, call: Call): Promise<void> {
+  if (call.kind === 'drop') {
+    if (await run.engine!.spaces.drop(call.space)) run.drops++;
+    return;
+  }
   const engine = call.space === '' ? run.engine! : run.engine!.space(call.space);
   if (call.kind === 'delete') {
     if (await engine.delete(call.key)) run.deletes++;
+  } else if (call.kind === 'range' || call.kind === 'clear') {
+    const { seq } = await (call.kind === 'range' ? engine.deleteRange(call.bounds) : engine.clear());
+    run.ranges.push(seq);
   } else if (call.kind === 'batch') {
     const operations = call.changes.map(
       ({ key, value }): BatchOperation =>
@@ -208,7 +240,6 @@ async function perform(run: Run, call: Call): Promise<void> {
     const { seq } = await engine.put(key, call.kind === 'stream' ? inPieces(value) : value, ifSeq);
     run.noteValue(seq, call.space, key, value);
   }
-  run.note();
 }
 
 async function* inPieces(value: Uint8Array): AsyncGenerator<Uint8Array> {
@@ -219,9 +250,10 @@ async function* inPieces(value: Uint8Array): AsyncGenerator<Uint8Array> {
 /** All rows committed, checked against what the calls returned and what the finished store has. */
 async function historyOf(disk: MemoryFileSystem, run: Run, { shape }: Workload): Promise<History> {
   const rows = await run.rows.all(disk);
+  const { ranges, spaceRows } = run.rows;
   const audit = await auditDisk(disk);
   const problems = audit.problems.slice();
-  const wrong = rowsProblem(audit.rows, rows, shape.merges === true);
+  const wrong = rowsProblem(audit.rows, { rows, ranges }, shape.merges === true);
   if (wrong !== undefined) problems.push(wrong);
   if (problems.length > 0) throw new Error(`a store closed without a crash: ${problems.join('; ')}`);
   const puts = rows.filter(({ isPut }) => isPut);
@@ -230,7 +262,10 @@ async function historyOf(disk: MemoryFileSystem, run: Run, { shape }: Workload):
     throw new Error(`the store has ${puts.length} versions, ${run.values.size} were acknowledged`);
   }
   if (rows.length - puts.length < run.deletes) throw new Error('an acknowledged delete has no row');
+  const lost = run.ranges.filter((seq) => !ranges.some((range) => range.seq === seq));
+  if (lost.length > 0 || ranges.length !== run.ranges.length + run.drops)
+    throw new Error(`${ranges.length} range deletes, not ${run.ranges} and ${run.drops} drops`);
   const spaces = new Map<number, string>();
   for (const { seq, key, space } of puts) spaces.set(space, run.spaceOf.get(valueName(seq, key))!);
-  return { rows, values: run.values, spaces };
+  return { rows, values: run.values, spaces, ranges, spaceRows };
 }

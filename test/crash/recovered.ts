@@ -4,11 +4,12 @@ import { Prng } from '../../src/base/prng.ts';
 import type { LoadedCatalogs } from '../../src/catalog/catalog-load.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { type Row, strayFiles } from './audit.ts';
+import { type Audit, strayFiles } from './audit.ts';
 import { AuditCache } from './audit-cache.ts';
 import { rowsProblem } from './kept-rows.ts';
 import { openOn, type StoreShape } from './machine.ts';
-import { type History, hexKey, valueName } from './recorder.ts';
+import { type State, stateAt, upTo } from './model.ts';
+import { type History, hexKey } from './recorder.ts';
 
 /** How thorough the check of one state is. */
 export interface CheckPlan {
@@ -61,26 +62,33 @@ export async function checkRecovered(
   if (health.status === 'degraded' || (plan.killed === true && !health.ok))
     throw new Error(`after recovery: ${JSON.stringify(health)}`);
   const loaded = await catalogsOf(disk);
-  const { rows, problems } = await audits.audit(disk, loaded);
-  if (problems.length > 0) throw new Error(problems.join('; '));
+  const audit = await audits.audit(disk, loaded);
+  if (audit.problems.length > 0) throw new Error(audit.problems.join('; '));
   const { writerEpoch } = loaded;
   if (writerEpoch <= epoch) throw new Error(`writer epoch ${writerEpoch} after ${epoch}`);
   // A merge may have dropped the last rows; what it works on is in tables.
-  const { last, expected, state } = upTo(
+  const { last, committed, state, names } = upTo(
     history,
-    plan.exactly ?? Math.max(rows.at(-1)?.seq ?? 0, before?.catalog.checkpointSeq ?? 0),
+    plan.exactly ?? Math.max(lastOf(audit), before?.catalog.checkpointSeq ?? 0),
   );
   if (engine.stats().seq < last) throw new Error(`the engine counts ${engine.stats().seq}, not ${last}`);
-  const wrong = rowsProblem(rows, expected, plan.shape.merges === true);
+  const wrong = rowsProblem(audit.rows, committed, plan.shape.merges === true);
   if (wrong !== undefined) throw new Error(`rows up to ${last} are not what was committed: ${wrong}`);
-  const lost = history.rows.filter(({ seq }) => seq > last && seq <= plan.floor);
+  const lost = [...history.rows, ...history.ranges].filter(({ seq }) => seq > last && seq <= plan.floor);
   if (lost.length > 0) throw new Error(`acknowledged commit ${lost[0]!.seq} is lost (last is ${last})`);
+  const listed = engine.spaces.list();
+  if (listed.join() !== names.join()) throw new Error(`spaces are [${listed}], not [${names}]`);
   await compareAll(engine, history, state);
   const mayKeep = plan.mayKeep === true || !health.ok;
   await refuseStray(disk, loaded, mayKeep);
   // A state that does not go on ends like a killed process: nothing is closed, the disk is dropped.
   if (plan.goOn) await goOn(disk, engine, history, stateAt(history, last), plan, mayKeep);
   return last;
+}
+
+/** The last commit of a store that its tables show; steps of the reaper do not count. */
+function lastOf({ rows, system }: Audit): number {
+  return Math.max(rows.at(-1)?.seq ?? 0, ...system.rangeSeqs);
 }
 
 /** Where something looked damaged, recovery keeps what it does not know in quarantine/. */
@@ -91,45 +99,8 @@ async function refuseStray(disk: MemoryFileSystem, loaded: LoadedCatalogs, mayKe
   if (stray.length > 0) throw new Error(`files left over: ${stray.join(', ')}`);
 }
 
-/** Live values by space name and hex key. */
-type State = Map<string, Map<string, Uint8Array>>;
-
-/** What a history says of the store with its commits up to `last`; made once. */
-interface Expected {
-  /** The last commit up to there. */
-  readonly last: number;
-  readonly expected: readonly Row[];
-  readonly state: State;
-}
-
-const known = new WeakMap<History, Map<number, Expected>>();
-
-function upTo(history: History, last: number): Expected {
-  const made = known.get(history) ?? new Map<number, Expected>();
-  known.set(history, made);
-  let one = made.get(last);
-  if (one === undefined) {
-    const expected = history.rows.filter(({ seq }) => seq <= last);
-    one = { last: expected.at(-1)?.seq ?? 0, expected, state: stateAt(history, last) };
-    made.set(last, one);
-  }
-  return one;
-}
-
-function stateAt(history: History, last: number): State {
-  const state: State = new Map([['', new Map()]]);
-  for (const name of history.spaces.values()) state.set(name, new Map());
-  for (const { seq, space, key, isPut } of history.rows) {
-    if (seq > last) break;
-    const live = state.get(history.spaces.get(space)!)!;
-    if (isPut) live.set(key, history.values.get(valueName(seq, key))!);
-    else live.delete(key);
-  }
-  return state;
-}
-
 /** Scans, gets and absent keys of every space equal `state`. */
-async function compareAll(engine: Engine, history: History, state: State): Promise<void> {
+export async function compareAll(engine: Engine, history: History, state: State): Promise<void> {
   for (const [name, live] of state) {
     const space = name === '' ? engine : engine.space(name);
     const seen: string[] = [];

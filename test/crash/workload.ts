@@ -6,7 +6,13 @@ import type { StoreShape } from './machine.ts';
 export type Call =
   | { kind: 'put' | 'stream' | 'swap'; space: string; key: string; value: Uint8Array }
   | { kind: 'delete'; space: string; key: string }
-  | { kind: 'batch'; space: string; changes: readonly Change[] };
+  | { kind: 'batch'; space: string; changes: readonly Change[] }
+  | { kind: 'range'; space: string; bounds: Bounds }
+  | { kind: 'clear'; space: string }
+  | { kind: 'drop'; space: string };
+
+/** Of a range delete. */
+export type Bounds = { readonly prefix: string } | { readonly gte: string; readonly lt: string };
 
 /** A key's new value, or its removal. */
 export interface Change {
@@ -29,6 +35,10 @@ export interface Workload {
   readonly steps: readonly Step[];
 }
 
+const spaces = ['one', 'two'];
+const prefixes = ['', 'a', 'a\u0000', 'c/', 'd', 'x'];
+const kinds = ['put', 'put', 'put', 'put', 'stream', 'delete', 'delete', 'batch'] as const;
+
 const keys = ['', 'a', 'a\u0000', 'ab', 'b', 'c/1', 'c/2', 'd'.repeat(300), 'é'];
 
 /** The workload of a seed: up to 4 calls at once in each step. */
@@ -41,6 +51,7 @@ export function workloadOf(seed: number, stepsMin = 3, stepsMax = 14): Workload 
     segmentBytes: prng.pick([2048, 8192, 64 * 1024]),
     ...(prng.chance(0.5) ? { stageBirthsMax: prng.pick([2, 4, 8]) } : {}),
     merges: prng.chance(0.6),
+    ...(prng.chance(0.7) ? { reapDeletes: prng.pick([1, 2]) } : {}),
   };
   const values = new ValueMaker(prng, shape);
   const steps: Step[] = [];
@@ -65,9 +76,10 @@ export const withoutMerges = (workload: Workload): Workload => ({
 });
 
 function callOf(prng: Prng, values: ValueMaker): Call {
-  const space = prng.chance(0.85) ? '' : prng.pick(['one', 'two']);
+  const space = prng.chance(0.85) ? '' : prng.pick(spaces);
+  if (prng.chance(0.08)) return rangeOf(prng, space);
   const key = prng.pick(keys);
-  const kind = prng.pick(['put', 'put', 'put', 'put', 'stream', 'delete', 'delete', 'batch'] as const);
+  const kind = prng.pick(kinds);
   if (kind === 'delete') return { kind, space, key };
   if (kind !== 'batch') return { kind, space, key, value: values.next() };
   const changes = new Map<string, Change>();
@@ -76,6 +88,16 @@ function callOf(prng: Prng, values: ValueMaker): Call {
     changes.set(one, { key: one, value: prng.chance(0.25) ? undefined : values.next() });
   }
   return { kind, space, changes: Array.from(changes.values()) };
+}
+
+/** A delete of many keys. */
+function rangeOf(prng: Prng, space: string): Call {
+  const kind = prng.pick(['range', 'range', 'range', 'clear', 'drop'] as const);
+  if (kind === 'drop') return { kind, space: space === '' ? prng.pick(spaces) : space };
+  if (kind === 'clear') return { kind, space };
+  if (prng.chance(0.6)) return { kind, space, bounds: { prefix: prng.pick(prefixes) } };
+  const gte = prng.pick(keys);
+  return { kind, space, bounds: { gte, lt: `${gte}${prng.pick(['\u0000', 'b', '\u{10ffff}'])}` } };
 }
 
 /** Values of every form: inline, one chunk, a list of chunks, a tree; new, repeated, or nearly repeated. */

@@ -148,16 +148,23 @@ describe('log chain', () => {
 
   test('a closed log must end with SEAL', async () => {
     const { fs, session } = await threeFiles();
-    expect((await readChainOf(fs, { expectSealed: true })).damage).toMatchObject([{ missingFrom: 11 }]);
+    expect((await readChainOf(fs, { closedEpoch: 3 })).damage).toMatchObject([{ missingFrom: 11 }]);
     await session.log.seal({ seqFirst: 11, commitTimeMs: 2000, durableSeq: 10 });
-    const chain = await readChainOf(fs, { expectSealed: true });
+    const chain = await readChainOf(fs, { closedEpoch: 3 });
     expect(chain).toMatchObject({ sealed: true, damage: [], lastSeq: 11 });
     const cut = fs.fork();
     cut.corrupt(wal(3), (bytes) => bytes.slice(0, bytes.length - 60));
-    expect((await readChainOf(cut, { expectSealed: true })).damage).toHaveLength(1);
+    expect((await readChainOf(cut, { closedEpoch: 3 })).damage).toHaveLength(1);
     const again = await LogSession.open(fs);
     expect(again.log.lastSeq).toBe(12);
     expect((await readChainOf(fs)).damage).toEqual([]);
+  });
+
+  test('a log begun by a later writer than the one that closed the store needs no SEAL', async () => {
+    const { fs } = await threeFiles();
+    expect((await readChainOf(fs, { closedEpoch: 3 })).damage).toHaveLength(1);
+    const chain = await readChainOf(fs, { closedEpoch: 2 });
+    expect(chain).toMatchObject({ damage: [], lastSeq: 10, sealed: false });
   });
 
   test('a cut before a frame leaves it and everything behind out of the next file for good', async () => {

@@ -20,7 +20,7 @@ export const fileSeedOf = (salt: Uint8Array): FileSeed => new FileSeed(salt);
 
 export function readChainOf(
   fs: FsPort,
-  more: { walFirstNo?: number; checkpointSeq?: number; expectSealed?: boolean } = {},
+  more: { walFirstNo?: number; checkpointSeq?: number; closedEpoch?: number } = {},
 ): Promise<LogChain> {
   return readLogChain(fs, { dbUuid, walFirstNo: 0, checkpointSeq: 0, ...more });
 }

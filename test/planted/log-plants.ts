@@ -124,8 +124,8 @@ export const logPlants: readonly Plant[] = [
     }`,
       '    await this.#file.dataSync().catch(() => this.#file.dataSync());',
     ],
-    sim(300),
     crash(20_000),
+    sim(300),
   ),
   plant(
     'new log without its name',

@@ -74,6 +74,7 @@ export const treePlants: readonly Plant[] = [
     'a reader takes files that a writer has just replaced for damage',
     'engine/open.ts',
     ['      if (!(await changed())) throw error;', '      throw error;'],
+    crash(20_000),
     sim(300),
   ),
   plant(

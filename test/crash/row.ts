@@ -1,0 +1,12 @@
+/** One row of the key tree: a version of a key or its deletion. */
+export interface Row {
+  readonly seq: number;
+  readonly space: number;
+  /** User key, hex. */
+  readonly key: string;
+  readonly isPut: boolean;
+  /** A delete that carries out a range delete, under the number of that. */
+  readonly isLate: boolean;
+  /** The stored record, hex. */
+  readonly record: string;
+}
