@@ -38,12 +38,12 @@ import {
   planCompaction,
 } from '../tree/compaction-planner.ts';
 import type { Forest } from '../tree/forest.ts';
+import type { KeepRule } from '../tree/keep-rule.ts';
 import { KeyTable } from '../tree/table-reader.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Logger } from './options.ts';
-import type { ReadMarks } from './read-marks.ts';
 import type { WritePacer } from './write-pacer.ts';
 
 /** Wait after a merge that failed, ms; doubled with each further failure up to the second figure. */
@@ -68,7 +68,7 @@ export interface CompactorOptions {
   readonly catalogs: CatalogStore;
   readonly checkpointer: Checkpointer;
   readonly log: GroupCommit;
-  readonly marks: ReadMarks;
+  readonly keepRule: () => KeepRule;
   readonly pacer: WritePacer;
   readonly health: HealthBook;
   readonly logger: Logger;
@@ -150,15 +150,10 @@ export class Compactor {
     this.#options.pacer.setDebt(this.debt);
   }
 
-  get #horizon(): Seq {
-    const { marks, log } = this.#options;
-    return marks.horizon(log.visibleSeq);
-  }
-
   #plan(): CompactionPlan | undefined {
     const { limits } = this.#options;
     if (limits === undefined) return undefined;
-    return planCompaction(this.#planTables(this.#horizon), limits, this.#avoid);
+    return planCompaction(this.#planTables(this.#options.keepRule().horizon), limits, this.#avoid);
   }
 
   #planTables(horizon: Seq): PlanTable[] {
@@ -210,14 +205,14 @@ export class Compactor {
     if (free !== undefined && free < plan.bytes * (1 + spareShare)) {
       throw new VarveError('VARVE_NO_SPACE', `${plan.bytes} bytes to merge, ${free} free on the disk`);
     }
-    const horizon = this.#horizon;
+    const rule = this.#options.keepRule();
     const result = await compactTables(
       {
         tree: plan.tree,
         outputLevel: plan.outputLevel,
         inputs,
         around: forest.tables.map(({ meta }) => meta).filter(({ tree }) => tree === plan.tree),
-        horizon,
+        rule,
         tableBytes: limits!.tableBytes,
       },
       {
@@ -233,7 +228,7 @@ export class Compactor {
       },
     );
     await this.#install(inputs, result.tables);
-    for (const { no, maxSeq } of result.tables) if (maxSeq > horizon) this.#unsettled.add(no);
+    for (const { no, maxSeq } of result.tables) if (maxSeq > rule.horizon) this.#unsettled.add(no);
     this.#count(result);
     logger.debug?.('tables merged', { ...plan, tables: result.tables.length });
   }

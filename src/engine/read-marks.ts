@@ -3,12 +3,14 @@
  * tables keeps what those can see.
  *
  * Reads are not listed one by one. They count themselves in and out of the current era; an era begins with a
- * look at the horizon and knows the number that was visible then, which no read of it is below.
+ * look at the horizon and knows the number that was visible then, which no read of it is below. Reads that
+ * may last, or look further back, pin their number: that keeps what they see and nothing newer.
  *
  * Invariants (test/engine/read-marks.test.ts)
  * - The horizon is never above the number a read under way was begun at ("the horizon stays at or below every
  *   read under way").
  * - It reaches the visible number once the reads before have ended (the same test).
+ * - Each pinned number is listed until its last pin has ended ("a number is pinned until its last pin ends").
  */
 import { assert } from '../base/assert.ts';
 import type { Seq } from '../base/brands.ts';
@@ -25,7 +27,15 @@ export interface ReadMark {
   readonly isOver: () => boolean;
 }
 
+/** A number that is pinned until `end` is called, however often. */
+export interface Pin {
+  readonly seq: Seq;
+  readonly end: () => void;
+}
+
 export class ReadMarks {
+  /** How many pins each number has. */
+  readonly #pins = new Map<Seq, number>();
   /** Oldest first; never empty. */
   #eras: ReadEra[];
   /** Streams and scans that were never begun end with their memory. */
@@ -59,6 +69,26 @@ export class ReadMarks {
     const mark = { end: leave, isOver: () => over };
     this.#forgotten.register(mark, leave);
     return mark;
+  }
+
+  /** Keeps what a reader at `seq` sees. Something must keep it at the moment of the call. */
+  pin(seq: Seq): Pin {
+    const pins = this.#pins;
+    pins.set(seq, (pins.get(seq) ?? 0) + 1);
+    let over = false;
+    const end = (): void => {
+      if (over) return;
+      over = true;
+      const left = pins.get(seq)! - 1;
+      if (left === 0) pins.delete(seq);
+      else pins.set(seq, left);
+    };
+    return { seq, end };
+  }
+
+  /** The pinned numbers, in no order. */
+  get pinned(): Iterable<Seq> {
+    return this.#pins.keys();
   }
 
   /** The number below which no read looks, now or later. `visibleSeq` is what a read begun now would see. */

@@ -14,10 +14,12 @@ import { forgetDirs, noteDurableDir } from '../fs/dirs.ts';
 import { type Durability, GroupCommit } from '../log/group-commit.ts';
 import { LogWriter } from '../log/log-writer.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
+import type { KeepRule } from '../tree/keep-rule.ts';
 import { TxnWriter } from '../txn/txn-writer.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { Compactor, type CompactorOptions, defaultCompactionLimits } from './compactor.ts';
 import type { Found } from './found.ts';
+import { History } from './history.ts';
 import { ReadMarks } from './read-marks.ts';
 import { defaultReapLimits, Reaper, type ReaperOptions, type ReapLimits } from './reaper.ts';
 import { openSegments, type Rescued, rescueSegments } from './rescue.ts';
@@ -254,15 +256,17 @@ function backgroundFor(
   { compaction, reaping }: StartOptions,
   parts: Pick<CompactorOptions, 'catalogs' | 'checkpointer' | 'log' | 'onFailed'> &
     Pick<ReaperOptions, 'txn'>,
-): Pick<WriteSide, 'compactor' | 'reaper' | 'marks' | 'pacer'> {
+): Pick<WriteSide, 'compactor' | 'reaper' | 'marks' | 'history' | 'pacer'> {
   const { dbUuid } = parts.catalogs.slot;
   const marks = new ReadMarks(parts.log.visibleSeq);
+  const history = new History({ marks, visibleSeq: () => parts.log.visibleSeq });
+  const keepRule = (): KeepRule => history.keepRule();
   const pacer = new WritePacer(env.clock);
   const limits = compaction === 'off' ? undefined : { ...defaultCompactionLimits, ...compaction };
-  const compactor = new Compactor({ ...parts, env, dbUuid, forest, health, logger, marks, pacer, limits });
+  const compactor = new Compactor({ ...parts, env, dbUuid, forest, health, logger, keepRule, pacer, limits });
   const reapLimits = { ...defaultReapLimits, ...reaping };
   const reaper = new Reaper({ ...parts, env, forest, health, logger, pacer, limits: reapLimits });
-  return { compactor, reaper, marks, pacer };
+  return { compactor, reaper, marks, history, pacer };
 }
 
 function lanesFor(

@@ -19,12 +19,14 @@ import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { Forest } from '../tree/forest.ts';
+import type { KeepRule } from '../tree/keep-rule.ts';
 import type { TreeView } from '../tree/key-tree.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Compactor } from './compactor.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
+import { History } from './history.ts';
 import type { CheckedOptions } from './options.ts';
 import { ReadMarks } from './read-marks.ts';
 import type { Reaper } from './reaper.ts';
@@ -40,6 +42,7 @@ export interface WriteSide {
   readonly compactor: Compactor;
   readonly reaper: Reaper;
   readonly marks: ReadMarks;
+  readonly history: History;
   readonly pacer: WritePacer;
 }
 
@@ -81,6 +84,7 @@ export class Store {
   readonly keyEncoding: 'utf8' | 'bytes';
   /** Reads under way: what they see, merges keep. */
   readonly marks: ReadMarks;
+  readonly history: History;
   ingestedBytes = 0;
   readonly #views = new Set<TreeView>();
   #running = 0;
@@ -93,6 +97,13 @@ export class Store {
     this.chunks = parts.chunks;
     this.keyEncoding = parts.options.keyEncoding;
     this.marks = parts.write?.marks ?? new ReadMarks(parts.openedSeq);
+    const { marks } = this;
+    this.history = parts.write?.history ?? new History({ marks, visibleSeq: () => parts.openedSeq });
+  }
+
+  /** Which old versions somebody may still ask for; of this very moment, so ask again after each wait. */
+  keepRule(): KeepRule {
+    return this.history.keepRule();
   }
 
   /** Highest number a read made now sees. */

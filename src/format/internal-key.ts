@@ -121,6 +121,11 @@ export function encodeSysKey(sysKey: Uint8Array, seq: Seq): Uint8Array {
   return encodeInternalKey(encodeSysPrefix(sysKey), seq);
 }
 
+/** Number of the space a key of the key tree belongs to; `buf` holds at least its four bytes. */
+export function spaceOf(buf: Uint8Array, from: number): number {
+  return ((buf[from]! << 24) | (buf[from + 1]! << 16) | (buf[from + 2]! << 8) | buf[from + 3]!) >>> 0;
+}
+
 /** Sequence number of the key that ends at `keyTo`. Unchecked: `decodeInternalKey` checks. */
 export function seqOf(buf: Uint8Array, keyTo: number): Seq {
   const at = keyTo - seqBytes;

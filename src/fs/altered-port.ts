@@ -10,6 +10,7 @@ export function alteredPort(fs: FsPort, changes: Partial<FsPort>): FsPort {
     openSync: (path) => fs.openSync(path),
     mkdir: (path) => fs.mkdir(path),
     rename: (from, to) => fs.rename(from, to),
+    link: (from, to) => fs.link(from, to),
     unlink: (path) => fs.unlink(path),
     rmdir: (path) => fs.rmdir(path),
     list: (path) => fs.list(path),

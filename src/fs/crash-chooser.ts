@@ -3,7 +3,7 @@ import type { Prng } from '../base/prng.ts';
 
 /** One change that a power cut may lose. */
 export interface PendingItem {
-  readonly kind: 'write' | 'truncate' | 'create' | 'mkdir' | 'rename' | 'unlink' | 'rmdir';
+  readonly kind: 'write' | 'truncate' | 'create' | 'mkdir' | 'rename' | 'link' | 'unlink' | 'rmdir';
   readonly path: string;
   /** Position in the list that `MemoryFileSystem.pending()` gives; the same for each crash of one state. */
   readonly index: number;

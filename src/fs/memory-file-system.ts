@@ -136,6 +136,17 @@ export class MemoryFileSystem implements FsPort {
     this.#names.rename({ dir: fromDir, name: baseName(from) }, { dir: toDir, name: baseName(to) }, to, seq);
   }
 
+  async link(from: string, to: string): Promise<void> {
+    await this.#turn('link', from);
+    const seq = this.#machine.mutateOrThrow('link', from, to);
+    const source = this.#find(from);
+    if (source === undefined) throw fsError('ENOENT', 'link failed', from);
+    if (!(source instanceof SimFile)) throw fsError('EPERM', 'link failed', from);
+    const dir = this.#parent(to);
+    if (dir.current.has(baseName(to))) throw fsError('EEXIST', 'link failed', to);
+    this.#names.link(source, dir, baseName(to), to, seq);
+  }
+
   async unlink(path: string): Promise<boolean> {
     await this.#turn('unlink', path);
     const seq = this.#machine.mutateOrThrow('unlink', path);

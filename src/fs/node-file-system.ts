@@ -15,6 +15,7 @@ import { NodeFile } from './node-file.ts';
 import type { FsCaps, FsEntry, FsFile, FsPort, FsStat, OpenMode } from './port.ts';
 import {
   freeBytes,
+  linkPath,
   listDirectory,
   makeDirectory,
   openFile,
@@ -108,6 +109,13 @@ class NodeFileSystem implements FsPort {
     await this.#checkDirectory(parentPath(to));
     this.#forget();
     await renamePath(this.#absolute(from), this.#absolute(to), from);
+  }
+
+  async link(from: string, to: string): Promise<void> {
+    this.#mayChange('link', from);
+    await this.#checkDirectory(parentPath(from));
+    await this.#checkDirectory(parentPath(to));
+    await linkPath(this.#absolute(from), this.#absolute(to), to);
   }
 
   async unlink(file: string): Promise<boolean> {

@@ -21,6 +21,11 @@ export interface FsPort {
   mkdir(path: string): Promise<boolean>;
   /** Durable after `syncDir` of both parents. */
   rename(from: string, to: string): Promise<void>;
+  /**
+   * Gives a file a second name; VARVE_IO with errno EEXIST where one is, EPERM or ENOTSUP where the disk has
+   * no links. Durable after `syncDir` of the new parent.
+   */
+  link(from: string, to: string): Promise<void>;
   /** False when there was no such file. Durable after `syncDir` of the parent. */
   unlink(path: string): Promise<boolean>;
   /** Removes an empty directory. False when it is not there or not empty. */

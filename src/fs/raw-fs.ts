@@ -208,6 +208,11 @@ export function renamePath(from: string, to: string, path: string): Promise<void
   return call('rename', path, (done) => fs.rename(from, to, (error) => done(error, undefined)));
 }
 
+/** A second name for a file; EEXIST where one is. */
+export function linkPath(from: string, to: string, path: string): Promise<void> {
+  return call('link', path, (done) => fs.link(from, to, (error) => done(error, undefined)));
+}
+
 /** False when there was nothing. */
 export async function unlinkPath(absolute: string, path: string): Promise<boolean> {
   const gone = await orNull('ENOENT', async () => {

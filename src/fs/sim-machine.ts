@@ -12,6 +12,7 @@ export type MutatingKind =
   | 'dataSync'
   | 'mkdir'
   | 'rename'
+  | 'link'
   | 'unlink'
   | 'rmdir'
   | 'syncDir';

@@ -42,7 +42,7 @@ interface Edit {
 }
 
 export interface NameOp {
-  readonly kind: 'create' | 'mkdir' | 'rename' | 'unlink' | 'rmdir';
+  readonly kind: 'create' | 'mkdir' | 'rename' | 'link' | 'unlink' | 'rmdir';
   readonly seq: number;
   readonly path: string;
   readonly edits: readonly Edit[];
@@ -103,6 +103,11 @@ export class SimNames {
     const made = new SimDir(this.#nextId++);
     this.#nodes.set(made.id, made);
     this.#record('mkdir', seq, path, [{ dir: dir.id, name, node: made.id }]);
+  }
+
+  /** A second name for a file. */
+  link(file: SimFile, dir: SimDir, name: string, path: string, seq: number): void {
+    this.#record('link', seq, path, [{ dir: dir.id, name, node: file.id }]);
   }
 
   remove(kind: 'unlink' | 'rmdir', dir: SimDir, name: string, path: string, seq: number): void {

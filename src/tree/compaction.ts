@@ -10,7 +10,7 @@
  *   operation leaves no file").
  * - Memory: a piece of 256 KiB per input and what the table writer holds.
  */
-import type { FileNo, Seq } from '../base/brands.ts';
+import type { FileNo } from '../base/brands.ts';
 import { corrupt } from '../base/errors.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { chunkEntry } from '../format/chunk-table.ts';
@@ -21,6 +21,7 @@ import { MergedChunks } from './chunk-cursor.ts';
 import { ChunkTable } from './chunk-table-reader.ts';
 import { writeChunkTable } from './chunk-table-writer.ts';
 import { DeeperRanges, type LeveledRange } from './deeper-ranges.ts';
+import type { KeepRule } from './keep-rule.ts';
 import { MergeCursor } from './merge-cursor.ts';
 import { type MergePace, MergeSlice } from './merge-slice.ts';
 import { MergedEntries } from './merged-entries.ts';
@@ -39,8 +40,8 @@ export interface CompactionJob {
   readonly inputs: readonly (KeyTable | ChunkTable)[];
   /** All tables of the tree. */
   readonly around: readonly LeveledRange[];
-  /** No reader, now or later, has a lower sequence number. */
-  readonly horizon: Seq;
+  /** Which old versions somebody may still ask for. */
+  readonly rule: KeepRule;
   /** Size of a table to be made, bytes. */
   readonly tableBytes: number;
 }
@@ -107,7 +108,7 @@ async function mergeRows(
   const inputs = newestFirst(job.inputs.filter((table) => table instanceof KeyTable));
   const rows = new MergedRows(
     new MergeCursor(inputs.map((table) => table.scan())),
-    new RowRetention(job.horizon),
+    new RowRetention(job.rule, job.tree),
     new DeeperRanges(job.around, job.outputLevel),
     new MergeSlice(ports.pace),
     job.tableBytes,

@@ -168,7 +168,7 @@ export class MergedRows implements RowSource {
       this.#dropHeld();
       key.take(this.#merge);
       this.#keyGiven = false;
-      this.#retention.begin();
+      this.#retention.begin(keyBytes, keyFrom);
     }
     const head = valueFrom < valueTo ? valueBytes[valueFrom]! : 0;
     const verdict = this.#retention.judge(seqOf(keyBytes, keyTo), head);

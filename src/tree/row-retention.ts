@@ -1,23 +1,28 @@
 /**
  * Which rows of a key a merge must keep. Pure: rows of one key are judged one after another, newest first.
  *
- * A reader that may still come, or is under way, has a sequence number at or above the horizon. So of the
- * rows at or below it only the newest can be seen, and the others are superseded, with two exceptions:
+ * The newest row of a key stays. One below it was superseded by the row above, and stays where the keep rule
+ * says that somebody may ask for it (keep-rule.ts), with two exceptions:
  * - a superseded version that holds chunks stays until a GONE row says that its references were given back;
  * - GONE rows, and the rows they belong to, stay.
+ * Rows above that are not in this merge make a version younger to it than it is: then it stays too long.
  *
- * A delete marker, late or not, goes only where nothing of its key is left under it, in the merge or in
- * deeper tables. A late one lies in a table that is newer than those of all versions it hides, so what it
- * hides is in the merge or deeper. What a range delete that is still pending hides needs no care: it hides
- * whatever has a lower number, and dropping some of that changes no answer.
+ * A delete marker at or below the horizon, late or not, goes where nothing of its key is left under it, in
+ * the merge or in deeper tables. A late one lies in a table that is newer than those of all versions it
+ * hides, so what it hides is in the merge or deeper. What a range delete that is still pending hides needs no
+ * care: it hides whatever has a lower number, and dropping some of that changes no answer.
  *
  * Invariants (test/tree/row-retention.test.ts)
- * - A lookup at any number at or above the horizon finds the same before and after ("lookups at or above the
- *   horizon do not notice").
+ * - A lookup at any number at or above the horizon, or at a pinned one, finds the same before and after
+ *   ("lookups at or above the horizon do not notice", "lookups at pinned numbers do not notice").
+ * - The newest superseded versions stay, as many as asked for ("so many superseded versions stay").
  * - A version with chunks is never dropped ("a version that holds chunks stays until it is gone").
  */
 import type { Seq } from '../base/brands.ts';
+import { spaceOf } from '../format/internal-key.ts';
 import { rowKinds } from '../format/row-kinds.ts';
+import { trees } from '../format/trees.ts';
+import { isPinned, type KeepRule } from './keep-rule.ts';
 
 /** `hold`: a delete marker that goes unless a row of the same key is kept after it. */
 export const verdicts = { keep: 1, drop: 2, hold: 3 } as const;
@@ -25,21 +30,36 @@ export type Verdict = (typeof verdicts)[keyof typeof verdicts];
 
 /** State of one key; reused from key to key. */
 export class RowRetention {
-  readonly #horizon: Seq;
-  /** The row that readers at the horizon see has been met. */
-  #covered = false;
+  readonly #rule: KeepRule;
+  readonly #hasSpaces: boolean;
+  #space = 0;
+  #horizon: Seq = 0;
+  #versions = 0;
+  /** Number of the ordinary row above; 0 = none. */
+  #above: Seq = 0;
+  /** Superseded rows met so far. */
+  #superseded = 0;
   /** Number of the last GONE row; -1 = none. */
   #goneSeq = -1;
 
-  /** `horizon`: no reader, now or later, has a lower number. */
-  constructor(horizon: Seq) {
-    this.#horizon = horizon;
+  /**
+   * `tree`: whose rows they are; those of the key tree belong to spaces, which may have rules of their own.
+   */
+  constructor(rule: KeepRule, tree: number) {
+    this.#rule = rule;
+    this.#hasSpaces = tree === trees.K;
+    this.#horizon = rule.horizon;
+    if (this.#hasSpaces) this.#enter(0);
   }
 
-  /** The rows of another key follow. */
-  begin(): void {
-    this.#covered = false;
+  /** The rows of another key follow; its internal key begins at key[from]. */
+  begin(key: Uint8Array, from: number): void {
+    this.#above = 0;
+    this.#superseded = 0;
     this.#goneSeq = -1;
+    if (!this.#hasSpaces) return;
+    const space = spaceOf(key, from);
+    if (space !== this.#space) this.#enter(space);
   }
 
   /** `head`: first byte of the row's value, kind and form; 0 for an empty one. */
@@ -50,12 +70,22 @@ export class RowRetention {
       this.#goneSeq = seq;
       return verdicts.keep;
     }
-    if (seq > this.#horizon) return verdicts.keep;
-    if (!this.#covered) {
-      this.#covered = true;
-      return isDelete && seq !== this.#goneSeq ? verdicts.hold : verdicts.keep;
-    }
+    const above = this.#above;
+    this.#above = seq;
+    const isGone = seq === this.#goneSeq;
+    const horizon = this.#horizon;
+    if (above === 0) return isDelete && !isGone && seq <= horizon ? verdicts.hold : verdicts.keep;
+    const newer = this.#superseded;
+    if (!isGone) this.#superseded++;
+    if (above > horizon) return isDelete && !isGone && seq <= horizon ? verdicts.hold : verdicts.keep;
+    if (newer < this.#versions || isPinned(this.#rule.pinned, seq, above)) return verdicts.keep;
     const holdsChunks = kind === rowKinds.put && head >> 4 !== 0;
-    return holdsChunks || seq === this.#goneSeq ? verdicts.keep : verdicts.drop;
+    return holdsChunks || isGone ? verdicts.keep : verdicts.drop;
+  }
+
+  #enter(space: number): void {
+    this.#space = space;
+    this.#horizon = this.#rule.horizonOf(space);
+    this.#versions = this.#rule.versionsOf(space);
   }
 }

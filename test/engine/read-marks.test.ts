@@ -39,4 +39,15 @@ describe('read marks', () => {
     second.end();
     expect(marks.horizon(9)).toBe(9);
   });
+
+  test('a number is pinned until its last pin ends', () => {
+    const marks = new ReadMarks(1);
+    const [a, b, c] = [marks.pin(5), marks.pin(5), marks.pin(3)];
+    a.end();
+    a.end();
+    expect([...marks.pinned].sort()).toEqual([3, 5]);
+    b.end();
+    c.end();
+    expect([...marks.pinned]).toEqual([]);
+  });
 });

@@ -104,6 +104,18 @@ describe.each(ports)('%s file system', (_name, open) => {
     await expect(ensureDir(fs, 'd/b/c')).rejects.toMatchObject(refused('ENOTDIR'));
   });
 
+  test('a link is a second name of a file and replaces nothing', async () => {
+    const fs = await open();
+    await writeNewFile(fs, 'a', bytes(1, 2));
+    await fs.mkdir('d');
+    await fs.link('a', 'd/b');
+    await expect(fs.link('a', 'd/b')).rejects.toMatchObject(refused('EEXIST'));
+    await expect(fs.link('x', 'y')).rejects.toMatchObject(refused('ENOENT'));
+    await fs.syncDir('d');
+    await fs.unlink('a');
+    expect(await readWhole(fs, 'd/b', 10)).toEqual(bytes(1, 2));
+  });
+
   test('files are renamed, replaced and unlinked', async () => {
     const fs = await open();
     await writeNewFile(fs, 'a', bytes(1));

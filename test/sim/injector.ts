@@ -16,6 +16,7 @@ const targetOf = (kind: FsOp['kind']): FaultTarget | undefined => {
   if (kind === 'dataSync') return 'sync';
   if (kind === 'truncate') return 'write';
   if (kind === 'rmdir') return 'unlink';
+  if (kind === 'link') return 'rename';
   return kind === 'close' || kind === 'free' ? undefined : kind;
 };
 

@@ -30,6 +30,10 @@ export class LyingDisk implements FsPort {
     return this.#disk.rename(from, to);
   }
 
+  link(from: string, to: string): Promise<void> {
+    return this.#disk.link(from, to);
+  }
+
   unlink(path: string): Promise<boolean> {
     return this.#disk.unlink(path);
   }

@@ -16,6 +16,7 @@ import { writeChunkTable } from '../../src/tree/chunk-table-writer.ts';
 import { ChunkTree } from '../../src/tree/chunk-tree.ts';
 import { type CompactionJob, compactTables } from '../../src/tree/compaction.ts';
 import { END, OK, settle } from '../../src/tree/cursor.ts';
+import { plainRule } from '../../src/tree/keep-rule.ts';
 import { KeyTree } from '../../src/tree/key-tree.ts';
 import { RowRef } from '../../src/tree/row-ref.ts';
 import { KeyTable } from '../../src/tree/table-reader.ts';
@@ -72,7 +73,7 @@ class Tables {
   job(inputs: readonly (KeyTable | ChunkTable)[], more: Partial<CompactionJob> = {}): CompactionJob {
     const around = inputs.map(({ meta }) => meta);
     const tree = inputs[0]!.meta.tree;
-    return { tree, outputLevel: 1, inputs, around, horizon: 1e9, tableBytes: 2 ** 20, ...more };
+    return { tree, outputLevel: 1, inputs, around, rule: plainRule(1e9), tableBytes: 2 ** 20, ...more };
   }
 
   async files(): Promise<string[]> {
@@ -150,7 +151,11 @@ describe('compaction', () => {
           const newest = Math.max(...all.flat().map(({ seq }) => seq));
           const views = [0, 1, 2, 3].map((i) => horizon + i * 7).concat(newest, 1e9);
           const before = seen(new KeyTree(2 ** 16, tables), views);
-          const job = store.job(inputs, { horizon, tableBytes, around: tables.map(({ meta }) => meta) });
+          const job = store.job(inputs, {
+            rule: plainRule(horizon),
+            tableBytes,
+            around: tables.map(({ meta }) => meta),
+          });
           const result = await compactTables(job, store.ports);
           const merged = await Promise.all(result.tables.map((meta) => store.open(meta)));
           expect(seen(new KeyTree(2 ** 16, [...merged, ...deep]), views)).toEqual(before);
@@ -180,10 +185,13 @@ describe('compaction', () => {
       value: rowValue('x'.repeat(20)),
     }));
     const inputs = [await store.keys(rows)];
-    const { tables } = await compactTables(store.job(inputs, { horizon: 0, tableBytes: 60 }), store.ports);
+    const { tables } = await compactTables(
+      store.job(inputs, { rule: plainRule(0), tableBytes: 60 }),
+      store.ports,
+    );
     expect(tables.map(({ entries }) => entries)).toEqual([10, 10, 10, 10]);
     const { tables: three } = await compactTables(
-      store.job(inputs, { horizon: 0, tableBytes: 500 }),
+      store.job(inputs, { rule: plainRule(0), tableBytes: 500 }),
       store.ports,
     );
     expect(three.map(({ entries }) => entries)).toEqual([20, 20]);

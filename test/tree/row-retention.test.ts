@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { rowKinds } from '../../src/format/row-kinds.ts';
+import { trees } from '../../src/format/trees.ts';
+import { plainRule } from '../../src/tree/keep-rule.ts';
 import { RowRetention, verdicts } from '../../src/tree/row-retention.ts';
 
 interface Row {
@@ -12,9 +14,9 @@ const chunks = rowKinds.put | 16;
 const heads = [rowKinds.put, rowKinds.put, rowKinds.delete, rowKinds.lateDelete, chunks] as const;
 
 /** Rows of one key, newest first, that a merge with nothing under it keeps. */
-function kept(rows: readonly Row[], horizon: number): Row[] {
-  const retention = new RowRetention(horizon);
-  retention.begin();
+function kept(rows: readonly Row[], horizon: number, pinned: readonly number[] = [], versions = 0): Row[] {
+  const retention = new RowRetention(plainRule(horizon, pinned, versions), trees.K);
+  retention.begin(new Uint8Array(4), 0);
   const out: Row[] = [];
   let held: Row | undefined;
   for (const row of rows) {
@@ -46,6 +48,44 @@ describe('row retention', () => {
         for (let view = horizon; view <= 31; view++) expect(seenAt(after, view)).toBe(seenAt(rows, view));
       }),
     );
+  });
+
+  test('lookups at pinned numbers do not notice', () => {
+    const pins = fc.uniqueArray(fc.integer({ min: 0, max: 30 }), { maxLength: 4 });
+    fc.assert(
+      fc.property(someRows, fc.integer({ min: 0, max: 30 }), pins, (rows, horizon, some) => {
+        const pinned = some.sort((a, b) => a - b);
+        const after = kept(rows, horizon, pinned);
+        for (const view of pinned) expect(seenAt(after, view)).toBe(seenAt(rows, view));
+      }),
+    );
+  });
+
+  test('so many superseded versions stay', () => {
+    const rows = [5, 4, 3, 2].map((seq) => ({ seq, head: rowKinds.put }));
+    expect(kept(rows, 9, [], 0)).toEqual(rows.slice(0, 1));
+    expect(kept(rows, 9, [], 2)).toEqual(rows.slice(0, 3));
+    expect(kept(rows, 4, [], 2)).toEqual(rows.slice(0, 3));
+    expect(kept(rows, 4, [], 1)).toEqual(rows.slice(0, 2));
+    expect(kept(rows, 9, [3], 1)).toEqual(rows.slice(0, 3));
+    const deleted = [5, 4, 3].map((seq) => ({ seq, head: seq === 4 ? rowKinds.delete : rowKinds.put }));
+    expect(kept(deleted, 9, [], 1)).toEqual(deleted.slice(0, 2));
+    expect(kept(deleted, 9, [], 2)).toEqual(deleted);
+  });
+
+  test('spaces have rules of their own', () => {
+    const rule = { ...plainRule(0), horizonOf: (space: number) => (space === 7 ? 9 : 0) };
+    const retention = new RowRetention(rule, trees.K);
+    const judgeIn = (space: number): number[] => {
+      retention.begin(Uint8Array.of(0, 0, 0, space), 0);
+      return [5, 4].map((seq) => retention.judge(seq, rowKinds.put));
+    };
+    const { keep, drop } = verdicts;
+    expect([1, 7, 1].map(judgeIn)).toEqual([
+      [keep, keep],
+      [keep, drop],
+      [keep, keep],
+    ]);
   });
 
   test('a version that holds chunks stays until it is gone', () => {

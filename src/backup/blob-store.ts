@@ -1,0 +1,79 @@
+/**
+ * Where a vault keeps its objects: a small port that a directory, an object store or a server can stand
+ * behind. `checkBlobStore` ([blob-check.ts]) is the test every implementation must pass.
+ *
+ * Names are plain ASCII with '/' between parts: letters, digits, '.', '-' and '_'; no part is '.' or '..'.
+ * Objects are immutable: nothing but `delete` and a `put` without `ifAbsent` ever changes one.
+ */
+import { invalid, VarveError } from '../base/errors.ts';
+
+/** What an implementation can do. */
+export interface BlobCaps {
+  /**
+   * `put` with `ifAbsent` is atomic among all writers. Without it a vault may have one writer only, and only
+   * that one removes what an interrupted run of it left.
+   */
+  readonly conditionalPut: boolean;
+}
+
+/** An object in a listing. */
+export interface BlobEntry {
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** What may be stored: whole, or in pieces as they are made. Borrowed until the call settles. */
+export type BlobData = Uint8Array | AsyncIterable<Uint8Array>;
+
+/**
+ * A store of named objects. Errors: VARVE_NOT_FOUND where there is no such object, VARVE_IO and
+ * VARVE_NO_SPACE for everything the target refuses. Calls may run side by side.
+ */
+export interface BlobStore {
+  /** For messages: directory, bucket or address. */
+  readonly root: string;
+  readonly caps: BlobCaps;
+  /**
+   * Stores an object; when it resolves the object is durable and whole, and every later call of any process
+   * sees it. Before, and after a failure, the name has what it had or the whole of the new bytes, never a
+   * part. With `ifAbsent` false tells that the name was taken and is left as it was.
+   */
+  put(name: string, data: BlobData, options?: { readonly ifAbsent?: boolean }): Promise<boolean>;
+  /** All bytes of an object of at most `bytesMax` bytes, the caller's. VARVE_CORRUPT when it is longer. */
+  get(name: string, bytesMax: number): Promise<Uint8Array>;
+  /** Bytes from .. from + length - 1, the caller's; fewer only where the object ends. */
+  getRange(name: string, from: number, length: number): Promise<Uint8Array>;
+  /** Bytes of an object; undefined where there is none. */
+  size(name: string): Promise<number | undefined>;
+  /** False where there was none. Durable when it resolves. */
+  delete(name: string): Promise<boolean>;
+  /** Objects whose name begins with `prefix` (which ends with '/' or is empty), in any order. */
+  list(prefix: string): AsyncIterable<BlobEntry>;
+}
+
+const namePattern = /^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/;
+
+/** VARVE_INVALID_ARGUMENT unless `name` can be the name of an object. */
+export function checkBlobName(name: string): void {
+  const plain = namePattern.test(name) && name.split('/').every((part) => part !== '.' && part !== '..');
+  if (!plain || name.length > 500) throw invalid(`${JSON.stringify(name)} is no name of an object`);
+}
+
+/** VARVE_INVALID_ARGUMENT unless `prefix` is empty or a name with a '/' behind it. */
+export function checkBlobPrefix(prefix: string): void {
+  if (prefix === '') return;
+  if (!prefix.endsWith('/')) throw invalid(`${JSON.stringify(prefix)} is no prefix: it must end with '/'`);
+  checkBlobName(prefix.slice(0, -1));
+}
+
+/** VARVE_NOT_FOUND for an object. */
+export function noSuchBlob(name: string): VarveError {
+  return new VarveError('VARVE_NOT_FOUND', `${name}: no such object`, { file: name });
+}
+
+/** The pieces of `data`, one after another. */
+export async function* piecesOf(data: BlobData): AsyncGenerator<Uint8Array> {
+  if (data instanceof Uint8Array) yield data;
+  else yield* data;
+}
