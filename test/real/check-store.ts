@@ -1,5 +1,8 @@
 /** Opens a store after its writers were stopped and holds it against the model. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import type { Engine } from '../../src/engine/engine.ts';
+import { superName } from '../../src/format/file-names.ts';
 import { openNodeFileSystem } from '../../src/fs/node-file-system.ts';
 import { auditDisk } from '../crash/audit.ts';
 import { digestOf, type LaneModel, type Round, type State } from './lane-model.ts';
@@ -61,10 +64,17 @@ export async function stateOf(engine: Engine): Promise<State> {
   return state;
 }
 
-/** Reference counts, chunks and rows of the files as they lie there. */
+/**
+ * Reference counts, chunks and rows of the files as they lie there. A merge in the background may install
+ * others meanwhile: then again.
+ */
 export async function auditDir(dir: string): Promise<void> {
-  const { problems } = await auditDisk(await openNodeFileSystem(dir, { readOnly: true }));
-  if (problems.length > 0) throw new Error(problems.join('; '));
+  const roots = (): Buffer => readFileSync(path.join(dir, superName));
+  for (let before = roots(); ; before = roots()) {
+    const { problems } = await auditDisk(await openNodeFileSystem(dir, { readOnly: true }));
+    if (problems.length === 0) return;
+    if (before.equals(roots())) throw new Error(problems.join('; '));
+  }
 }
 
 /** Degraded, or with a warning where none may be. */
