@@ -115,6 +115,7 @@ export class TxnWriter {
     this.#applier = new Applier(forest, {
       nodes: (id) => this.#nodeBytes(id),
       onNodeBorn: (id, at) => presence.born(id, at),
+      onNodeDied: (id, at) => presence.died(id, at),
       onNodeMissing: (error) => {
         throw error;
       },
