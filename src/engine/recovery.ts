@@ -68,6 +68,7 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
     nodes: (id) => nodes.get(toHex(id)),
     onNodeBorn: () => undefined,
     onNodeDied: () => undefined,
+    onTrash: () => undefined,
     onNodeMissing: (error) => {
       damaged = true;
       health.note(error);

@@ -45,6 +45,7 @@ export interface ApplierEvents {
   readonly onNodeBorn: (id: Uint8Array, at: number) => void;
   readonly onNodeDied: (id: Uint8Array, at: number) => void;
   readonly onNodeMissing: (error: VarveError) => void;
+  readonly onTrash: (seq2: Seq) => void;
 }
 
 export class Applier implements OpVisitor {
@@ -53,6 +54,7 @@ export class Applier implements OpVisitor {
   readonly #onNodeBorn: (id: Uint8Array, at: number) => void;
   readonly #onNodeDied: (id: Uint8Array, at: number) => void;
   readonly #onNodeMissing: (error: VarveError) => void;
+  readonly #onTrash: (seq2: Seq) => void;
   #key = new Uint8Array(1024);
 
   /** `onNodeMissing` may throw; where it returns, the children of that node stay uncounted. */
@@ -62,6 +64,7 @@ export class Applier implements OpVisitor {
     this.#onNodeBorn = events.onNodeBorn;
     this.#onNodeDied = events.onNodeDied;
     this.#onNodeMissing = events.onNodeMissing;
+    this.#onTrash = events.onTrash;
   }
 
   /** Rows written to the key tree since this applier was made. */
@@ -166,6 +169,7 @@ export class Applier implements OpVisitor {
 
   trash(seq2: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, seq1: Seq): void {
     this.#sysRow(trashKey(seq2, buf.subarray(keyFrom, keyTo), seq1), seq2, putMarker);
+    this.#onTrash(seq2);
   }
 
   sys(seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {

@@ -173,6 +173,7 @@ export async function replayed(parts: WriteParts): Promise<Forest> {
       nodes: (id) => nodes.get(Buffer.from(id).toString('hex')),
       onNodeBorn: () => undefined,
       onNodeDied: () => undefined,
+      onTrash: () => undefined,
       onNodeMissing: (error) => {
         throw error;
       },
