@@ -57,6 +57,17 @@ export class NodePresence {
     if (entry !== undefined) entry.present = true;
   }
 
+  /** A LISTDROP op for the node has been sequenced. */
+  died(id: Uint8Array, at: number): void {
+    const entry = this.#entries.get(nameOf(id, at));
+    if (entry !== undefined) entry.present = false;
+  }
+
+  /** A put that is running works with the node: it must not die. */
+  isUsed(id: Uint8Array, at: number): boolean {
+    return this.#entries.has(nameOf(id, at));
+  }
+
   get size(): number {
     return this.#entries.size;
   }

@@ -19,9 +19,7 @@
  */
 import type { Seq } from '../base/brands.ts';
 import { compareBytes, compareRange } from '../base/bytes.ts';
-import { isDamage, isVarveError } from '../base/errors.ts';
 import { reapBytesTarget, reapDeletesMax, reapRowsMax } from '../base/limits.ts';
-import { type Deferred, deferred } from '../base/sync.ts';
 import { seqBytes, seqOf } from '../format/internal-key.ts';
 import { putDelete, putSys, putTrash } from '../format/log-ops.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
@@ -32,15 +30,13 @@ import type { GroupCommit } from '../log/group-commit.ts';
 import { type KeyCursor, OK, settle } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
+import { Background } from './background.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Logger } from './options.ts';
 import type { WritePacer } from './write-pacer.ts';
 
-/** Wait after a step that failed, ms; doubled with each further failure up to the second figure. */
-const retryMsMin = 1000;
-const retryMsMax = 60_000;
 /** What a late delete takes in the log and the trees beside its key, about. */
 const rowBytes = 64;
 
@@ -84,59 +80,48 @@ interface Found {
 
 export class Reaper {
   /** Since the engine was opened. */
-  readonly counters = { ranges: 0, deletes: 0, failures: 0 };
+  readonly counters = { ranges: 0, deletes: 0 };
   readonly #options: ReaperOptions;
-  readonly #stop: Deferred<void> = deferred<void>();
-  #stopped = false;
-  /** Rows are damaged: ranges stay pending until the store is reopened. */
-  #stuck: Error | undefined;
-  #running: Promise<void> | undefined;
+  readonly #work: Background;
   /** Where the range under way goes on. */
   #at: { readonly seq: Seq; readonly from: Uint8Array } | undefined;
-  #failuresInRow = 0;
-  #retryAt = 0;
 
   constructor(options: ReaperOptions) {
     this.#options = options;
+    this.#work = new Background(options, {
+      what: 'carrying out a range delete',
+      isDue: () => this.#due() !== undefined,
+      step: () => this.#step(this.#due()!),
+    });
   }
 
   /** Goes on with pending ranges, in the background. Never throws. */
   startIfDue(): void {
-    if (this.#running !== undefined || this.#isOver() || !this.#mayRetry()) return;
-    if (this.#due() === undefined) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#work.startIfDue();
   }
 
   get isRunning(): boolean {
-    return this.#running !== undefined;
+    return this.#work.isRunning;
   }
 
-  /** Why ranges are not carried out any more, if so. */
+  /** Steps that failed. */
+  get failures(): number {
+    return this.#work.failures;
+  }
+
+  /** Why ranges are not carried out any more, if so: rows are damaged. */
   get stuck(): Error | undefined {
-    return this.#stuck;
+    return this.#work.stuck;
   }
 
   /** Resolves when nothing runs any more. */
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+  idle(): Promise<void> {
+    return this.#work.idle();
   }
 
   /** Ends with the step under way; its commit is not waited for. Idempotent. */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#stop.resolve();
-    await this.idle();
-  }
-
-  #isOver(): boolean {
-    const { log, health } = this.#options;
-    return this.#stopped || this.#stuck !== undefined || log.failure !== undefined || !!health.refusal;
-  }
-
-  #mayRetry(): boolean {
-    return this.#failuresInRow === 0 || this.#options.env.clock.monotonic() >= this.#retryAt;
+  stop(): Promise<void> {
+    return this.#work.stop();
   }
 
   /** The oldest pending range, once readers see it. */
@@ -145,27 +130,12 @@ export class Reaper {
     return oldest !== undefined && oldest.seq <= this.#options.log.visibleSeq ? oldest : undefined;
   }
 
-  async #run(): Promise<void> {
-    while (!this.#isOver()) {
-      const range = this.#due();
-      if (range === undefined) return;
-      try {
-        await this.#step(range);
-        this.#failuresInRow = 0;
-      } catch (error) {
-        this.#failed(error);
-        return;
-      }
-      await this.#orStopped(this.#options.env.clock.turn());
-    }
-  }
-
   async #step(range: RangeRow): Promise<void> {
     const { forest, txn, pacer, checkpointer, limits } = this.#options;
     await this.#relieve();
     const from = this.#at?.seq === range.seq ? this.#at.from : range.from;
     const { doomed, next } = await findDoomed(forest, range, from, limits);
-    if (this.#isOver()) return;
+    if (this.#work.isOver) return;
     if (doomed.length > 0 || next === undefined) {
       const bytes = doomed.reduce((sum, { prefix }) => sum + rowBytes + 2 * prefix.length, rowBytes);
       const committed = txn.sequence(bytes, (writer) => {
@@ -178,7 +148,7 @@ export class Reaper {
       pacer.charge(bytes);
       checkpointer.startIfDue();
       // What the commit fails with stops the log, and with it this reaper.
-      await this.#orStopped(committed.done.catch(() => undefined));
+      await this.#work.orStopped(committed.done.catch(() => undefined));
     }
     this.counters.deletes += doomed.length;
     this.#at = next === undefined ? undefined : { seq: range.seq, from: next };
@@ -188,29 +158,10 @@ export class Reaper {
   /** Waits as other writers do: for merges that are behind, and while memory is full. */
   async #relieve(): Promise<void> {
     const { pacer, checkpointer, forest } = this.#options;
-    await this.#orStopped(pacer.wait());
-    while (!this.#isOver() && forest.full && checkpointer.running !== undefined) {
-      await this.#orStopped(checkpointer.running.catch(() => undefined));
+    await this.#work.orStopped(pacer.wait());
+    while (!this.#work.isOver && forest.full && checkpointer.running !== undefined) {
+      await this.#work.orStopped(checkpointer.running.catch(() => undefined));
     }
-  }
-
-  #orStopped(wait: Promise<void>): Promise<void> {
-    return Promise.race([wait, this.#stop.promise]);
-  }
-
-  #failed(error: unknown): void {
-    const { logger, health, env } = this.#options;
-    this.counters.failures++;
-    logger.warn?.('carrying out a range delete failed', { error });
-    if (isDamage(error)) {
-      health.note(error);
-      this.#stuck = error;
-      return;
-    }
-    this.#failuresInRow++;
-    const wait = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(16, this.#failuresInRow - 1));
-    this.#retryAt = env.clock.monotonic() + wait;
-    if (!isVarveError(error)) this.#stuck = error instanceof Error ? error : new Error(String(error));
   }
 }
 

@@ -67,6 +67,8 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
   const applier = new Applier(forest, {
     nodes: (id) => nodes.get(toHex(id)),
     onNodeBorn: () => undefined,
+    onNodeDied: () => undefined,
+    onTrash: () => undefined,
     onNodeMissing: (error) => {
       damaged = true;
       health.note(error);
@@ -248,6 +250,8 @@ const silent: OpVisitor = {
   del: () => undefined,
   chunk: () => undefined,
   move: () => undefined,
+  purge: () => undefined,
+  listDrop: () => undefined,
   trash: () => undefined,
   sys: () => undefined,
 };

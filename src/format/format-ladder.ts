@@ -33,9 +33,15 @@ export const roCompatFeatures: readonly FeatureFlag[] = [];
 /** Features of a catalog's contents: any other bit refuses the catalog. */
 export const catalogFeatures: readonly FeatureFlag[] = [
   { bit: 1, name: 'ranges', summary: 'range deletes: range rows in the system tree, late DELETE rows' },
+  { bit: 2, name: 'purges', summary: 'reclaimed versions: GONE rows, log ops PURGE and LISTDROP' },
+  { bit: 4, name: 'expiry', summary: 'values that expire: expiry rows in the system tree' },
 ];
 /** The bit of `catalogFeatures` that range deletes need. */
 export const rangesFeature = 1;
+/** The bit that purged versions and dropped list nodes need. */
+export const purgesFeature = 2;
+/** The bit that values with an expiry need. */
+export const expiryFeature = 4;
 
 /** Bits of `flags` that are not in `known`. */
 export function unknownFlags(flags: number, known: readonly FeatureFlag[]): number {

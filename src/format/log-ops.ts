@@ -5,25 +5,25 @@
  * Encoding appends to a ByteWriter, decoding calls a visitor with positions in the payload: no object per op.
  */
 import type { FileNo, Seq } from '../base/brands.ts';
-import type { Place, VarveError } from '../base/errors.ts';
-import { ByteReader } from '../codec/byte-reader.ts';
+import type { Place } from '../base/errors.ts';
 import type { ByteWriter } from '../codec/byte-writer.ts';
 import { defineLayout, f } from '../codec/layout.ts';
 import { chunkIdBytes } from './chunk-ref.ts';
-import { newerFormat } from './format-ladder.ts';
-import { isTree, type TreeId } from './trees.ts';
+import { OpReader, putId } from './op-reader.ts';
+import { type PurgeVisitor, purgeOpCodes, visitListDrop, visitPurge } from './purge-ops.ts';
+import type { TreeId } from './trees.ts';
 
 /** Codes of ops. Never changed, never reused. */
 export const opCodes = {
   put: 1,
   delete: 2,
   chunk: 3,
-  purge: 4,
+  purge: purgeOpCodes.purge,
   trash: 5,
   indexAdd: 6,
   indexDrop: 7,
   move: 8,
-  listDrop: 9,
+  listDrop: purgeOpCodes.listDrop,
   sys: 11,
 } as const;
 
@@ -176,7 +176,7 @@ export function putSys(w: ByteWriter, key: Uint8Array, value: Uint8Array | undef
 }
 
 /** Receives ops in order. Positions are in `buf`, which is borrowed until the call returns. */
-export interface OpVisitor {
+export interface OpVisitor extends PurgeVisitor {
   /** A transaction begins; every op up to the next call belongs to it. */
   txn?(seq: Seq): void;
   put(
@@ -290,6 +290,12 @@ function visitOp(r: OpReader, code: number, seq: Seq, visitor: OpVisitor): void 
       visitor.move(seq, r.bytes, idAt, segment, off8, storedLen);
       break;
     }
+    case opCodes.purge:
+      visitPurge(r, seq, visitor);
+      break;
+    case opCodes.listDrop:
+      visitListDrop(r, seq, visitor);
+      break;
     case opCodes.trash: {
       const seq2 = r.varint();
       const keyFrom = r.varSpan();
@@ -333,61 +339,4 @@ function visitSys(r: OpReader, seq: Seq, visitor: OpVisitor): void {
   const valueFrom = present === 1 ? r.varSpan() : -1;
   r.check();
   visitor.sys(seq, r.bytes, keyFrom, keyTo, valueFrom, present === 1 ? r.pos : -1);
-}
-
-/** A ByteReader that yields positions instead of views and knows where the transaction ends. */
-class OpReader extends ByteReader {
-  limit = 0;
-  opAt = 0;
-  readonly #file: string;
-  readonly #base: number;
-
-  constructor(bytes: Uint8Array, place: Place, from: number, to: number) {
-    super(bytes, place, from, to);
-    this.#file = place.file;
-    this.#base = place.offset ?? 0;
-  }
-
-  /** Position of the next `n` bytes, which are skipped. */
-  span(n: number): number {
-    if (n > this.left) throw this.fail('op is cut off');
-    const at = this.pos;
-    this.pos += n;
-    return at;
-  }
-
-  /** varint length, then that many bytes: the position of the first; `pos` is then behind the last. */
-  varSpan(): number {
-    return this.span(this.varint());
-  }
-
-  varint32(): number {
-    const value = this.varint();
-    if (value > 0xffff_ffff) throw this.fail('field above 2^32-1');
-    return value;
-  }
-
-  tree(): TreeId {
-    const tree = this.u8();
-    if (!isTree(tree)) throw this.fail('op names an unknown tree');
-    return tree;
-  }
-
-  /** The op that was just read must not reach beyond its transaction. */
-  check(): void {
-    if (this.pos > this.limit) throw this.fail('op reaches beyond its transaction');
-  }
-
-  unknown(code: number): VarveError {
-    return newerFormat(`log op ${code} is not known to this build`, {
-      file: this.#file,
-      offset: this.#base + this.opAt,
-    });
-  }
-}
-
-function putId(w: ByteWriter, id: Uint8Array, idAt: number): void {
-  w.reserve(chunkIdBytes);
-  for (let i = 0; i < chunkIdBytes; i++) w.bytes[w.pos + i] = id[idAt + i]!;
-  w.pos += chunkIdBytes;
 }

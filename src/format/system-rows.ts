@@ -1,7 +1,8 @@
 /**
- * Rows of the system tree: range deletes that are not carried out yet, named spaces, and superseded versions
- * that still hold chunks.
+ * Rows of the system tree: range deletes that are not carried out yet, named spaces, superseded versions that
+ * still hold chunks, and versions that expire.
  *
+ *   expire/ <t u64 BE> <row prefix> <seq u64 BE>     empty: version seq of the key expires at t (ms)
  *   range/ <c u64 BE>                                head, lower bound, upper bound: commit c hides the keys
  *                                                    between them, versions below c
  *   space/<name UTF-8>                               u32 number of the space
@@ -16,10 +17,14 @@ import { integerMax } from '../base/limits.ts';
 import { decodeLayout, defineLayout, f, layoutBytes } from '../codec/layout.ts';
 import { rowPrefixBytesMax } from './internal-key.ts';
 
+export const expiryPrefix: Uint8Array = encodeUtf8('expire/');
 export const rangePrefix: Uint8Array = encodeUtf8('range/');
 export const spacePrefix: Uint8Array = encodeUtf8('space/');
 export const nextSpaceKey: Uint8Array = encodeUtf8('spaces');
 export const trashPrefix: Uint8Array = encodeUtf8('trash/');
+
+/** A row prefix of tree K holds a space and the end of the key. */
+const rowPrefixBytesMin = 6;
 
 export const rangeRowHead = defineLayout('rangerow', 'range row head', 12, {
   commitTimeMs: f(0, 'u48', "the range delete's commit time, ms since 1970"),
@@ -102,12 +107,44 @@ export function decodeSpaceRow(key: Uint8Array, value: Uint8Array): { name: stri
 }
 
 /** Key of the row that remembers a superseded version holding chunks, in the order they were superseded. */
-export function trashKey(seq2: number, rowPrefix: Uint8Array, seq1: number): Uint8Array {
-  const out = new Uint8Array(trashPrefix.length + 16 + rowPrefix.length);
-  out.set(trashPrefix);
-  out.set(rowPrefix, trashPrefix.length + 8);
+export function trashKey(seq2: Seq, rowPrefix: Uint8Array, seq1: Seq): Uint8Array {
+  return queueKey(trashPrefix, seq2, rowPrefix, seq1);
+}
+
+/** Key of the row that remembers when a version expires, in the order of time. */
+export function expiryKey(expireAtMs: number, rowPrefix: Uint8Array, seq: Seq): Uint8Array {
+  return queueKey(expiryPrefix, expireAtMs, rowPrefix, seq);
+}
+
+/** A version of a key that waits in a queue of the system tree. */
+export interface QueuedVersion {
+  /** What the queue is in the order of: the superseding number, or a time. */
+  readonly at: number;
+  /** A copy. */
+  readonly rowPrefix: Uint8Array;
+  readonly seq: Seq;
+}
+
+/** A row of the queue whose keys begin with `queue`; VARVE_CORRUPT when the key does not have the shape. */
+export function decodeQueueKey(queue: Uint8Array, key: Uint8Array): QueuedVersion {
+  const place = { file: 'system tree' };
+  const prefixBytes = key.length - queue.length - 16;
+  if (prefixBytes < rowPrefixBytesMin || prefixBytes > rowPrefixBytesMax || !startsWith(key, queue)) {
+    throw corrupt('queued version has a key of the wrong shape', place);
+  }
+  const view = viewOf(key);
+  const at = Number(view.getBigUint64(queue.length));
+  const seq = Number(view.getBigUint64(key.length - 8));
+  if (at > integerMax || seq > integerMax) throw corrupt('queued version has a number above 2^53-1', place);
+  return { at, rowPrefix: key.slice(queue.length + 8, key.length - 8), seq };
+}
+
+function queueKey(queue: Uint8Array, at: number, rowPrefix: Uint8Array, seq: Seq): Uint8Array {
+  const out = new Uint8Array(queue.length + 16 + rowPrefix.length);
+  out.set(queue);
+  out.set(rowPrefix, queue.length + 8);
   const view = viewOf(out);
-  view.setBigUint64(trashPrefix.length, BigInt(seq2));
-  view.setBigUint64(out.length - 8, BigInt(seq1));
+  view.setBigUint64(queue.length, BigInt(at));
+  view.setBigUint64(out.length - 8, BigInt(seq));
   return out;
 }

@@ -7,7 +7,9 @@
  *
  * Invariants (test/txn/applier.test.ts):
  * - applying the log of a run to the checkpoint before it gives the same rows and the same (id, refs);
- * - a data chunk may be named by any number of CHUNK ops; a list node is born once.
+ * - a data chunk may be named by any number of CHUNK ops; a list node is born once, and once again after each
+ *   death;
+ * - a version is purged once and a node dies once for each birth: no count falls below what a recount gives.
  */
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
@@ -20,7 +22,13 @@ import type { OpVisitor } from '../format/log-ops.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { decodeRangeRow, isRangeKey, rangeSeqOf, trashKey } from '../format/system-rows.ts';
 import { trees } from '../format/trees.ts';
-import { deleteRecord, recordForm, recordForms, visitRecordRefs } from '../format/value-record.ts';
+import {
+  deleteRecord,
+  goneRecord,
+  recordForm,
+  recordForms,
+  visitRecordRefs,
+} from '../format/value-record.ts';
 import type { Forest } from '../tree/forest.ts';
 
 /** Where the bytes of a list node come from when it is born: memory live, its segment in replay. */
@@ -35,14 +43,18 @@ export type NodeSource = (
 export interface ApplierEvents {
   readonly nodes: NodeSource;
   readonly onNodeBorn: (id: Uint8Array, at: number) => void;
+  readonly onNodeDied: (id: Uint8Array, at: number) => void;
   readonly onNodeMissing: (error: VarveError) => void;
+  readonly onTrash: (seq2: Seq) => void;
 }
 
 export class Applier implements OpVisitor {
   readonly #forest: Forest;
   readonly #nodes: NodeSource;
   readonly #onNodeBorn: (id: Uint8Array, at: number) => void;
+  readonly #onNodeDied: (id: Uint8Array, at: number) => void;
   readonly #onNodeMissing: (error: VarveError) => void;
+  readonly #onTrash: (seq2: Seq) => void;
   #key = new Uint8Array(1024);
 
   /** `onNodeMissing` may throw; where it returns, the children of that node stay uncounted. */
@@ -50,7 +62,9 @@ export class Applier implements OpVisitor {
     this.#forest = forest;
     this.#nodes = events.nodes;
     this.#onNodeBorn = events.onNodeBorn;
+    this.#onNodeDied = events.onNodeDied;
     this.#onNodeMissing = events.onNodeMissing;
+    this.#onTrash = events.onTrash;
   }
 
   /** Rows written to the key tree since this applier was made. */
@@ -121,8 +135,41 @@ export class Applier implements OpVisitor {
     chunks.note(seq);
   }
 
+  /**
+   * A GONE row under the number of the version, holding that of the purging commit: readers at or above that
+   * see GONE, whichever file is newer, and readers below it the version.
+   */
+  purge(
+    seq: Seq,
+    buf: Uint8Array,
+    keyFrom: number,
+    keyTo: number,
+    seq1: Seq,
+    idsFrom: number,
+    count: number,
+  ): void {
+    const end = this.#rowKey(buf, keyFrom, keyTo, seq1);
+    const value = goneRecord(this.timeMs, seq);
+    this.#forest.keys.insert(this.#key, 0, end, value, 0, value.length);
+    this.rows++;
+    this.#release(seq, buf, idsFrom, count);
+  }
+
+  listDrop(seq: Seq, buf: Uint8Array, idAt: number, childrenFrom: number, count: number): void {
+    this.#forest.chunks.drop(buf, idAt);
+    this.#release(seq, buf, childrenFrom, count);
+    this.#onNodeDied(buf, idAt);
+  }
+
+  #release(seq: Seq, buf: Uint8Array, idsFrom: number, count: number): void {
+    const { chunks } = this.#forest;
+    for (let i = 0; i < count; i++) chunks.addRefs(buf, idsFrom + i * chunkIdBytes, -1);
+    chunks.note(seq);
+  }
+
   trash(seq2: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, seq1: Seq): void {
     this.#sysRow(trashKey(seq2, buf.subarray(keyFrom, keyTo), seq1), seq2, putMarker);
+    this.#onTrash(seq2);
   }
 
   sys(seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {

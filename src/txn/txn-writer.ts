@@ -30,7 +30,6 @@ import {
   putPut,
   putPutHead,
   putSys,
-  putTrash,
   visitOps,
   visitStage,
 } from '../format/log-ops.ts';
@@ -44,6 +43,7 @@ import type { Forest } from '../tree/forest.ts';
 import { RowRef } from '../tree/row-ref.ts';
 import type { NamedChunks } from '../value/value-ingest.ts';
 import { Applier } from './applier.ts';
+import { type RecordRefs, refsOf, VersionEnds } from './version-ends.ts';
 
 /** A new version of a key. `prefix` and `metadata` are borrowed until `commit` returns. */
 export interface PutOp {
@@ -67,7 +67,8 @@ export type WriteOp = PutOp | DeleteOp;
 /** A system row that goes with a transaction. */
 export interface SysOp {
   readonly key: Uint8Array;
-  readonly value: Uint8Array;
+  /** Undefined: the row is deleted. */
+  readonly value: Uint8Array | undefined;
 }
 
 export class Committed {
@@ -94,10 +95,11 @@ interface OldRow {
   /** Current version is a put (not deleted, not absent). */
   live: boolean;
   createdMs: number;
-  hasChunks: boolean;
+  /** What it gives back when it ends; undefined where it holds no chunks. */
+  refs: RecordRefs | undefined;
 }
 
-const absent: OldRow = { seq: 0, live: false, createdMs: 0, hasChunks: false };
+const absent: OldRow = { seq: 0, live: false, createdMs: 0, refs: undefined };
 
 export class TxnWriter {
   readonly #forest: Forest;
@@ -107,6 +109,8 @@ export class TxnWriter {
   readonly #row = new RowRef();
   readonly #record = new ByteWriter(1024);
   #nodes: ReadonlyMap<string, Uint8Array>[] = [];
+  /** Ends of superseded versions. */
+  readonly ends: VersionEnds = new VersionEnds();
 
   constructor(forest: Forest, log: GroupCommit, presence: NodePresence) {
     this.#forest = forest;
@@ -115,6 +119,8 @@ export class TxnWriter {
     this.#applier = new Applier(forest, {
       nodes: (id) => this.#nodeBytes(id),
       onNodeBorn: (id, at) => presence.born(id, at),
+      onNodeDied: (id, at) => presence.died(id, at),
+      onTrash: (seq2) => this.ends.fate?.trashed(seq2),
       onNodeMissing: (error) => {
         throw error;
       },
@@ -157,6 +163,7 @@ export class TxnWriter {
     const { writer } = group;
     const from = writer.pos;
     const seq = this.#log.lastSeq + 1;
+    this.ends.begin();
     try {
       const start = beginTxn(writer);
       this.#encodeBirths(writer, named);
@@ -178,6 +185,8 @@ export class TxnWriter {
       this.#log.fail(error);
       throw error;
     }
+    for (const [i, { seq: before }] of old.entries()) if (before > 0) this.ends.superseded(ops[i]!.prefix);
+    this.ends.sequenced(seq, group.done);
     return new Committed(seq, deleted, group.done);
   }
 
@@ -191,7 +200,7 @@ export class TxnWriter {
     const step = keys.find(prefix, 0, to, Number.MAX_SAFE_INTEGER, this.#row);
     if (step === MISS) return undefined;
     const old = this.#oldOf(step);
-    if (old.live && old.hasChunks) return undefined;
+    if (old.refs !== undefined) return undefined;
     const group = this.#log.group(64 + to + value.length);
     const { writer, timeMs } = group;
     const start = beginTxn(writer);
@@ -208,6 +217,7 @@ export class TxnWriter {
       this.#log.fail(error);
       throw error;
     }
+    if (old.seq > 0) this.ends.superseded(prefix.subarray(0, to));
     return seq;
   }
 
@@ -291,7 +301,7 @@ export class TxnWriter {
         encodeInline(writer, op.prefix, op.prefix.length, body.bytes, timeMs, old);
       } else this.#encodePut(writer, op, old, timeMs);
     }
-    if (old.live && old.hasChunks) putTrash(writer, seq, op.prefix, old.seq);
+    if (old.refs !== undefined) this.ends.encode(writer, seq, op.prefix, old.seq, old.refs);
   }
 
   #encodePut(writer: ByteWriter, op: PutOp, old: OldRow, timeMs: number): void {
@@ -329,9 +339,9 @@ export class TxnWriter {
     if (step !== OK) return absent;
     const row = this.#row;
     const { seq } = row;
-    if (row.kind !== rowKinds.put) return { seq, live: false, createdMs: 0, hasChunks: false };
+    if (row.kind !== rowKinds.put) return { seq, live: false, createdMs: 0, refs: undefined };
     const record = parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
-    return { seq, live: true, createdMs: record.createdMs, hasChunks: record.form !== recordForms.inline };
+    return { seq, live: true, createdMs: record.createdMs, refs: refsOf(record) };
   }
 }
 

@@ -101,6 +101,8 @@ export class LogRows {
       },
       chunk: ignore,
       move: ignore,
+      purge: ignore,
+      listDrop: ignore,
       trash: ignore,
       sys: (seq, buf, keyFrom, keyTo, valueFrom, valueTo) => {
         const key = buf.slice(keyFrom, keyTo);

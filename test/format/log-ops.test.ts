@@ -18,6 +18,7 @@ import {
   visitOps,
   visitStage,
 } from '../../src/format/log-ops.ts';
+import { putListDrop, putPurge } from '../../src/format/purge-ops.ts';
 import { type TreeId, trees } from '../../src/format/trees.ts';
 
 type Op = { op: string } & Record<string, unknown>;
@@ -75,6 +76,22 @@ class Collector implements OpVisitor {
   move(seq: number, buf: Uint8Array, idAt: number, segment: number, off8: number, storedLen: number): void {
     this.ops.push({ op: 'move', seq, id: buf.slice(idAt, idAt + 32), segment, off8, storedLen });
   }
+  purge(
+    seq: number,
+    buf: Uint8Array,
+    keyFrom: number,
+    keyTo: number,
+    seq1: number,
+    idsFrom: number,
+    n: number,
+  ): void {
+    const ids = buf.slice(idsFrom, idsFrom + 32 * n);
+    this.ops.push({ op: 'purge', seq, key: buf.slice(keyFrom, keyTo), seq1, ids });
+  }
+  listDrop(seq: number, buf: Uint8Array, idAt: number, childrenFrom: number, n: number): void {
+    const ids = buf.slice(childrenFrom, childrenFrom + 32 * n);
+    this.ops.push({ op: 'listDrop', seq, id: buf.slice(idAt, idAt + 32), ids });
+  }
   trash(seq2: number, buf: Uint8Array, keyFrom: number, keyTo: number, seq1: number): void {
     this.ops.push({ op: 'trash', seq2, key: buf.slice(keyFrom, keyTo), seq1 });
   }
@@ -92,15 +109,20 @@ class Collector implements OpVisitor {
 }
 
 function write(w: ByteWriter, op: Op): void {
-  const o = op as never as { tree: TreeId; key: Uint8Array; value: Uint8Array; id: Uint8Array } & Record<
-    string,
-    number
-  >;
+  const o = op as never as {
+    tree: TreeId;
+    key: Uint8Array;
+    value: Uint8Array;
+    id: Uint8Array;
+    ids: Uint8Array;
+  } & Record<string, number>;
   if (op.op === 'put') putPut(w, o.tree, o.key, [o.value.subarray(0, 1), o.value.subarray(1)]);
   if (op.op === 'del') putDelete(w, o.tree, o.key, o.coveringSeq!);
   if (op.op === 'chunk')
     putChunk(w, o.id, 0, o.segment!, o.off8!, o.storedLen!, o.rawLen!, o.kind!, o.codec!);
   if (op.op === 'move') putMove(w, o.id, 0, o.segment!, o.off8!, o.storedLen!);
+  if (op.op === 'purge') putPurge(w, o.key, o.seq1!, o.ids);
+  if (op.op === 'listDrop') putListDrop(w, o.id, 0, o.ids);
   if (op.op === 'trash') putTrash(w, o.seq2!, o.key, o.seq1!);
   if (op.op === 'sys') putSys(w, o.key, o.value);
 }
@@ -126,6 +148,9 @@ const bytes = fc.uint8Array({ maxLength: 40 });
 const u32 = fc.nat(0xffff_ffff);
 const tree = fc.constantFrom<TreeId>(trees.K, trees.X, trees.S);
 const idArb = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const idsArb = fc
+  .integer({ min: 1, max: 16 })
+  .chain((n) => fc.uint8Array({ minLength: 32 * n, maxLength: 32 * n }));
 const anyOp = fc.oneof(
   fc.record({ op: fc.constant('put'), tree, key: bytes, value: bytes }),
   fc.record({ op: fc.constant('del'), tree, key: bytes, coveringSeq: fc.maxSafeNat() }),
@@ -140,6 +165,8 @@ const anyOp = fc.oneof(
     codec: fc.nat(4),
   }),
   fc.record({ op: fc.constant('move'), id: idArb, segment: u32, off8: u32, storedLen: u32 }),
+  fc.record({ op: fc.constant('purge'), key: bytes, seq1: fc.nat(9), ids: idsArb }),
+  fc.record({ op: fc.constant('listDrop'), id: idArb, ids: idsArb }),
   fc.record({ op: fc.constant('trash'), seq2: fc.maxSafeNat(), key: bytes, seq1: fc.maxSafeNat() }),
   fc.record({ op: fc.constant('sys'), key: bytes, value: fc.option(bytes, { nil: undefined }) }),
 );
@@ -170,6 +197,41 @@ describe('log ops', () => {
       durability: 2,
     };
     expect(toHex(layoutBytes(openPayload, open))).toBe(goldenOpen);
+  });
+
+  test('of death have the bytes they were first written with', () => {
+    const other = Uint8Array.from(id, (byte) => byte ^ 255);
+    const ids = new Uint8Array(64);
+    ids.set(id);
+    ids.set(other, 32);
+    const payload = payloadOf([
+      [
+        { op: 'purge', key: Uint8Array.of(1, 2), seq1: 300, ids },
+        { op: 'listDrop', id, ids },
+      ],
+    ]);
+    const [a, b] = [toHex(id), toHex(other)];
+    expect(toHex(payload)).toBe(
+      `a9000000` + `040201 02ac02 02${a}${b}`.replaceAll(' ', '') + `09${a}02${a}${b}`,
+    );
+  });
+
+  test('of death name an older version, and as many ids as a record or a node has', () => {
+    const ids = (n: number): Uint8Array => new Uint8Array(32 * n);
+    const corrupt = expect.objectContaining({ code: 'VARVE_CORRUPT' });
+    for (const [op, isWhole] of [
+      [{ op: 'purge', key: id, seq1: 9, ids: ids(16) }, true],
+      [{ op: 'purge', key: id, seq1: 10, ids: ids(1) }, false],
+      [{ op: 'purge', key: id, seq1: 9, ids: ids(0) }, false],
+      [{ op: 'purge', key: id, seq1: 9, ids: ids(17) }, false],
+      [{ op: 'listDrop', id, ids: ids(2048) }, true],
+      [{ op: 'listDrop', id, ids: ids(0) }, false],
+      [{ op: 'listDrop', id, ids: ids(2049) }, false],
+    ] as const) {
+      const payload = payloadOf([[op]]);
+      if (isWhole) expect(visit(payload, 1)).toHaveLength(2);
+      else expect(() => visit(payload, 1)).toThrow(corrupt);
+    }
   });
 
   test('are visited as they were written, each under the number of its transaction', () => {
@@ -208,7 +270,7 @@ describe('log ops', () => {
   });
 
   test('an op this build cannot apply names itself and its place', () => {
-    for (const code of [opCodes.purge, opCodes.indexAdd, opCodes.indexDrop, opCodes.listDrop, 10, 12, 0]) {
+    for (const code of [opCodes.indexAdd, opCodes.indexDrop, 10, 12, 0]) {
       const w = new ByteWriter();
       const start = beginTxn(w);
       w.u8(code);

@@ -37,7 +37,7 @@ import {
   recordForms,
   writeValueRecord,
 } from '../../src/format/value-record.ts';
-import { integer } from './file-targets.ts';
+import { integer } from './op-targets.ts';
 import { tableTargets } from './table-targets.ts';
 import { sameBytes, sameValue, type Target } from './target.ts';
 

@@ -20,6 +20,8 @@ async function countedRefs(parts: WriteParts): Promise<Map<string, number>> {
       del: () => undefined,
       chunk: () => undefined,
       move: () => undefined,
+      purge: () => undefined,
+      listDrop: () => undefined,
       trash: () => undefined,
       sys: () => undefined,
     });

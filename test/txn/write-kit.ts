@@ -156,6 +156,8 @@ export async function replayed(parts: WriteParts): Promise<Forest> {
       put: () => undefined,
       del: () => undefined,
       move: () => undefined,
+      purge: () => undefined,
+      listDrop: () => undefined,
       trash: () => undefined,
       sys: () => undefined,
       chunk: (_s: number, buf: Uint8Array, at: number, segment: number, off8: number, storedLen: number) => {
@@ -170,6 +172,8 @@ export async function replayed(parts: WriteParts): Promise<Forest> {
     const applier = new Applier(forest, {
       nodes: (id) => nodes.get(Buffer.from(id).toString('hex')),
       onNodeBorn: () => undefined,
+      onNodeDied: () => undefined,
+      onTrash: () => undefined,
       onNodeMissing: (error) => {
         throw error;
       },

@@ -15,6 +15,7 @@ import {
   putTrash,
 } from '../../../src/format/log-ops.ts';
 import { encodeMetadata } from '../../../src/format/metadata.ts';
+import { putListDrop, putPurge } from '../../../src/format/purge-ops.ts';
 import { rowKinds } from '../../../src/format/row-kinds.ts';
 import { encodeRangeRow, encodeSpaceRow, rangeKey, spaceKey } from '../../../src/format/system-rows.ts';
 import { trees } from '../../../src/format/trees.ts';
@@ -114,6 +115,8 @@ function ops(): Row[] {
     ['DELETE of it', op((w) => putDelete(w, trees.K, prefix, 0))],
     ['CHUNK "a": segment 5, offset 64, 1 byte, data', op((w) => putChunk(w, id, 0, 5, 8, 1, 1, 0, 0))],
     ['TRASH: version 7 superseded by 9', op((w) => putTrash(w, 9, prefix, 7))],
+    ['PURGE of version 7, of one chunk "a"', op((w) => putPurge(w, prefix, 7, id))],
+    ['LISTDROP of "a", with one child "a"', op((w) => putListDrop(w, id, 0, id))],
     ['DELETE of it, late, of range delete 9', op((w) => putDelete(w, trees.K, prefix, 9))],
     ['SYS: `space/x` = 1', op((w) => putSys(w, spaceKey('x'), encodeSpaceRow(1)))],
     [

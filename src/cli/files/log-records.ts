@@ -177,6 +177,23 @@ class Ops implements OpVisitor {
     }));
   };
 
+  purge: OpVisitor['purge'] = (seq, buf, keyFrom, keyTo, seq1, _idsFrom, count) => {
+    this.#op('purge', keyFrom, () => ({
+      seq,
+      key: rowKeyText(trees.K, buf.subarray(keyFrom, keyTo)),
+      seq1,
+      references: count,
+    }));
+  };
+
+  listDrop: OpVisitor['listDrop'] = (seq, buf, idAt, _childrenFrom, count) => {
+    this.#op('listDrop', idAt, () => ({
+      seq,
+      id: toHex(buf.subarray(idAt, idAt + chunkIdBytes)),
+      children: count,
+    }));
+  };
+
   trash: OpVisitor['trash'] = (seq2, buf, keyFrom, keyTo, seq1) => {
     this.#op('trash', keyFrom, () => ({
       seq2,
