@@ -49,6 +49,7 @@ export class ChunkStore {
   readonly #onDamage: (error: unknown) => void;
   readonly #cache: BlockCache | undefined;
   readonly #distrusted = new Set<FileNo>();
+  #isIndexSound = true;
   readonly counters: { lookups: number; stored: number; storedBytes: number; trailerLoads: number } = {
     lookups: 0,
     stored: 0,
@@ -63,6 +64,11 @@ export class ChunkStore {
     this.locality = options.locality;
     this.#onDamage = options.onDamage;
     this.#cache = options.cache;
+  }
+
+  /** No damage of the chunk tree has been met: what it holds of a known chunk can be relied on unread. */
+  get isIndexSound(): boolean {
+    return this.#isIndexSound;
   }
 
   /**
@@ -89,6 +95,7 @@ export class ChunkStore {
       take(row, out, found.entry);
     } catch (error) {
       if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
+      this.#isIndexSound = false;
       this.#onDamage(error);
       return found.absent;
     }
@@ -170,7 +177,8 @@ export class ChunkStore {
       }
     }
     const row = new ChunkHit();
-    if ((await this.#chunks.findAsync(id, 0, row)) !== OK) throw damage ?? missing(id, row);
+    const step = await this.#chunks.findAsync(id, 0, row).catch((error: unknown) => this.#unindexed(error));
+    if (step !== OK) throw damage ?? missing(id, row);
     try {
       const bytes = await this.#segments.readFrame(row.segment, row.off8, row.storedLen, id);
       if (bytes !== undefined) return bytes;
@@ -192,7 +200,7 @@ export class ChunkStore {
       }
     }
     const row = new ChunkHit();
-    if (this.#chunks.findSync(id, 0, row) !== OK) throw damage ?? missing(id, row);
+    if (this.#findSync(id, row) !== OK) throw damage ?? missing(id, row);
     try {
       const bytes = this.#segments.readFrameSync(row.segment, row.off8, row.storedLen, id);
       if (bytes !== undefined) return bytes;
@@ -229,6 +237,20 @@ export class ChunkStore {
   distrust(segment: FileNo): void {
     this.#distrusted.add(segment);
     if (this.lanes.writerOf(segment) === undefined) this.locality.forget(segment);
+  }
+
+  #findSync(id: Uint8Array, row: ChunkHit): Step {
+    try {
+      return this.#chunks.findSync(id, 0, row);
+    } catch (error) {
+      return this.#unindexed(error);
+    }
+  }
+
+  /** Throws what a lookup failed with. */
+  #unindexed(error: unknown): never {
+    if (isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) this.#isIndexSound = false;
+    throw error;
   }
 
   /** Notes damage met in a read; errors that are not about the bytes are thrown. */

@@ -199,8 +199,8 @@ export class ValueIngest {
     await presence.enter(id, () => store.isNodePresent(id, 0));
     this.#entered.push(id);
     const stored = presence.isPresent(id, 0) && (await store.find(id, 0, place)) === found.entry;
-    if (stored) this.#named.births.dropFound(this.#decided);
-    else await this.#appendNode(id, bytes, place);
+    if (!stored) await this.#appendNode(id, bytes, place);
+    else if (store.isIndexSound) this.#named.births.dropFound(this.#decided);
     this.#decided = this.#named.births.count;
     if (this.#decided >= (this.#context.stageBirthsMax ?? stageBirthsDefault)) await this.#stage();
     return { id, ...place };
