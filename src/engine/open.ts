@@ -44,6 +44,7 @@ import type { ReapLimits } from './reaper.ts';
 import { replay } from './recovery.ts';
 import { openSegments } from './rescue.ts';
 import { restingFiles } from './resting.ts';
+import { askedHistory } from './space-policy.ts';
 import { Spaces } from './spaces.ts';
 import { startWriting } from './start-writing.ts';
 import { Store, type StoreParts } from './store.ts';
@@ -232,6 +233,7 @@ async function judge(
   for (const problem of chain.problems) health.note(problem);
   // The log goes on from what the tables say is deleted.
   const unknownRanges = await forest.ranges.load(forest.system);
+  const unknownHistory = await forest.history.load(forest.system);
   const replayed = await replay({
     fs: env.fs,
     dbUuid: slot.dbUuid,
@@ -244,7 +246,12 @@ async function judge(
   // Segments younger than the catalog: a store that is only read has them where they are.
   for (const no of replayed.named.keys()) if (!segments.has(no)) segments.add(no);
   let degraded = replayed.damaged;
-  for (const error of [...damage, ...logUnreadable, ...(unknownRanges ? [unknownRanges] : [])]) {
+  for (const error of [
+    ...damage,
+    ...logUnreadable,
+    ...(unknownRanges ? [unknownRanges] : []),
+    ...(unknownHistory ? [unknownHistory] : []),
+  ]) {
     degraded = true;
     health.note(error);
   }
@@ -361,7 +368,9 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
   };
   started?.write.compactor.startIfDue();
   started?.write.reaper.startIfDue();
-  return new Engine(new Store(parts));
+  const store = new Store(parts);
+  await askedHistory(store);
+  return new Engine(store);
 }
 
 /** Takes every step, also after one that fails; rejects with the first failure. */
