@@ -14,14 +14,12 @@
  */
 import type { Seq } from '../base/brands.ts';
 import { isPassing, isVarveError, VarveError } from '../base/errors.ts';
-import { segmentBytesTarget } from '../base/limits.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import { LocalityCache } from '../chunk/locality-cache.ts';
 import { NodePresence } from '../chunk/node-presence.ts';
-import { SegmentLanes } from '../chunk/segment-lanes.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { superName } from '../format/file-names.ts';
 import type { WriterLock } from '../fs/lock-port.ts';
@@ -37,6 +35,7 @@ import { createIfNeeded, mayExist, refuseForeign } from './first-look.ts';
 import type { Found } from './found.ts';
 import { HealthBook } from './health-book.ts';
 import { chunkerParamsOf, identityOf } from './identity.ts';
+import { idleLanes } from './idle-lanes.ts';
 import { throwIfAborted } from './key-args.ts';
 import { type CheckedOptions, checkOptions, type EngineOptions } from './options.ts';
 import { readingOnce } from './read-once.ts';
@@ -384,25 +383,4 @@ async function closeAll(...steps: readonly (() => Promise<void>)[]): Promise<voi
     }
   }
   if (first !== undefined) throw first.error;
-}
-
-/** Lanes of a store that is not written to: they only know the sealed segments. */
-function idleLanes({ env, loaded, segments }: Found): SegmentLanes {
-  const refuse = (): never => {
-    throw new VarveError('VARVE_READ_ONLY', 'the store is not open for writing');
-  };
-  return new SegmentLanes(
-    {
-      fs: env.fs,
-      dbUuid: loaded.slot.dbUuid,
-      random: env.random,
-      takeFileNo: refuse,
-      segments,
-      segmentBytes: segmentBytesTarget,
-      onOpened: refuse,
-      onSealed: refuse,
-      onFailed: refuse,
-    },
-    loaded.catalog.sealed,
-  );
 }
