@@ -4,7 +4,14 @@ export type { Clock } from './base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from './base/errors.ts';
 export type { Engine, SpaceList } from './engine/engine.ts';
 export { openEngine } from './engine/open-node.ts';
-export type { ChunkingOptions, EngineOptions, Logger, MemoryOptions } from './engine/options.ts';
+export type {
+  ChunkingOptions,
+  EngineOptions,
+  HistoryOptions,
+  Logger,
+  MemoryOptions,
+} from './engine/options.ts';
+export type { SpaceOptions } from './engine/space-policy.ts';
 export type {
   BatchOperation,
   Bytes,

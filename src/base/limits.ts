@@ -63,5 +63,10 @@ export const reapBytesTarget = 256 * KiB;
 export const batchBytesMax = 32 * MiB - 64 * KiB;
 /** Longest name of a space, bytes of UTF-8. */
 export const spaceNameBytesMax = 255;
+/** Longest span of kept history, ms: what a commit time can say. */
+export const historyMsMax: number = 2 ** 48 - 1;
+/** Longest name and note of a snapshot, bytes of UTF-8. */
+export const snapshotNameBytesMax = 255;
+export const snapshotNoteBytesMax: number = 16 * KiB;
 /** Largest exact integer on disk. */
 export const integerMax: number = Number.MAX_SAFE_INTEGER;

@@ -69,6 +69,8 @@ export interface CompactorOptions {
   readonly checkpointer: Checkpointer;
   readonly log: GroupCommit;
   readonly keepRule: () => KeepRule;
+  /** Moves the horizon of history kept by time on; settles when that is durable. */
+  readonly advance: () => Promise<void>;
   readonly pacer: WritePacer;
   readonly health: HealthBook;
   readonly logger: Logger;
@@ -205,6 +207,7 @@ export class Compactor {
     if (free !== undefined && free < plan.bytes * (1 + spareShare)) {
       throw new VarveError('VARVE_NO_SPACE', `${plan.bytes} bytes to merge, ${free} free on the disk`);
     }
+    await this.#options.advance();
     const rule = this.#options.keepRule();
     const result = await compactTables(
       {

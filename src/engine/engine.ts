@@ -1,8 +1,8 @@
 /** The public face of an open store, bound to one of its spaces. */
-import { checkNames } from './options.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { Reads } from './reads.ts';
 import { scan } from './scans.ts';
+import { checkSpaceOptions, type SpaceOptions, setSpacePolicy } from './space-policy.ts';
 import { statsOf } from './stats.ts';
 import type { Store } from './store.ts';
 import type {
@@ -151,12 +151,15 @@ export class Engine {
     return scan(this.#store, this.#space, options) as AsyncIterable<Entry<K>>;
   }
 
-  /** A named key space of the same store: same methods, keys of its own, shared chunks. */
-  space(name: string, options: object = {}): Engine {
+  /**
+   * A named key space of the same store: same methods, keys of its own, shared chunks, and the policies asked
+   * for here, from now on.
+   */
+  space(name: string, options: SpaceOptions = {}): Engine {
     this.#store.assertReadable();
-    checkNames(options, [], 'space option');
+    const asked = checkSpaceOptions(options);
     // A name that cannot be one is refused here.
-    this.#store.parts.spaces.numberOf(name);
+    setSpacePolicy(this.#store, this.#store.parts.spaces.numberOf(name), asked);
     return new Engine(this.#store, name);
   }
 

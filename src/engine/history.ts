@@ -1,29 +1,233 @@
 /**
- * What of the past is kept: the keep rule of a store, from reads under way, open views, named snapshots and
- * policies.
+ * What of the past is kept and what of it can be read: from reads under way, open views, named snapshots and
+ * the policies of spaces.
+ *
+ * A state of a space can be read when nothing of it can have been dropped: the newest one, those that are
+ * pinned, and with history.ms those from the horizon on. The horizon is judged by a clock that is a row of
+ * the store: it is durable before anything is dropped by it, and never goes back.
+ *
+ * Invariants (test/engine/history.test.ts, test/engine/history-model.test.ts)
+ * - A state that is served is exactly what it was ("every state that can be read equals the model").
+ * - What a policy, a snapshot or a view keeps is never refused while it does ("what is kept can be read").
+ * - The horizon never goes back, whatever the clock does and wherever the store was killed ("a clock that
+ *   steps back brings nothing back").
  */
 import type { Seq } from '../base/brands.ts';
+import { historyFeature } from '../format/format-ladder.ts';
+import {
+  clockKey,
+  encodeClockRow,
+  encodePolicyRow,
+  policyKey,
+  type SpacePolicy,
+} from '../format/history-rows.ts';
+import { putSys } from '../format/log-ops.ts';
+import type { GroupCommit } from '../log/group-commit.ts';
+import type { Forest } from '../tree/forest.ts';
+import type { Kept } from '../tree/history-rows.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
 import { plainRule } from '../tree/keep-rule.ts';
+import type { TxnWriter } from '../txn/txn-writer.ts';
+import type { Checkpointer } from './checkpointer.ts';
+import type { Env } from './env.ts';
 import type { ReadMarks } from './read-marks.ts';
+import { lastCommitBy } from './time-rows.ts';
 
-export interface HistoryOptions {
+/** The clock row moves on when it is behind by this share of the shortest history.ms, or by a minute. */
+const clockShare = 1 / 16;
+const clockStepMsMax = 60_000;
+/** What a row of the system tree takes in the log beside its key and value, at most. */
+const rowBytes = 64;
+
+/** What only a store open for writing has. */
+export interface HistoryWriter {
+  readonly env: Env;
+  readonly log: GroupCommit;
+  readonly txn: TxnWriter;
+  readonly checkpointer: Checkpointer;
+}
+
+export interface HistoryParts {
   readonly marks: ReadMarks;
+  readonly forest: Forest;
   /** Highest number a read made now sees. */
   readonly visibleSeq: () => Seq;
+  /** Undefined: nothing is dropped and nothing set. */
+  readonly writer: HistoryWriter | undefined;
 }
 
 export class History {
-  readonly #options: HistoryOptions;
+  readonly #parts: HistoryParts;
+  /** Durable; what was loaded or made so by `advance`. */
+  #clockMs: number;
+  /** For each history.ms: the last commit that is past it by the clock. */
+  #horizons = new Map<number, Seq>();
+  /** Policies asked for whose rows are on their way. */
+  readonly #declared = new Map<number, Kept>();
+  #advancing: Promise<void> | undefined;
+  /** Views that are too old end before the pins are listed. */
+  onRule: () => void = () => undefined;
 
-  constructor(options: HistoryOptions) {
-    this.#options = options;
+  constructor(parts: HistoryParts) {
+    this.#parts = parts;
+    this.#clockMs = parts.forest.history.clockMs;
   }
 
   /** The rule of this moment: what it does not keep, nobody asks for from now on. */
   keepRule(): KeepRule {
-    const { marks, visibleSeq } = this.#options;
-    const pinned = Array.from(marks.pinned).sort((a, b) => a - b);
-    return plainRule(marks.horizon(visibleSeq()), pinned);
+    const { marks, visibleSeq, forest } = this.#parts;
+    const rows = forest.history;
+    this.onRule();
+    const durableSeq = this.#durableSeq;
+    rows.settle(durableSeq);
+    const horizon = marks.horizon(visibleSeq());
+    const pins = new Set(marks.pinned);
+    rows.pinsInto(pins);
+    const pinned = Array.from(pins).sort((a, b) => a - b);
+    // Nobody knows what is pinned: everything stays.
+    if (rows.damage !== undefined) return plainRule(0, pinned, Number.MAX_SAFE_INTEGER);
+    return this.#ruleOfSpaces(horizon, pinned, durableSeq);
   }
+
+  #ruleOfSpaces(horizon: Seq, pinned: readonly Seq[], durableSeq: Seq): KeepRule {
+    const { history: rows } = this.#parts.forest;
+    const figures = (space: number): { versions: number; horizon: Seq } => {
+      const { versions, ms } = this.#keptOf(space, durableSeq);
+      return { versions, horizon: ms === 0 ? horizon : Math.min(horizon, this.#horizonOf(ms)) };
+    };
+    const others = figures(0);
+    const own = new Map<number, { versions: number; horizon: Seq }>();
+    for (const space of [...rows.spaces, ...this.#declared.keys()]) own.set(space, figures(space));
+    const of = (space: number): { versions: number; horizon: Seq } => own.get(space) ?? others;
+    const lowest = Math.min(others.horizon, ...Array.from(own.values(), (one) => one.horizon));
+    return {
+      horizon: lowest,
+      pinned,
+      versionsOf: (space) => of(space).versions,
+      horizonOf: (space) => of(space).horizon,
+    };
+  }
+
+  #keptOf(space: number, durableSeq: Seq): Kept {
+    const { versions, ms } = this.#parts.forest.history.keptOf(space, durableSeq);
+    const declared = this.#declared.get(space) ?? this.#declared.get(0);
+    if (declared === undefined) return { versions, ms };
+    return { versions: Math.max(versions, declared.versions), ms: Math.max(ms, declared.ms) };
+  }
+
+  /** What is kept of a space by policy. */
+  policyOf(space: number): Kept {
+    return this.#keptOf(space, Number.MAX_SAFE_INTEGER);
+  }
+
+  /** The last commit whose state history.ms does not promise any more. */
+  #horizonOf(ms: number): Seq {
+    let horizon = this.#horizons.get(ms);
+    if (horizon === undefined) {
+      horizon = this.lastCommitBy(this.#clockMs - ms);
+      this.#horizons.set(ms, horizon);
+    }
+    return horizon;
+  }
+
+  /** The last commit that is stamped in or before that millisecond, as far as time rows reach back. */
+  lastCommitBy(ms: number): Seq {
+    return lastCommitBy(this.#parts.forest.system, ms, this.#parts.visibleSeq());
+  }
+
+  /**
+   * The first commit from which on every state of the space can be read, and its time; undefined: only what
+   * is pinned, and the newest.
+   */
+  readableFrom(space: number): { readonly seq: Seq; readonly ms: number } | undefined {
+    const { forest, visibleSeq } = this.#parts;
+    const rows = forest.history;
+    const own = rows.policyOf(space).history ?? rows.policyOf(0).history;
+    if (own === undefined || own.ms === 0 || own.sinceSeq > visibleSeq()) return undefined;
+    const ms = Math.max(own.sinceMs, this.#clockMs - own.ms);
+    return { seq: Math.max(own.sinceSeq, this.#horizonOf(own.ms)), ms };
+  }
+
+  get #durableSeq(): Seq {
+    return this.#parts.writer?.log.durableSeq ?? Number.MAX_SAFE_INTEGER;
+  }
+
+  /**
+   * Moves the horizon of history.ms on, durably. Call it before work that drops what is not kept; without
+   * policies by time it does nothing. A failed write is the log's to tell: then the horizon stays.
+   */
+  advance(): Promise<void> {
+    this.#advancing ??= this.#advance().finally(() => {
+      this.#advancing = undefined;
+    });
+    return this.#advancing;
+  }
+
+  async #advance(): Promise<void> {
+    const { writer, forest } = this.#parts;
+    if (writer === undefined || !forest.history.keepsTime || writer.log.failure !== undefined) return;
+    const { log, txn, env } = writer;
+    const now = Math.max(env.clock.now(), log.lastTimeMs);
+    if (now - this.#clockMs < this.#clockStep()) return;
+    txn.sequence(rowBytes, (w) => putSys(w, clockKey, encodeClockRow(now)));
+    await log.syncNow();
+    this.#clockMs = now;
+    this.#horizons.clear();
+  }
+
+  #clockStep(): number {
+    const { history: rows } = this.#parts.forest;
+    let shortest = Number.POSITIVE_INFINITY;
+    for (const space of rows.spaces) {
+      const ms = rows.policyOf(space).history?.ms ?? 0;
+      if (ms > 0) shortest = Math.min(shortest, ms);
+    }
+    return Math.min(clockStepMsMax, Math.max(1, shortest * clockShare));
+  }
+
+  /** The policies of a space differ from those asked for. */
+  differs(space: number, asked: Partial<PolicyAsked>): boolean {
+    const row = this.#parts.forest.history.policyOf(space);
+    const { history, ttlMs } = asked;
+    const isOther =
+      history !== undefined &&
+      (history.versions !== (row.history?.versions ?? (space === 0 ? 0 : -1)) ||
+        history.ms !== (row.history?.ms ?? (space === 0 ? 0 : -1)));
+    return isOther || (ttlMs !== undefined && ttlMs !== row.ttlMs);
+  }
+
+  /**
+   * Sets policies of a space; what is not asked for stays. They hold from the call on, and after the next
+   * open once the promise resolves, whatever the durability mode. For a store open for writing.
+   */
+  async setPolicy(space: number, asked: Partial<PolicyAsked>): Promise<void> {
+    const { log, txn, checkpointer } = this.#parts.writer!;
+    if (asked.history !== undefined) this.#declared.set(space, asked.history);
+    await checkpointer.require(historyFeature);
+    txn.sequence(rowBytes + policyKey(space).length + 64, (writer, seq, timeMs) => {
+      const row = this.#rowOf(space, asked, seq, timeMs);
+      putSys(writer, policyKey(space), encodePolicyRow(row));
+    });
+    if (asked.history !== undefined && this.#declared.get(space) === asked.history) {
+      this.#declared.delete(space);
+    }
+    await log.syncNow();
+  }
+
+  #rowOf(space: number, asked: Partial<PolicyAsked>, seq: Seq, timeMs: number): SpacePolicy {
+    const rows = this.#parts.forest.history;
+    const old = rows.policyOf(space);
+    const ttlMs = asked.ttlMs ?? old.ttlMs;
+    if (asked.history === undefined) return { history: old.history, ttlMs };
+    const { versions, ms } = asked.history;
+    // Commits have time rows only from the first policy by time on.
+    const { seq: sinceSeq, ms: sinceMs } = this.readableFrom(space) ?? { seq, ms: timeMs };
+    return { history: { versions, ms, sinceSeq, sinceMs }, ttlMs };
+  }
+}
+
+/** Policies as callers ask for them. */
+export interface PolicyAsked {
+  readonly history: Kept;
+  readonly ttlMs: number;
 }

@@ -14,14 +14,12 @@
  */
 import type { Seq } from '../base/brands.ts';
 import { isPassing, isVarveError, VarveError } from '../base/errors.ts';
-import { segmentBytesTarget } from '../base/limits.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import { LocalityCache } from '../chunk/locality-cache.ts';
 import { NodePresence } from '../chunk/node-presence.ts';
-import { SegmentLanes } from '../chunk/segment-lanes.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { superName } from '../format/file-names.ts';
 import type { WriterLock } from '../fs/lock-port.ts';
@@ -37,6 +35,7 @@ import { createIfNeeded, mayExist, refuseForeign } from './first-look.ts';
 import type { Found } from './found.ts';
 import { HealthBook } from './health-book.ts';
 import { chunkerParamsOf, identityOf } from './identity.ts';
+import { idleLanes } from './idle-lanes.ts';
 import { throwIfAborted } from './key-args.ts';
 import { type CheckedOptions, checkOptions, type EngineOptions } from './options.ts';
 import { readingOnce } from './read-once.ts';
@@ -44,6 +43,7 @@ import type { ReapLimits } from './reaper.ts';
 import { replay } from './recovery.ts';
 import { openSegments } from './rescue.ts';
 import { restingFiles } from './resting.ts';
+import { askedHistory } from './space-policy.ts';
 import { Spaces } from './spaces.ts';
 import { startWriting } from './start-writing.ts';
 import { Store, type StoreParts } from './store.ts';
@@ -232,6 +232,7 @@ async function judge(
   for (const problem of chain.problems) health.note(problem);
   // The log goes on from what the tables say is deleted.
   const unknownRanges = await forest.ranges.load(forest.system);
+  const unknownHistory = await forest.history.load(forest.system);
   const replayed = await replay({
     fs: env.fs,
     dbUuid: slot.dbUuid,
@@ -244,7 +245,12 @@ async function judge(
   // Segments younger than the catalog: a store that is only read has them where they are.
   for (const no of replayed.named.keys()) if (!segments.has(no)) segments.add(no);
   let degraded = replayed.damaged;
-  for (const error of [...damage, ...logUnreadable, ...(unknownRanges ? [unknownRanges] : [])]) {
+  for (const error of [
+    ...damage,
+    ...logUnreadable,
+    ...(unknownRanges ? [unknownRanges] : []),
+    ...(unknownHistory ? [unknownHistory] : []),
+  ]) {
     degraded = true;
     health.note(error);
   }
@@ -361,7 +367,9 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
   };
   started?.write.compactor.startIfDue();
   started?.write.reaper.startIfDue();
-  return new Engine(new Store(parts));
+  const store = new Store(parts);
+  await askedHistory(store);
+  return new Engine(store);
 }
 
 /** Takes every step, also after one that fails; rejects with the first failure. */
@@ -375,25 +383,4 @@ async function closeAll(...steps: readonly (() => Promise<void>)[]): Promise<voi
     }
   }
   if (first !== undefined) throw first.error;
-}
-
-/** Lanes of a store that is not written to: they only know the sealed segments. */
-function idleLanes({ env, loaded, segments }: Found): SegmentLanes {
-  const refuse = (): never => {
-    throw new VarveError('VARVE_READ_ONLY', 'the store is not open for writing');
-  };
-  return new SegmentLanes(
-    {
-      fs: env.fs,
-      dbUuid: loaded.slot.dbUuid,
-      random: env.random,
-      takeFileNo: refuse,
-      segments,
-      segmentBytes: segmentBytesTarget,
-      onOpened: refuse,
-      onSealed: refuse,
-      onFailed: refuse,
-    },
-    loaded.catalog.sealed,
-  );
 }

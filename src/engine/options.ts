@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { invalid } from '../base/errors.ts';
-import { GiB, inlineBytesMax, KiB, MiB } from '../base/limits.ts';
+import { GiB, historyMsMax, inlineBytesMax, KiB, MiB } from '../base/limits.ts';
 import type { Durability } from '../log/group-commit.ts';
 
 /** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */
@@ -38,6 +38,14 @@ export interface Logger {
   error?(message: string, fields?: object): void;
 }
 
+/** How much of the past stays readable besides named snapshots and open views. */
+export interface HistoryOptions {
+  /** So many of the newest superseded versions of each key; a deletion counts as one. Default 0. */
+  versions?: number;
+  /** Every state of the last so many ms. Default 0. */
+  ms?: number;
+}
+
 /** Options of openEngine. Everything has a default. */
 export interface EngineOptions {
   /**
@@ -59,6 +67,13 @@ export interface EngineOptions {
   /** Worker threads. This version computes on the calling thread: 'auto' means 0, and only 0 is accepted. */
   workers?: 'auto' | 0;
   memory?: MemoryOptions;
+  /**
+   * How much history is kept, of every space that has no policy of its own. Kept in the store: left out, what
+   * was asked for last goes on. A reader cannot change it.
+   */
+  history?: HistoryOptions;
+  /** A view that is older fails with VARVE_SNAPSHOT_EXPIRED and holds nothing any more. Default 0: never. */
+  maxViewAgeMs?: number;
   /** Opens without a lock and without writing a byte; the store is seen as it was at that moment. */
   readOnly?: boolean;
   /** Default true. When false a missing store is VARVE_NOT_FOUND. */
@@ -87,6 +102,9 @@ export interface CheckedOptions {
   readonly inlineMax: number | undefined;
   readonly keyEncoding: 'utf8' | 'bytes';
   readonly memory: Required<MemoryOptions>;
+  /** Undefined: as the store has it. */
+  readonly history: Required<HistoryOptions> | undefined;
+  readonly maxViewAgeMs: number;
   readonly readOnly: boolean;
   readonly createIfMissing: boolean;
   readonly errorIfExists: boolean;
@@ -121,6 +139,8 @@ const engineNames: readonly (keyof EngineOptions)[] = [
   'keyEncoding',
   'workers',
   'memory',
+  'history',
+  'maxViewAgeMs',
   'readOnly',
   'createIfMissing',
   'errorIfExists',
@@ -152,6 +172,8 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
         : integer('inlineMax', options.inlineMax, 0, inlineBytesMax),
     keyEncoding: oneOf('keyEncoding', options.keyEncoding ?? 'utf8', ['utf8', 'bytes']),
     memory: checkMemory(options.memory ?? {}),
+    history: options.history === undefined ? undefined : checkHistory(options.history),
+    maxViewAgeMs: integer('maxViewAgeMs', options.maxViewAgeMs ?? 0, 0, historyMsMax),
     readOnly: flag('readOnly', options.readOnly, false),
     createIfMissing: flag('createIfMissing', options.createIfMissing, true),
     errorIfExists: flag('errorIfExists', options.errorIfExists, false),
@@ -192,6 +214,15 @@ function checkDurability(given: Durability | undefined): Durability {
     return { groupMs: integer('durability.groupMs', given.groupMs, 1, 60_000) };
   }
   throw invalid("durability must be 'full', 'os' or { groupMs }");
+}
+
+/** VARVE_INVALID_ARGUMENT names what is unknown or out of range. */
+export function checkHistory(given: HistoryOptions): Required<HistoryOptions> {
+  checkNames(given, ['versions', 'ms'], 'history option');
+  return {
+    versions: integer('history.versions', given.versions ?? 0, 0, 2 ** 32 - 1),
+    ms: integer('history.ms', given.ms ?? 0, 0, historyMsMax),
+  };
 }
 
 function checkMemory(given: MemoryOptions): Required<MemoryOptions> {

@@ -101,7 +101,8 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
     if (unproven && read.missing) break;
     if (read.unreadable) damaged = true;
     nodes = read.nodes;
-    applier.timeMs = frame.commitTimeMs;
+    if (frame.type === frameTypes.batch) applier.begin(frame.seqFirst, frame.commitTimeMs);
+    else applier.timeMs = frame.commitTimeMs;
     try {
       visitFrame(frame, payload, applier);
     } catch (error) {

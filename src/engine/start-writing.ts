@@ -259,11 +259,24 @@ function backgroundFor(
 ): Pick<WriteSide, 'compactor' | 'reaper' | 'marks' | 'history' | 'pacer'> {
   const { dbUuid } = parts.catalogs.slot;
   const marks = new ReadMarks(parts.log.visibleSeq);
-  const history = new History({ marks, visibleSeq: () => parts.log.visibleSeq });
+  const visibleSeq = (): Seq => parts.log.visibleSeq;
+  const history = new History({ marks, forest, visibleSeq, writer: { env, ...parts } });
   const keepRule = (): KeepRule => history.keepRule();
   const pacer = new WritePacer(env.clock);
   const limits = compaction === 'off' ? undefined : { ...defaultCompactionLimits, ...compaction };
-  const compactor = new Compactor({ ...parts, env, dbUuid, forest, health, logger, keepRule, pacer, limits });
+  const advance = (): Promise<void> => history.advance();
+  const compactor = new Compactor({
+    ...parts,
+    env,
+    dbUuid,
+    forest,
+    health,
+    logger,
+    keepRule,
+    advance,
+    pacer,
+    limits,
+  });
   const reapLimits = { ...defaultReapLimits, ...reaping };
   const reaper = new Reaper({ ...parts, env, forest, health, logger, pacer, limits: reapLimits });
   return { compactor, reaper, marks, history, pacer };

@@ -77,6 +77,11 @@ export interface StoreParts {
   readonly shutDown: () => Promise<void>;
 }
 
+/** Without a write side nothing is dropped, and nothing set. */
+function readerHistory({ forest, openedSeq }: StoreParts, marks: ReadMarks): History {
+  return new History({ marks, forest, visibleSeq: () => openedSeq, writer: undefined });
+}
+
 export class Store {
   readonly parts: StoreParts;
   readonly forest: Forest;
@@ -98,7 +103,7 @@ export class Store {
     this.keyEncoding = parts.options.keyEncoding;
     this.marks = parts.write?.marks ?? new ReadMarks(parts.openedSeq);
     const { marks } = this;
-    this.history = parts.write?.history ?? new History({ marks, visibleSeq: () => parts.openedSeq });
+    this.history = parts.write?.history ?? readerHistory(parts, marks);
   }
 
   /** Which old versions somebody may still ask for; of this very moment, so ask again after each wait. */

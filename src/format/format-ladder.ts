@@ -35,6 +35,7 @@ export const catalogFeatures: readonly FeatureFlag[] = [
   { bit: 1, name: 'ranges', summary: 'range deletes: range rows in the system tree, late DELETE rows' },
   { bit: 2, name: 'purges', summary: 'reclaimed versions: GONE rows, log ops PURGE and LISTDROP' },
   { bit: 4, name: 'expiry', summary: 'values that expire: expiry rows in the system tree' },
+  { bit: 8, name: 'history', summary: 'policies and named snapshots: what they keep must not be dropped' },
 ];
 /** The bit of `catalogFeatures` that range deletes need. */
 export const rangesFeature = 1;
@@ -42,6 +43,8 @@ export const rangesFeature = 1;
 export const purgesFeature = 2;
 /** The bit that values with an expiry need. */
 export const expiryFeature = 4;
+/** The bit that policies and named snapshots need. */
+export const historyFeature = 8;
 
 /** Bits of `flags` that are not in `known`. */
 export function unknownFlags(flags: number, known: readonly FeatureFlag[]): number {

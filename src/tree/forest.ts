@@ -23,6 +23,7 @@ import type { ChunkMemtable } from './chunk-memtable.ts';
 import { ChunkTable } from './chunk-table-reader.ts';
 import { writeChunkTable } from './chunk-table-writer.ts';
 import { ChunkTree } from './chunk-tree.ts';
+import { HistoryRows } from './history-rows.ts';
 import type { KeyMemtable } from './key-memtable.ts';
 import { KeyTree } from './key-tree.ts';
 import { RangeRows } from './range-rows.ts';
@@ -82,6 +83,8 @@ export class Forest {
   readonly system: KeyTree;
   /** Range deletes that hide rows of `keys`; the owner loads them once. */
   readonly ranges: RangeRows;
+  /** Policies and named snapshots; the owner loads them once. */
+  readonly history: HistoryRows = new HistoryRows();
   readonly #fs: FsPort;
   readonly #options: ForestOptions;
   /** Tables that merges have replaced, until nobody holds them. */

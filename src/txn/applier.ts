@@ -16,6 +16,7 @@ import { toHex } from '../base/bytes.ts';
 import { corrupt, type VarveError } from '../base/errors.ts';
 import { chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
+import { timeKey } from '../format/history-rows.ts';
 import { encodeSysKey, writeSeq } from '../format/internal-key.ts';
 import { parseListNode } from '../format/list-node.ts';
 import type { OpVisitor } from '../format/log-ops.ts';
@@ -69,8 +70,26 @@ export class Applier implements OpVisitor {
 
   /** Rows written to the key tree since this applier was made. */
   rows = 0;
-  /** Commit time of the frame being applied; set before its ops are visited. */
+  /** Commit time of the frame being applied. */
   timeMs = 0;
+  /** The millisecond last marked in the system memtable `#markedIn`. */
+  #markedMs = -1;
+  #markedIn: unknown;
+
+  /** Ops of the transaction `seq`, or of those of a frame from `seq` on, come next, stamped `timeMs`. */
+  begin(seq: Seq, timeMs: number): void {
+    this.timeMs = timeMs;
+    if (this.#forest.history.marksTime) this.#markTime(seq);
+  }
+
+  /** A row per millisecond and memtable: replay begins where a memtable did, and makes the same rows. */
+  #markTime(seq: Seq): void {
+    const { active } = this.#forest.system;
+    if (this.timeMs === this.#markedMs && active === this.#markedIn) return;
+    this.#markedMs = this.timeMs;
+    this.#markedIn = active;
+    this.#sysRow(timeKey(this.timeMs), seq, putMarker);
+  }
 
   put(
     tree: number,
@@ -174,17 +193,20 @@ export class Applier implements OpVisitor {
 
   sys(seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {
     const key = buf.subarray(keyFrom, keyTo);
-    const { ranges } = this.#forest;
+    const { ranges, history } = this.#forest;
     if (valueTo < 0) {
       if (isRangeKey(key)) ranges.remove(rangeSeqOf(key));
+      else history.apply(key, undefined, seq);
       this.#sysRow(key, seq, deleteMarker);
       return;
     }
     if (isRangeKey(key)) ranges.add(decodeRangeRow(key, buf.subarray(valueFrom, valueTo)));
+    else history.apply(key, buf.slice(valueFrom, valueTo), seq);
     const value = new Uint8Array(1 + valueTo - valueFrom);
     value[0] = rowKinds.put;
     value.set(buf.subarray(valueFrom, valueTo), 1);
     this.#sysRow(key, seq, value);
+    if (history.marksTime) this.#markTime(seq);
   }
 
   #sysRow(sysKey: Uint8Array, seq: Seq, value: Uint8Array): void {

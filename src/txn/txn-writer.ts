@@ -211,7 +211,7 @@ export class TxnWriter {
     const seq = this.#log.take(group);
     group.done.tell(waiter);
     try {
-      this.#applier.timeMs = timeMs;
+      this.#applier.begin(seq, timeMs);
       this.#applier.put(trees.K, seq, writer.bytes, keyTo - to, keyTo, valueFrom, writer.pos);
     } catch (error) {
       this.#log.fail(error);
@@ -277,7 +277,7 @@ export class TxnWriter {
   #apply(group: Group, from: number, seq: Seq, named: readonly NamedChunks[]): void {
     const { writer } = group;
     this.#nodes = named.map((chunks) => chunks.nodes);
-    this.#applier.timeMs = group.timeMs;
+    this.#applier.begin(seq, group.timeMs);
     visitOps(writer.bytes, from, writer.pos, seq, 1, this.#applier, { file: 'log' });
     this.#nodes = [];
   }

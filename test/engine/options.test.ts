@@ -17,7 +17,10 @@ import {
 describe('options', () => {
   const bad: [string, object][] = [
     ['an unknown name', { lockWait: 5 }],
-    ['history, which this version has not', { history: { versions: 1 } }],
+    ['history of fewer than no versions', { history: { versions: -1 } }],
+    ['history for a time that is no number', { history: { ms: '1d' } }],
+    ['an unknown part of history', { history: { days: 1 } }],
+    ['a negative age of views', { maxViewAgeMs: -1 }],
     ['an unknown durability', { durability: 'none' }],
     ['a groupMs of 0', { durability: { groupMs: 0 } }],
     ['an unknown part of durability', { durability: { groupMs: 5, ms: 1 } }],

@@ -43,7 +43,7 @@ test('a name that is none is refused, and so is an unknown option', async () => 
   for (const name of ['', 7 as never, '\ud800', 'n'.repeat(256)]) {
     expect(await codeOf(() => engine.space(name))).toBe('VARVE_INVALID_ARGUMENT');
   }
-  expect(await codeOf(() => engine.space('a', { ttlMs: 1 }))).toBe('VARVE_INVALID_ARGUMENT');
+  expect(await codeOf(() => engine.space('a', { lifetime: 1 } as never))).toBe('VARVE_INVALID_ARGUMENT');
   await engine.space('n'.repeat(255)).put('k', 'v');
 });
 

@@ -5,6 +5,7 @@ import * as chunkFrame from '../../../src/format/chunk-frame.ts';
 import * as chunkRefBytes from '../../../src/format/chunk-ref-bytes.ts';
 import * as chunkTable from '../../../src/format/chunk-table.ts';
 import * as fileHeader from '../../../src/format/file-header.ts';
+import * as historyRows from '../../../src/format/history-rows.ts';
 import * as listNode from '../../../src/format/list-node.ts';
 import * as logFrame from '../../../src/format/log-frame.ts';
 import * as logOps from '../../../src/format/log-ops.ts';
@@ -26,6 +27,7 @@ const modules: readonly object[] = [
   listNode,
   valueRecord,
   systemRows,
+  historyRows,
   table,
   chunkTable,
 ];
