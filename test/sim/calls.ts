@@ -2,8 +2,12 @@
 import { decodeUtf8, fromHex } from '../../src/base/bytes.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import type { Outcome } from './oracle.ts';
+import type { BatchOperation } from '../../src/engine/types.ts';
+import type { Outcome } from './attempts.ts';
 import type { SimOp } from './plan.ts';
+import { coversNothing, keyRangeOf } from './ranges.ts';
+import type { Scheduler } from './scheduler.ts';
+import { givenOf } from './values.ts';
 
 /** What a stream throws that breaks off. */
 export class StreamBroke extends Error {}
@@ -31,6 +35,57 @@ export function outcomeOf(error: unknown): Outcome {
     error instanceof StreamBroke ||
     isVarveError(error, 'VARVE_ABORTED', 'VARVE_POISONED', 'VARVE_READ_ONLY', 'VARVE_CLOSED');
   return isBefore ? 'never' : 'unknown';
+}
+
+/** Makes a call whose signal is aborted before it, right after it, or a moment later: its number decides. */
+export async function aborted<T>(
+  scheduler: Scheduler,
+  number: number,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const aborter = new AbortController();
+  if (number % 4 === 0) aborter.abort();
+  const result = call(aborter.signal);
+  // Its error is for who awaits the result.
+  result.catch(() => undefined);
+  if (number % 4 > 1) await scheduler.turn('abort');
+  aborter.abort();
+  return await result;
+}
+
+/** Operations of the batch that call `id` makes; a condition is the first one's. */
+export function operationsOf(
+  changes: Extract<SimOp, { kind: 'batch' }>['changes'],
+  number: number,
+  id: number,
+  ifSeq: number | undefined,
+): BatchOperation[] {
+  return changes.map(({ key, value }, i): BatchOperation => {
+    if (value === null) return { type: 'delete', key: keyOf(key, number) };
+    const condition = i === 0 && ifSeq !== undefined ? { ifSeq } : {};
+    return {
+      type: 'put',
+      key: keyOf(key, number),
+      value: givenOf(value),
+      metadata: { id },
+      ...condition,
+    };
+  });
+}
+
+export type RangeOp = Extract<SimOp, { kind: 'deleteRange' | 'clear' | 'drop' }>;
+
+/** Makes a call that removes many keys; what became of it, with its commit where the call tells. */
+export async function removeRange(
+  engine: Engine,
+  op: RangeOp,
+  more: { signal?: AbortSignal } = {},
+): Promise<{ outcome: Outcome; seq?: number }> {
+  if (op.kind === 'drop') return { outcome: (await engine.spaces.drop(op.space, more)) ? 'done' : 'nothing' };
+  const space = spaceOf(engine, op.space);
+  if (op.kind !== 'deleteRange') return { outcome: 'done', ...(await space.clear(more)) };
+  const { seq } = await space.deleteRange({ ...keyRangeOf(op.bounds), ...more });
+  return coversNothing(op.bounds) ? { outcome: 'nothing' } : { outcome: 'done', seq };
 }
 
 /** A call, for messages. */

@@ -2,10 +2,22 @@
 import { isVarveError, type VarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/open.ts';
-import type { BatchOperation, PutOptions } from '../../src/engine/types.ts';
-import { describe, inFull, keyOf, outcomeOf, StreamBroke, spaceOf } from './calls.ts';
+import type { PutOptions } from '../../src/engine/types.ts';
+import type { Attempt, Conditions, Outcome } from './attempts.ts';
+import {
+  aborted,
+  describe,
+  inFull,
+  keyOf,
+  operationsOf,
+  outcomeOf,
+  type RangeOp,
+  removeRange,
+  StreamBroke,
+  spaceOf,
+} from './calls.ts';
+import { checkList } from './comparison.ts';
 import type { Life } from './life.ts';
-import type { Attempt, Outcome } from './oracle.ts';
 import type { SimCondition, SimOp, ValueSpec } from './plan.ts';
 import { observeRange, observeScan, observeStat } from './reading.ts';
 import { bytesOf, givenOf } from './values.ts';
@@ -129,6 +141,10 @@ export class Client {
       case 'batch':
       case 'batchIf':
         return await this.#batch(op, number);
+      case 'deleteRange':
+      case 'clear':
+      case 'drop':
+        return await this.#removeRange(op, number);
       case 'flush': {
         const settled = await this.#settle(() => engine.flush());
         if ('error' in settled) this.#judge(settled.error);
@@ -139,7 +155,7 @@ export class Client {
         world.scheduler.note(JSON.stringify(engine.stats().commits));
         return;
       case 'spaces':
-        return this.#spaces();
+        return checkList(engine, world.oracle);
       case 'rival':
         return await this.#rival();
       case 'reader':
@@ -166,7 +182,7 @@ export class Client {
         if (size !== bytesOf(value).length) throw new Error(`put says it has ${size} bytes`);
         return { outcome: 'done', seq };
       },
-      ifSeq,
+      { ifSeq },
       ...expected,
     );
   }
@@ -178,13 +194,13 @@ export class Client {
     changes: ReadonlyMap<string, ValueSpec | null>,
     call: (attempt: Attempt) => Promise<T>,
     read: (value: T) => { outcome: Outcome; seq?: number },
-    ifSeq?: number,
+    conditions: Conditions,
     ...expected: VarveError['code'][]
   ): Promise<void> {
     const life = this.#life;
     const { oracle } = life.world;
     const wasSick = life.isSick;
-    const attempt = oracle.begin(kind, space, changes, life.view, ifSeq);
+    const attempt = oracle.begin(kind, space, changes, life.view, conditions);
     const settled = await this.#settle(() => call(attempt));
     const high = life.closing ? Number.MAX_SAFE_INTEGER : life.view;
     if ('value' in settled) {
@@ -195,7 +211,10 @@ export class Client {
     }
     const { error } = settled;
     oracle.end(attempt, outcomeOf(error), Number.MAX_SAFE_INTEGER);
-    if (!(error instanceof StreamBroke)) this.#judge(error, ...expected);
+    if (error instanceof StreamBroke) return;
+    // A write is refused when its space is dropped under it.
+    if (oracle.isDropping(space, attempt.begin)) this.#judge(error, 'VARVE_CONFLICT', ...expected);
+    else this.#judge(error, ...expected);
   }
 
   async #putIf(op: Extract<SimOp, { kind: 'putIf' }>, number: number): Promise<void> {
@@ -219,16 +238,8 @@ export class Client {
     return condition === 'current' ? seq : seq + 1;
   }
 
-  /** Makes a call whose signal is aborted before it, right after it, or a moment later. */
-  async #aborted<T>(number: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const aborter = new AbortController();
-    if (number % 4 === 0) aborter.abort();
-    const result = call(aborter.signal);
-    // Its error is for who awaits the result.
-    result.catch(() => undefined);
-    if (number % 4 > 1) await this.#life.world.scheduler.turn('abort');
-    aborter.abort();
-    return await result;
+  #aborted<T>(number: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return aborted(this.#life.world.scheduler, number, call);
   }
 
   async #stream(
@@ -276,7 +287,7 @@ export class Client {
         return remove(ifSeq === undefined ? {} : { ifSeq });
       },
       (removed) => ({ outcome: removed ? 'done' : 'nothing' }),
-      ifSeq,
+      { ifSeq },
       ...(op.kind === 'deleteAborts' ? (['VARVE_ABORTED'] as const) : []),
       ...(op.kind === 'deleteIf' ? (['VARVE_CONFLICT'] as const) : []),
     );
@@ -293,36 +304,24 @@ export class Client {
       'batch',
       op.space,
       changes,
-      ({ id }) =>
-        space.batch(
-          op.changes.map(({ key, value }, i): BatchOperation => {
-            if (value === null) return { type: 'delete', key: keyOf(key, number) };
-            const condition = i === 0 && ifSeq !== undefined ? { ifSeq } : {};
-            return {
-              type: 'put',
-              key: keyOf(key, number),
-              value: givenOf(value),
-              metadata: { id },
-              ...condition,
-            };
-          }),
-        ),
+      ({ id }) => space.batch(operationsOf(op.changes, number, id, ifSeq)),
       // Removals of what is absent make no commit, and the call does not tell.
       ({ seq }) => (puts ? { outcome: 'done', seq } : { outcome: 'unknown' }),
-      ifSeq,
+      { ifSeq },
       ...(op.kind === 'batchIf' ? (['VARVE_CONFLICT'] as const) : []),
     );
   }
 
-  /** Spaces with durable rows are listed, in order, and none that nobody wrote to. */
-  #spaces(): void {
-    const { oracle } = this.#life.world;
-    const names = this.#life.engine.spaces.list();
-    const inOrder = [...names].sort();
-    const missing = oracle.spaces.filter((name) => name !== '' && !names.includes(name));
-    const strange = names.filter((name) => !oracle.wasWritten(name));
-    if (names.some((name, i) => name !== inOrder[i]) || missing.length > 0 || strange.length > 0)
-      throw new Error(`spaces are [${names}], missing [${missing}], never written [${strange}]`);
+  async #removeRange(op: RangeOp, number: number): Promise<void> {
+    const { engine } = this.#life;
+    const aborts = op.kind === 'deleteRange' && op.aborts === true;
+    const call = () => {
+      if (!aborts) return removeRange(engine, op);
+      return this.#aborted(number, (signal) => removeRange(engine, op, { signal }));
+    };
+    const bounds = op.kind === 'deleteRange' ? op.bounds : {};
+    const expected = aborts ? (['VARVE_ABORTED'] as const) : [];
+    await this.#write(op.kind, op.space, new Map(), call, (end) => end, { bounds }, ...expected);
   }
 
   async #rival(): Promise<void> {
@@ -358,8 +357,10 @@ export class Client {
   async #read(op: SimOp, engine: Engine, number: number, view: number): Promise<void> {
     if (!('space' in op)) return;
     const [{ oracle }, space] = [this.#life.world, spaceOf(engine, op.space)];
+    const dropping = engine === this.#life.engine && oracle.isDropping(op.space);
+    const about = { view, space: op.space, ...(dropping ? { mayBeDropped: true } : {}) };
     if (op.kind === 'scan' || op.kind === 'scanStops' || op.kind === 'scanAborts') {
-      const seen = await this.#settle(() => observeScan(space, op, view));
+      const seen = await this.#settle(() => observeScan(space, op, about));
       if ('value' in seen) return oracle.observe(seen.value);
       return this.#judge(seen.error, ...(op.kind === 'scanAborts' ? (['VARVE_ABORTED'] as const) : []));
     }
@@ -367,32 +368,32 @@ export class Client {
       const keys = op.keys.map((key, i) => keyOf(key, number + i));
       const found = await this.read(() => space.getMany(keys));
       found?.value.forEach((bytes, i) => {
-        oracle.observe({ kind: 'value', view, space: op.space, key: op.keys[i]!, bytes });
+        oracle.observe({ kind: 'value', ...about, key: op.keys[i]!, bytes });
       });
       return;
     }
     if (op.kind === 'read' || op.kind === 'readCancels') {
-      const seen = await this.read(() => observeRange(space, op, keyOf(op.key, number), view));
+      const seen = await this.read(() => observeRange(space, op, keyOf(op.key, number), about));
       if (seen !== undefined) oracle.observe(seen.value);
       return;
     }
     if (!('key' in op)) return;
     const key = keyOf(op.key, number);
-    const about = { view, space: op.space, key: op.key };
+    const ofKey = { ...about, key: op.key };
     if (op.kind === 'has') {
       const found = await this.read(() => space.has(key));
-      if (found !== undefined) oracle.observe({ kind: 'has', ...about, found: found.value });
+      if (found !== undefined) oracle.observe({ kind: 'has', ...ofKey, found: found.value });
     } else if (op.kind === 'stat') {
       const found = await this.read(() => space.stat(key));
-      if (found !== undefined) oracle.observe({ kind: 'stat', ...about, stat: observeStat(found.value) });
+      if (found !== undefined) oracle.observe({ kind: 'stat', ...ofKey, stat: observeStat(found.value) });
     } else if (op.kind === 'getAborts') {
       const got = await this.#settle(() => this.#aborted(number, (signal) => space.get(key, { signal })));
-      if ('value' in got) oracle.observe({ kind: 'value', ...about, bytes: got.value });
+      if ('value' in got) oracle.observe({ kind: 'value', ...ofKey, bytes: got.value });
       else this.#judge(got.error, 'VARVE_ABORTED');
     } else {
       const isSync = op.kind === 'getSync';
       const found = await this.read(async () => (isSync ? space.getSync(key) : await space.get(key)));
-      if (found !== undefined) oracle.observe({ kind: 'value', ...about, bytes: found.value });
+      if (found !== undefined) oracle.observe({ kind: 'value', ...ofKey, bytes: found.value });
     }
   }
 }

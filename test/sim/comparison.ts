@@ -4,8 +4,9 @@ import type { Engine } from '../../src/engine/engine.ts';
 import { spaceOf } from './calls.ts';
 import type { Oracle } from './oracle.ts';
 
-/** Compares every live value of every space, byte for byte, by scan and by getSync. */
+/** Compares the list of spaces, and every live value of every one, byte for byte, by scan and by getSync. */
 export async function compareSpaces(engine: Engine, oracle: Oracle): Promise<void> {
+  checkList(engine, oracle);
   for (const name of new Set(['', ...oracle.spaces])) {
     const space = spaceOf(engine, name);
     const expected = oracle.stateAt(name, Number.MAX_SAFE_INTEGER);
@@ -21,4 +22,15 @@ export async function compareSpaces(engine: Engine, oracle: Oracle): Promise<voi
     }
     if (i !== expected.length) throw new Error(`"${name}" has ${i} keys, not ${expected.length}`);
   }
+}
+
+/** Spaces with durable rows are listed, in order, and none that nobody wrote to, or that was dropped. */
+export function checkList(engine: Engine, oracle: Oracle): void {
+  const { must, may } = oracle.listed;
+  const names = engine.spaces.list();
+  const inOrder = [...names].sort();
+  const missing = must.filter((name) => !names.includes(name));
+  const strange = names.filter((name) => !may.has(name));
+  if (names.some((name, i) => name !== inOrder[i]) || missing.length > 0 || strange.length > 0)
+    throw new Error(`spaces are [${names}], missing [${missing}], strange [${strange}]`);
 }

@@ -47,12 +47,20 @@ const merging: { readonly [K in SimOptions['merging']]: NonNullable<OpenBounds['
   },
 };
 
+/** What a step of the reaper does, at most. */
+const reaping: { readonly [K in NonNullable<SimOptions['reaping']>]: NonNullable<OpenBounds['reaping']> } = {
+  usual: {},
+  small: { rows: 6, deletes: 3, bytes: 400 },
+  least: { rows: 1, deletes: 1, bytes: 1 },
+};
+
 /** Bounds of the engine that are no public options. */
 export function boundsOf(options: SimOptions): OpenBounds {
   return {
     segmentBytes: options.segmentBytes,
     stageBirthsMax: options.stageBirths,
     compaction: merging[options.merging],
+    reaping: reaping[options.reaping ?? 'usual'],
   };
 }
 
@@ -66,9 +74,13 @@ export function callsInCalm(): SimOp[][] {
     [
       { kind: 'stream', ...about, value: { seed: 78, length: 20_000 }, pieces: 3 },
       { kind: 'delete', ...about },
+      { kind: 'put', space: 'calm', key, value },
+      { kind: 'clear', space: 'calm' },
+      { kind: 'drop', space: 'calm' },
     ],
     [
       { kind: 'batch', space: '', changes: [{ key: '62', value }] },
+      { kind: 'deleteRange', space: '', bounds: { gte: '62' } },
       { kind: 'scan', space: '', scan: {}, entries: 0 },
       { kind: 'reader', space: '', keys: [key] },
     ],

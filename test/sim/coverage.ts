@@ -1,17 +1,11 @@
 /** Which calls met which, and which options were used together: what is never made is never tested. */
-import { type FaultKind, faultTargets, otherFaults, type SimOptions, type SimPlan } from './plan.ts';
-import { opKinds, optionValues } from './plan-maker.ts';
+import { faultKinds, instantKinds, opKinds } from './kinds.ts';
+import type { FaultKind, SimOptions, SimPlan } from './plan.ts';
+import { optionValues } from './plan-maker.ts';
 
 const endKinds = ['close', 'kill', 'power'] as const;
 const kinds: readonly string[] = [...opKinds, ...endKinds];
-/** Only opening makes and renames; a sync that fails has kinds of its own. */
-const notInCalls: ReadonlySet<string> = new Set(['sync', 'mkdir', 'rename']);
-const faultKinds: readonly FaultKind[] = [
-  ...faultTargets.filter((target) => !notInCalls.has(target)).map((target): FaultKind => `EIO ${target}`),
-  ...otherFaults,
-];
-/** These return at once: nothing can begin while they are under way. */
-const instant: ReadonlySet<string> = new Set(['getSync', 'stats', 'spaces', ...endKinds]);
+const instant: ReadonlySet<string> = new Set([...instantKinds, ...endKinds]);
 
 export class Coverage {
   readonly #seen = new Set<string>();

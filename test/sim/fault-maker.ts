@@ -1,6 +1,6 @@
 /** Faults and ends of lives of a plan, drawn from its seed. */
 import type { Prng } from '../../src/base/prng.ts';
-import type { FaultTarget, SimEnd, SimFault } from './plan.ts';
+import type { FaultKind, FaultTarget, SimEnd, SimFault } from './plan.ts';
 
 /** All faults of a run of so many calls. */
 export function drawEveryFault(prng: Prng, calls: number): SimFault[] {
@@ -100,6 +100,47 @@ function drawFavourite(prng: Prng, calls: number): SimFault[] {
   }));
 }
 
+/** One kind of fault all through the run. */
+export function drawAimed(prng: Prng, calls: number, kind: FaultKind): SimFault[] {
+  return Array.from({ length: kind === 'hang for ever' ? 4 : 12 }, () => {
+    const { target, act } = drawKind(prng, kind);
+    const rate = target in rates ? rates[target as keyof typeof rates] : 1;
+    const skip = prng.below(Math.ceil(calls * rate * prng.pick([0.1, 0.5, 1])));
+    return { target, path: '', skip, times: 1, act };
+  });
+}
+
+function drawKind(prng: Prng, kind: FaultKind): Pick<SimFault, 'target' | 'act'> {
+  const some = (): FaultTarget => prng.pick(['read', 'write', 'sync', 'open'] as const);
+  switch (kind) {
+    case 'delay':
+      return { target: some(), act: { delayMs: 50 } };
+    case 'hang':
+      return { target: some(), act: { hang: 'timeout' } };
+    case 'hang for ever':
+      return { target: some(), act: { hang: 'never' } };
+    case 'sync dropped':
+    case 'sync reverted':
+    case 'sync zeroed': {
+      const lost = lostForms.find((form) => kind === `sync ${form}`)!;
+      return { target: 'sync', act: { errno: 'EIO', lost } };
+    }
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return { target: 'write', act: { errno: kind, written: prng.below(600) } };
+    case 'EMFILE':
+    case 'EACCES':
+      return { target: prng.pick(['open', 'open', 'create'] as const), act: { errno: kind } };
+    case 'rot':
+    case 'short':
+    case 'stale':
+    case 'misdirected':
+      return { target: 'read', act: { lie: kind, at: prng.u32() } };
+    default:
+      return { target: kind.slice('EIO '.length) as FaultTarget, act: { errno: 'EIO' } };
+  }
+}
+
 /** A sync that fails, and a power cut a few calls later: what was acknowledged in between must be there. */
 function drawCuts(prng: Prng, calls: number): SimFault[] {
   if (prng.chance(0.65)) return [];
@@ -149,10 +190,10 @@ export function drawEnds(prng: Prng, calls: number): SimEnd[] {
   const count = prng.pick([2, 3, 3, 4, 4, 4, 6, 10]);
   const ends: SimEnd[] = [];
   for (let i = 0; i < count; i++) {
-    // One in six comes while the store is being opened.
+    // One in six comes while the store is being opened, or right after.
     const inOpen = prng.chance(0.17);
     ends.push({
-      kind: inOpen ? prng.pick(['power', 'kill'] as const) : prng.pick(kinds),
+      kind: inOpen ? prng.pick(['power', 'kill', 'power', 'kill', 'close'] as const) : prng.pick(kinds),
       calls: inOpen ? 0 : 1 + prng.below(Math.max(2, Math.floor((2 * calls) / (count + 1)))),
       steps: prng.below(prng.pick([2, 12, 60])),
       seed: prng.u32(),

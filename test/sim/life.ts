@@ -115,11 +115,12 @@ export class Life {
   beforeReader(): () => number {
     const { injector, oracle } = this.world;
     const { lies } = injector;
-    const { lastAcked } = oracle;
+    // A reader may outlive its life, and the next one may write more.
+    const { lastAcked, lastSeq } = oracle;
     const safe = Math.min(lastAcked, this.durable);
     return () => {
-      if (injector.lies > lies) return oracle.lastSeq;
-      return Math.max(oracle.lastSeq, this.syncFailed ? safe : lastAcked);
+      if (injector.lies > lies) return lastSeq;
+      return Math.max(lastSeq, this.syncFailed ? safe : lastAcked);
     };
   }
 

@@ -2,6 +2,7 @@
 
 import type { History, Version } from './history.ts';
 import type { ScanSpec } from './plan.ts';
+import { isWithin } from './ranges.ts';
 
 /** An entry of a scan: a key with what was asked for, or a folded prefix. */
 export interface SeenEntry {
@@ -13,13 +14,29 @@ export interface SeenEntry {
   readonly id?: number;
 }
 
-export type Observation = { readonly view: number; readonly space: string } & (
-  | { kind: 'value'; key: string; bytes: Uint8Array | undefined }
-  | { kind: 'has'; key: string; found: boolean }
-  | { kind: 'stat'; key: string; stat: { id: number; seq: number; size: number } | undefined }
-  | { kind: 'range'; key: string; start: number; end: number; bytes: Uint8Array | undefined; whole: boolean }
-  | { kind: 'scan'; scan: ScanSpec; entries: readonly SeenEntry[]; whole: boolean }
-);
+/** Where and as of which commit a read was made. */
+export interface ReadAt {
+  readonly view: number;
+  readonly space: string;
+  /** A drop of the space was under way. */
+  readonly mayBeDropped?: boolean;
+}
+
+export type Observation = ReadAt &
+  (
+    | { kind: 'value'; key: string; bytes: Uint8Array | undefined }
+    | { kind: 'has'; key: string; found: boolean }
+    | { kind: 'stat'; key: string; stat: { id: number; seq: number; size: number } | undefined }
+    | {
+        kind: 'range';
+        key: string;
+        start: number;
+        end: number;
+        bytes: Uint8Array | undefined;
+        whole: boolean;
+      }
+    | { kind: 'scan'; scan: ScanSpec; entries: readonly SeenEntry[]; whole: boolean }
+  );
 
 /** Throws when the read returned anything but the state at its view. */
 export function checkObservation(history: History, seen: Observation): void {
@@ -80,15 +97,8 @@ function checkScan(history: History, seen: Extract<Observation, { kind: 'scan' }
 
 /** Versions, and folded prefixes as hex, in the order a scan yields them. Hex has the order of its bytes. */
 function expectedScan(state: readonly Version[], scan: ScanSpec): (Version | string)[] {
-  const { prefix = '', gt, gte, lt, lte, after, reverse = false } = scan;
-  const inside = state.filter(
-    ({ key }) =>
-      key.startsWith(prefix) &&
-      (gt === undefined || key > gt) &&
-      (gte === undefined || key >= gte) &&
-      (lt === undefined || key < lt) &&
-      (lte === undefined || key <= lte),
-  );
+  const { prefix = '', after, reverse = false } = scan;
+  const inside = state.filter(({ key }) => isWithin(key, scan));
   if (reverse) inside.reverse();
   const afterFold = after === undefined ? undefined : foldOf(after, prefix, scan.delimiter);
   const out: (Version | string)[] = [];

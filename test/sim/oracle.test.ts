@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import type { Attempt } from './attempts.ts';
 import { matchCalls } from './matching.ts';
-import { type Attempt, Oracle } from './oracle.ts';
-import type { Row } from './store-audit.ts';
+import { Oracle } from './oracle.ts';
+import type { Row } from './rows.ts';
 
 const value = { seed: 1, length: 3 };
 
@@ -12,7 +13,7 @@ describe('oracle', () => {
       const calls = [removal(oracle, 'batch', 'k'), removal(oracle, 'delete', 'k')];
       if (order === 'done first') calls.reverse();
       for (const call of calls) oracle.end(call, call.kind === 'batch' ? 'unknown' : 'done', 2);
-      expect(() => oracle.settle([row, removed(2, 'k')], 2)).not.toThrow();
+      expect(() => oracle.settle(found([row, removed(2, 'k')]), 2)).not.toThrow();
       expect(oracle.at('', 'k', 2)).toBeUndefined();
     }
   });
@@ -21,27 +22,27 @@ describe('oracle', () => {
     const { oracle, row } = storeWithOneKey();
     for (const call of [removal(oracle, 'delete', 'k'), removal(oracle, 'delete', 'k')])
       oracle.end(call, 'done', 2);
-    expect(() => oracle.settle([row, removed(2, 'k')], 2)).toThrow('acknowledged commit up to 2');
+    expect(() => oracle.settle(found([row, removed(2, 'k')]), 2)).toThrow('acknowledged commit up to 2');
   });
 
   test('a removal that no call can have made, and one of an absent key, are found out', () => {
     const one = storeWithOneKey();
     one.oracle.end(removal(one.oracle, 'delete', 'k'), 'nothing', 2);
-    expect(() => one.oracle.settle([one.row, removed(2, 'k')], 2)).toThrow('was made by no call');
+    expect(() => one.oracle.settle(found([one.row, removed(2, 'k')]), 2)).toThrow('was made by no call');
     const two = storeWithOneKey();
     two.oracle.end(removal(two.oracle, 'delete', 'x'), 'done', 2);
-    expect(() => two.oracle.settle([two.row, removed(2, 'x')], 2)).toThrow('which is not there');
+    expect(() => two.oracle.settle(found([two.row, removed(2, 'x')]), 2)).toThrow('which is not there');
   });
 
   test('a batch of removals has a row of each key that is there and of no other', () => {
     const { oracle, row } = storeWithOneKey();
     oracle.end(removal(oracle, 'batch', 'k', 'absent'), 'unknown', 2);
-    expect(() => oracle.settle([row, removed(2, 'k')], 2)).not.toThrow();
+    expect(() => oracle.settle(found([row, removed(2, 'k')]), 2)).not.toThrow();
     const put = oracle.begin('batch', '', new Map(['a', 'b'].map((key) => [key, value])), 2);
     oracle.end(put, 'done', 3, 3);
     const rows = [row, removed(2, 'k'), ...['a', 'b'].map((key) => rowOf(3, key, put.id))];
     oracle.end(removal(oracle, 'batch', 'a', 'b'), 'unknown', 4);
-    expect(() => oracle.settle([...rows, removed(4, 'a')], 4)).toThrow('was made by no call');
+    expect(() => oracle.settle(found([...rows, removed(4, 'a')]), 4)).toThrow('was made by no call');
   });
 });
 
@@ -70,9 +71,15 @@ function storeWithOneKey(): { oracle: Oracle; row: Row } {
   const put = oracle.begin('put', '', new Map([['k', value]]), 0);
   oracle.end(put, 'done', 1, 1);
   const row = rowOf(1, 'k', put.id);
-  oracle.settle([row], 1);
+  oracle.settle(found([row]), 1);
   return { oracle, row };
 }
+
+const found = (rows: readonly Row[], late: readonly Row[] = [], drops = new Map<number, string>()) => ({
+  rows,
+  late,
+  drops,
+});
 
 const removal = (oracle: Oracle, kind: string, ...keys: string[]): Attempt =>
   oracle.begin(kind, '', new Map(keys.map((key) => [key, null])), 1);

@@ -3,42 +3,26 @@
  * when it is opened next. Each value carries the number of the call that put it, so a row is explained by
  * exactly one call or it is wrong.
  */
+import {
+  type Attempt,
+  type Conditions,
+  emptied,
+  groupsOf,
+  isContended,
+  leavesNothing,
+  mustBeThere,
+  newestOf,
+  type Outcome,
+} from './attempts.ts';
 import type { History, Version } from './history.ts';
 import { matchCalls } from './matching.ts';
 import { checkObservation, type Observation } from './observations.ts';
-import type { ValueSpec } from './plan.ts';
-import type { Row } from './store-audit.ts';
+import type { BoundsSpec, ValueSpec } from './plan.ts';
+import { isWithin, rowBoundsOf, SpaceBook } from './ranges.ts';
+import type { Audit, Row } from './rows.ts';
 import { bytesOf as bytesOfSpec } from './values.ts';
 
-/**
- * 'open': under way. 'done': acknowledged. 'nothing': acknowledged as having changed nothing. 'never':
- * refused before it had a number; 'conflict': because of its condition. 'unknown': failed, or cut off,
- * after that.
- */
-export type Outcome = 'open' | 'done' | 'nothing' | 'never' | 'conflict' | 'unknown';
-
-const leavesNothing: ReadonlySet<Outcome> = new Set(['nothing', 'never', 'conflict']);
-
-/** One call that writes. */
-export interface Attempt {
-  readonly id: number;
-  readonly kind: string;
-  readonly space: string;
-  /** By key; null is a removal. */
-  readonly changes: ReadonlyMap<string, ValueSpec | null>;
-  /** Number that readers saw when it began, and when it ended. */
-  readonly low: number;
-  high: number;
-  /** Its commit number, where the call tells. */
-  seq: number | undefined;
-  readonly ifSeq: number | undefined;
-  outcome: Outcome;
-  /** Place in the order of all beginnings and ends. */
-  readonly begin: number;
-  end: number;
-}
-
-/** A commit without puts, which names no call: all that could have made it, best first. */
+/** A commit without puts, or a range delete, which names no call: all that could have made it, best first. */
 interface Removal {
   readonly group: readonly Row[];
   readonly fits: readonly Attempt[];
@@ -53,9 +37,12 @@ export class Oracle implements History {
   readonly #bySpace = new Map<string, Map<string, Version[]>>();
   /** Keys of a space that ever had a row, in byte order: as hex they are in the order of strings. */
   readonly #keys = new Map<string, string[]>();
-  readonly #spacesWritten = new Set<string>();
-  readonly #spaceNames = new Map<number, string>([[0, '']]);
+  readonly #spaces = new SpaceBook();
   #rows: readonly Row[] = [];
+  /** Bounds of range deletes by their commit. */
+  readonly #ranges = new Map<number, BoundsSpec>();
+  /** Late deletes found right. */
+  readonly #late = new Set<Row>();
   #attempts: Attempt[] = [];
   /** The attempts by their id. */
   readonly #byId = new Map<number, Attempt>();
@@ -67,7 +54,7 @@ export class Oracle implements History {
   checkedWrites = 0;
 
   get lastSeq(): number {
-    return this.versions.at(-1)?.seq ?? 0;
+    return this.#rows.at(-1)?.seq ?? 0;
   }
 
   /** Highest number that a call was told. */
@@ -80,7 +67,7 @@ export class Oracle implements History {
     space: string,
     changes: ReadonlyMap<string, ValueSpec | null>,
     low: number,
-    ifSeq?: number,
+    { ifSeq, bounds }: Conditions = {},
   ): Attempt {
     const id = ++this.#ids;
     const attempt: Attempt = {
@@ -88,6 +75,7 @@ export class Oracle implements History {
       kind,
       space,
       changes,
+      bounds,
       low,
       high: Number.MAX_SAFE_INTEGER,
       seq: undefined,
@@ -99,7 +87,6 @@ export class Oracle implements History {
     this.#attempts.push(attempt);
     this.#byId.set(id, attempt);
     this.#puts.set(id, changes);
-    this.#spacesWritten.add(space);
     return attempt;
   }
 
@@ -155,21 +142,37 @@ export class Oracle implements History {
     return this.#bySpace.get(space)?.get(key) ?? [];
   }
 
-  /** Names of spaces that have a row. */
+  /** Names of spaces that ever had a row. */
   get spaces(): string[] {
     return Array.from(this.#bySpace.keys());
   }
 
-  /** True when a call that writes was made on the space. */
-  wasWritten(space: string): boolean {
-    return this.#spacesWritten.has(space);
+  /** Names that a list of spaces must have now, and those it may have too. */
+  get listed(): { readonly must: readonly string[]; readonly may: ReadonlySet<string> } {
+    const standing = this.#spaces.names;
+    const dropped = this.#attempts.filter(({ kind }) => kind === 'drop').map(({ space }) => space);
+    const written = this.#attempts.filter(({ bounds }) => bounds === undefined).map(({ space }) => space);
+    return {
+      must: standing.filter((name) => !dropped.includes(name)),
+      may: new Set([...standing, ...written]),
+    };
+  }
+
+  /** True while calls to the space may find it dropped by a call that has not ended, or not well. */
+  isDropping(space: string, since = Number.MAX_SAFE_INTEGER): boolean {
+    return this.#attempts.some(
+      (one) =>
+        one.kind === 'drop' &&
+        one.space === space &&
+        (one.outcome === 'open' || one.outcome === 'unknown' || one.end > since),
+    );
   }
 
   /**
    * Takes the rows of a store just opened: what was durable is unchanged, calls explain what came since,
    * nothing up to `floor` is missing, and every read was right. Throws what is wrong.
    */
-  settle(rows: readonly Row[], floor: number): void {
+  settle({ rows, late, drops }: Pick<Audit, 'rows' | 'late' | 'drops'>, floor: number): void {
     const known = this.#rows.length;
     for (let i = 0; i < known; i++) {
       const was = this.#rows[i]!;
@@ -184,16 +187,18 @@ export class Oracle implements History {
     const removals: Removal[] = [];
     for (const group of groupsOf(rows.slice(known))) {
       if (group[0]!.seq <= before) throw new Error(`row ${group[0]!.seq} came after ${before} was durable`);
-      if (group.some(({ isPut }) => isPut)) this.#explain(group, used);
+      if (group.some(({ range }) => range !== undefined)) removals.push(this.#rangeDelete(group, drops));
+      else if (group.some(({ isPut }) => isPut)) this.#explain(group, used);
       else removals.push(this.#removal(group));
     }
-    const last = Math.max(this.lastSeq, floor);
+    const last = Math.max(rows.at(-1)?.seq ?? 0, floor);
+    for (const row of late) this.#checkLate(row);
     this.#matchRemovals(removals, used, last);
     for (const attempt of this.#attempts) this.#checkAttempt(attempt, used, last);
     for (const observation of this.#observations) {
       // What a power cut took away cannot be looked up any more.
       if (observation.view > last) continue;
-      checkObservation(this, observation);
+      this.#checkRead(observation);
       this.checkedReads++;
     }
     this.checkedWrites += used.size;
@@ -204,16 +209,24 @@ export class Oracle implements History {
     this.#observations = [];
   }
 
+  /** A space is empty for reads from the moment a drop is given its number, whatever becomes of the call. */
+  #checkRead(seen: Observation): void {
+    try {
+      checkObservation(this, seen);
+    } catch (error) {
+      if (seen.mayBeDropped !== true) throw error;
+      checkObservation(emptied(this), seen);
+    }
+  }
+
   #explain(group: readonly Row[], used: Set<Attempt>): void {
     const { seq } = group[0]!;
     const ids = new Set(group.filter(({ isPut }) => isPut).map(({ id }) => id!));
     if (ids.size > 1) throw new Error(`commit ${seq} has rows of calls ${Array.from(ids).join(', ')}`);
     const [id] = ids;
     const attempt = this.#byId.get(id!);
-    if (attempt === undefined)
-      throw new Error(
-        `commit ${seq} (call ${id}, key ${group[0]!.key}) was made by no call since the last open`,
-      );
+    const where = `commit ${seq} (call ${id}, key ${group[0]!.key})`;
+    if (attempt === undefined) throw new Error(`${where} was made by no call since the last open`);
     const name = `commit ${seq} of ${attempt.kind} ${attempt.id}`;
     if (used.has(attempt)) throw new Error(`${name} is there twice`);
     used.add(attempt);
@@ -245,10 +258,7 @@ export class Oracle implements History {
       if (row.isPut !== (change !== null))
         throw new Error(`${name} has the wrong kind of row for ${row.key}`);
       rest.delete(row.key);
-      const known = this.#spaceNames.get(row.space);
-      if (known !== undefined && known !== space)
-        throw new Error(`space ${row.space} is ${known} and ${space}`);
-      this.#spaceNames.set(row.space, space);
+      this.#spaces.take(row.space, space, name);
     }
     for (const [key, change] of rest) {
       // A removal of a key that is absent leaves no row.
@@ -273,7 +283,7 @@ export class Oracle implements History {
   /** Takes the rows of a commit without puts: what they make of their keys is the same whoever made them. */
   #removal(group: readonly Row[]): Removal {
     const [{ seq, space: number }] = group as [Row];
-    const space = this.#spaceNames.get(number);
+    const space = this.#spaces.standing(number, `commit ${seq}`);
     const keys = new Set(group.map(({ key }) => key));
     if (space === undefined || group.some((row) => row.space !== number) || keys.size < group.length)
       throw new Error(`commit ${seq} removes ${Array.from(keys).join(', ')}, which is no call's doing`);
@@ -296,6 +306,53 @@ export class Oracle implements History {
     );
     this.#addVersions(group, space);
     return { group, fits: fits.sort((a, b) => a.high - b.high || a.begin - b.begin) };
+  }
+
+  /** Takes a range delete: what it makes of the keys is the same whoever made it. */
+  #rangeDelete(group: readonly Row[], drops: ReadonlyMap<number, string>): Removal {
+    const [{ seq, space: number, range }] = group as [Row];
+    const what = `range delete ${seq}`;
+    if (group.length > 1) throw new Error(`${what} has rows of keys`);
+    // Where the number was never written to the call named a space that is not there.
+    const space = this.#spaces.standing(number, what);
+    const dropped = drops.get(seq);
+    const fits = this.#attempts.filter((one) => {
+      if (one.bounds === undefined || leavesNothing.has(one.outcome)) return false;
+      if (seq <= one.low || seq > one.high || (one.seq ?? seq) !== seq) return false;
+      if (one.kind === 'drop' ? one.space !== dropped : dropped !== undefined) return false;
+      if (space === undefined ? this.#spaces.has(one.space) : space !== one.space) return false;
+      const { from, to } = rowBoundsOf(one.bounds, number);
+      return from === range!.from && to === range!.to;
+    });
+    if (fits.length === 0) throw new Error(`${what} (${JSON.stringify(range)}) was made by no call`);
+    if (dropped !== undefined) this.#spaces.drop(number, what);
+    if (space !== undefined) this.#removeRange(space, seq, fits[0]!.bounds!);
+    return { group, fits: fits.sort((a, b) => a.high - b.high || a.begin - b.begin) };
+  }
+
+  #removeRange(space: string, seq: number, bounds: BoundsSpec): void {
+    this.#ranges.set(seq, bounds);
+    for (const [key, versions] of this.#bySpace.get(space) ?? []) {
+      if (versions.at(-1)?.id === undefined || !isWithin(key, bounds)) continue;
+      const version = { seq, space, key, id: undefined };
+      this.versions.push(version);
+      versions.push(version);
+    }
+  }
+
+  /** A late delete stands where a range delete covers an older version, and nowhere else. */
+  #checkLate(row: Row): void {
+    if (this.#late.has(row)) return;
+    const space = this.#spaces.nameOf(row.space);
+    const bounds = this.#ranges.get(row.seq);
+    const isRight = space !== undefined && bounds !== undefined && isWithin(row.key, bounds);
+    // An older one may have removed the key: merges forget that where a newer put stands above it.
+    if (
+      !isRight ||
+      !this.#versionsOf(space, row.key).some(({ seq, id }) => seq < row.seq && id !== undefined)
+    )
+      throw new Error(`late delete ${row.seq}:${row.key} is of no range delete that covers a version`);
+    this.#late.add(row);
   }
 
   /** Each commit without puts was made by a call of its own, and each such call acknowledged made one. */
@@ -323,7 +380,7 @@ export class Oracle implements History {
     const [key] = attempt.changes.keys();
     if (outcome === 'conflict') {
       const was = this.at(attempt.space, key!, attempt.low)?.seq ?? 0;
-      if (was === attempt.ifSeq && !this.isContended(attempt))
+      if (was === attempt.ifSeq && !isContended(attempt, this.#attempts))
         throw new Error(`${kind} ${id} was refused although ${key} was at ${was}`);
     }
     if (kind !== 'delete' || outcome !== 'nothing') return;
@@ -334,41 +391,9 @@ export class Oracle implements History {
     if (!wasAbsent) throw new Error(`delete ${id} of ${key} found nothing, but the key was there`);
   }
 
-  /** True when other calls on a key of `attempt` were under way while it was. */
-  isContended(attempt: Attempt): boolean {
-    return this.#attempts.some(
-      (other) =>
-        other !== attempt &&
-        other.space === attempt.space &&
-        other.begin < attempt.end &&
-        other.end > attempt.begin &&
-        Array.from(other.changes.keys()).some((key) => attempt.changes.has(key)),
-    );
-  }
-
   /** Compares bytes with what a version must have. */
   checkBytes(version: Version, bytes: Uint8Array, what: string): void {
     if (Buffer.compare(bytes, this.bytesOf(version)) !== 0)
       throw new Error(`${what}: other bytes than commit ${version.seq} put (${bytes.length} bytes)`);
   }
-}
-
-/** True for a call that was acknowledged no later than `last`, the newest durable commit. */
-function mustBeThere({ outcome, seq, high }: Attempt, last: number): boolean {
-  return outcome === 'done' && (seq ?? high) <= last;
-}
-
-function groupsOf(rows: readonly Row[]): Row[][] {
-  const groups: Row[][] = [];
-  for (const row of rows) {
-    const group = groups.at(-1);
-    if (group !== undefined && group[0]!.seq === row.seq) group.push(row);
-    else groups.push([row]);
-  }
-  return groups;
-}
-
-function newestOf(versions: readonly Version[], view: number): Version | undefined {
-  for (let i = versions.length - 1; i >= 0; i--) if (versions[i]!.seq <= view) return versions[i];
-  return undefined;
 }

@@ -4,8 +4,10 @@
  */
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
-import { drawEnds, drawEveryFault } from './fault-maker.ts';
-import type { OpKind, ScanSpec, SimOp, SimOptions, SimPlan, ValueSpec } from './plan.ts';
+import { type Aim, aimOf } from './aim.ts';
+import { drawAimed, drawEnds, drawEveryFault } from './fault-maker.ts';
+import { opKinds } from './kinds.ts';
+import type { BoundsSpec, OpKind, ScanSpec, SimOp, SimOptions, SimPlan, ValueSpec } from './plan.ts';
 
 /** Every value an option can have, for the coverage table too. */
 export const optionValues = {
@@ -22,6 +24,7 @@ export const optionValues = {
   segmentBytes: [4096, 16_384, 65_536, 1_048_576],
   stageBirths: [4, 40, 4096],
   merging: ['off', 'usual', 'eager', 'always'],
+  reaping: ['usual', 'small', 'least'],
   memtableBytes: [65_536, 131_072, 1_048_576],
   blockCacheBytes: [0, 16_384, 1_048_576],
   trailerCacheBytes: [0, 8192, 1_048_576],
@@ -37,39 +40,8 @@ export const optionValues = {
   think: ['none', 'some'],
 } as const satisfies { [K in keyof SimOptions]: readonly SimOptions[K][] };
 
-/** Every kind of call, for the coverage table too. */
-export const opKinds: readonly OpKind[] = [
-  'put',
-  'putAborts',
-  'putIf',
-  'stream',
-  'streamThrows',
-  'streamAborts',
-  'delete',
-  'deleteAborts',
-  'deleteIf',
-  'batch',
-  'batchIf',
-  'get',
-  'getSync',
-  'getAborts',
-  'getMany',
-  'has',
-  'stat',
-  'scan',
-  'scanStops',
-  'scanAborts',
-  'read',
-  'readCancels',
-  'flush',
-  'stats',
-  'spaces',
-  'rival',
-  'reader',
-];
-
 const heavy: ReadonlySet<OpKind> = new Set(['put', 'putIf', 'stream', 'delete', 'batch']);
-const light: ReadonlySet<OpKind> = new Set(['flush', 'reader', 'rival', 'stats', 'spaces']);
+const light: ReadonlySet<OpKind> = new Set(['clear', 'drop', 'flush', 'reader', 'rival', 'stats', 'spaces']);
 
 const conditions = ['current', 'current', 'absent', 'stale'] as const;
 
@@ -82,13 +54,14 @@ export function planOf(
   calls: { least: number; most: number } = { least: 200, most: 220 },
 ): SimPlan {
   const prng = new Prng(seed);
-  const options = drawOptions(prng);
-  const maker = new OpMaker(prng, options);
-  const clientCount = prng.pick([1, 2, 3, 6]);
+  const aim = aimOf(seed);
+  const options = { ...drawOptions(prng), ...aim?.options };
+  const maker = new OpMaker(prng, options, aim);
+  const clientCount = aim === undefined ? prng.pick([1, 2, 3, 6]) : 6;
   const total = calls.least + prng.below(calls.most - calls.least + 1);
   const clients: SimOp[][] = Array.from({ length: clientCount }, () => []);
   for (let i = 0; i < total; i++) clients[i % clientCount]!.push(maker.next());
-  const faults = drawEveryFault(prng, total);
+  const faults = aim === undefined ? drawEveryFault(prng, total) : drawAimed(prng, total, aim.fault);
   return { seed, options, clients, faults, ends: drawEnds(prng, total) };
 }
 
@@ -114,7 +87,7 @@ class OpMaker {
   readonly #twins: number;
   #twin: SimOp | undefined;
 
-  constructor(prng: Prng, options: SimOptions) {
+  constructor(prng: Prng, options: SimOptions, aim: Aim | undefined) {
     this.#prng = prng;
     this.#options = options;
     this.#keys = keyPool(prng, options);
@@ -126,6 +99,9 @@ class OpMaker {
       for (let n = 0; n < weight; n++) this.#kinds.push(kind);
     }
     this.#kinds.push('put');
+    if (aim === undefined) return;
+    for (const kind of aim.beside) this.#kinds.push(kind, kind);
+    for (let n = Math.ceil(this.#kinds.length / 2); n > 0; n--) this.#kinds.push(aim.call);
   }
 
   /** The next call; the ones after each other are those of different clients. */
@@ -173,6 +149,10 @@ class OpMaker {
         return { kind, space, key, value: this.#value(), pieces: 1 + prng.below(6) };
       case 'batch':
         return { kind, space, changes: this.#changes() };
+      case 'deleteRange':
+        return { kind, space, bounds: this.#bounds(), ...(prng.chance(0.2) ? { aborts: true } : {}) };
+      case 'drop':
+        return { kind, space: space === '' ? 'space 1' : space };
       case 'getMany':
       case 'reader':
         return { kind, space, keys: Array.from({ length: 1 + prng.below(4) }, () => prng.pick(this.#keys)) };
@@ -232,6 +212,24 @@ class OpMaker {
     if (form < 4) return prng.below(Math.min(inlineMax, 600) + 1);
     if (form < 9) return prng.below(valueBytes);
     return Math.min(60_000, prng.below(4 * valueBytes));
+  }
+
+  /** At least one bound; half of the time around one key. */
+  #bounds(): BoundsSpec {
+    const prng = this.#prng;
+    const key = (): string => prng.pick(this.#keys) + prng.pick(['', '', '00', 'ff']);
+    const form = prng.below(8);
+    if (form < 2) return { prefix: toHex(encodeUtf8(prng.pick(['a', 'a/', 'key/', 'key/1', 'b']))) };
+    if (form < 4) return { prefix: prng.pick(this.#keys) };
+    if (form === 4) return { [prng.pick(['gt', 'gte', 'lt', 'lte'] as const)]: key() };
+    const [from, to] = [key(), key()].sort() as [string, string];
+    // One in ten is the wrong way round, and removes nothing.
+    const isTurned = prng.chance(0.1);
+    return {
+      [prng.pick(['gt', 'gte'] as const)]: isTurned ? to : from,
+      [prng.pick(['lt', 'lte'] as const)]: isTurned ? from : to,
+      ...(prng.chance(0.1) ? { prefix: '61' } : {}),
+    };
   }
 
   #scan(): ScanSpec {

@@ -30,6 +30,9 @@ export interface ScanSpec {
   readonly stats?: boolean;
 }
 
+/** Which keys a range delete removes, as hex. */
+export type BoundsSpec = Pick<ScanSpec, 'prefix' | 'gt' | 'gte' | 'lt' | 'lte'>;
+
 /** What `ifSeq` asks for: the number the key has, none, or one it does not have. */
 export type SimCondition = 'current' | 'absent' | 'stale';
 
@@ -55,6 +58,9 @@ export type SimOp =
   | { kind: 'deleteIf'; space: string; key: string; condition: SimCondition }
   | { kind: 'batch'; space: string; changes: readonly SimChange[] }
   | { kind: 'batchIf'; space: string; changes: readonly SimChange[]; condition: SimCondition }
+  | { kind: 'deleteRange'; space: string; bounds: BoundsSpec; aborts?: boolean }
+  | { kind: 'clear'; space: string }
+  | { kind: 'drop'; space: string }
   | { kind: 'get' | 'getSync' | 'getAborts' | 'has' | 'stat'; space: string; key: string }
   | { kind: 'getMany'; space: string; keys: readonly string[] }
   | { kind: 'scan' | 'scanStops' | 'scanAborts'; space: string; scan: ScanSpec; entries: number }
@@ -144,6 +150,8 @@ export interface SimOptions {
   readonly stageBirths: number;
   /** When tables are merged. */
   readonly merging: 'off' | 'usual' | 'eager' | 'always';
+  /** How much a step of the reaper does; plans of before have none. */
+  readonly reaping?: 'usual' | 'small' | 'least';
   readonly memtableBytes: number;
   readonly blockCacheBytes: number;
   readonly trailerCacheBytes: number;

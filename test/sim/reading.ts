@@ -3,7 +3,7 @@ import { fromHex } from '../../src/base/bytes.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Entry, EntryStat, Key, ScanOptions } from '../../src/engine/types.ts';
-import type { Observation, SeenEntry } from './observations.ts';
+import type { Observation, ReadAt, SeenEntry } from './observations.ts';
 import type { ScanSpec, SimOp } from './plan.ts';
 
 const hexOf = (key: Key): string => Buffer.from(key as string).toString('hex');
@@ -27,7 +27,7 @@ function scanOptionsOf(scan: ScanSpec): ScanOptions {
 export async function observeScan(
   space: Engine,
   op: { kind: 'scan' | 'scanStops' | 'scanAborts'; space: string; scan: ScanSpec; entries: number },
-  view: number,
+  about: ReadAt,
 ): Promise<Observation> {
   const aborter = new AbortController();
   const options = scanOptionsOf(op.scan);
@@ -43,7 +43,7 @@ export async function observeScan(
       break;
     }
   }
-  return { kind: 'scan', view, space: op.space, scan: op.scan, entries, whole };
+  return { kind: 'scan', ...about, scan: op.scan, entries, whole };
 }
 
 function seenEntry(entry: Entry<Key>): SeenEntry {
@@ -64,10 +64,10 @@ export async function observeRange(
   space: Engine,
   op: Extract<SimOp, { kind: 'read' | 'readCancels' }>,
   key: Key,
-  view: number,
+  at: ReadAt,
 ): Promise<Observation> {
   const end = op.start + op.length;
-  const about = { kind: 'range', view, space: op.space, key: op.key, start: op.start, end } as const;
+  const about = { kind: 'range', ...at, key: op.key, start: op.start, end } as const;
   const reader = space.stream(key, { start: op.start, end }).getReader();
   const parts: Uint8Array[] = [];
   try {

@@ -288,11 +288,12 @@ class Run {
 
   async #settle(life: Life): Promise<void> {
     const { oracle } = this.#world;
-    const { rows, present, problems } = await this.#audit.run(life.disk.fork());
+    const audit = await this.#audit.run(life.disk.fork());
+    const { problems } = audit;
     const others = problems.filter((problem) => !this.#mayBeTorn || !problem.startsWith('SUPER at'));
     if (others.length > 0) throw new Error(others.join('; '));
-    oracle.settle(rows, this.#handed);
-    checkRetained(rows, present);
+    oracle.settle(audit, this.#handed);
+    checkRetained(audit);
     this.#raise({ durable: oracle.lastSeq, handed: oracle.lastSeq });
     life.note();
   }
@@ -362,6 +363,8 @@ class Run {
     const health = again.engine.health();
     if (!health.ok) throw new Error(`not healthy in calm: ${JSON.stringify(health)}`);
     await this.#compare(again.engine);
+    const isReaped = (): boolean => again.engine.stats().ranges.pending === 0;
+    await scheduler.until(isReaped, 'range deletes', scheduler.time + calmMs);
     again.closing = true;
     const closed = await this.#drive(again.engine.close(), 'last close', scheduler.time + calmMs);
     if (closed === undefined || 'error' in closed) throw closed?.error;
@@ -370,9 +373,9 @@ class Run {
       (path) => !this.#mayBeTorn || !path.startsWith('quarantine/'),
     );
     if (stray.length > 0) throw new Error(`files left over: ${stray.join(', ')}`);
-    const { rows, present, problems } = await this.#audit.run(this.#disk.fork());
-    if (problems.length > 0) throw new Error(problems.join('; '));
-    checkRetained(rows, present);
+    const audit = await this.#audit.run(this.#disk.fork());
+    if (audit.problems.length > 0) throw new Error(audit.problems.join('; '));
+    checkRetained(audit);
   }
 
   /** Calls of each kind that must all succeed. */

@@ -16,7 +16,7 @@ import { filePath, type NumberedKind, parseFileName, storeDirs } from '../../src
 import { decodeInternalKey } from '../../src/format/internal-key.ts';
 import { parseListNode } from '../../src/format/list-node.ts';
 import { decodeMetadata } from '../../src/format/metadata.ts';
-import { rowKinds } from '../../src/format/row-kinds.ts';
+import { rowKindAt, rowKinds } from '../../src/format/row-kinds.ts';
 import { tableFooter } from '../../src/format/table.ts';
 import { trees } from '../../src/format/trees.ts';
 import { parseValueRecord, visitRecordRefs } from '../../src/format/value-record.ts';
@@ -24,33 +24,11 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { sha256 } from '../../src/kernels/hash/sha256.ts';
 import { SegmentSet } from '../../src/segment/segment-set.ts';
 import { ChunkTable } from '../../src/tree/chunk-table-reader.ts';
-import { END, MISS } from '../../src/tree/cursor.ts';
+import { END, MISS, type RowSource } from '../../src/tree/cursor.ts';
 import { newestFirst } from '../../src/tree/table-order.ts';
 import { KeyTable } from '../../src/tree/table-reader.ts';
-
-/** One row of the key tree: a version of a key or its deletion. */
-export interface Row {
-  readonly seq: number;
-  readonly space: number;
-  /** User key, hex. */
-  readonly key: string;
-  readonly isPut: boolean;
-  /** Its value lies in chunks. */
-  readonly hasChunks: boolean;
-  /** The call that put it; undefined for a removal. */
-  readonly id: number | undefined;
-  /** Checksum of the stored record. */
-  readonly record: bigint;
-}
-
-export interface Audit {
-  /** Every row that a table of the key tree ever held, by sequence number, then key. */
-  readonly rows: readonly Row[];
-  /** Those of them that a table holds now. */
-  readonly present: ReadonlySet<Row>;
-  /** What is wrong, in words; empty for a sound store. */
-  readonly problems: readonly string[];
-}
+import { pendingOf, type RangeMark, readSystemRow } from './range-audit.ts';
+import type { Audit, Row } from './rows.ts';
 
 /** What a table says of one chunk. `chunk` is its number in this run. */
 interface ChunkRow {
@@ -68,6 +46,7 @@ interface ChunkRow {
 interface TableContent {
   readonly mark: string;
   readonly rows: readonly Row[];
+  readonly ranges: readonly RangeMark[];
   /** Chunks its records reference, once for each time. */
   readonly refs: readonly number[];
   readonly chunks: readonly ChunkRow[];
@@ -88,9 +67,11 @@ export class StoreAudit {
   /** Every row ever seen, by its name; and in order. */
   readonly #history = new Map<string, Row>();
   #rows: Row[] = [];
+  #late: Row[] = [];
+  readonly #drops = new Map<number, string>();
   readonly #strange: string[] = [];
   /** Catalogs synced and tables unlinked since the last audit. */
-  /** Tables of the key tree that a catalog named, and those whose rows are known, by checksum. */
+  /** Tables of keys and of system rows that a catalog named, and those whose rows are known, by checksum. */
   readonly #metas = new Map<bigint, CatalogTable>();
   readonly #read = new Set<bigint>();
   readonly #catalogs: { readonly path: string; readonly bytes: Uint8Array }[] = [];
@@ -134,12 +115,15 @@ export class StoreAudit {
       if (present.has(row)) problems.push(`row ${row.seq}:${row.key} is there twice`);
       present.add(row);
     }
+    for (const row of pendingOf(tables.values())) present.add(row);
     problems.push(...this.#strange.splice(0));
-    if (this.#rows.length !== this.#history.size) {
-      this.#rows = Array.from(this.#history.values());
-      this.#rows.sort((a, b) => a.seq - b.seq || a.space - b.space || (a.key < b.key ? -1 : 1));
+    if (this.#rows.length + this.#late.length !== this.#history.size) {
+      const all = Array.from(this.#history.values());
+      all.sort((a, b) => a.seq - b.seq || a.space - b.space || (a.key < b.key ? -1 : 1));
+      this.#rows = all.filter(({ isLate }) => isLate !== true);
+      this.#late = all.filter(({ isLate }) => isLate === true);
     }
-    return { rows: this.#rows, present, problems };
+    return { rows: this.#rows, late: this.#late, present, drops: this.#drops, problems };
   }
 
   /** To be told before a catalog is synced and before a file is unlinked: merges drop rows, and tables go. */
@@ -160,7 +144,7 @@ export class StoreAudit {
       // A creation that a crash undid has left it: the store has another identity now.
       if (!isOfStore(bytes, dbUuid)) continue;
       const { catalog } = decodeCatalogFile(bytes, { no: numberOf(path, 'cat')!, dbUuid }, path);
-      for (const meta of catalog.tables) if (meta.tree === trees.K) this.#metas.set(meta.checksum, meta);
+      for (const meta of catalog.tables) if (meta.tree !== trees.C) this.#metas.set(meta.checksum, meta);
     }
     // Files that merges have replaced stay for one more catalog.
     for (const { no, checksum } of this.#metas.values()) {
@@ -186,7 +170,7 @@ export class StoreAudit {
 
   /** The row as it was seen first. */
   #known(row: Row): Row {
-    const name = `${row.seq} ${row.space} ${row.key}`;
+    const name = row.range === undefined ? `${row.seq} ${row.space} ${row.key}` : `range ${row.seq}`;
     const known = this.#history.get(name);
     if (known === undefined) {
       this.#history.set(name, row);
@@ -200,7 +184,13 @@ export class StoreAudit {
     const mark = `${markOf(disk, filePath('tab', meta.no))} ${Object.values(meta).join()}`;
     const known = this.#tables.get(meta.no);
     if (known?.mark === mark) return known;
-    const content = { mark, rows: [] as Row[], refs: [] as number[], chunks: [] as ChunkRow[] };
+    const content = {
+      mark,
+      rows: [] as Row[],
+      ranges: [] as RangeMark[],
+      refs: [] as number[],
+      chunks: [] as ChunkRow[],
+    };
     const cache = new BlockCache(cacheBytes);
     if (meta.tree === trees.C) {
       const table = await ChunkTable.open(disk, meta, dbUuid, cache);
@@ -217,7 +207,11 @@ export class StoreAudit {
     return content;
   }
 
-  async #readRows(table: KeyTable, isKeys: boolean, content: { rows: Row[]; refs: number[] }): Promise<void> {
+  async #readRows(
+    table: KeyTable,
+    isKeys: boolean,
+    content: { rows: Row[]; ranges: RangeMark[]; refs: number[] },
+  ): Promise<void> {
     const cursor = table.cursor();
     let started = false;
     for (let step = cursor.first(); ; step = started ? cursor.next() : cursor.first()) {
@@ -227,18 +221,33 @@ export class StoreAudit {
         continue;
       }
       started = true;
-      if (!isKeys) continue;
+      if (!isKeys) {
+        this.#readSystemRow(cursor, content.ranges);
+        continue;
+      }
       const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom, valueTo } = cursor;
       const { space, userKey, seq } = decodeInternalKey(keyBytes, keyFrom, keyTo);
-      const isPut = (valueBytes[valueFrom]! & 15) === rowKinds.put;
+      const kind = rowKindAt(valueBytes, valueFrom);
+      const isPut = kind === rowKinds.put;
+      const isLate = kind === rowKinds.lateDelete;
       const record = xxh64(valueBytes.subarray(valueFrom, valueTo));
       const id = isPut ? idOf(valueBytes, valueFrom, valueTo) : undefined;
       const hasChunks = isPut && valueBytes[valueFrom]! >> 4 !== 0;
-      content.rows.push(this.#known({ seq, space, key: toHex(userKey), isPut, hasChunks, id, record }));
+      const row = { seq, space, key: toHex(userKey), isPut, isLate, hasChunks, id, record };
+      content.rows.push(this.#known(row));
       visitRecordRefs(valueBytes, valueFrom, valueTo, (at) =>
         content.refs.push(this.#numberOf(valueBytes, at)),
       );
     }
+  }
+
+  #readSystemRow(cursor: RowSource, ranges: RangeMark[]): void {
+    const { dropped, mark } = readSystemRow(cursor);
+    if (dropped !== undefined) this.#drops.set(dropped.seq, dropped.name);
+    if (mark === undefined) return;
+    const { of, seq, row } = mark;
+    if (row !== undefined && of !== seq) this.#strange.push(`range delete ${of} is in commit ${seq}`);
+    ranges.push({ of, seq, row: row === undefined ? undefined : this.#known(row) });
   }
 
   async #readChunkRows(table: ChunkTable, out: ChunkRow[]): Promise<void> {
