@@ -61,6 +61,14 @@ export const reapDeletesMax = 512;
 export const reapBytesTarget = 256 * KiB;
 /** A batch or transaction, encoded without chunk data, bytes. */
 export const batchBytesMax = 32 * MiB - 64 * KiB;
+/**
+ * Keys and ranges written by others that are noted while a transaction is validated; then it begins again.
+ */
+export const watchedKeysMax = 65_536;
+/** Beginnings of a validation before it is given up as a conflict. */
+export const validationTriesMax = 8;
+/** Rows of a range looked at before the event loop has its turn. */
+export const validationRowsPerTurn = 4096;
 /** Longest name of a space, bytes of UTF-8. */
 export const spaceNameBytesMax = 255;
 /** Longest span of kept history, ms: what a commit time can say. */

@@ -41,7 +41,8 @@ const scanNames = [
   'signal',
 ] as const;
 
-interface Plan extends RowPlan {
+/** What a scan shows. */
+export interface Plan extends RowPlan {
   readonly limit: number;
   readonly values: boolean;
   readonly stats: boolean;
@@ -59,7 +60,13 @@ export function scan(store: Store, space: number, options: ScanOptions): AsyncIt
   return { [Symbol.asyncIterator]: () => new ScanIterator(store, plan, mark) };
 }
 
-function planScan(space: number, view: Seq, options: ScanOptions): Plan {
+/** A scan of what `plan` says at its view, which the caller keeps readable; every loop sees the same. */
+export function scanPlan(store: Store, plan: Plan): AsyncIterable<Entry<Key>> {
+  return { [Symbol.asyncIterator]: () => new ScanIterator(store, plan, unending) };
+}
+
+/** The options of a scan, checked. `after` has narrowed the bounds already. */
+export function planScan(space: number, view: Seq, options: ScanOptions): Plan {
   checkNames(options, scanNames, 'scan option');
   const { reverse = false, limit, values = true, stats = false, delimiter, after } = options;
   if (limit !== undefined && (!Number.isInteger(limit) || limit < 0)) {
@@ -287,6 +294,9 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
     return userKeyOut(userKey, length, this.#store.keyEncoding);
   }
 }
+
+/** Of a view that somebody else keeps. */
+const unending: ReadMark = { end: () => undefined, isOver: () => false };
 
 const over: Result = { value: undefined, done: true };
 

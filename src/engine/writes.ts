@@ -52,7 +52,7 @@ export class Writes {
   putNow(space: number, key: Key, value: Bytes): Promise<PutResult> | undefined {
     const store = this.#store;
     const write = store.writableNow();
-    if (write === undefined || this.#isPressed(write)) return undefined;
+    if (write === undefined || this.isPressed(write)) return undefined;
     if (typeof value !== 'string' && !(value instanceof Uint8Array)) return undefined;
     if (value.length > this.#whole.bytesMax) return undefined;
     const pending = new PendingPut(store);
@@ -112,19 +112,19 @@ export class Writes {
       whole !== undefined &&
       whole.length <= inlineMax &&
       write.txn.isWarm(prefix) &&
-      !this.#isPressed(write)
+      !this.isPressed(write)
     ) {
       const prepared = inlineValue(whole, options.sha256 === true);
-      return await this.#commitPut(write, space, prefix, prepared, ifSeq, metadata);
+      return await this.commitPut(write, space, prefix, prepared, ifSeq, metadata);
     }
     const kept = whole === undefined ? undefined : ownCopy(value, whole);
-    await this.#relieve(write);
-    const prepared = await this.#prepare(kept ?? value, options.sha256 === true, options.signal);
+    await this.relieve(write);
+    const prepared = await this.prepare(kept ?? value, options.sha256 === true, options.signal);
     try {
       throwIfAborted(options.signal);
       await write.txn.warm(prefix);
       this.#store.stillWritable();
-      return await this.#commitPut(write, space, prefix, prepared, ifSeq, metadata);
+      return await this.commitPut(write, space, prefix, prepared, ifSeq, metadata);
     } finally {
       prepared.release();
     }
@@ -140,7 +140,7 @@ export class Writes {
     checkIfSeq(options.ifSeq);
     throwIfAborted(options.signal);
     const prefix = rowPrefix(space, key);
-    await this.#relieve(write);
+    await this.relieve(write);
     if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
     this.#store.stillWritable();
     const op: WriteOp = { kind: 'delete', prefix, ifSeq: options.ifSeq };
@@ -164,7 +164,7 @@ export class Writes {
     checkNames(options, ['signal'], 'option');
     throwIfAborted(options.signal);
     const planned = planBatch(space, operations);
-    if (!this.#isPressed(write)) {
+    if (!this.isPressed(write)) {
       const ops = inlineOps(planned, this.#store.parts.identity.inlineMax);
       if (ops?.every(({ prefix }) => write.txn.isWarm(prefix))) {
         return await this.#commitBatch(write, space, ops, []);
@@ -181,7 +181,7 @@ export class Writes {
     planned: readonly Planned[],
     signal: AbortSignal | undefined,
   ): Promise<{ seq: number }> {
-    await this.#relieve(write);
+    await this.relieve(write);
     const prepared: Prepared[] = [];
     try {
       const ops: WriteOp[] = [];
@@ -191,7 +191,7 @@ export class Writes {
           ops.push({ kind: 'delete', prefix: item.prefix });
           continue;
         }
-        const value = await this.#prepare(item.put.value, item.put.options.sha256 === true, signal);
+        const value = await this.prepare(item.put.value, item.put.options.sha256 === true, signal);
         prepared.push(value);
         const metadata = withSha256(item.put.metadata, value.sha256);
         ops.push({
@@ -236,7 +236,8 @@ export class Writes {
     return { seq: committed.seq };
   }
 
-  async #commitPut(
+  /** Sequences one put in this very turn; resolves as put does. VARVE_CONFLICT as `decided` tells it. */
+  async commitPut(
     write: WriteSide,
     space: number,
     prefix: Uint8Array,
@@ -269,7 +270,7 @@ export class Writes {
   }
 
   /** Stores the value's bytes: inline ones are hashed only, others are cut and stored. */
-  async #prepare(value: Bytes, wantsSha256: boolean, signal: AbortSignal | undefined): Promise<Prepared> {
+  async prepare(value: Bytes, wantsSha256: boolean, signal: AbortSignal | undefined): Promise<Prepared> {
     const inlineMax = this.#store.parts.identity.inlineMax;
     const whole = wholeBytes(value);
     if (whole !== undefined && whole.length <= inlineMax) return inlineValue(whole, wantsSha256);
@@ -308,7 +309,7 @@ export class Writes {
     const { chunks, chunkers, presence, stageBirthsMax, env } = this.#store.parts;
     const write = this.#store.stillWritable();
     const stage = async (named: NamedChunks, later: Births): Promise<void> => {
-      await this.#relieve(write);
+      await this.relieve(write);
       const staged = write.txn.stage(named, later);
       write.checkpointer.startIfDue();
       await staged;
@@ -342,7 +343,7 @@ export class Writes {
   }
 
   /** Memory is at a bound, or merges are behind: the caller must wait before it adds more. */
-  #isPressed(write: WriteSide): boolean {
+  isPressed(write: WriteSide): boolean {
     return write.pacer.waitMs > 0 || this.#isFull(write);
   }
 
@@ -352,7 +353,8 @@ export class Writes {
     return write.checkpointer.running !== undefined && this.#store.forest.full;
   }
 
-  async #relieve(write: WriteSide): Promise<void> {
+  /** Waits until more may be added: memory is below its bounds, merges are not behind. */
+  async relieve(write: WriteSide): Promise<void> {
     await write.pacer.wait();
     while (this.#isFull(write)) {
       if (write.log.pendingBytes > this.#store.parts.options.memory.pendingCommitBytes)
@@ -368,7 +370,7 @@ export class Writes {
  * again and retries then goes on with the new state, and never spins against commits that are on their way to
  * the disk.
  */
-async function decided<T>(write: WriteSide, commit: () => T): Promise<T> {
+export async function decided<T>(write: WriteSide, commit: () => T): Promise<T> {
   try {
     return commit();
   } catch (error) {

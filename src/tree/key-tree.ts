@@ -143,6 +143,12 @@ export class KeyTree {
     return new TreeView([this.#active, ...this.#frozen], this.#tables, this.#ranges?.current);
   }
 
+  /** The same without tables that have no row above `seq`: for those who look for newer rows only. */
+  viewAbove(seq: number): TreeView {
+    const newer = this.#tables.filter(({ meta }) => meta.maxSeq > seq);
+    return new TreeView([this.#active, ...this.#frozen], newer, this.#ranges?.current);
+  }
+
   /** Freezes the active memtable unless it is empty; a new one takes over. */
   freeze(): KeyMemtable | undefined {
     if (this.#active.entries === 0) return undefined;

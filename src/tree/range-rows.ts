@@ -81,6 +81,21 @@ export class RangeSet {
     return false;
   }
 
+  /**
+   * Some range with a number above `seq` covers a part of low <= row prefix < high (`high` undefined: to the
+   * end of the tree). VARVE_CORRUPT where that cannot be known.
+   */
+  meets(low: Uint8Array, high: Uint8Array | undefined, seq: Seq): boolean {
+    if (this.isEmpty) return false;
+    this.#refuse(seq, Number.MAX_SAFE_INTEGER);
+    return this.#rows.some(
+      (row) =>
+        row.seq > seq &&
+        (row.to === undefined || compareBytes(low, row.to) < 0) &&
+        (high === undefined || compareBytes(row.from, high) < 0),
+    );
+  }
+
   /** Index behind the last range that begins at or before the prefix. */
   #behind(buf: Uint8Array, at: number, end: number): number {
     let low = 0;

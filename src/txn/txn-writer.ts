@@ -11,7 +11,6 @@
  *   inline put writes what the long one writes").
  */
 
-import { assert } from '../base/assert.ts';
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { VarveError } from '../base/errors.ts';
@@ -21,21 +20,11 @@ import type { NodePresence } from '../chunk/node-presence.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { varintBytes } from '../codec/varint.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
-import { inlineRecordBytes, writeInlineRecord } from '../format/inline-record.ts';
 import { frameTypes } from '../format/log-frame.ts';
-import {
-  beginTxn,
-  endTxn,
-  putDelete,
-  putPut,
-  putPutHead,
-  putSys,
-  visitOps,
-  visitStage,
-} from '../format/log-ops.ts';
+import { beginTxn, endTxn, putDelete, putPut, putSys, visitOps, visitStage } from '../format/log-ops.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { trees } from '../format/trees.ts';
-import { parseValueRecord, type RecordBody, recordForms, writeValueRecord } from '../format/value-record.ts';
+import { parseValueRecord, recordForms, writeValueRecord } from '../format/value-record.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
 import type { Group, GroupEnd, Waiter } from '../log/group-end.ts';
 import { MISS, OK, type Step } from '../tree/cursor.ts';
@@ -43,26 +32,19 @@ import type { Forest } from '../tree/forest.ts';
 import { RowRef } from '../tree/row-ref.ts';
 import type { NamedChunks } from '../value/value-ingest.ts';
 import { Applier } from './applier.ts';
-import { type RecordRefs, refsOf, VersionEnds } from './version-ends.ts';
+import { CommitWatch } from './commit-watch.ts';
+import { refsOf, VersionEnds } from './version-ends.ts';
+import {
+  absent,
+  encodeInline,
+  estimate,
+  type OldRow,
+  type PutOp,
+  tooLarge,
+  type WriteOp,
+} from './write-op.ts';
 
-/** A new version of a key. `prefix` and `metadata` are borrowed until `commit` returns. */
-export interface PutOp {
-  readonly kind: 'put';
-  readonly prefix: Uint8Array;
-  readonly body: RecordBody;
-  /** Encoded metadata; undefined = none. */
-  readonly metadata: Uint8Array | undefined;
-  readonly ifSeq?: Seq | undefined;
-}
-
-/** Removes a key where there is one. */
-export interface DeleteOp {
-  readonly kind: 'delete';
-  readonly prefix: Uint8Array;
-  readonly ifSeq?: Seq | undefined;
-}
-
-export type WriteOp = PutOp | DeleteOp;
+export type { DeleteOp, PutOp, WriteOp } from './write-op.ts';
 
 /** A system row that goes with a transaction. */
 export interface SysOp {
@@ -89,18 +71,6 @@ export class Committed {
   }
 }
 
-/** The row a transaction meets. */
-interface OldRow {
-  seq: Seq;
-  /** Current version is a put (not deleted, not absent). */
-  live: boolean;
-  createdMs: number;
-  /** What it gives back when it ends; undefined where it holds no chunks. */
-  refs: RecordRefs | undefined;
-}
-
-const absent: OldRow = { seq: 0, live: false, createdMs: 0, refs: undefined };
-
 export class TxnWriter {
   readonly #forest: Forest;
   readonly #log: GroupCommit;
@@ -111,6 +81,7 @@ export class TxnWriter {
   #nodes: ReadonlyMap<string, Uint8Array>[] = [];
   /** Ends of superseded versions. */
   readonly ends: VersionEnds = new VersionEnds();
+  readonly #watches = new Set<CommitWatch>();
 
   constructor(forest: Forest, log: GroupCommit, presence: NodePresence) {
     this.#forest = forest;
@@ -142,6 +113,17 @@ export class TxnWriter {
 
   async warm(prefix: Uint8Array): Promise<void> {
     await this.#forest.keys.findAsync(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, new RowRef());
+  }
+
+  /** Notes what every commit from now on changes; give it back with `unwatch`. */
+  watch(): CommitWatch {
+    const watch = new CommitWatch();
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  unwatch(watch: CommitWatch): void {
+    this.#watches.delete(watch);
   }
 
   /**
@@ -213,6 +195,7 @@ export class TxnWriter {
     try {
       this.#applier.begin(seq, timeMs);
       this.#applier.put(trees.K, seq, writer.bytes, keyTo - to, keyTo, valueFrom, writer.pos);
+      if (this.#watches.size > 0) this.#tell(group, start, seq);
     } catch (error) {
       this.#log.fail(error);
       throw error;
@@ -280,6 +263,12 @@ export class TxnWriter {
     this.#applier.begin(seq, group.timeMs);
     visitOps(writer.bytes, from, writer.pos, seq, 1, this.#applier, { file: 'log' });
     this.#nodes = [];
+    if (this.#watches.size > 0) this.#tell(group, from, seq);
+  }
+
+  #tell({ writer }: Group, from: number, seq: Seq): void {
+    for (const watch of this.#watches)
+      visitOps(writer.bytes, from, writer.pos, seq, 1, watch, { file: 'log' });
   }
 
   #nodeBytes(id: Uint8Array): Uint8Array | undefined {
@@ -343,42 +332,4 @@ export class TxnWriter {
     const record = parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
     return { seq, live: true, createdMs: record.createdMs, refs: refsOf(record) };
   }
-}
-
-/** Appends the PUTV of an inline value without metadata; returns the bytes of its record, the last ones. */
-function encodeInline(
-  writer: ByteWriter,
-  prefix: Uint8Array,
-  to: number,
-  value: Uint8Array,
-  timeMs: number,
-  old: OldRow,
-): number {
-  const ageMs = old.live ? Math.max(0, timeMs - old.createdMs) : 0;
-  const recordBytes = inlineRecordBytes(value.length, ageMs);
-  putPutHead(writer, trees.K, prefix, 0, to, recordBytes);
-  const from = writer.pos;
-  writeInlineRecord(writer, timeMs, ageMs, value);
-  assert(writer.pos - from === recordBytes, 'a record has the length it was given');
-  return recordBytes;
-}
-
-/** Room a transaction needs in a frame, at most. */
-function estimate(ops: readonly WriteOp[], named: readonly NamedChunks[]): number {
-  let bytes = 0;
-  for (const chunks of named) bytes += chunks.births.count * 64;
-  for (const op of ops) {
-    bytes += 64 + 2 * op.prefix.length;
-    if (op.kind === 'delete') continue;
-    bytes += 1024 + (op.metadata?.length ?? 0);
-    if (op.body.form === recordForms.inline) bytes += op.body.size;
-  }
-  return bytes;
-}
-
-function tooLarge(bytes: number): VarveError {
-  return new VarveError(
-    'VARVE_INVALID_ARGUMENT',
-    `the transaction takes ${bytes} bytes in the log; at most ${batchBytesMax} are allowed`,
-  );
 }

@@ -1,0 +1,112 @@
+/**
+ * Decides whether a transaction may commit: nothing it depends on has a version above its view, groups in
+ * flight included. No lock is taken and nobody is made to wait.
+ *
+ *   watch what is sequenced from here on -> look at the newest row of every key, and at the rows of every
+ *   range
+ *   -> in the turn of the commit: nothing that was sequenced meanwhile changed any of it
+ *
+ * The first look may read the disk; tables without a row above the view are skipped. A range delete counts as
+ * a version of every key it covers.
+ *
+ * Invariants (test/txn/validator.test.ts, test/txn/histories.test.ts)
+ * - What commits has seen the newest sequenced state of everything it claims ("histories of serializable
+ *   transactions have no cycle").
+ * - A commit that is refused has done nothing.
+ */
+import type { Seq } from '../base/brands.ts';
+import { compareRange } from '../base/bytes.ts';
+import { VarveError } from '../base/errors.ts';
+import { validationRowsPerTurn, validationTriesMax } from '../base/limits.ts';
+import { seqOf } from '../format/internal-key.ts';
+import { OK, settle } from '../tree/cursor.ts';
+import type { Forest } from '../tree/forest.ts';
+import { RowRef } from '../tree/row-ref.ts';
+import type { Claims, PrefixRange } from './claims.ts';
+import type { TxnWriter } from './txn-writer.ts';
+
+export interface ValidatorOptions {
+  readonly forest: Forest;
+  readonly txn: TxnWriter;
+  /** The highest number sequenced, and the highest that readers see. */
+  readonly log: { readonly lastSeq: Seq; readonly visibleSeq: Seq };
+  /** Lets the event loop turn while many rows are looked at. */
+  readonly turn: () => Promise<void>;
+  /** Test-only: leaves out a part of the protocol, to show that the checkers notice. */
+  readonly weakened?: 'in flight ignored' | 'no second look' | 'ranges ignored' | undefined;
+}
+
+export class Validator {
+  readonly #options: ValidatorOptions;
+
+  constructor(options: ValidatorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Runs `commit` in the turn in which nothing of `claims` is found to be changed above `view`.
+   * VARVE_CONFLICT when something is, or when others write so much that nobody can tell.
+   */
+  async run<T>(claims: Claims, view: Seq, commit: () => T): Promise<T> {
+    const { txn, log, weakened } = this.#options;
+    for (let tries = 0; tries < validationTriesMax; tries++) {
+      if (log.lastSeq === view) return commit();
+      const watch = txn.watch();
+      try {
+        await this.#look(claims, view);
+        if (weakened === 'no second look') return commit();
+        if (watch.meets(claims)) throw conflict();
+        if (!watch.overflowed) return commit();
+      } finally {
+        txn.unwatch(watch);
+      }
+    }
+    throw new VarveError('VARVE_CONFLICT', 'too much is being written to validate the transaction');
+  }
+
+  async #look(claims: Claims, view: Seq): Promise<void> {
+    for (const prefix of claims.keys.values()) await this.#lookAtKey(prefix, view);
+    if (this.#options.weakened === 'ranges ignored') return;
+    for (const range of claims.ranges) await this.#lookAtRange(range, view);
+  }
+
+  async #lookAtKey(prefix: Uint8Array, view: Seq): Promise<void> {
+    const { keys, ranges } = this.#options.forest;
+    const row = new RowRef();
+    const step = await keys.findAsync(prefix, 0, prefix.length, this.#seqMax, row);
+    if (step === OK && row.seq > view) throw conflict();
+    if (ranges.current.hides(prefix, 0, prefix.length, view, this.#seqMax)) throw conflict();
+  }
+
+  async #lookAtRange({ from, to }: PrefixRange, above: Seq): Promise<void> {
+    const { keys, ranges } = this.#options.forest;
+    if (ranges.current.meets(from, to, above)) throw conflict();
+    const view = keys.viewAbove(above);
+    try {
+      const cursor = view.cursor();
+      let step = await settle(cursor, () => cursor.seek(from));
+      for (let rows = 1; step === OK; rows++) {
+        const { keyBytes, keyFrom, keyTo } = cursor;
+        if (to !== undefined && compareRange(keyBytes, keyFrom, keyTo, to, 0, to.length) >= 0) return;
+        const seq = seqOf(keyBytes, keyTo);
+        if (seq > above && seq <= this.#seqMax) throw conflict();
+        if (rows % validationRowsPerTurn === 0) await this.#options.turn();
+        step = await settle(cursor, () => cursor.next());
+      }
+    } finally {
+      view.release();
+    }
+  }
+
+  get #seqMax(): Seq {
+    const { weakened, log } = this.#options;
+    return weakened === 'in flight ignored' ? log.visibleSeq : Number.MAX_SAFE_INTEGER;
+  }
+}
+
+function conflict(): VarveError {
+  return new VarveError(
+    'VARVE_CONFLICT',
+    'something the transaction depends on was changed after it began; run it again',
+  );
+}
