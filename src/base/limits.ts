@@ -69,6 +69,9 @@ export const watchedKeysMax = 65_536;
 export const validationTriesMax = 8;
 /** Rows of a range looked at before the event loop has its turn. */
 export const validationRowsPerTurn = 4096;
+/** Numbers that one commit of a sequence reserves, and sequences whose rest is kept in memory, at most. */
+export const sequenceBlockMax = 1_000_000;
+export const sequencesKeptMax = 1024;
 /** Longest name of a space, bytes of UTF-8. */
 export const spaceNameBytesMax = 255;
 /** Longest span of kept history, ms: what a commit time can say. */

@@ -1,4 +1,8 @@
 /** The public face of an open store, bound to one of its spaces. */
+
+import { nameOfPrefix } from '../txn/claims.ts';
+import { rowPrefix } from './key-args.ts';
+import { checkNames } from './options.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { Reads } from './reads.ts';
 import { scan } from './scans.ts';
@@ -20,7 +24,10 @@ import type {
   ScanOptions,
   Stats,
   StreamOptions,
+  UpdateFunction,
+  UpdateOptions,
 } from './types.ts';
+import { Updates } from './updates.ts';
 import { Writes } from './writes.ts';
 
 /** Named key spaces of a store. */
@@ -48,6 +55,7 @@ export class Engine {
   readonly #reads: Reads;
   readonly #writes: Writes;
   readonly #ranges: RangeDeletes;
+  readonly #updates: Updates;
   /** Named spaces of the store. */
   readonly spaces: SpaceList;
 
@@ -58,6 +66,7 @@ export class Engine {
     this.#reads = new Reads(store);
     this.#writes = new Writes(store);
     this.#ranges = new RangeDeletes(store);
+    this.#updates = new Updates(store, this.#writes);
     this.spaces = {
       list: () => {
         store.assertReadable();
@@ -141,6 +150,44 @@ export class Engine {
    */
   batch(operations: readonly BatchOperation[], options?: { signal?: AbortSignal }): Promise<{ seq: number }> {
     return this.#store.run(() => this.#writes.batch(this.#space, operations, options));
+  }
+
+  /**
+   * Gives `fn` what the key holds and commits what it answers; no other write comes between, and no conflict
+   * is seen. `fn` answers the new value, or undefined to delete the key. Metadata, content type and tags stay
+   * as they were unless given. Resolves as put does; with undefined when the key is gone. A function that
+   * throws changes nothing.
+   */
+  update(key: Key, fn: UpdateFunction, options?: UpdateOptions): Promise<PutResult | undefined> {
+    return this.#store.run(() => this.#updates.update(this.#space, key, fn, options));
+  }
+
+  /**
+   * Adds `by` (default 1) to the integer that the key holds as decimal text, and resolves with the sum. An
+   * absent key counts as 0. VARVE_INVALID_ARGUMENT when the key holds something else, or where old value, sum
+   * or `by` are not within 2^53 - 1. Durable as put.
+   */
+  increment(key: Key, by = 1, options: { signal?: AbortSignal } = {}): Promise<number> {
+    return this.#store.run(async () => {
+      checkNames(options, ['signal'], 'option');
+      return await this.#updates.increment(this.#space, key, by, options.signal);
+    });
+  }
+
+  /**
+   * The next number of a sequence: 1, then rising, each given out once, also by callers at the same time and
+   * after a crash. The key holds the highest number reserved, as increment does. With `cache` (default 1)
+   * that many numbers are reserved by one commit and given out from memory; what is left of them at the end
+   * is skipped.
+   */
+  sequence(key: Key, options: { cache?: number } = {}): Promise<number> {
+    return this.#store.run(async () => {
+      checkNames(options, ['cache'], 'option');
+      const space = this.#space;
+      const name = nameOfPrefix(rowPrefix(space, key));
+      const reserve = (count: number): Promise<number> => this.#updates.increment(space, key, count);
+      return await this.#store.sequences.next(name, options.cache ?? 1, reserve);
+    });
   }
 
   /** Keys in byte order over one consistent view taken at the call. */

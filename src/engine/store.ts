@@ -27,10 +27,12 @@ import type { Compactor } from './compactor.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import { History } from './history.ts';
+import { KeyQueues } from './key-queues.ts';
 import type { CheckedOptions } from './options.ts';
 import { ReadMarks } from './read-marks.ts';
 import type { Reaper } from './reaper.ts';
 import type { RestingFiles } from './resting.ts';
+import { Sequences } from './sequences.ts';
 import type { Spaces } from './spaces.ts';
 import type { WritePacer } from './write-pacer.ts';
 
@@ -90,6 +92,9 @@ export class Store {
   /** Reads under way: what they see, merges keep. */
   readonly marks: ReadMarks;
   readonly history: History;
+  /** Updates of one key that wait for each other. */
+  readonly updates: KeyQueues = new KeyQueues();
+  readonly sequences: Sequences = new Sequences();
   ingestedBytes = 0;
   readonly #views = new Set<TreeView>();
   #running = 0;

@@ -57,6 +57,19 @@ export interface EntryStat {
   chunks: number;
 }
 
+/**
+ * What a key is to hold, given what it holds (`old` and `stat` undefined: nothing). Undefined deletes. Called
+ * once where the key's version is in memory and the result is small; else it is called again when the key has
+ * changed before the result could be committed.
+ */
+export type UpdateFunction = (
+  old: Uint8Array | undefined,
+  stat: EntryStat | undefined,
+) => Bytes | undefined | Promise<Bytes | undefined>;
+
+/** Options of an update: what is not given stays as it was. */
+export type UpdateOptions = Omit<PutOptions, 'ifSeq'>;
+
 /** One operation of a batch. */
 export type BatchOperation =
   | ({ type: 'put'; key: Key; value: string | Uint8Array } & Omit<PutOptions, 'signal'>)
