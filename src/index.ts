@@ -12,6 +12,8 @@ export type {
   MemoryOptions,
 } from './engine/options.ts';
 export type { SpaceOptions } from './engine/space-policy.ts';
+export type { Transaction } from './engine/transaction.ts';
+export type { TransactionFunction } from './engine/transactions.ts';
 export type {
   BatchOperation,
   Bytes,
@@ -29,6 +31,9 @@ export type {
   ScanOptions,
   Stats,
   StreamOptions,
+  TransactionOptions,
+  UpdateFunction,
+  UpdateOptions,
 } from './engine/types.ts';
 export type { UserMetadata } from './format/metadata.ts';
 export type { Durability } from './log/group-commit.ts';

@@ -69,6 +69,9 @@ export const watchedKeysMax = 65_536;
 export const validationTriesMax = 8;
 /** Rows of a range looked at before the event loop has its turn. */
 export const validationRowsPerTurn = 4096;
+/** Retries of one transaction, and the longest wait before one, ms. */
+export const transactionRetriesMax = 1_000_000;
+export const transactionBackoffMsMax = 64;
 /** Numbers that one commit of a sequence reserves, and sequences whose rest is kept in memory, at most. */
 export const sequenceBlockMax = 1_000_000;
 export const sequencesKeptMax = 1024;

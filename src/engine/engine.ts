@@ -9,6 +9,7 @@ import { scan } from './scans.ts';
 import { checkSpaceOptions, type SpaceOptions, setSpacePolicy } from './space-policy.ts';
 import { statsOf } from './stats.ts';
 import type { Store } from './store.ts';
+import { type TransactionFunction, Transactions } from './transactions.ts';
 import type {
   BatchOperation,
   Bytes,
@@ -24,6 +25,7 @@ import type {
   ScanOptions,
   Stats,
   StreamOptions,
+  TransactionOptions,
   UpdateFunction,
   UpdateOptions,
 } from './types.ts';
@@ -56,6 +58,7 @@ export class Engine {
   readonly #writes: Writes;
   readonly #ranges: RangeDeletes;
   readonly #updates: Updates;
+  readonly #transactions: Transactions;
   /** Named spaces of the store. */
   readonly spaces: SpaceList;
 
@@ -67,6 +70,7 @@ export class Engine {
     this.#writes = new Writes(store);
     this.#ranges = new RangeDeletes(store);
     this.#updates = new Updates(store, this.#writes);
+    this.#transactions = new Transactions(store, { writes: this.#writes, reads: this.#reads }, name);
     this.spaces = {
       list: () => {
         store.assertReadable();
@@ -188,6 +192,17 @@ export class Engine {
       const reserve = (count: number): Promise<number> => this.#updates.increment(space, key, count);
       return await this.#store.sequences.next(name, options.cache ?? 1, reserve);
     });
+  }
+
+  /**
+   * Runs `fn` over one moment of the store and commits what it wrote as one commit, or nothing when it
+   * throws. No lock is taken: VARVE_CONFLICT when something it depends on was changed meanwhile (see
+   * `isolation`), and with `retries` it is run again. `fn` begins in this space; `tx.space(name)` is another
+   * one. It must do all of its reading and writing through `tx`. At most 32 MiB encoded without chunk data.
+   * Durable as put.
+   */
+  transaction<T>(fn: TransactionFunction<T>, options?: TransactionOptions): Promise<T> {
+    return this.#store.run(() => this.#transactions.run(fn, options));
   }
 
   /** Keys in byte order over one consistent view taken at the call. */

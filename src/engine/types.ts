@@ -70,6 +70,18 @@ export type UpdateFunction = (
 /** Options of an update: what is not given stays as it was. */
 export type UpdateOptions = Omit<PutOptions, 'ifSeq'>;
 
+/** How a transaction is kept apart from others at the same time. */
+export interface TransactionOptions {
+  /**
+   * 'snapshot' (default): reads see one moment, and of two transactions that write one key one commits.
+   * 'serializable': also nothing that was read, keys or ranges scanned, was changed by others meanwhile.
+   */
+  isolation?: 'snapshot' | 'serializable';
+  /** How often the function is run again after a VARVE_CONFLICT, with a random wait before. Default 0. */
+  retries?: number;
+  signal?: AbortSignal;
+}
+
 /** One operation of a batch. */
 export type BatchOperation =
   | ({ type: 'put'; key: Key; value: string | Uint8Array } & Omit<PutOptions, 'signal'>)

@@ -370,9 +370,10 @@ export class Writes {
  * again and retries then goes on with the new state, and never spins against commits that are on their way to
  * the disk.
  */
-export async function decided<T>(write: WriteSide, commit: () => T): Promise<T> {
+export async function decided<T>(write: WriteSide, commit: () => T | Promise<T>): Promise<T> {
   try {
-    return commit();
+    const outcome = commit();
+    return outcome instanceof Promise ? await outcome : outcome;
   } catch (error) {
     if (isVarveError(error, 'VARVE_CONFLICT')) await write.log.drained();
     throw error;

@@ -31,7 +31,7 @@ describe('update', () => {
     expect(await engine.has('k')).toBe(false);
   });
 
-  test('the function sees the newest value, also one that is on its way to the disk, and its stat', async () => {
+  test('the function sees the newest value, also one on its way to the disk, and its stat', async () => {
     const { engine } = await newStore();
     const put = engine.put('k', 'first', { contentType: 'text/plain', tags: ['a'], metadata: { n: 1 } });
     const result = await engine.update('k', (old, stat) => {
