@@ -21,6 +21,7 @@ import type { TransactionOptions } from './types.ts';
 import { bytesOfOp } from './write-pacer.ts';
 import { decided, type Writes } from './writes.ts';
 
+/** What a transaction does, given the store as it sees it; what it resolves with is the result. */
 export type TransactionFunction<T> = (tx: Transaction) => Promise<T> | T;
 
 export class Transactions {
