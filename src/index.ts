@@ -35,5 +35,9 @@ export type {
   UpdateFunction,
   UpdateOptions,
 } from './engine/types.ts';
+export type { VerifyOptions } from './engine/verifying.ts';
 export type { UserMetadata } from './format/metadata.ts';
+export type { Finding, FindingKind } from './integrity/findings.ts';
+export type { VerifyLevel } from './integrity/verify-cursor.ts';
+export type { VerifyProgress, VerifyReport } from './integrity/verify-types.ts';
 export type { Durability } from './log/group-commit.ts';

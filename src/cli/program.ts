@@ -11,6 +11,7 @@ import { addPut } from './commands/put.ts';
 import { addRm } from './commands/rm.ts';
 import { addStat } from './commands/stat.ts';
 import { addStats } from './commands/stats.ts';
+import { addVerify } from './commands/verify.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { type CliIo, columnsOf, Output } from './io.ts';
 import { newSession, type Runner, wasAborted } from './session.ts';
@@ -103,6 +104,7 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addInspect,
     addDump,
     addDoctor,
+    addVerify,
   ];
   for (const add of commands) add(program, runner);
   return program;

@@ -1,5 +1,6 @@
 /** The public face of an open store, bound to one of its spaces. */
 
+import type { VerifyReport } from '../integrity/verify-types.ts';
 import { nameOfPrefix } from '../txn/claims.ts';
 import { rowPrefix } from './key-args.ts';
 import { checkNames } from './options.ts';
@@ -30,6 +31,7 @@ import type {
   UpdateOptions,
 } from './types.ts';
 import { Updates } from './updates.ts';
+import { type VerifyOptions, verify } from './verifying.ts';
 import { Writes } from './writes.ts';
 
 /** Named key spaces of a store. */
@@ -253,6 +255,16 @@ export class Engine {
     this.#store.assertReadable();
     const { health, write } = this.#store.parts;
     return health.report(this.#store.isReadOnly, write?.log.failure);
+  }
+
+  /**
+   * Checks the files of the store, all spaces of it, and lists each damaged place with the keys it affects;
+   * what is found health() lists too. Writes nothing, works beside writes, on readOnly and on degraded
+   * stores. With `maxMs` it may end early: go on with the `cursor` of the report. VARVE_CORRUPT only where
+   * nothing can be checked at all; VARVE_INVALID_ARGUMENT, VARVE_ABORTED, VARVE_IO.
+   */
+  verify(options?: VerifyOptions): Promise<VerifyReport> {
+    return this.#store.run(() => verify(this.#store, options));
   }
 
   /**

@@ -92,6 +92,11 @@ export class Spaces {
     return named?.known === true ? named.number : undefined;
   }
 
+  /** The name of a number; undefined for space 0 and for numbers of dropped spaces. */
+  nameOf(number: number): string | undefined {
+    return this.#byNumber.get(number);
+  }
+
   /** Rows that go with the transaction that drops the space; tell `dropped` once it is sequenced. */
   rowsToDrop(name: string): { key: Uint8Array; value: Uint8Array | undefined }[] {
     return [

@@ -218,6 +218,12 @@ export class TableIndex {
     return this.#rows[block]!;
   }
 
+  /** Lower bound of the keys of a block, a view; empty for the first. */
+  separatorOf(block: number): Uint8Array {
+    const from = block === 0 ? 0 : this.#separatorEnd[block - 1]!;
+    return this.#separators.bytes.subarray(from, this.#separatorEnd[block]!);
+  }
+
   /** The block that holds key[0..keyTo) if any does, and from which on greater keys lie. */
   find(key: Uint8Array, keyTo: number): number {
     const separators = this.#separators.bytes;
