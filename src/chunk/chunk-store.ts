@@ -10,7 +10,8 @@
  * - two puts that store one new chunk at the same time share one frame;
  * - a damaged frame, or another chunk's in its place, is never relied on again: a put of the same bytes
  *   stores them anew;
- * - a lookup that fails on damage is reported and counts as a miss, so a put never fails because of it.
+ * - a lookup that fails on damage is reported and counts as a miss, so a put never fails because of it;
+ * - nothing in a condemned segment is a hit (test/engine/cleaner.test.ts).
  */
 import type { FileNo } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
@@ -24,6 +25,7 @@ import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import type { ChunkTree } from '../tree/chunk-tree.ts';
 import { MISS, OK, type Step } from '../tree/cursor.ts';
 import type { LocalityCache } from './locality-cache.ts';
+import { PutGuard } from './put-guard.ts';
 import type { SegmentLanes } from './segment-lanes.ts';
 
 /** What a lookup found: nothing, an entry of the chunk tree, or a frame that no entry names yet. */
@@ -35,6 +37,8 @@ export interface ChunkStoreOptions {
   readonly segments: SegmentSet;
   readonly lanes: SegmentLanes;
   readonly locality: LocalityCache;
+  /** What puts under way rely on; one of its own where it is left out. */
+  readonly guard?: PutGuard | undefined;
   /** Keeps chunks of small values; none are kept where it is left out. */
   readonly cache?: BlockCache;
   /** Damage met by a lookup or a read; health() lists it. */
@@ -44,6 +48,8 @@ export interface ChunkStoreOptions {
 export class ChunkStore {
   readonly lanes: SegmentLanes;
   readonly locality: LocalityCache;
+  /** What puts under way rely on. */
+  readonly guard: PutGuard;
   readonly #chunks: ChunkTree;
   readonly #segments: SegmentSet;
   readonly #onDamage: (error: unknown) => void;
@@ -62,6 +68,7 @@ export class ChunkStore {
     this.#segments = options.segments;
     this.lanes = options.lanes;
     this.locality = options.locality;
+    this.guard = options.guard ?? new PutGuard();
     this.#onDamage = options.onDamage;
     this.#cache = options.cache;
   }
@@ -253,6 +260,22 @@ export class ChunkStore {
     throw error;
   }
 
+  /** The segment is to be cleaned away: its chunks are no hits any more, until `pardon`. It is sealed. */
+  condemn(segment: FileNo): void {
+    this.guard.condemn(segment);
+    this.locality.forget(segment);
+  }
+
+  /** Cleaning leaves the segment as it is. */
+  pardon(segment: FileNo): void {
+    this.guard.pardon(segment);
+  }
+
+  /** Damage was met in the segment: it cannot be emptied. */
+  isDistrusted(segment: FileNo): boolean {
+    return this.#distrusted.has(segment);
+  }
+
   /** Notes damage met in a read; errors that are not about the bytes are thrown. */
   #damaged(error: unknown, segment: FileNo): VarveError {
     if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
@@ -272,14 +295,18 @@ export class ChunkStore {
   }
 
   #usable(row: ChunkHit): boolean {
-    return this.#segments.has(row.segment) && !this.#distrusted.has(row.segment);
+    const { segment } = row;
+    return (
+      this.#segments.has(segment) && !this.#distrusted.has(segment) && !this.guard.isCondemned(segment)
+    );
   }
 
   async #loadTrailer(segment: FileNo): Promise<void> {
     if (this.locality.has(segment) || !this.locality.worthLoading) return;
-    if (this.lanes.writerOf(segment) !== undefined) return;
+    if (this.lanes.writerOf(segment) !== undefined || this.guard.isCondemned(segment)) return;
     try {
       const trailer = await this.#segments.readTrailer(segment);
+      if (this.guard.isCondemned(segment) || !this.#segments.has(segment)) return;
       this.counters.trailerLoads++;
       this.locality.load(segment, trailer);
     } catch (error) {

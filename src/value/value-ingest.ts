@@ -7,13 +7,16 @@
  * Invariants (test/value/value-ingest.test.ts):
  * - the chunks do not depend on how the bytes were split into pieces;
  * - every frame named by an op lies in a file of `files`, or was named by an earlier frame of the log;
- * - after `finish` or `abort` no window, lane or node registration is held.
+ * - after `finish` or `abort` no window, lane or node registration is held;
+ * - what it has found or stored stays claimed (chunk/put-guard.ts) until the trees hold it
+ *   (test/engine/cleaner-schedules.test.ts).
  */
 
 import { toHex } from '../base/bytes.ts';
 import { Births } from '../chunk/births.ts';
 import { type ChunkStore, type Found, found, newLocation } from '../chunk/chunk-store.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
+import type { PutClaims } from '../chunk/put-guard.ts';
 import { listLane } from '../chunk/segment-lanes.ts';
 import { type ChunkRef, chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import type { ChunkerPool, StreamChunker } from '../kernels/chunker/chunker.ts';
@@ -21,6 +24,9 @@ import { type IncrementalSha256, incrementalSha256, sha256, sha256Into } from '.
 import type { NamedFile } from '../log/group-commit.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import { type ValueBody, ValueBuilder } from './value-writer.ts';
+
+/** Chunks of the tree a value relies on before a STAGE frame is written: up to 16 B each. */
+const claimedIdsMax = 256 * 1024;
 
 /** Births collected before a STAGE frame is written, where the context gives no other number. */
 const stageBirthsDefault = 4096;
@@ -55,7 +61,10 @@ export interface IngestedValue {
   readonly newChunks: number;
   readonly newBytes: number;
   readonly sha256: Uint8Array | undefined;
-  /** Ends the registration of its list nodes; call once the transaction is sequenced or given up. */
+  /**
+   * Ends its claims and the registration of its list nodes; call once the transaction is sequenced or given
+   * up.
+   */
   readonly release: () => void;
 }
 
@@ -68,6 +77,7 @@ export class ValueIngest {
   readonly #id = new Uint8Array(chunkIdBytes);
   readonly #row = new ChunkHit();
   readonly #place = newLocation();
+  readonly #claims: PutClaims;
   #named: NamedChunks = newNamed();
   /** Births below this index belong to nodes that are decided. */
   #decided = 0;
@@ -81,6 +91,7 @@ export class ValueIngest {
     this.#context = context;
     this.#chunker = context.chunkers.open();
     this.#lane = context.store.lanes.acquireData();
+    this.#claims = context.store.guard.begin();
     this.#builder = new ValueBuilder({ storeNode: (bytes) => this.#storeNode(bytes) });
     this.#wholeHash = wantsSha256 ? incrementalSha256() : undefined;
   }
@@ -112,15 +123,19 @@ export class ValueIngest {
       sha256: this.#wholeHash?.digest(),
       release: () => {
         for (const id of entered) this.#context.presence.leave(id);
+        this.#claims.release();
       },
     };
   }
 
   /** Gives everything back; what was stored is garbage. Idempotent, also after `finish`. */
   abort(): void {
+    if (!this.#held) return;
+    this.#context.store.guard.abandonedBytes += this.#newBytes;
     this.#letGo();
     for (const id of this.#entered) this.#context.presence.leave(id);
     this.#entered = [];
+    this.#claims.release();
   }
 
   #letGo(): void {
@@ -139,6 +154,7 @@ export class ValueIngest {
       if (how === undefined) how = await this.#find();
       if (how === found.absent) await this.#storeData(start, start + length);
       else if (how === found.frame) this.#useFrame();
+      else this.#claims.entry(this.#id, 0);
       const place = this.#place;
       const more = this.#builder.addChunk(
         this.#id,
@@ -160,6 +176,8 @@ export class ValueIngest {
   /** Reads what the lookup needs; what others stored meanwhile counts too. */
   async #find(): Promise<Found> {
     const { store } = this.#context;
+    // Claimed before it is found: the lookup has more to wait for once it has seen the entry.
+    this.#claims.entry(this.#id, 0);
     const how = await store.find(this.#id, 0, this.#place);
     return how === found.absent ? this.#findNew() : how;
   }
@@ -169,6 +187,7 @@ export class ValueIngest {
   }
 
   #useFrame(): void {
+    this.#claims.frame(this.#place.segment);
     this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, true);
     const writer = this.#context.store.lanes.writerOf(this.#place.segment);
     if (writer !== undefined) this.#named.files.add(writer);
@@ -182,10 +201,11 @@ export class ValueIngest {
       // Another put may have stored the same chunk while this one waited.
       const how = this.#findNew();
       if (how === found.frame) return this.#useFrame();
-      if (how === found.entry) return;
+      if (how === found.entry) return this.#claims.entry(this.#id, 0);
       writer = store.lanes.current(this.#lane);
     }
     store.append(writer, this.#id, 0, this.#chunker.buffer, from, to, chunkKinds.data, this.#place);
+    this.#claims.frame(writer.no);
     this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, false);
     this.#named.files.add(writer);
     this.#newChunks++;
@@ -202,7 +222,10 @@ export class ValueIngest {
     if (!stored) await this.#appendNode(id, bytes, place);
     else if (store.isIndexSound) this.#named.births.dropFound(this.#decided);
     this.#decided = this.#named.births.count;
-    if (this.#decided >= (this.#context.stageBirthsMax ?? stageBirthsDefault)) await this.#stage();
+    const birthsMax = this.#context.stageBirthsMax ?? stageBirthsDefault;
+    // Nodes that are in the tree hold what lies below them.
+    if (this.#decided === 0) this.#claims.staged()();
+    else if (this.#decided >= birthsMax || this.#claims.ids >= claimedIdsMax) await this.#stage();
     return { id, ...place };
   }
 
@@ -221,6 +244,7 @@ export class ValueIngest {
       this.#newChunks++;
       this.#newBytes += bytes.length;
     }
+    this.#claims.node(place.segment);
     this.#named.births.add(id, 0, place, chunkKinds.list, false);
     this.#named.nodes.set(toHex(id), bytes);
     if (writer !== undefined) this.#named.files.add(writer);
@@ -233,7 +257,8 @@ export class ValueIngest {
     const later = this.#named.births;
     this.#decided = 0;
     await this.#staging;
-    this.#staging = this.#context.stage(named, later);
+    const held = this.#claims.staged();
+    this.#staging = this.#context.stage(named, later).then(held);
     // Awaited by the next stage or by finish; this handler only keeps an aborted put from being fatal.
     this.#staging.catch(() => undefined);
   }
