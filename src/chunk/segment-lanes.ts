@@ -124,6 +124,29 @@ export class SegmentLanes {
     return { count: this.#unsealed.size, bytes, dataBytes };
   }
 
+  /** The segments being written: what they hold may still grow. */
+  open(): readonly SegmentWriter[] {
+    return Array.from(this.#unsealed.values());
+  }
+
+  /** Seals a segment before it is full, so that it can be cleaned; nothing where it is not being written. */
+  async roll(segment: FileNo): Promise<void> {
+    for (const lane of this.#lanes.values()) {
+      if (lane.writer?.no === segment) this.#roll(lane, lane.writer);
+    }
+    await Promise.all(this.#sealing);
+  }
+
+  /** Takes a segment that was written and sealed elsewhere; the next install names it. */
+  adopt(info: CatalogSegment): void {
+    this.#sealed.set(info.no, info);
+  }
+
+  /** A sealed segment is live no longer: its removal is installed. */
+  forget(segment: FileNo): void {
+    this.#sealed.delete(segment);
+  }
+
   /** Everything appended so far is on disk. */
   async syncAll(): Promise<void> {
     await Promise.all(Array.from(this.#unsealed.values(), (writer) => writer.sync()));

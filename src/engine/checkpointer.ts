@@ -191,6 +191,33 @@ export class Checkpointer {
     });
   }
 
+  /**
+   * Installs the current catalog without these sealed segments, for which the caller has made sure that
+   * neither a reader nor the log behind the checkpoint needs them. An empty list only renews the catalog,
+   * which lets go of what the one before it kept. A failure stops the engine's writes.
+   */
+  async removeSegments(removed: readonly FileNo[]): Promise<void> {
+    const { catalogs, lanes, onFailed } = this.#options;
+    const unlinkable = await this.#installs.run(async () => {
+      const stays = ({ no }: { no: FileNo }): boolean => !removed.includes(no);
+      const { sealed, unsealed } = catalogs.catalog;
+      try {
+        const free = await this.#amend({
+          sealed: sealed.filter(stays),
+          unsealed: unsealed.filter(stays),
+          dropped: removed.map((no) => ({ kind: 'seg', no })),
+        });
+        // In the same turn: a checkpoint behind this one names what the lanes know.
+        for (const no of removed) lanes.forget(no);
+        return free;
+      } catch (error) {
+        onFailed(error);
+        throw error;
+      }
+    });
+    await this.cleanUp(unlinkable);
+  }
+
   /** Installs the current catalog with `changes`, one install at a time; returns what may be unlinked now. */
   async #amend(changes: Partial<NextCatalog>): Promise<readonly NumberedFile[]> {
     const { catalogs } = this.#options;

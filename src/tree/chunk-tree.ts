@@ -39,6 +39,8 @@ export class ChunkTree {
   #frozen: readonly ChunkMemtable[] = [];
   #tables: readonly ChunkTable[];
   readonly #known = new ChunkHit();
+  /** References given back since somebody set it to 0: how much may have become garbage. */
+  released = 0;
 
   /** `tables` in any order, each held once for this tree (taken). */
   constructor(memtableBytes: number, tables: readonly ChunkTable[]) {
@@ -67,6 +69,7 @@ export class ChunkTree {
 
   /** Adds `delta` to the references of the id at id[idAt..] (copied). Not durable: the log is. */
   addRefs(id: Uint8Array, idAt: number, delta: number): void {
+    if (delta < 0) this.released -= delta;
     this.#active.addRefs(id, idAt, delta);
   }
 

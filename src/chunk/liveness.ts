@@ -1,0 +1,165 @@
+/**
+ * Which frames are live, by one sequential scan of the chunk tree. A frame is live when the tree names this
+ * very frame for its chunk and the chunk is referenced; a list node is live as long as the tree has it,
+ * whatever its count, because its bytes are needed to release its children. Everything else in a segment is
+ * garbage: frames of puts that were given up, second copies, chunks whose last reference is gone.
+ *
+ * Nothing is counted while the store runs, so nothing can drift.
+ *
+ * Invariants (test/chunk/liveness.test.ts)
+ * - Live bytes of a segment are the bytes of the frames the tree names there ("live bytes equal a count over
+ *   a model").
+ */
+import type { FileNo } from '../base/brands.ts';
+import { frameBytes } from '../format/chunk-frame.ts';
+import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
+import { type ChunkColumns, chunkEntryFlags } from '../format/chunk-table.ts';
+import type { ChunkTree } from '../tree/chunk-tree.ts';
+import { type MergePace, MergeSlice } from '../tree/merge-slice.ts';
+import type { HeldIds } from './put-guard.ts';
+
+/** What a scan has found. */
+export interface Liveness {
+  /** Bytes of live frames of each segment; segments without one are not there. */
+  readonly live: ReadonlyMap<FileNo, number>;
+  readonly liveBytes: number;
+  readonly liveFrames: number;
+  /** Entries seen. */
+  readonly entries: number;
+  /** Entries of chunks nobody references, whose frames are gone: a merge may drop them. */
+  readonly spent: number;
+}
+
+/** True for a location that must not go. A negative count is a fault, and no reason to drop anything. */
+function isLive({ flags, refs, kind }: ChunkColumns): boolean {
+  if ((flags & chunkEntryFlags.hasLocation) === 0) return false;
+  return refs !== 0 || kind !== chunkKinds.data || (flags & chunkEntryFlags.saturated) !== 0;
+}
+
+/**
+ * Sums live bytes. `isThere` says whether a segment is a live file. VARVE_CORRUPT and VARVE_IO of the tables,
+ * VARVE_ABORTED when the pace says cancelled.
+ */
+export async function measureLiveness(
+  chunks: ChunkTree,
+  isThere: (segment: FileNo) => boolean,
+  pace: MergePace,
+): Promise<Liveness> {
+  const sums = new SegmentSums();
+  const slice = new MergeSlice(pace);
+  let entries = 0;
+  let spent = 0;
+  let liveBytes = 0;
+  let liveFrames = 0;
+  await chunks.scanAll(({ columns }) => {
+    entries++;
+    if (isLive(columns)) {
+      const bytes = frameBytes(columns.storedLen);
+      sums.add(columns.segment, bytes);
+      liveBytes += bytes;
+      liveFrames++;
+    } else if (isSpent(columns, isThere)) spent++;
+    if (slice.isOver()) return slice.rest();
+  });
+  return { live: sums.toMap(), liveBytes, liveFrames, entries, spent };
+}
+
+/** True for an entry that says nothing any more, once no other source has a part of its count. */
+export function isSpent(
+  { flags, refs, kind, segment }: ChunkColumns,
+  isThere: (segment: FileNo) => boolean,
+): boolean {
+  if (refs !== 0 || (flags & chunkEntryFlags.saturated) !== 0) return false;
+  if ((flags & chunkEntryFlags.hasLocation) === 0) return true;
+  return kind === chunkKinds.data && !isThere(segment);
+}
+
+/** Live frames of one segment, in the order of their offsets. 44 B each. */
+export class LiveFrames {
+  count = 0;
+  ids: Uint8Array = new Uint8Array(16 * chunkIdBytes);
+  off8: Uint32Array = new Uint32Array(16);
+  storedLen: Uint32Array = new Uint32Array(16);
+  bytes = 0;
+
+  add(id: Uint8Array, at: number, off8: number, storedLen: number): void {
+    if (this.count === this.off8.length) this.#grow();
+    for (let i = 0; i < chunkIdBytes; i++) this.ids[this.count * chunkIdBytes + i] = id[at + i]!;
+    this.off8[this.count] = off8;
+    this.storedLen[this.count] = storedLen;
+    this.bytes += frameBytes(storedLen);
+    this.count++;
+  }
+
+  /** Indexes in the order of the offsets. */
+  inOrder(): Uint32Array {
+    const order = Uint32Array.from({ length: this.count }, (_, i) => i);
+    return order.sort((a, b) => this.off8[a]! - this.off8[b]!);
+  }
+
+  #grow(): void {
+    const room = this.count * 2;
+    const ids = new Uint8Array(room * chunkIdBytes);
+    ids.set(this.ids);
+    this.ids = ids;
+    const off8 = new Uint32Array(room);
+    off8.set(this.off8);
+    this.off8 = off8;
+    const storedLen = new Uint32Array(room);
+    storedLen.set(this.storedLen);
+    this.storedLen = storedLen;
+  }
+}
+
+/**
+ * The live frames of condemned segments that no put claims any more, as of the call; those of chunks in `held`
+ * count as live. No later commit can bring another one to life: hits are refused. Errors as measureLiveness.
+ */
+export async function findLiveFrames(
+  chunks: ChunkTree,
+  segments: readonly FileNo[],
+  held: HeldIds,
+  pace: MergePace,
+): Promise<Map<FileNo, LiveFrames>> {
+  const found = new Map<FileNo, LiveFrames>(segments.map((no) => [no, new LiveFrames()]));
+  const slice = new MergeSlice(pace);
+  await chunks.scanAll(({ columns, idBytes, idAt }) => {
+    const frames = found.get(columns.segment);
+    if (frames !== undefined && (columns.flags & chunkEntryFlags.hasLocation) !== 0) {
+      if (isLive(columns) || held.has(idBytes, idAt)) {
+        frames.add(idBytes, idAt, columns.off8, columns.storedLen);
+      }
+    }
+    if (slice.isOver()) return slice.rest();
+  });
+  return found;
+}
+
+/** Sums by file number in a Float64Array while numbers lie close together, else in a map. */
+class SegmentSums {
+  #sums: Float64Array = new Float64Array(1024);
+  readonly #far = new Map<FileNo, number>();
+
+  add(segment: FileNo, bytes: number): void {
+    if (segment < this.#sums.length) {
+      this.#sums[segment]! += bytes;
+      return;
+    }
+    if (segment >= nearMax) {
+      this.#far.set(segment, (this.#far.get(segment) ?? 0) + bytes);
+      return;
+    }
+    const wider = new Float64Array(Math.min(nearMax, Math.max(segment + 1, this.#sums.length * 2)));
+    wider.set(this.#sums);
+    this.#sums = wider;
+    this.#sums[segment] = bytes;
+  }
+
+  toMap(): Map<FileNo, number> {
+    const map = new Map(this.#far);
+    for (const [segment, bytes] of this.#sums.entries()) if (bytes > 0) map.set(segment, bytes);
+    return map;
+  }
+}
+
+const nearMax = 1 << 20;

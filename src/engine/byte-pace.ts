@@ -1,0 +1,62 @@
+/** Spreads work over time: so many bytes a second, and the thread given back every few milliseconds. */
+import type { Clock } from '../base/clock.ts';
+import { VarveError } from '../base/errors.ts';
+
+/** Time spent without letting others run, ms. */
+const sliceMs = 4;
+/** What may be spent at once after a pause, as a share of a second. */
+const burstSeconds = 1;
+/** Longest sleep before looking again whether to go on, ms. */
+const sleepMsMax = 250;
+
+export class BytePace {
+  readonly #clock: Clock;
+  readonly #bytesPerSecond: number | undefined;
+  readonly #cancelled: () => boolean;
+  #since: number;
+  /** Bytes that may be spent now; negative: owed. */
+  #allowed: number;
+  #filledAt: number;
+
+  /** `bytesPerSecond` undefined: no bound. */
+  constructor(clock: Clock, bytesPerSecond: number | undefined, cancelled: () => boolean) {
+    this.#clock = clock;
+    this.#bytesPerSecond = bytesPerSecond;
+    this.#cancelled = cancelled;
+    this.#since = clock.monotonic();
+    this.#filledAt = this.#since;
+    this.#allowed = (bytesPerSecond ?? 0) * burstSeconds;
+  }
+
+  /** Counts bytes and waits as long as they are worth. VARVE_ABORTED when the work is to end. */
+  async spend(bytes: number): Promise<void> {
+    this.#check();
+    if (this.#clock.monotonic() - this.#since >= sliceMs) await this.#rest();
+    if (this.#bytesPerSecond === undefined) return;
+    this.#allowed -= bytes;
+    this.#fill(this.#bytesPerSecond);
+    while (this.#allowed < 0) {
+      const ms = (-this.#allowed / this.#bytesPerSecond) * 1000;
+      await this.#clock.sleep(Math.min(sleepMsMax, Math.max(1, ms)));
+      this.#check();
+      this.#fill(this.#bytesPerSecond);
+    }
+  }
+
+  #fill(bytesPerSecond: number): void {
+    const now = this.#clock.monotonic();
+    const gained = ((now - this.#filledAt) / 1000) * bytesPerSecond;
+    this.#allowed = Math.min(bytesPerSecond * burstSeconds, this.#allowed + gained);
+    this.#filledAt = now;
+  }
+
+  async #rest(): Promise<void> {
+    await this.#clock.turn();
+    this.#check();
+    this.#since = this.#clock.monotonic();
+  }
+
+  #check(): void {
+    if (this.#cancelled()) throw new VarveError('VARVE_ABORTED', 'the work was cancelled');
+  }
+}

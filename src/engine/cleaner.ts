@@ -1,0 +1,482 @@
+/**
+ * Cleaning: segments with garbage are emptied and removed.
+ *
+ *   OPEN -> SEALED -> CONDEMNED: its chunks are no hits any more
+ *        -> DRAINED: no put claims a frame of it; its live frames are looked up, copied to new segments, the
+ *           copies synced, and their places logged (MOVE)
+ *        -> OBSOLETE: a checkpoint covers that, and every read begun before has ended
+ *        -> gone: the catalog does not name it; the file is unlinked one install later
+ *
+ * Condemned is a state in memory only. A crash before the MOVE leaves unreferenced copies, which the next open
+ * removes; after it, a segment without live frames, which is picked again.
+ *
+ * Invariants (test/engine/cleaner.test.ts, test/engine/cleaner-crash.test.ts, test/engine/cleaner-schedules.test.ts)
+ * - No chunk that anybody references, or is about to, is ever without a frame ("every schedule of puts, deletes
+ *   and cleaning keeps what is referenced").
+ * - A crash anywhere loses nothing and leaves no file over ("a crash at any operation of a compaction loses
+ *   nothing").
+ * - A read under way finds its bytes ("a stream goes on while its segment is emptied").
+ * - A damaged frame keeps its segment, and is listed ("a damaged frame keeps its segment").
+ * - After `stop` nothing runs.
+ */
+import type { FileNo, Seq } from '../base/brands.ts';
+import { VarveError } from '../base/errors.ts';
+import { Mutex } from '../base/sync.ts';
+import type { CatalogStore } from '../catalog/catalog-store.ts';
+import type { ChunkStore } from '../chunk/chunk-store.ts';
+import { FrameCopier, type Moves } from '../chunk/clean-copy.ts';
+import { type CleanLimits, type CleanPlan, type PlanSegment, planCleaning } from '../chunk/clean-planner.ts';
+import { findLiveFrames, type Liveness, measureLiveness } from '../chunk/liveness.ts';
+import type { SegmentLanes } from '../chunk/segment-lanes.ts';
+import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { putMove } from '../format/log-ops.ts';
+import type { GroupCommit } from '../log/group-commit.ts';
+import type { SegmentSet } from '../segment/segment-set.ts';
+import { ChunkHit } from '../tree/chunk-table-reader.ts';
+import { OK } from '../tree/cursor.ts';
+import type { Forest } from '../tree/forest.ts';
+import type { MergePace } from '../tree/merge-slice.ts';
+import type { TxnWriter } from '../txn/txn-writer.ts';
+import { BytePace } from './byte-pace.ts';
+import type { Checkpointer } from './checkpointer.ts';
+import type { Env } from './env.ts';
+import type { HealthBook } from './health-book.ts';
+import type { Logger } from './options.ts';
+import type { ReadMarks } from './read-marks.ts';
+import type { WritePacer } from './write-pacer.ts';
+
+/** MOVE ops of one commit, and what one takes in a frame, at most. */
+const movesPerCommit = 512;
+const moveBytes = 64;
+/** Free space a copy must leave over and above its outputs, as a share of them. */
+const spareShare = 0.1;
+
+export interface CleanerOptions {
+  readonly env: Env;
+  readonly dbUuid: Uint8Array;
+  readonly forest: Forest;
+  readonly chunks: ChunkStore;
+  readonly segments: SegmentSet;
+  readonly lanes: SegmentLanes;
+  readonly catalogs: CatalogStore;
+  readonly checkpointer: Checkpointer;
+  readonly log: GroupCommit;
+  readonly txn: TxnWriter;
+  readonly marks: ReadMarks;
+  readonly pacer: WritePacer;
+  readonly health: HealthBook;
+  readonly logger: Logger;
+  /** Bytes at which segments are sealed. */
+  readonly segmentBytes: number;
+}
+
+/** One run of cleaning. */
+export interface CleanTask {
+  readonly limits: CleanLimits;
+  /** Open segments with a larger share of garbage are sealed, so that they can be cleaned. */
+  readonly rollAbove: number;
+  /** How long a condemned segment may wait for puts that claim its frames, ms. */
+  readonly drainMs: number;
+  /** Bytes read and written a second; undefined = as fast as it goes. */
+  readonly bytesPerSecond: number | undefined;
+  /** Bytes copied after which no further cycle begins. */
+  readonly copyBytesMax: number;
+  /** The run is to end early. */
+  readonly cancelled: () => boolean;
+  /** Called after each step of a cycle with the totals of the run. */
+  readonly onStep?: (done: CleanOutcome, plan: CleanPlan) => void;
+}
+
+/** What a run did; grows while it runs. */
+export interface CleanOutcome {
+  cycles: number;
+  copiedBytes: number;
+  copiedFrames: number;
+  /** Segments emptied, and the bytes of their files. */
+  emptied: number;
+  emptiedBytes: number;
+  damage: VarveError[];
+  /** Segments left alone because puts under way hold them. */
+  busy: FileNo[];
+}
+
+/** A segment without live frames, on its way out. */
+interface Leaving {
+  readonly no: FileNo;
+  readonly bytes: number;
+  /** Everything that made it so has a number up to this one. */
+  readonly seq: Seq;
+  /** Reads at or above this number do not need it; undefined until a checkpoint has covered `seq`. */
+  fence: Seq | undefined;
+}
+
+/** What the last scan said, and when. */
+export interface Measured {
+  readonly liveness: Liveness;
+  readonly atSeq: Seq;
+}
+
+export class Cleaner {
+  /** Since the engine was opened. */
+  readonly counters = { cycles: 0, copiedBytes: 0, removed: 0, removedBytes: 0, failures: 0 };
+  readonly #options: CleanerOptions;
+  readonly #turns = new Mutex();
+  readonly #leaving = new Map<FileNo, Leaving>();
+  /** Damaged: not touched again before the store is reopened, unless nothing in them is live. */
+  readonly #damaged = new Set<FileNo>();
+  #measured: Measured | undefined;
+  #stopped = false;
+
+  constructor(options: CleanerOptions) {
+    this.#options = options;
+  }
+
+  get measured(): Measured | undefined {
+    return this.#measured;
+  }
+
+  /** Segments emptied that something still keeps on the disk, and their bytes. */
+  get leaving(): { count: number; bytes: number } {
+    let bytes = 0;
+    for (const leaving of this.#leaving.values()) bytes += leaving.bytes;
+    return { count: this.#leaving.size, bytes };
+  }
+
+  /** True for a segment on its way out: its bytes are no garbage to be cleaned any more. */
+  isLeaving(no: FileNo): boolean {
+    return this.#leaving.has(no);
+  }
+
+  isDamaged(no: FileNo): boolean {
+    return this.#damaged.has(no) || this.#options.chunks.isDistrusted(no);
+  }
+
+  /** No run begins any more; one under way ends at its next step. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Resolves when no run is under way. */
+  async idle(): Promise<void> {
+    await this.#turns.run(async () => undefined);
+  }
+
+  /**
+   * Cleans in cycles until the planner finds nothing, the budget is used up or `cancelled` says so. One run at
+   * a time; segments made since it began are left for the next. Rejects with what a copy or a commit fails
+   * with: VARVE_NO_SPACE, VARVE_IO, VARVE_CORRUPT (tables), VARVE_POISONED; everything begun is then as before
+   * or finished.
+   */
+  run(task: CleanTask): Promise<CleanOutcome> {
+    return this.#turns.run(async () => {
+      const outcome = newOutcome();
+      const below = this.#options.catalogs.nextFileNo;
+      try {
+        while (!this.#isOver(task)) {
+          const plan = await this.#plan(task, below, outcome);
+          if (plan === undefined) break;
+          await this.#cycle(plan, task, outcome);
+          await this.#release();
+          task.onStep?.(outcome, plan);
+          if (outcome.copiedBytes >= task.copyBytesMax) break;
+        }
+      } catch (error) {
+        if (!isCancelled(error)) {
+          this.counters.failures++;
+          throw error;
+        }
+      }
+      return outcome;
+    });
+  }
+
+  /** Scans the chunk tree now; no cleaning. Errors as `run`. */
+  async measure(cancelled: () => boolean): Promise<Liveness> {
+    return await this.#measure(cancelled);
+  }
+
+  /** What cleaning would do next, by the last measure; changes nothing. */
+  planNow(limits: CleanLimits, liveness: Liveness): CleanPlan {
+    return planCleaning(this.#segments(liveness, this.#options.catalogs.nextFileNo), limits, this.#avoid([]));
+  }
+
+  /** Removes emptied segments that nothing needs any more. */
+  removeReady(): Promise<void> {
+    return this.#turns.run(() => this.#removeReady());
+  }
+
+  /** At a clean close, behind the last checkpoint: no reader is left. */
+  async removeAll(): Promise<void> {
+    const { catalogs } = this.#options;
+    const { checkpointSeq } = catalogs.catalog;
+    await this.#remove(Array.from(this.#leaving.values()).filter(({ seq }) => seq <= checkpointSeq));
+  }
+
+  #isOver(task: Pick<CleanTask, 'cancelled'>): boolean {
+    const { log, health } = this.#options;
+    return this.#stopped || log.failure !== undefined || health.refusal !== undefined || task.cancelled();
+  }
+
+  #paceOf(cancelled: () => boolean): MergePace {
+    const { clock } = this.#options.env;
+    return {
+      monotonic: () => clock.monotonic(),
+      turn: () => clock.turn(),
+      cancelled: () => this.#isOver({ cancelled }),
+    };
+  }
+
+  async #measure(cancelled: () => boolean): Promise<Liveness> {
+    const { forest, segments, log } = this.#options;
+    const atSeq = log.lastSeq;
+    forest.chunks.released = 0;
+    this.#options.chunks.guard.abandonedBytes = 0;
+    const liveness = await measureLiveness(
+      forest.chunks,
+      (no) => segments.has(no),
+      this.#paceOf(cancelled),
+    );
+    this.#measured = { liveness, atSeq };
+    return liveness;
+  }
+
+  /** The next cycle; undefined when there is nothing left to do. */
+  async #plan(task: CleanTask, below: FileNo, outcome: CleanOutcome): Promise<CleanPlan | undefined> {
+    const { lanes } = this.#options;
+    const open = lanes.open().map((writer) => ({ no: writer.no, dataLen: writer.dataLen }));
+    const liveness = await this.#measure(task.cancelled);
+    for (const { no, dataLen } of open) {
+      const garbage = dataLen - (liveness.live.get(no) ?? 0);
+      if (no < below && dataLen > 0 && garbage > dataLen * task.rollAbove) await lanes.roll(no);
+    }
+    const segments = this.#segments(liveness, below);
+    const plan = planCleaning(segments, task.limits, this.#avoid(outcome.busy));
+    return plan.dead.length + plan.victims.length === 0 ? undefined : plan;
+  }
+
+  #segments({ live }: Liveness, below: FileNo): PlanSegment[] {
+    return this.#options.lanes
+      .sealed()
+      .filter(({ no }) => no < below)
+      .map(({ no, dataLen, frames }) => ({ no, dataLen, frames, live: live.get(no) ?? 0 }))
+      .filter(({ no, live: bytes }) => bytes === 0 || !this.isDamaged(no));
+  }
+
+  #avoid(busy: readonly FileNo[]): Set<FileNo> {
+    return new Set([...this.#leaving.keys(), ...busy]);
+  }
+
+  async #cycle(plan: CleanPlan, task: CleanTask, outcome: CleanOutcome): Promise<void> {
+    const { chunks } = this.#options;
+    const chosen = [...plan.dead, ...plan.victims];
+    for (const no of chosen) chunks.condemn(no);
+    const emptied = new Set<FileNo>();
+    try {
+      const drained = await this.#drain(chosen, task, outcome);
+      await this.#empty(drained, task, outcome, emptied);
+    } finally {
+      for (const no of chosen) if (!emptied.has(no)) chunks.pardon(no);
+    }
+    outcome.cycles++;
+    this.counters.cycles++;
+  }
+
+  /** Waits until no put claims a frame of the segments; those still claimed after a while are spared. */
+  async #drain(chosen: readonly FileNo[], task: CleanTask, outcome: CleanOutcome): Promise<FileNo[]> {
+    const { env, chunks } = this.#options;
+    const { guard } = chunks;
+    const until = env.clock.monotonic() + task.drainMs;
+    while (chosen.some((no) => guard.isPinned(no))) {
+      const left = until - env.clock.monotonic();
+      if (left <= 0 || this.#isOver(task)) break;
+      await Promise.race([guard.released(), env.clock.sleep(Math.min(left, drainLookMs))]);
+    }
+    const busy = chosen.filter((no) => guard.isPinned(no));
+    outcome.busy.push(...busy);
+    return chosen.filter((no) => !guard.isPinned(no));
+  }
+
+  /** Copies what is live in drained segments and logs where it lies; adds those left empty to `emptied`. */
+  async #empty(
+    drained: readonly FileNo[],
+    task: CleanTask,
+    outcome: CleanOutcome,
+    emptied: Set<FileNo>,
+  ): Promise<void> {
+    const { forest, chunks, log, health } = this.#options;
+    const pace = this.#paceOf(task.cancelled);
+    const found = await findLiveFrames(forest.chunks, drained, chunks.guard.heldNow(), pace);
+    await this.#refuseWithoutSpace(Array.from(found.values()).reduce((sum, { bytes }) => sum + bytes, 0));
+    const damaged = new Set<FileNo>();
+    const copier = this.#copier(task);
+    try {
+      for (const [no, frames] of found) {
+        const damage = await copier.copy(no, frames);
+        if (damage.length === 0) continue;
+        damaged.add(no);
+        for (const error of damage) health.note(error);
+        outcome.damage.push(...damage);
+      }
+      await copier.finish();
+    } catch (error) {
+      await this.#discard(copier);
+      throw error;
+    }
+    await this.#adopt(copier);
+    outcome.copiedBytes += copier.copiedBytes;
+    outcome.copiedFrames += copier.moves.count;
+    this.counters.copiedBytes += copier.copiedBytes;
+    for (const no of damaged) {
+      this.#damaged.add(no);
+      chunks.distrust(no);
+    }
+    for (const no of drained) {
+      if (damaged.has(no)) continue;
+      const bytes = this.#options.lanes.sealed().find((info) => info.no === no)?.size ?? 0;
+      emptied.add(no);
+      this.#leaving.set(no, { no, bytes, seq: log.lastSeq, fence: undefined });
+      outcome.emptied++;
+      outcome.emptiedBytes += bytes;
+    }
+  }
+
+  async #refuseWithoutSpace(bytes: number): Promise<void> {
+    if (bytes === 0) return;
+    const free = await this.#options.env.fs.free();
+    if (free === undefined || free >= bytes * (1 + spareShare)) return;
+    throw new VarveError('VARVE_NO_SPACE', `${bytes} bytes to copy, ${free} free on the disk`);
+  }
+
+  #copier(task: CleanTask): FrameCopier {
+    const { env, dbUuid, catalogs, segments, segmentBytes } = this.#options;
+    const pace = new BytePace(env.clock, task.bytesPerSecond, () => this.#isOver(task));
+    return new FrameCopier({
+      fs: env.fs,
+      dbUuid,
+      random: env.random,
+      takeFileNo: () => catalogs.takeFileNo(),
+      segments,
+      segmentBytes,
+      spend: (bytes) => pace.spend(bytes),
+    });
+  }
+
+  /** The copies become live segments, and the log says where the chunks lie. */
+  async #adopt(copier: FrameCopier): Promise<void> {
+    const { segments, lanes, log } = this.#options;
+    for (const info of copier.outputs) {
+      segments.add(info.no, info);
+      lanes.adopt(info);
+    }
+    try {
+      await this.#commitMoves(copier.moves);
+    } catch (error) {
+      // What was logged stands; copies nothing refers to are garbage for a later run.
+      if (log.failure !== undefined) throw log.failure;
+      throw error;
+    }
+  }
+
+  async #commitMoves(moves: Moves): Promise<void> {
+    const { forest, txn, pacer, checkpointer } = this.#options;
+    const hit = new ChunkHit();
+    for (let from = 0; from < moves.count; from += movesPerCommit) {
+      const to = Math.min(moves.count, from + movesPerCommit);
+      await pacer.wait();
+      await this.#whileFull();
+      // Read here, so that what is decided in one turn below finds its blocks in memory.
+      for (let i = from; i < to; i++) await forest.chunks.findAsync(moves.ids, i * chunkIdBytes, hit);
+      const committed = txn.sequence((to - from) * moveBytes, (writer) => {
+        for (let i = from; i < to; i++) {
+          const at = i * chunkIdBytes;
+          // Stored anew meanwhile, or a list node that has died: the newer state stands.
+          if (forest.chunks.findSync(moves.ids, at, hit) !== OK) continue;
+          if (hit.segment !== moves.fromSegment(i) || hit.off8 !== moves.fromOff8(i)) continue;
+          putMove(writer, moves.ids, at, moves.toSegment(i), moves.toOff8(i), moves.storedLen(i));
+        }
+      });
+      pacer.charge((to - from) * moveBytes);
+      checkpointer.startIfDue();
+      await committed.done;
+    }
+  }
+
+  async #whileFull(): Promise<void> {
+    const { forest, checkpointer } = this.#options;
+    while (forest.full && checkpointer.running !== undefined) {
+      await checkpointer.running.catch(() => undefined);
+      if (this.#options.log.failure !== undefined) throw this.#options.log.failure;
+    }
+  }
+
+  async #discard(copier: FrameCopier): Promise<void> {
+    try {
+      await copier.discard();
+    } catch (error) {
+      // The next open removes what nothing names.
+      this.#options.logger.warn?.('could not remove unfinished copies', { error });
+    }
+  }
+
+  /** Takes emptied segments over a checkpoint, then out, as far as readers allow. */
+  async #release(): Promise<void> {
+    if (this.#leaving.size === 0) return;
+    await this.#fence();
+    await this.#removeReady();
+  }
+
+  async #fence(): Promise<void> {
+    const { catalogs, checkpointer, log } = this.#options;
+    const waiting = (): Leaving[] =>
+      Array.from(this.#leaving.values()).filter(({ fence }) => fence === undefined);
+    if (waiting().some(({ seq }) => seq > catalogs.catalog.checkpointSeq)) await checkpointer.run();
+    const { checkpointSeq } = catalogs.catalog;
+    for (const leaving of waiting()) {
+      // The checkpoint has waited for every group up to its number: all of it is visible.
+      if (leaving.seq <= checkpointSeq) leaving.fence = log.visibleSeq;
+    }
+  }
+
+  async #removeReady(): Promise<void> {
+    const { marks, log } = this.#options;
+    if (this.#leaving.size === 0 || log.failure !== undefined) return;
+    const horizon = marks.horizon(log.visibleSeq);
+    await this.#remove(
+      Array.from(this.#leaving.values()).filter(({ fence }) => fence !== undefined && fence <= horizon),
+    );
+  }
+
+  async #remove(ready: readonly Leaving[]): Promise<void> {
+    const { checkpointer, segments, chunks } = this.#options;
+    if (ready.length === 0) return;
+    await checkpointer.removeSegments(ready.map(({ no }) => no));
+    for (const { no, bytes } of ready) {
+      // Reads under way at the file end well; a place that names it is looked up anew from now on.
+      await segments.remove(no);
+      this.#leaving.delete(no);
+      this.#damaged.delete(no);
+      chunks.pardon(no);
+      this.counters.removed++;
+      this.counters.removedBytes += bytes;
+    }
+  }
+}
+
+/** Longest time between two looks at what a drain waits for, ms. */
+const drainLookMs = 100;
+
+export function newOutcome(): CleanOutcome {
+  return {
+    cycles: 0,
+    copiedBytes: 0,
+    copiedFrames: 0,
+    emptied: 0,
+    emptiedBytes: 0,
+    damage: [],
+    busy: [],
+  };
+}
+
+function isCancelled(error: unknown): boolean {
+  return error instanceof VarveError && error.code === 'VARVE_ABORTED';
+}
