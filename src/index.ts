@@ -6,6 +6,7 @@ export type { Engine, SpaceList } from './engine/engine.ts';
 export { openEngine } from './engine/open-node.ts';
 export type {
   ChunkingOptions,
+  CleaningOptions,
   EngineOptions,
   HistoryOptions,
   Logger,
@@ -14,6 +15,13 @@ export type {
 export type { SpaceOptions } from './engine/space-policy.ts';
 export type { Transaction } from './engine/transaction.ts';
 export type { TransactionFunction } from './engine/transactions.ts';
+export type {
+  CompactOptions,
+  CompactProgress,
+  CompactReport,
+  PinnedSpace,
+  SpaceStats,
+} from './engine/space-types.ts';
 export type {
   BatchOperation,
   Bytes,

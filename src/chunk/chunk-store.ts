@@ -296,9 +296,7 @@ export class ChunkStore {
 
   #usable(row: ChunkHit): boolean {
     const { segment } = row;
-    return (
-      this.#segments.has(segment) && !this.#distrusted.has(segment) && !this.guard.isCondemned(segment)
-    );
+    return this.#segments.has(segment) && !this.#distrusted.has(segment) && !this.guard.isCondemned(segment);
   }
 
   async #loadTrailer(segment: FileNo): Promise<void> {

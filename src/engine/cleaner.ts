@@ -119,6 +119,8 @@ export interface Measured {
 export class Cleaner {
   /** Since the engine was opened. */
   readonly counters = { cycles: 0, copiedBytes: 0, removed: 0, removedBytes: 0, failures: 0 };
+  /** Calls of compact come one after another. */
+  readonly calls: Mutex = new Mutex();
   readonly #options: CleanerOptions;
   readonly #turns = new Mutex();
   readonly #leaving = new Map<FileNo, Leaving>();
@@ -135,11 +137,23 @@ export class Cleaner {
     return this.#measured;
   }
 
-  /** Segments emptied that something still keeps on the disk, and their bytes. */
-  get leaving(): { count: number; bytes: number } {
-    let bytes = 0;
-    for (const leaving of this.#leaving.values()) bytes += leaving.bytes;
-    return { count: this.#leaving.size, bytes };
+  /** Bytes at which segments are sealed. */
+  get segmentBytes(): number {
+    return this.#options.segmentBytes;
+  }
+
+  /** Segments emptied that something still keeps on the disk. */
+  get leaving(): { count: number } {
+    return { count: this.#leaving.size };
+  }
+
+  /** Their bytes, by what they wait for. */
+  get leavingBytes(): { reads: number; checkpoint: number } {
+    const sum = { reads: 0, checkpoint: 0 };
+    for (const { fence, bytes } of this.#leaving.values()) {
+      sum[fence === undefined ? 'checkpoint' : 'reads'] += bytes;
+    }
+    return sum;
   }
 
   /** True for a segment on its way out: its bytes are no garbage to be cleaned any more. */
@@ -231,11 +245,7 @@ export class Cleaner {
     const atSeq = log.lastSeq;
     forest.chunks.released = 0;
     this.#options.chunks.guard.abandonedBytes = 0;
-    const liveness = await measureLiveness(
-      forest.chunks,
-      (no) => segments.has(no),
-      this.#paceOf(cancelled),
-    );
+    const liveness = await measureLiveness(forest.chunks, (no) => segments.has(no), this.#paceOf(cancelled));
     this.#measured = { liveness, atSeq };
     return liveness;
   }

@@ -25,8 +25,10 @@ import {
   tombstonesWorthMerging,
 } from '../base/limits.ts';
 import type { CatalogStore } from '../catalog/catalog-store.ts';
+import { isSpent } from '../chunk/liveness.ts';
 import type { CatalogTable, NumberedFile } from '../format/catalog.ts';
 import { filePath } from '../format/file-names.ts';
+import { trees } from '../format/trees.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
 import { type CompactionResult, compactTables } from '../tree/compaction.ts';
 import {
@@ -38,6 +40,7 @@ import {
   planCompaction,
 } from '../tree/compaction-planner.ts';
 import type { Forest } from '../tree/forest.ts';
+import { planFull } from '../tree/full-compaction-planner.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
 import { KeyTable } from '../tree/table-reader.ts';
 import type { Checkpointer } from './checkpointer.ts';
@@ -71,6 +74,8 @@ export interface CompactorOptions {
   readonly keepRule: () => KeepRule;
   /** Moves the horizon of history kept by time on; settles when that is durable. */
   readonly advance: () => Promise<void>;
+  /** True for the number of a live segment. */
+  readonly isSegment: (no: FileNo) => boolean;
   readonly pacer: WritePacer;
   readonly health: HealthBook;
   readonly logger: Logger;
@@ -116,6 +121,24 @@ export class Compactor {
       this.#running = undefined;
       this.#measure();
     });
+  }
+
+  /**
+   * Merges until every tree is one sorted run from which everything is gone that nobody needs, unless that is
+   * nothing to be had: tables made since the call are not merged again, those of level `C` only with `spent`.
+   * `cancelled` ends it after the merge under way. Rejects with what a merge fails with.
+   */
+  async mergeAll(spent: boolean, cancelled: () => boolean): Promise<void> {
+    await this.idle();
+    const below = this.#options.catalogs.nextFileNo;
+    const all = this.#runAll(below, spent, cancelled);
+    this.#running = all
+      .catch(() => undefined)
+      .finally(() => {
+        this.#running = undefined;
+        this.#measure();
+      });
+    await all;
   }
 
   /** Resolves when nothing runs any more; does not wait for what becomes due later. */
@@ -181,6 +204,25 @@ export class Compactor {
     }
   }
 
+  async #runAll(below: FileNo, spent: boolean, cancelled: () => boolean): Promise<void> {
+    const { limits } = this.#options;
+    if (limits === undefined) return;
+    while (!this.#isOver() && !cancelled()) {
+      const tables = this.#planTables(this.#options.keepRule().horizon);
+      const isWorth = ({ tree, no, tombstones, settled }: PlanTable): boolean =>
+        no < below && (tree === trees.C ? spent : tombstones > 0 || !settled);
+      const plan =
+        planCompaction(tables, limits, this.#avoid) ?? planFull(tables, limits, this.#avoid, isWorth);
+      if (plan === undefined) return;
+      try {
+        await this.#step(plan);
+      } catch (error) {
+        if (!this.#failed(plan, error)) throw error;
+      }
+      await this.#options.env.clock.turn();
+    }
+  }
+
   async #step(plan: CompactionPlan): Promise<void> {
     const { forest } = this.#options;
     const inputs = plan.inputs.map((no) => forest.tables.find((table) => table.no === no)!);
@@ -216,6 +258,7 @@ export class Compactor {
         inputs,
         around: forest.tables.map(({ meta }) => meta).filter(({ tree }) => tree === plan.tree),
         rule,
+        isSpent: (columns) => isSpent(columns, this.#options.isSegment),
         tableBytes: limits!.tableBytes,
       },
       {
@@ -241,7 +284,7 @@ export class Compactor {
     counters.merges++;
     counters.bytesRead += result.bytesRead;
     counters.bytesWritten += result.bytesWritten;
-    counters.rowsDropped += result.superseded + result.deletes;
+    counters.rowsDropped += result.superseded + result.deletes + result.spent;
   }
 
   /** One catalog without the inputs and with the outputs; after its install nothing can fail any more. */

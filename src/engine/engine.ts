@@ -2,12 +2,14 @@
 
 import type { VerifyReport } from '../integrity/verify-types.ts';
 import { nameOfPrefix } from '../txn/claims.ts';
+import { compact } from './compact.ts';
 import { rowPrefix } from './key-args.ts';
 import { checkNames } from './options.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { Reads } from './reads.ts';
 import { scan } from './scans.ts';
 import { checkSpaceOptions, type SpaceOptions, setSpacePolicy } from './space-policy.ts';
+import type { CompactOptions, CompactReport } from './space-types.ts';
 import { statsOf } from './stats.ts';
 import type { Store } from './store.ts';
 import { type TransactionFunction, Transactions } from './transactions.ts';
@@ -234,6 +236,15 @@ export class Engine {
       await checkpointer.run();
       if (this.#store.parts.flushMerges) await compactor.idle();
     });
+  }
+
+  /**
+   * Frees what nobody needs any more: merges tables, empties segments with garbage into new ones, removes
+   * files. Reads and writes go on meanwhile. May be called again and again, and be ended by its signal: what
+   * is done stays done. VARVE_ABORTED, VARVE_NO_SPACE, and as put.
+   */
+  compact(options?: CompactOptions): Promise<CompactReport> {
+    return this.#store.run(() => compact(this.#store, options));
   }
 
   /**

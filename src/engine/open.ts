@@ -26,7 +26,6 @@ import type { WriterLock } from '../fs/lock-port.ts';
 import { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import { readLogChain } from '../log/log-chain.ts';
 import { SegmentSet } from '../segment/segment-set.ts';
-import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import { Forest } from '../tree/forest.ts';
 import { checkOpenSegments, checkSealedSegments } from './check-segments.ts';
 import { Engine } from './engine.ts';
@@ -37,9 +36,9 @@ import { HealthBook } from './health-book.ts';
 import { chunkerParamsOf, identityOf } from './identity.ts';
 import { idleLanes } from './idle-lanes.ts';
 import { throwIfAborted } from './key-args.ts';
+import type { OpenBounds } from './open-bounds.ts';
 import { type CheckedOptions, checkOptions, type EngineOptions } from './options.ts';
 import { readingOnce } from './read-once.ts';
-import type { ReapLimits } from './reaper.ts';
 import { replay } from './recovery.ts';
 import { openSegments } from './rescue.ts';
 import { restingFiles } from './resting.ts';
@@ -52,20 +51,6 @@ import { zerosWhereUnreadable } from './unreadable.ts';
 
 /** Opens a reader repeats while a writer keeps installing new sets of files. */
 const readerTriesMax = 10;
-
-/** Test-only bounds that are no public options. */
-export interface OpenBounds {
-  /** Bytes at which a segment is sealed; the superblock's target when not given. */
-  readonly segmentBytes?: number;
-  /** Chunks a value names before a STAGE frame is written; 4096 when not given. */
-  readonly stageBirthsMax?: number;
-  /** When and how tables are merged; the bounds of base/limits.ts where not given. 'off': they are not. */
-  readonly compaction?: Partial<CompactionLimits> | 'off';
-  /** What a step of the reaper does, at most; the bounds of base/limits.ts where not given. */
-  readonly reaping?: Partial<ReapLimits>;
-  /** `flush` also waits until no merge is due. */
-  readonly flushMerges?: boolean;
-}
 
 /**
  * Opens or creates the store that `env.fs` stands on. Errors: VARVE_NOT_FOUND (missing, and not to be
@@ -318,6 +303,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
         segmentBytes: bounds.segmentBytes,
         compaction: bounds.compaction,
         reaping: bounds.reaping,
+        guard: bounds.guard,
       })
     : undefined;
   const lanes = started?.lanes ?? idleLanes(found);

@@ -30,6 +30,16 @@ export interface MemoryOptions {
   pendingCommitBytes?: number;
 }
 
+/** How space is reclaimed in the background. */
+export interface CleaningOptions {
+  /** Segments with much garbage are emptied while the store is in use. Default true. */
+  enabled?: boolean;
+  /** Bytes it reads and writes a second. Default 64 MiB. */
+  bytesPerSecond?: number;
+  /** Garbage as a share of all chunk data that is let be, 0.05 to 0.9. Default 0.15. */
+  maxGarbage?: number;
+}
+
 /** Where the engine says what it does; silent without one. */
 export interface Logger {
   debug?(message: string, fields?: object): void;
@@ -74,6 +84,7 @@ export interface EngineOptions {
   history?: HistoryOptions;
   /** A view that is older fails with VARVE_SNAPSHOT_EXPIRED and holds nothing any more. Default 0: never. */
   maxViewAgeMs?: number;
+  cleaning?: CleaningOptions;
   /** Opens without a lock and without writing a byte; the store is seen as it was at that moment. */
   readOnly?: boolean;
   /** Default true. When false a missing store is VARVE_NOT_FOUND. */
@@ -105,6 +116,7 @@ export interface CheckedOptions {
   /** Undefined: as the store has it. */
   readonly history: Required<HistoryOptions> | undefined;
   readonly maxViewAgeMs: number;
+  readonly cleaning: Required<CleaningOptions>;
   readonly readOnly: boolean;
   readonly createIfMissing: boolean;
   readonly errorIfExists: boolean;
@@ -132,6 +144,12 @@ const defaultMemory: Required<MemoryOptions> = {
   pendingCommitBytes: 16 * MiB,
 };
 
+const defaultCleaning: Required<CleaningOptions> = {
+  enabled: true,
+  bytesPerSecond: 64 * MiB,
+  maxGarbage: 0.15,
+};
+
 const engineNames: readonly (keyof EngineOptions)[] = [
   'durability',
   'chunking',
@@ -141,6 +159,7 @@ const engineNames: readonly (keyof EngineOptions)[] = [
   'memory',
   'history',
   'maxViewAgeMs',
+  'cleaning',
   'readOnly',
   'createIfMissing',
   'errorIfExists',
@@ -174,6 +193,7 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
     memory: checkMemory(options.memory ?? {}),
     history: options.history === undefined ? undefined : checkHistory(options.history),
     maxViewAgeMs: integer('maxViewAgeMs', options.maxViewAgeMs ?? 0, 0, historyMsMax),
+    cleaning: checkCleaning(options.cleaning ?? {}),
     readOnly: flag('readOnly', options.readOnly, false),
     createIfMissing: flag('createIfMissing', options.createIfMissing, true),
     errorIfExists: flag('errorIfExists', options.errorIfExists, false),
@@ -252,6 +272,19 @@ function checkMemory(given: MemoryOptions): Required<MemoryOptions> {
       64 * KiB,
       GiB,
     ),
+  };
+}
+
+function checkCleaning(given: CleaningOptions): Required<CleaningOptions> {
+  checkNames(given, Object.keys(defaultCleaning), 'cleaning option');
+  const { bytesPerSecond, maxGarbage } = { ...defaultCleaning, ...given };
+  if (typeof maxGarbage !== 'number' || !(maxGarbage >= 0.05 && maxGarbage <= 0.9)) {
+    throw invalid('cleaning.maxGarbage must be a number from 0.05 to 0.9', { actual: maxGarbage });
+  }
+  return {
+    enabled: flag('cleaning.enabled', given.enabled, defaultCleaning.enabled),
+    bytesPerSecond: integer('cleaning.bytesPerSecond', bytesPerSecond, 64 * KiB, 1024 * GiB),
+    maxGarbage,
   };
 }
 

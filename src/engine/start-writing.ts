@@ -5,6 +5,7 @@ import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import type { LocalityCache } from '../chunk/locality-cache.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
+import type { PutGuard } from '../chunk/put-guard.ts';
 import { SegmentLanes } from '../chunk/segment-lanes.ts';
 import type { NumberedFile } from '../format/catalog.ts';
 import { fileDir, storeDirs } from '../format/file-names.ts';
@@ -16,13 +17,16 @@ import { LogWriter } from '../log/log-writer.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
 import { TxnWriter } from '../txn/txn-writer.ts';
+import type { BackgroundCleaning } from './background-cleaning.ts';
 import { Checkpointer } from './checkpointer.ts';
+import type { Cleaner } from './cleaner.ts';
 import { Compactor, type CompactorOptions, defaultCompactionLimits } from './compactor.ts';
 import type { Found } from './found.ts';
 import { History } from './history.ts';
 import { ReadMarks } from './read-marks.ts';
 import { defaultReapLimits, Reaper, type ReaperOptions, type ReapLimits } from './reaper.ts';
 import { openSegments, type Rescued, rescueSegments } from './rescue.ts';
+import { startCleaning } from './start-cleaning.ts';
 import type { WriteSide } from './store.ts';
 import { highestFileNo, type ListedFile, sweep } from './sweep.ts';
 import { WritePacer } from './write-pacer.ts';
@@ -33,6 +37,7 @@ export interface StartOptions {
   readonly segmentBytes: number | undefined;
   readonly compaction: Partial<CompactionLimits> | 'off' | undefined;
   readonly reaping: Partial<ReapLimits> | undefined;
+  readonly guard: PutGuard | undefined;
 }
 
 export interface Started {
@@ -203,6 +208,7 @@ function compose(
     segments,
     lanes,
     locality,
+    guard: options.guard,
     cache: found.blockCache,
     onDamage: (error) => health.note(error),
   });
@@ -239,20 +245,32 @@ function compose(
     onDone: () => {
       compactor.startIfDue();
       reaper.startIfDue();
+      cleaning.startIfDue();
     },
   });
   const background = backgroundFor(found, options, { catalogs, checkpointer, log, txn, onFailed: failed });
   const { compactor, reaper } = background;
+  const { cleaner, cleaning } = startCleaning(
+    {
+      ...{ env, dbUuid, forest, chunks, segments, lanes, catalogs, checkpointer, log, txn, health },
+      marks: background.marks,
+      pacer: background.pacer,
+      logger: found.options.logger,
+      segmentBytes: options.segmentBytes ?? catalogs.slot.segTarget,
+    },
+    found.options.cleaning,
+  );
   found.lock!.onLost = failed;
   const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
-  const finish = (): Promise<void> => close({ log, lanes, checkpointer, compactor, reaper, catalogs });
-  const write = { log, txn, checkpointer, ...background };
+  const closing = { log, lanes, checkpointer, compactor, reaper, cleaner, cleaning, catalogs };
+  const finish = (): Promise<void> => close(closing);
+  const write = { log, txn, checkpointer, ...background, cleaner, cleaning };
   return { write, lanes, chunks, catalogs, finish, cleanUp };
 }
 
 /** What works in the background, and what it and the callers must know of each other. */
 function backgroundFor(
-  { env, forest, health, options: { logger } }: Found,
+  { env, forest, segments, health, options: { logger } }: Found,
   { compaction, reaping }: StartOptions,
   parts: Pick<CompactorOptions, 'catalogs' | 'checkpointer' | 'log' | 'onFailed'> &
     Pick<ReaperOptions, 'txn'>,
@@ -276,6 +294,7 @@ function backgroundFor(
     advance,
     pacer,
     limits,
+    isSegment: (no) => segments.has(no),
   });
   const reapLimits = { ...defaultReapLimits, ...reaping };
   const reaper = new Reaper({ ...parts, env, forest, health, logger, pacer, limits: reapLimits });
@@ -311,6 +330,8 @@ interface Closing {
   readonly checkpointer: Checkpointer;
   readonly compactor: Compactor;
   readonly reaper: Reaper;
+  readonly cleaner: Cleaner;
+  readonly cleaning: BackgroundCleaning;
   readonly catalogs: CatalogStore;
 }
 
@@ -319,8 +340,10 @@ interface Closing {
  * set of files installed once more, so that the grace of one install keeps nothing back. After a failure
  * files are only closed; the next open recovers. Rejects with the failure.
  */
-async function close({ log, lanes, checkpointer, compactor, reaper, catalogs }: Closing): Promise<void> {
+async function close(closing: Closing): Promise<void> {
+  const { log, lanes, checkpointer, compactor, reaper, cleaner, cleaning, catalogs } = closing;
   try {
+    await cleaning.stop();
     await reaper.stop();
     await compactor.stop();
     if (log.failure !== undefined) throw stopped(log.failure);
@@ -329,6 +352,7 @@ async function close({ log, lanes, checkpointer, compactor, reaper, catalogs }: 
     await lanes.sealAll();
     if (log.failure !== undefined) throw stopped(log.failure);
     await checkpointer.run();
+    await cleaner.removeAll();
     const { logFile } = checkpointer;
     await log.frame(frameTypes.seal, [], () => undefined);
     await log.syncNow();

@@ -1,6 +1,7 @@
 /** Figures of a running engine, gathered when asked for. */
 import { nameOfAlgorithm } from '../kernels/chunker/params.ts';
 import type { ForestStats } from '../tree/forest.ts';
+import { spaceStats } from './space-stats.ts';
 import type { Store } from './store.ts';
 import type { Stats } from './types.ts';
 
@@ -66,6 +67,7 @@ export function statsOf(store: Store): Stats {
     },
     compaction: compactionStats(store, forest.levels),
     ranges: rangeStats(store),
+    space: spaceStats(store),
     commits: { ...(write?.log.counters ?? { count: 0, groups: 0, syncs: 0, logBytes: 0 }) },
     chunks: { ...counters },
     ingestedBytes: store.ingestedBytes,

@@ -22,7 +22,9 @@ import type { Forest } from '../tree/forest.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
 import type { TreeView } from '../tree/key-tree.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
+import type { BackgroundCleaning } from './background-cleaning.ts';
 import type { Checkpointer } from './checkpointer.ts';
+import type { Cleaner } from './cleaner.ts';
 import type { Compactor } from './compactor.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
@@ -43,6 +45,8 @@ export interface WriteSide {
   readonly checkpointer: Checkpointer;
   readonly compactor: Compactor;
   readonly reaper: Reaper;
+  readonly cleaner: Cleaner;
+  readonly cleaning: BackgroundCleaning;
   readonly marks: ReadMarks;
   readonly history: History;
   readonly pacer: WritePacer;

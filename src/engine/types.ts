@@ -1,6 +1,7 @@
 /** Shapes of the public face: what callers give and get. */
 import type { Seq } from '../base/brands.ts';
 import type { UserMetadata } from '../format/metadata.ts';
+import type { SpaceStats } from './space-types.ts';
 
 /** 0 to 65,535 bytes. Strings must be well-formed and are stored as UTF-8. Order is unsigned byte order. */
 export type Key = string | Uint8Array;
@@ -228,6 +229,8 @@ export interface Stats {
     /** Steps that failed. */
     failures: number;
   };
+  /** What of the segments is in use, and what can be freed. */
+  space: SpaceStats;
   commits: {
     /** Transactions. */
     count: number;

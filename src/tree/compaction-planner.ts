@@ -64,7 +64,7 @@ export interface CompactionPlan {
   readonly inputs: readonly FileNo[];
   /** The inputs overlap nothing and go down as they are: only the catalog changes. */
   readonly move: boolean;
-  readonly reason: 'level0' | 'size' | 'tombstones';
+  readonly reason: 'level0' | 'size' | 'tombstones' | 'full';
   /** Bytes of the inputs. */
   readonly bytes: number;
 }

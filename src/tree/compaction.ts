@@ -24,7 +24,7 @@ import { DeeperRanges, type LeveledRange } from './deeper-ranges.ts';
 import type { KeepRule } from './keep-rule.ts';
 import { MergeCursor } from './merge-cursor.ts';
 import { type MergePace, MergeSlice } from './merge-slice.ts';
-import { MergedEntries } from './merged-entries.ts';
+import { type IsSpent, MergedEntries } from './merged-entries.ts';
 import { MergedRows } from './merged-rows.ts';
 import { RowRetention } from './row-retention.ts';
 import { newestFirst } from './table-order.ts';
@@ -42,6 +42,8 @@ export interface CompactionJob {
   readonly around: readonly LeveledRange[];
   /** Which old versions somebody may still ask for. */
   readonly rule: KeepRule;
+  /** Chunk entries for which it says true are dropped where nothing lies deeper; undefined: none are. */
+  readonly isSpent?: IsSpent | undefined;
   /** Size of a table to be made, bytes. */
   readonly tableBytes: number;
 }
@@ -68,6 +70,8 @@ export interface CompactionResult {
   readonly deletes: number;
   /** Chunk entries that became one with another of their id. */
   readonly joined: number;
+  /** Chunk entries that said nothing any more. */
+  readonly spent: number;
 }
 
 interface Merged {
@@ -75,6 +79,7 @@ interface Merged {
   readonly superseded: number;
   readonly deletes: number;
   readonly joined: number;
+  readonly spent: number;
 }
 
 const saltBytes = 12;
@@ -124,7 +129,7 @@ async function mergeRows(
     read.rows === given.rows + superseded.rows + deletes.rows &&
     read.bytes === given.bytes + superseded.bytes + deletes.bytes;
   if (!whole) throw notConserved(job, 'rows', read.rows, written + superseded.rows + deletes.rows);
-  return { rowsRead: read.rows, superseded: superseded.rows, deletes: deletes.rows, joined: 0 };
+  return { rowsRead: read.rows, superseded: superseded.rows, deletes: deletes.rows, joined: 0, spent: 0 };
 }
 
 async function mergeChunks(
@@ -137,7 +142,13 @@ async function mergeChunks(
   const rowsRead = entriesOf(metas);
   const merge = new MergedChunks(inputs.map((table) => table.scan()));
   const tableEntries = Math.max(1, Math.floor(job.tableBytes / chunkEntry.size));
-  const entries = new MergedEntries(merge, new MergeSlice(ports.pace), tableEntries);
+  const entries = new MergedEntries(
+    merge,
+    new MergeSlice(ports.pace),
+    tableEntries,
+    new DeeperRanges(job.around, job.outputLevel),
+    job.isSpent,
+  );
   const minSeq = Math.min(...metas.map((meta) => meta.minSeq));
   const maxSeq = Math.max(...metas.map((meta) => meta.maxSeq));
   while (await entries.more()) {
@@ -147,14 +158,15 @@ async function mergeChunks(
     );
   }
   const written = entriesOf(tables);
-  if (entries.given !== written || written + merge.joined !== rowsRead) {
-    throw notConserved(job, 'chunk entries', rowsRead, written + merge.joined);
+  const { dropped } = entries;
+  if (entries.given !== written || written + dropped + merge.joined !== rowsRead) {
+    throw notConserved(job, 'chunk entries', rowsRead, written + dropped + merge.joined);
   }
   const refs = inputs.reduce((sum, { footer }) => sum + footer.sumRefs, 0);
   if (!entries.saturated && entries.givenRefs !== refs) {
     throw notConserved(job, 'references', refs, entries.givenRefs);
   }
-  return { rowsRead, superseded: 0, deletes: 0, joined: merge.joined };
+  return { rowsRead, superseded: 0, deletes: 0, joined: merge.joined, spent: dropped };
 }
 
 function identityOf(job: CompactionJob, ports: CompactionPorts) {

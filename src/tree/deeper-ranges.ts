@@ -1,6 +1,7 @@
 /** The key ranges that lie below a merge: what a delete marker may still have to hide. */
 import { compareRange } from '../base/bytes.ts';
 import { seqBytes } from '../format/internal-key.ts';
+import { trees } from '../format/trees.ts';
 import { comparePrefix } from './compaction-planner.ts';
 
 /** A table by its level and internal keys, borrowed. */
@@ -15,9 +16,12 @@ export interface LeveledRange {
 export class DeeperRanges {
   readonly #levels: readonly (readonly LeveledRange[])[];
   readonly #at: number[];
+  /** Bytes of a key behind what all versions of a row share. */
+  readonly #tail: number;
 
   /** `tables`: all tables of the tree; those below `outputLevel` count. */
   constructor(tables: readonly LeveledRange[], outputLevel: number) {
+    this.#tail = tables[0]?.tree === trees.C ? 0 : seqBytes;
     const byLevel = new Map<number, LeveledRange[]>();
     for (const table of tables) {
       if (table.level <= outputLevel) continue;
@@ -36,16 +40,15 @@ export class DeeperRanges {
     for (let i = 0; i < this.#levels.length; i++) {
       const level = this.#levels[i]!;
       let at = this.#at[i]!;
-      while (at < level.length && before(level[at]!.maxKey, buf, from, to)) at++;
+      while (at < level.length && this.#compare(level[at]!.maxKey, buf, from, to) < 0) at++;
       this.#at[i] = at;
       if (at === level.length) continue;
-      const { minKey } = level[at]!;
-      if (compareRange(minKey, 0, minKey.length - seqBytes, buf, from, to) <= 0) return true;
+      if (this.#compare(level[at]!.minKey, buf, from, to) <= 0) return true;
     }
     return false;
   }
-}
 
-function before(maxKey: Uint8Array, buf: Uint8Array, from: number, to: number): boolean {
-  return compareRange(maxKey, 0, maxKey.length - seqBytes, buf, from, to) < 0;
+  #compare(key: Uint8Array, buf: Uint8Array, from: number, to: number): number {
+    return compareRange(key, 0, key.length - this.#tail, buf, from, to);
+  }
 }

@@ -1,6 +1,6 @@
 /** What each life of a simulation opens with, and what calm asks of it. */
 
-import type { OpenBounds } from '../../src/engine/open.ts';
+import type { OpenBounds } from '../../src/engine/open-bounds.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { SimOp, SimOptions } from './plan.ts';
 

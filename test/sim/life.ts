@@ -1,7 +1,7 @@
 /** One life of a store in a simulation: from an open to its close, or to the moment the process died. */
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Env } from '../../src/engine/env.ts';
-import type { OpenBounds } from '../../src/engine/open.ts';
+import type { OpenBounds } from '../../src/engine/open-bounds.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { Coverage } from './coverage.ts';

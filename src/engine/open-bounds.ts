@@ -1,0 +1,20 @@
+/** Bounds that tests set and callers do not. */
+import type { PutGuard } from '../chunk/put-guard.ts';
+import type { CompactionLimits } from '../tree/compaction-planner.ts';
+import type { ReapLimits } from './reaper.ts';
+
+/** Test-only bounds that are no public options. */
+export interface OpenBounds {
+  /** Bytes at which a segment is sealed; the superblock's target when not given. */
+  readonly segmentBytes?: number;
+  /** Chunks a value names before a STAGE frame is written; 4096 when not given. */
+  readonly stageBirthsMax?: number;
+  /** When and how tables are merged; the bounds of base/limits.ts where not given. 'off': they are not. */
+  readonly compaction?: Partial<CompactionLimits> | 'off';
+  /** What a step of the reaper does, at most; the bounds of base/limits.ts where not given. */
+  readonly reaping?: Partial<ReapLimits>;
+  /** Keeps cleaning and puts apart; one of its own when not given. */
+  readonly guard?: PutGuard;
+  /** `flush` also waits until no merge is due. */
+  readonly flushMerges?: boolean;
+}

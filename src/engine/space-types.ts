@@ -1,0 +1,81 @@
+/** Shapes of what callers give to and get from compact(), and of the figures of space. */
+
+export interface CompactOptions {
+  /** Called after each step. */
+  onProgress?: (progress: CompactProgress) => void;
+  /** Only says what would be freed, by one scan of the chunk index; changes nothing. Default false. */
+  dryRun?: boolean;
+  /** Ends it after the step under way; what is done stays done, and another call goes on. VARVE_ABORTED. */
+  signal?: AbortSignal;
+  /** Bytes of chunks copied, about, after which no further segment is begun. */
+  maxBytes?: number;
+  /** Bytes read and written a second while segments are emptied. Default: as fast as it goes. */
+  bytesPerSecond?: number;
+}
+
+export interface CompactProgress {
+  phase: 'checkpoint' | 'tables' | 'segments' | 'finish';
+  /** Copied so far in this phase; bytes. */
+  done: number;
+  /** What is known to be left and done, bytes; undefined while nobody knows. */
+  total: number | undefined;
+  unit: 'bytes';
+  bytesPerSecond: number;
+}
+
+/** Space that cannot be freed now, and what holds it. */
+export interface PinnedSpace {
+  /**
+   * `reads`: begun before the segments were emptied. `writes`: values on their way in. `damage`: segments with
+   * damaged chunks. `checkpoint`: waits for the next one.
+   */
+  by: 'reads' | 'writes' | 'damage' | 'checkpoint';
+  bytes: number;
+}
+
+export interface CompactReport {
+  /** Everything that could be freed was, and no damage was met. Of a dry run: no damage is known. */
+  ok: boolean;
+  dryRun: boolean;
+  /** False when `maxBytes` ended it. */
+  complete: boolean;
+  segmentsBefore: number;
+  segmentsAfter: number;
+  /** Bytes of segments and tables. */
+  bytesBefore: number;
+  bytesAfter: number;
+  /** Bytes of files removed less bytes of files written; of a dry run: what would be, about. */
+  reclaimedBytes: number;
+  /** Bytes of chunks copied out of segments that were emptied. */
+  copiedBytes: number;
+  removedSegments: number;
+  tables: { before: number; after: number; bytesBefore: number; bytesAfter: number; merges: number };
+  pinned: PinnedSpace[];
+  /** Damaged chunks that were met: their segments stay. */
+  damage: { file: string; offset?: number; message: string }[];
+  ms: number;
+}
+
+/** Where the bytes of segments go, as far as it is known without reading. */
+export interface SpaceStats {
+  /** Bytes of all chunk frames. */
+  dataBytes: number;
+  /** Of these, referenced, and not, when the index was last scanned (by compact or in the background). */
+  liveBytes: number;
+  deadBytes: number;
+  /** Number of the last commit that scan saw; 0 = there was none since the store was opened. */
+  measuredSeq: number;
+  /** Dead bytes by then and what may have become garbage since: an upper bound. */
+  reclaimableBytes: number;
+  pinned: PinnedSpace[];
+  /** Segments by state. `leaving`: emptied, and kept until nothing needs them. */
+  segments: { open: number; sealed: number; leaving: number; damaged: number };
+  cleaning: {
+    running: boolean;
+    cycles: number;
+    copiedBytes: number;
+    removedSegments: number;
+    removedBytes: number;
+    failures: number;
+  };
+}
