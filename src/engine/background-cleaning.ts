@@ -8,79 +8,67 @@
  *   within its bound").
  * - After `stop` nothing runs ("close ends cleaning that is under way").
  */
-import { isVarveError } from '../base/errors.ts';
 import type { ChunkStore } from '../chunk/chunk-store.ts';
 import type { CleanLimits } from '../chunk/clean-planner.ts';
 import type { SegmentLanes } from '../chunk/segment-lanes.ts';
-import type { GroupCommit } from '../log/group-commit.ts';
 import type { ChunkTree } from '../tree/chunk-tree.ts';
+import { Background, type BackgroundOptions } from './background.ts';
 import type { Cleaner } from './cleaner.ts';
-import type { Env } from './env.ts';
-import type { HealthBook } from './health-book.ts';
-import type { CleaningOptions, Logger } from './options.ts';
+import type { CleaningOptions } from './options.ts';
 
 /** Share of all frames that may have become garbage before the tree is scanned for it. */
 const scanShare = 0.1;
 /** Share of all frames that was stored since the last scan, after which one is made in any case. */
 const grownShare = 0.5;
-/** Wait after a failure, ms; doubled with each further one up to the second figure. */
-const retryMsMin = 1000;
-const retryMsMax = 600_000;
 /** Longest wait for puts that claim frames of a condemned segment, ms. */
 const drainMs = 60_000;
 
-export interface BackgroundCleaningOptions {
-  readonly env: Env;
+export interface BackgroundCleaningOptions extends BackgroundOptions {
   readonly chunkTree: ChunkTree;
   readonly chunks: ChunkStore;
   readonly lanes: SegmentLanes;
   readonly cleaner: Cleaner;
-  readonly log: GroupCommit;
-  readonly health: HealthBook;
-  readonly logger: Logger;
   readonly limits: CleanLimits;
   readonly settings: Required<CleaningOptions>;
 }
 
 export class BackgroundCleaning {
   readonly #options: BackgroundCleaningOptions;
-  #running: Promise<void> | undefined;
-  #stopped = false;
+  readonly #background: Background;
   /** Bytes stored when the tree was last scanned; undefined: never. */
   #scannedAt: number | undefined;
-  #failuresInRow = 0;
-  #retryAt = 0;
+  /** What was waiting for readers when the last run ended. */
+  #left = 0;
 
   constructor(options: BackgroundCleaningOptions) {
     this.#options = options;
+    this.#background = new Background(options, {
+      what: 'cleaning',
+      isDue: () => this.#isDue(),
+      step: () => this.#step(),
+    });
   }
 
   get isRunning(): boolean {
-    return this.#running !== undefined;
+    return this.#background.isRunning;
   }
 
   /** Cleans what is due, in the background. Never throws. */
   startIfDue(): void {
-    if (this.#running !== undefined || this.#isOver() || !this.#isDue()) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    // Each checkpoint is an occasion to look whether readers have ended.
+    this.#left = 0;
+    if (this.#options.settings.enabled) this.#background.startIfDue();
   }
 
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+  /** Resolves when nothing runs any more. */
+  idle(): Promise<void> {
+    return this.#background.idle();
   }
 
   /** Ends a run at its next step and waits for that; starts none any more. */
   async stop(): Promise<void> {
-    this.#stopped = true;
     this.#options.cleaner.stop();
-    await this.idle();
-  }
-
-  #isOver(): boolean {
-    const { log, health, settings } = this.#options;
-    return this.#stopped || !settings.enabled || log.failure !== undefined || health.refusal !== undefined;
+    await this.#background.stop();
   }
 
   /** Bytes of all frames, sealed or not. */
@@ -90,9 +78,8 @@ export class BackgroundCleaning {
   }
 
   #isDue(): boolean {
-    const { env, cleaner, chunks, chunkTree, limits } = this.#options;
-    if (this.#failuresInRow > 0 && env.clock.monotonic() < this.#retryAt) return false;
-    if (cleaner.leaving.count > 0) return true;
+    const { cleaner, chunks, chunkTree, limits } = this.#options;
+    if (cleaner.leaving.count > this.#left) return true;
     const bytes = this.#dataBytes();
     // A store of a segment or two is not worth the trouble: it may be half garbage and still small.
     if (bytes < 2 * limits.segmentBytes) return false;
@@ -104,32 +91,19 @@ export class BackgroundCleaning {
     return maybe > bytes * scanShare || grown > bytes * grownShare;
   }
 
-  async #run(): Promise<void> {
+  async #step(): Promise<void> {
     const { cleaner, chunks, logger, limits, settings } = this.#options;
-    try {
-      await cleaner.removeReady();
-      this.#scannedAt = chunks.counters.storedBytes;
-      const outcome = await cleaner.run({
-        limits,
-        rollAbove: 1,
-        drainMs,
-        bytesPerSecond: settings.bytesPerSecond,
-        copyBytesMax: Number.POSITIVE_INFINITY,
-        cancelled: () => this.#isOver(),
-      });
-      if (outcome.emptied > 0) logger.debug?.('segments cleaned', { ...outcome });
-      this.#failuresInRow = 0;
-    } catch (error) {
-      this.#failed(error);
-    }
-  }
-
-  #failed(error: unknown): void {
-    const { env, health, logger } = this.#options;
-    this.#failuresInRow++;
-    this.#retryAt =
-      env.clock.monotonic() + Math.min(retryMsMax, retryMsMin * 2 ** Math.min(16, this.#failuresInRow - 1));
-    logger.warn?.('cleaning failed', { error });
-    if (isVarveError(error, 'VARVE_CORRUPT')) health.note(error);
+    await cleaner.removeReady();
+    this.#scannedAt = chunks.counters.storedBytes;
+    const outcome = await cleaner.run({
+      limits,
+      rollAbove: 1,
+      drainMs,
+      bytesPerSecond: settings.bytesPerSecond,
+      copyBytesMax: Number.POSITIVE_INFINITY,
+      cancelled: () => this.#background.isOver,
+    });
+    if (outcome.emptied > 0) logger.debug?.('segments cleaned', { ...outcome });
+    this.#left = cleaner.leaving.count;
   }
 }

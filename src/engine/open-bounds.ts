@@ -2,6 +2,7 @@
 import type { PutGuard } from '../chunk/put-guard.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import type { ReapLimits } from './reaper.ts';
+import type { Store } from './store.ts';
 
 /** Test-only bounds that are no public options. */
 export interface OpenBounds {
@@ -15,6 +16,8 @@ export interface OpenBounds {
   readonly reaping?: Partial<ReapLimits>;
   /** Keeps cleaning and puts apart; one of its own when not given. */
   readonly guard?: PutGuard;
+  /** Shown the parts of the store before anybody uses them. */
+  readonly onOpen?: (store: Store) => void;
   /** `flush` also waits until no merge is due. */
   readonly flushMerges?: boolean;
 }

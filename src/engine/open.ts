@@ -354,6 +354,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
   started?.write.compactor.startIfDue();
   started?.write.reaper.startIfDue();
   const store = new Store(parts);
+  bounds.onOpen?.(store);
   await askedHistory(store);
   return new Engine(store);
 }

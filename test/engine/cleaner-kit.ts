@@ -1,0 +1,64 @@
+/** What the tests of cleaning share: stores whose parts are at hand, and garbage. */
+import type { PutGuard } from '../../src/chunk/put-guard.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import type { OpenBounds } from '../../src/engine/open-bounds.ts';
+import { openWithEnv } from '../../src/engine/open.ts';
+import type { EngineOptions } from '../../src/engine/options.ts';
+import type { Store } from '../../src/engine/store.ts';
+import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { envOf } from '../crash/machine.ts';
+import { bytesOf, smallOptions } from './engine-kit.ts';
+
+export interface Opened {
+  readonly engine: Engine;
+  readonly store: Store;
+}
+
+export interface CleanerShape {
+  readonly segmentBytes?: number;
+  readonly guard?: PutGuard;
+  readonly bounds?: OpenBounds;
+  readonly options?: EngineOptions;
+}
+
+let opened = 0;
+
+/** Opens a store whose versions with few chunks give back their references when they are superseded. */
+export async function openParts(disk: MemoryFileSystem, shape: CleanerShape = {}): Promise<Opened> {
+  const { segmentBytes = 16 * 1024, guard, bounds, options } = shape;
+  const parts: Store[] = [];
+  const engine = await openWithEnv(
+    envOf(disk, ++opened),
+    { ...smallOptions, cleaning: { enabled: false }, ...options },
+    {
+      segmentBytes,
+      ...(guard === undefined ? {} : { guard }),
+      ...bounds,
+      onOpen: (store) => parts.push(store),
+    },
+  );
+  const [store] = parts;
+  const ends = store!.parts.write?.txn.ends;
+  if (ends !== undefined) {
+    ends.fate ??= {
+      judge: () => () => true,
+      watchesRanks: false,
+      superseded: () => undefined,
+      trashed: () => undefined,
+      ended: () => undefined,
+      encodeMore: () => undefined,
+    };
+  }
+  return { engine, store: store! };
+}
+
+/** Streams that break off: what they have stored is garbage. */
+export async function abandon(engine: Engine, from: number, count: number, length = 15_000): Promise<void> {
+  for (let i = from; i < from + count; i++) {
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      yield bytesOf(100_000 + i, length);
+      throw new Error('source');
+    }
+    await engine.put('bad', failing()).catch(() => undefined);
+  }
+}
