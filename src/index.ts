@@ -13,8 +13,6 @@ export type {
   MemoryOptions,
 } from './engine/options.ts';
 export type { SpaceOptions } from './engine/space-policy.ts';
-export type { Transaction } from './engine/transaction.ts';
-export type { TransactionFunction } from './engine/transactions.ts';
 export type {
   CompactOptions,
   CompactProgress,
@@ -22,6 +20,8 @@ export type {
   PinnedSpace,
   SpaceStats,
 } from './engine/space-types.ts';
+export type { Transaction } from './engine/transaction.ts';
+export type { TransactionFunction } from './engine/transactions.ts';
 export type {
   BatchOperation,
   Bytes,

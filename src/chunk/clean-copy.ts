@@ -10,7 +10,7 @@
  * - A damaged frame is reported and not copied; the others are ("a damaged frame keeps its segment").
  */
 import type { FileNo } from '../base/brands.ts';
-import { equalBytes } from '../base/bytes.ts';
+import { align8, equalBytes } from '../base/bytes.ts';
 import { corrupt, isDamage, type VarveError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import { ChunkFrame, chunkFrame, frameBytes } from '../format/chunk-frame.ts';
@@ -27,6 +27,8 @@ import type { LiveFrames } from './liveness.ts';
 /** Bytes read at once, and garbage between two live frames that is read along. */
 const runBytes = MiB;
 const gapBytes = 64 * KiB;
+/** Least bytes of a write buffer. */
+const bufferBytesMin = 16 * KiB;
 /** One id in so many is compared with its bytes. */
 const idsChecked = 64;
 
@@ -186,7 +188,9 @@ export class FrameCopier {
     const { fs, dbUuid, random, takeFileNo } = this.#ports;
     const no = takeFileNo();
     this.#created.push(no);
-    this.#writer = await SegmentWriter.create(fs, { no, class: streamClasses.gc, dbUuid, salt: random(12) });
+    const bufferBytes = Math.max(bufferBytesMin, Math.min(MiB, align8(this.#ports.segmentBytes)));
+    const identity = { no, class: streamClasses.gc, dbUuid, salt: random(12) };
+    this.#writer = await SegmentWriter.create(fs, { ...identity, bufferBytes });
     return this.#writer;
   }
 

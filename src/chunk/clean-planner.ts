@@ -6,8 +6,8 @@
  * until garbage as a whole is over its bound, since at half live a byte is copied for each byte freed.
  *
  * Invariants (test/chunk/clean-planner.test.ts)
- * - A plan names every dead segment, and of the others no more than the bounds of a cycle allow ("a plan stays
- *   within its bounds").
+ * - A plan names every dead segment, and of the others no more than the bounds of a cycle allow ("a plan
+ *   stays within its bounds").
  * - Plans come to an end, and garbage is then within its bound as far as segments allow ("repeated plans end
  *   with garbage below the bound").
  */

@@ -112,8 +112,9 @@ export class LiveFrames {
 }
 
 /**
- * The live frames of condemned segments that no put claims any more, as of the call; those of chunks in `held`
- * count as live. No later commit can bring another one to life: hits are refused. Errors as measureLiveness.
+ * The live frames of condemned segments that no put claims any more, as of the call; those of chunks in
+ * `held` count as live. No later commit can bring another one to life: hits are refused. Errors as
+ * measureLiveness.
  */
 export async function findLiveFrames(
   chunks: ChunkTree,

@@ -1,7 +1,7 @@
 /**
  * What keeps cleaning and puts apart. A put relies on chunks before any count or entry says so: on frames it
- * has appended or found in a trailer (no entry names them yet), and on chunks of the tree whose count is still
- * to rise. It claims them here until the tree holds them.
+ * has appended or found in a trailer (no entry names them yet), and on chunks of the tree whose count is
+ * still to rise. It claims them here until the tree holds them.
  *
  * Cleaning condemns a segment first: from then on none of its chunks is a hit, so no new claim can reach it.
  * When the claims on its frames are gone, and chunks still claimed by their id count as live, nothing that

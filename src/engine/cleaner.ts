@@ -7,12 +7,13 @@
  *        -> OBSOLETE: a checkpoint covers that, and every read begun before has ended
  *        -> gone: the catalog does not name it; the file is unlinked one install later
  *
- * Condemned is a state in memory only. A crash before the MOVE leaves unreferenced copies, which the next open
- * removes; after it, a segment without live frames, which is picked again.
+ * Condemned is a state in memory only. A crash before the MOVE leaves unreferenced copies, which the next
+ * open removes; after it, a segment without live frames, which is picked again.
  *
- * Invariants (test/engine/cleaner.test.ts, test/engine/cleaner-crash.test.ts, test/engine/cleaner-schedules.test.ts)
- * - No chunk that anybody references, or is about to, is ever without a frame ("every schedule of puts, deletes
- *   and cleaning keeps what is referenced").
+ * Invariants (test/engine/cleaner.test.ts, test/engine/cleaner-crash.test.ts,
+ * test/engine/cleaner-schedules.test.ts)
+ * - No chunk that anybody references, or is about to, is ever without a frame ("every schedule of puts,
+ *   deletes and cleaning keeps what is referenced").
  * - A crash anywhere loses nothing and leaves no file over ("a crash at any operation of a compaction loses
  *   nothing").
  * - A read under way finds its bytes ("a stream goes on while its segment is emptied").
@@ -24,16 +25,12 @@ import { VarveError } from '../base/errors.ts';
 import { Mutex } from '../base/sync.ts';
 import type { CatalogStore } from '../catalog/catalog-store.ts';
 import type { ChunkStore } from '../chunk/chunk-store.ts';
-import { FrameCopier, type Moves } from '../chunk/clean-copy.ts';
+import { FrameCopier } from '../chunk/clean-copy.ts';
 import { type CleanLimits, type CleanPlan, type PlanSegment, planCleaning } from '../chunk/clean-planner.ts';
 import { findLiveFrames, type Liveness, measureLiveness } from '../chunk/liveness.ts';
 import type { SegmentLanes } from '../chunk/segment-lanes.ts';
-import { chunkIdBytes } from '../format/chunk-ref.ts';
-import { putMove } from '../format/log-ops.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
-import { ChunkHit } from '../tree/chunk-table-reader.ts';
-import { OK } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
 import type { MergePace } from '../tree/merge-slice.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
@@ -41,13 +38,12 @@ import { BytePace } from './byte-pace.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
+import { LeavingSegments } from './leaving-segments.ts';
+import { logMoves } from './log-moves.ts';
 import type { Logger } from './options.ts';
 import type { ReadMarks } from './read-marks.ts';
 import type { WritePacer } from './write-pacer.ts';
 
-/** MOVE ops of one commit, and what one takes in a frame, at most. */
-const movesPerCommit = 512;
-const moveBytes = 64;
 /** Free space a copy must leave over and above its outputs, as a share of them. */
 const spareShare = 0.1;
 
@@ -100,16 +96,6 @@ export interface CleanOutcome {
   busy: FileNo[];
 }
 
-/** A segment without live frames, on its way out. */
-interface Leaving {
-  readonly no: FileNo;
-  readonly bytes: number;
-  /** Everything that made it so has a number up to this one. */
-  readonly seq: Seq;
-  /** Reads at or above this number do not need it; undefined until a checkpoint has covered `seq`. */
-  fence: Seq | undefined;
-}
-
 /** What the last scan said, and when. */
 export interface Measured {
   readonly liveness: Liveness;
@@ -119,11 +105,12 @@ export interface Measured {
 export class Cleaner {
   /** Since the engine was opened. */
   readonly counters = { cycles: 0, copiedBytes: 0, removed: 0, removedBytes: 0, failures: 0 };
+  /** Segments that are empty and still there. */
+  readonly leaving: LeavingSegments;
   /** Calls of compact come one after another. */
   readonly calls: Mutex = new Mutex();
   readonly #options: CleanerOptions;
   readonly #turns = new Mutex();
-  readonly #leaving = new Map<FileNo, Leaving>();
   /** Damaged: not touched again before the store is reopened, unless nothing in them is live. */
   readonly #damaged = new Set<FileNo>();
   #measured: Measured | undefined;
@@ -131,6 +118,7 @@ export class Cleaner {
 
   constructor(options: CleanerOptions) {
     this.#options = options;
+    this.leaving = new LeavingSegments(options, this.counters);
   }
 
   get measured(): Measured | undefined {
@@ -140,25 +128,6 @@ export class Cleaner {
   /** Bytes at which segments are sealed. */
   get segmentBytes(): number {
     return this.#options.segmentBytes;
-  }
-
-  /** Segments emptied that something still keeps on the disk. */
-  get leaving(): { count: number } {
-    return { count: this.#leaving.size };
-  }
-
-  /** Their bytes, by what they wait for. */
-  get leavingBytes(): { reads: number; checkpoint: number } {
-    const sum = { reads: 0, checkpoint: 0 };
-    for (const { fence, bytes } of this.#leaving.values()) {
-      sum[fence === undefined ? 'checkpoint' : 'reads'] += bytes;
-    }
-    return sum;
-  }
-
-  /** True for a segment on its way out: its bytes are no garbage to be cleaned any more. */
-  isLeaving(no: FileNo): boolean {
-    return this.#leaving.has(no);
   }
 
   isDamaged(no: FileNo): boolean {
@@ -176,10 +145,10 @@ export class Cleaner {
   }
 
   /**
-   * Cleans in cycles until the planner finds nothing, the budget is used up or `cancelled` says so. One run at
-   * a time; segments made since it began are left for the next. Rejects with what a copy or a commit fails
-   * with: VARVE_NO_SPACE, VARVE_IO, VARVE_CORRUPT (tables), VARVE_POISONED; everything begun is then as before
-   * or finished.
+   * Cleans in cycles until the planner finds nothing, the budget is used up or `cancelled` says so. One run
+   * at a time; segments made since it began are left for the next. Rejects with what a copy or a commit fails
+   * with: VARVE_NO_SPACE, VARVE_IO, VARVE_CORRUPT (tables), VARVE_POISONED; everything begun is then as
+   * before or finished.
    */
   run(task: CleanTask): Promise<CleanOutcome> {
     return this.#turns.run(async () => {
@@ -190,7 +159,7 @@ export class Cleaner {
           const plan = await this.#plan(task, below, outcome);
           if (plan === undefined) break;
           await this.#cycle(plan, task, outcome);
-          await this.#release();
+          await this.leaving.release();
           task.onStep?.(outcome, plan);
           if (outcome.copiedBytes >= task.copyBytesMax) break;
         }
@@ -216,14 +185,7 @@ export class Cleaner {
 
   /** Removes emptied segments that nothing needs any more. */
   removeReady(): Promise<void> {
-    return this.#turns.run(() => this.#removeReady());
-  }
-
-  /** At a clean close, behind the last checkpoint: no reader is left. */
-  async removeAll(): Promise<void> {
-    const { catalogs } = this.#options;
-    const { checkpointSeq } = catalogs.catalog;
-    await this.#remove(Array.from(this.#leaving.values()).filter(({ seq }) => seq <= checkpointSeq));
+    return this.#turns.run(() => this.leaving.removeReady());
   }
 
   #isOver(task: Pick<CleanTask, 'cancelled'>): boolean {
@@ -273,7 +235,7 @@ export class Cleaner {
   }
 
   #avoid(busy: readonly FileNo[]): Set<FileNo> {
-    return new Set([...this.#leaving.keys(), ...busy]);
+    return new Set([...this.leaving.numbers, ...busy]);
   }
 
   async #cycle(plan: CleanPlan, task: CleanTask, outcome: CleanOutcome): Promise<void> {
@@ -344,7 +306,7 @@ export class Cleaner {
       if (damaged.has(no)) continue;
       const bytes = this.#options.lanes.sealed().find((info) => info.no === no)?.size ?? 0;
       emptied.add(no);
-      this.#leaving.set(no, { no, bytes, seq: log.lastSeq, fence: undefined });
+      this.leaving.add(no, bytes, log.lastSeq);
       outcome.emptied++;
       outcome.emptiedBytes += bytes;
     }
@@ -379,43 +341,11 @@ export class Cleaner {
       lanes.adopt(info);
     }
     try {
-      await this.#commitMoves(copier.moves);
+      await logMoves(this.#options, copier.moves);
     } catch (error) {
       // What was logged stands; copies nothing refers to are garbage for a later run.
       if (log.failure !== undefined) throw log.failure;
       throw error;
-    }
-  }
-
-  async #commitMoves(moves: Moves): Promise<void> {
-    const { forest, txn, pacer, checkpointer } = this.#options;
-    const hit = new ChunkHit();
-    for (let from = 0; from < moves.count; from += movesPerCommit) {
-      const to = Math.min(moves.count, from + movesPerCommit);
-      await pacer.wait();
-      await this.#whileFull();
-      // Read here, so that what is decided in one turn below finds its blocks in memory.
-      for (let i = from; i < to; i++) await forest.chunks.findAsync(moves.ids, i * chunkIdBytes, hit);
-      const committed = txn.sequence((to - from) * moveBytes, (writer) => {
-        for (let i = from; i < to; i++) {
-          const at = i * chunkIdBytes;
-          // Stored anew meanwhile, or a list node that has died: the newer state stands.
-          if (forest.chunks.findSync(moves.ids, at, hit) !== OK) continue;
-          if (hit.segment !== moves.fromSegment(i) || hit.off8 !== moves.fromOff8(i)) continue;
-          putMove(writer, moves.ids, at, moves.toSegment(i), moves.toOff8(i), moves.storedLen(i));
-        }
-      });
-      pacer.charge((to - from) * moveBytes);
-      checkpointer.startIfDue();
-      await committed.done;
-    }
-  }
-
-  async #whileFull(): Promise<void> {
-    const { forest, checkpointer } = this.#options;
-    while (forest.full && checkpointer.running !== undefined) {
-      await checkpointer.running.catch(() => undefined);
-      if (this.#options.log.failure !== undefined) throw this.#options.log.failure;
     }
   }
 
@@ -425,49 +355,6 @@ export class Cleaner {
     } catch (error) {
       // The next open removes what nothing names.
       this.#options.logger.warn?.('could not remove unfinished copies', { error });
-    }
-  }
-
-  /** Takes emptied segments over a checkpoint, then out, as far as readers allow. */
-  async #release(): Promise<void> {
-    if (this.#leaving.size === 0) return;
-    await this.#fence();
-    await this.#removeReady();
-  }
-
-  async #fence(): Promise<void> {
-    const { catalogs, checkpointer, log } = this.#options;
-    const waiting = (): Leaving[] =>
-      Array.from(this.#leaving.values()).filter(({ fence }) => fence === undefined);
-    if (waiting().some(({ seq }) => seq > catalogs.catalog.checkpointSeq)) await checkpointer.run();
-    const { checkpointSeq } = catalogs.catalog;
-    for (const leaving of waiting()) {
-      // The checkpoint has waited for every group up to its number: all of it is visible.
-      if (leaving.seq <= checkpointSeq) leaving.fence = log.visibleSeq;
-    }
-  }
-
-  async #removeReady(): Promise<void> {
-    const { marks, log } = this.#options;
-    if (this.#leaving.size === 0 || log.failure !== undefined) return;
-    const horizon = marks.horizon(log.visibleSeq);
-    await this.#remove(
-      Array.from(this.#leaving.values()).filter(({ fence }) => fence !== undefined && fence <= horizon),
-    );
-  }
-
-  async #remove(ready: readonly Leaving[]): Promise<void> {
-    const { checkpointer, segments, chunks } = this.#options;
-    if (ready.length === 0) return;
-    await checkpointer.removeSegments(ready.map(({ no }) => no));
-    for (const { no, bytes } of ready) {
-      // Reads under way at the file end well; a place that names it is looked up anew from now on.
-      await segments.remove(no);
-      this.#leaving.delete(no);
-      this.#damaged.delete(no);
-      chunks.pardon(no);
-      this.counters.removed++;
-      this.counters.removedBytes += bytes;
     }
   }
 }

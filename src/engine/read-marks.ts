@@ -11,6 +11,8 @@
  *   read under way").
  * - It reaches the visible number once the reads before have ended (the same test).
  * - Each pinned number is listed until its last pin has ended ("a number is pinned until its last pin ends").
+ * - A read holds a mark or a pin until it has the bytes of the value, not only its row: chunks of versions
+ *   that were purged while it began go when it has ended (test/engine/cleaner.test.ts).
  */
 import { assert } from '../base/assert.ts';
 import type { Seq } from '../base/brands.ts';
@@ -27,7 +29,7 @@ export interface ReadMark {
   readonly isOver: () => boolean;
 }
 
-/** A number that is pinned until `end` is called, however often. */
+/** A number that is pinned until `end` is called, however often, or when nobody has the pin any more. */
 export interface Pin {
   readonly seq: Seq;
   readonly end: () => void;
@@ -36,6 +38,9 @@ export interface Pin {
 export class ReadMarks {
   /** How many pins each number has. */
   readonly #pins = new Map<Seq, number>();
+  /** The number of each pin, by when it began. */
+  readonly #begun = new Map<number, Seq>();
+  #pinsMade = 0;
   /** Oldest first; never empty. */
   #eras: ReadEra[];
   /** Streams and scans that were never begun end with their memory. */
@@ -74,16 +79,36 @@ export class ReadMarks {
   /** Keeps what a reader at `seq` sees. Something must keep it at the moment of the call. */
   pin(seq: Seq): Pin {
     const pins = this.#pins;
+    const all = this.#begun;
+    const when = this.#pinsMade++;
     pins.set(seq, (pins.get(seq) ?? 0) + 1);
+    all.set(when, seq);
     let over = false;
     const end = (): void => {
       if (over) return;
       over = true;
+      all.delete(when);
       const left = pins.get(seq)! - 1;
       if (left === 0) pins.delete(seq);
       else pins.set(seq, left);
     };
-    return { seq, end };
+    const pin = { seq, end };
+    this.#forgotten.register(pin, end);
+    return pin;
+  }
+
+  /** A moment, for `isPinnedSince`: pins made from now on are later. */
+  get moment(): number {
+    return this.#pinsMade;
+  }
+
+  /** True while a pin made before `moment` holds a number below `seq`. */
+  isPinnedSince(moment: number, seq: Seq): boolean {
+    for (const [when, pinned] of this.#begun) {
+      if (when >= moment) return false;
+      if (pinned < seq) return true;
+    }
+    return false;
   }
 
   /** The pinned numbers, in no order. */

@@ -20,6 +20,7 @@ import { RangeReader, readValue, readValueNow, readValueSync } from '../value/va
 import { recordDigest } from '../value/value-writer.ts';
 import { rowPrefix, throwIfAborted, writeKey } from './key-args.ts';
 import { checkNames, checkRange } from './options.ts';
+import type { Pin } from './read-marks.ts';
 import type { Store } from './store.ts';
 import type { EntryStat, Key, ReadOptions, StreamOptions } from './types.ts';
 
@@ -77,10 +78,12 @@ export class Reads {
       }
     }
     const later = this.#later(step);
-    return await store.run(async () => {
-      const found = await later();
-      return found === undefined ? undefined : await this.value(found.record);
-    });
+    return await store.run(() =>
+      this.#marked(async () => {
+        const found = await later();
+        return found === undefined ? undefined : await this.value(found.record);
+      }),
+    );
   }
 
   async has(space: number, key: Key, options?: ReadOptions): Promise<boolean> {
@@ -107,12 +110,14 @@ export class Reads {
     throwIfAborted(options.signal);
     const view = this.#store.visibleSeq;
     const prefixes = keys.map((key) => rowPrefix(space, key));
-    return Promise.all(
-      prefixes.map(async (prefix) => {
-        const found = await this.find(prefix, view);
-        throwIfAborted(options.signal);
-        return found === undefined ? undefined : await this.value(found.record);
-      }),
+    return await this.#marked(() =>
+      Promise.all(
+        prefixes.map(async (prefix) => {
+          const found = await this.find(prefix, view);
+          throwIfAborted(options.signal);
+          return found === undefined ? undefined : await this.value(found.record);
+        }),
+      ),
     );
   }
 
@@ -124,7 +129,14 @@ export class Reads {
     const view = this.#store.visibleSeq;
     const mark = this.#store.marks.mark();
     let reader: RangeReader | undefined;
+    let pin: Pin | undefined;
+    const letGo = (): void => {
+      mark.end();
+      pin?.end();
+    };
     const open = async (): Promise<RangeReader> => {
+      // It may last: from here on only what it sees is kept for it.
+      pin = this.#store.marks.pin(view);
       const found = await this.find(prefix, view).finally(mark.end);
       if (found === undefined) throw new VarveError('VARVE_NOT_FOUND', 'no such key');
       const range = options.signal === undefined ? {} : { signal: options.signal };
@@ -134,15 +146,21 @@ export class Reads {
       type: 'bytes',
       pull: (controller: ReadableByteStreamController) =>
         this.#store.run(async () => {
-          throwIfAborted(options.signal);
-          reader ??= await open();
-          const piece = await reader.next();
-          if (piece !== undefined) return controller.enqueue(piece.chunk.slice(piece.from, piece.to));
-          controller.close();
-          answerEmpty(controller);
+          let isOver = true;
+          try {
+            throwIfAborted(options.signal);
+            reader ??= await open();
+            const piece = await reader.next();
+            isOver = piece === undefined;
+            if (piece !== undefined) return controller.enqueue(piece.chunk.slice(piece.from, piece.to));
+            controller.close();
+            answerEmpty(controller);
+          } finally {
+            if (isOver) letGo();
+          }
         }),
       cancel: () => {
-        mark.end();
+        letGo();
         return reader?.cancel();
       },
     });
@@ -164,6 +182,17 @@ export class Reads {
   /** The whole value of a version. */
   value(record: ValueRecord): Promise<Uint8Array> {
     return readValue(record, this.#store.chunks);
+  }
+
+  /** Runs a read: nothing it may find goes before it has ended. It begins in this turn. */
+  async #marked<T>(read: () => Promise<T>): Promise<T> {
+    const { marks } = this.#store;
+    const era = marks.enter();
+    try {
+      return await read();
+    } finally {
+      marks.leave(era);
+    }
   }
 
   /** Merges must not drop the row while its block is read. */

@@ -20,7 +20,7 @@ import { copyOut } from '../value/value-copy.ts';
 import { readValue, readValueSync } from '../value/value-reader.ts';
 import { keyBytes, keyOut, throwIfAborted, userKeyOut } from './key-args.ts';
 import { checkNames } from './options.ts';
-import type { ReadMark } from './read-marks.ts';
+import type { Pin, ReadMark } from './read-marks.ts';
 import { type FoundVersion, statOf } from './reads.ts';
 import { foldOf, type RowPlan, ScanRows } from './scan-rows.ts';
 import type { Store } from './store.ts';
@@ -127,6 +127,7 @@ type Result = IteratorResult<Entry<Key>, undefined>;
 class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
   readonly #store: Store;
   readonly #mark: ReadMark;
+  #pin: Pin | undefined;
   #plan: Plan;
   #left: number;
   #view: TreeView | undefined;
@@ -238,7 +239,8 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
   #begin(): ScanRows {
     const store = this.#store;
     if (this.#mark.isOver()) this.#plan = { ...this.#plan, view: store.visibleSeq };
-    // What the view pins stays as it is: from here on merges need not think of this scan.
+    // The rows of its view stay as they are; of chunks, from here on, only what it sees is kept for it.
+    this.#pin = store.marks.pin(this.#plan.view);
     this.#mark.end();
     const plan = this.#plan;
     store.forest.keys.lost.refuseRange(plan.from, plan.to);
@@ -250,6 +252,7 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
   #end(): Result {
     this.#isOver = true;
     this.#reached = undefined;
+    this.#pin?.end();
     if (this.#view !== undefined) this.#store.closeView(this.#view);
     this.#view = undefined;
     this.#rows = undefined;

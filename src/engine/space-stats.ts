@@ -12,9 +12,9 @@ export function pinnedSpace({ parts }: Store, busy: readonly FileNo[]): PinnedSp
   const garbageOf = (isIt: (no: FileNo) => boolean): number =>
     lanes
       .sealed()
-      .filter(({ no }) => isIt(no) && !cleaner.isLeaving(no))
+      .filter(({ no }) => isIt(no) && !cleaner.leaving.has(no))
       .reduce((sum, { no, dataLen }) => sum + Math.max(0, dataLen - (live?.get(no) ?? 0)), 0);
-  const { reads, checkpoint } = cleaner.leavingBytes;
+  const { reads, checkpoint } = cleaner.leaving.bytes;
   const all: PinnedSpace[] = [
     { by: 'reads', bytes: reads },
     { by: 'checkpoint', bytes: checkpoint },

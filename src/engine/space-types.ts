@@ -1,5 +1,6 @@
 /** Shapes of what callers give to and get from compact(), and of the figures of space. */
 
+/** Options of compact(). */
 export interface CompactOptions {
   /** Called after each step. */
   onProgress?: (progress: CompactProgress) => void;
@@ -13,6 +14,7 @@ export interface CompactOptions {
   bytesPerSecond?: number;
 }
 
+/** How far a compaction is. */
 export interface CompactProgress {
   phase: 'checkpoint' | 'tables' | 'segments' | 'finish';
   /** Copied so far in this phase; bytes. */
@@ -26,13 +28,14 @@ export interface CompactProgress {
 /** Space that cannot be freed now, and what holds it. */
 export interface PinnedSpace {
   /**
-   * `reads`: begun before the segments were emptied. `writes`: values on their way in. `damage`: segments with
-   * damaged chunks. `checkpoint`: waits for the next one.
+   * `reads`: begun before the segments were emptied. `writes`: values on their way in. `damage`: segments
+   * with damaged chunks. `checkpoint`: waits for the next one.
    */
   by: 'reads' | 'writes' | 'damage' | 'checkpoint';
   bytes: number;
 }
 
+/** What a compaction did, or would do. */
 export interface CompactReport {
   /** Everything that could be freed was, and no damage was met. Of a dry run: no damage is known. */
   ok: boolean;

@@ -3,7 +3,7 @@ import { GiB } from '../base/limits.ts';
 import type { CleanLimits } from '../chunk/clean-planner.ts';
 import { BackgroundCleaning } from './background-cleaning.ts';
 import { Cleaner, type CleanerOptions } from './cleaner.ts';
-import type { CleaningOptions } from './options.ts';
+import type { Found } from './found.ts';
 
 /** Input of one cycle, at most: bytes, and frames (44 B of memory each). */
 const cycleBytesMax = GiB;
@@ -34,25 +34,22 @@ export function fullLimits(segmentBytes: number): CleanLimits {
   };
 }
 
-/** The cleaner of a store and what starts it. `settings.enabled` false: only `compact` cleans. */
+/** The cleaner of a store and what starts it. Where cleaning is not enabled only `compact` cleans. */
 export function startCleaning(
-  options: CleanerOptions,
-  settings: Required<CleaningOptions>,
+  { env, forest, segments, health, options }: Found,
+  segmentBytes: number,
+  parts: Omit<CleanerOptions, 'env' | 'forest' | 'segments' | 'health' | 'logger' | 'segmentBytes'>,
 ): { cleaner: Cleaner; cleaning: BackgroundCleaning } {
-  const cleaner = new Cleaner(options);
-  const { env, forest, chunks, lanes, log, health, logger, segmentBytes } = options;
-  const limits = backgroundLimits(segmentBytes, settings.maxGarbage);
+  const { logger } = options;
+  const cleaner = new Cleaner({ ...parts, env, forest, segments, health, logger, segmentBytes });
   const cleaning = new BackgroundCleaning({
-    env,
+    ...{ env, health, logger, cleaner },
     chunkTree: forest.chunks,
-    chunks,
-    lanes,
-    cleaner,
-    log,
-    health,
-    logger,
-    limits,
-    settings,
+    chunks: parts.chunks,
+    lanes: parts.lanes,
+    log: parts.log,
+    limits: backgroundLimits(segmentBytes, options.cleaning.maxGarbage),
+    settings: options.cleaning,
   });
   return { cleaner, cleaning };
 }

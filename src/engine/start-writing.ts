@@ -190,8 +190,7 @@ function compose(
   catalogs: CatalogStore,
   opening: FirstLog,
 ): Started & { cleanUp: (files: readonly NumberedFile[]) => Promise<void> } {
-  const { env, forest, segments, health } = found;
-  const { locality, presence } = options;
+  const { env, forest, health } = found;
   const { dbUuid, timelineId } = catalogs.slot;
   const failed = (error: unknown): void => log.fail(error);
   const log = new GroupCommit({
@@ -203,16 +202,8 @@ function compose(
     onFailed: (error) => found.options.logger.error?.('a write failed; the engine is read-only', { error }),
   });
   const lanes = lanesFor(found, options, catalogs, failed);
-  const chunks = new ChunkStore({
-    chunks: forest.chunks,
-    segments,
-    lanes,
-    locality,
-    guard: options.guard,
-    cache: found.blockCache,
-    onDamage: (error) => health.note(error),
-  });
-  const txn = new TxnWriter(forest, log, presence);
+  const chunks = chunksFor(found, options, lanes);
+  const txn = new TxnWriter(forest, log, options.presence);
   const nextLog = (openSeq: Seq, prevLastSeq: Seq, prevEnd: number): Promise<LogWriter> =>
     LogWriter.create(env.fs, {
       no: catalogs.takeFileNo(),
@@ -250,16 +241,10 @@ function compose(
   });
   const background = backgroundFor(found, options, { catalogs, checkpointer, log, txn, onFailed: failed });
   const { compactor, reaper } = background;
-  const { cleaner, cleaning } = startCleaning(
-    {
-      ...{ env, dbUuid, forest, chunks, segments, lanes, catalogs, checkpointer, log, txn, health },
-      marks: background.marks,
-      pacer: background.pacer,
-      logger: found.options.logger,
-      segmentBytes: options.segmentBytes ?? catalogs.slot.segTarget,
-    },
-    found.options.cleaning,
-  );
+  const { cleaner, cleaning } = startCleaning(found, options.segmentBytes ?? catalogs.slot.segTarget, {
+    ...{ dbUuid, chunks, lanes, catalogs, checkpointer, log, txn },
+    ...background,
+  });
   found.lock!.onLost = failed;
   const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
   const closing = { log, lanes, checkpointer, compactor, reaper, cleaner, cleaning, catalogs };
@@ -299,6 +284,17 @@ function backgroundFor(
   const reapLimits = { ...defaultReapLimits, ...reaping };
   const reaper = new Reaper({ ...parts, env, forest, health, logger, pacer, limits: reapLimits });
   return { compactor, reaper, marks, history, pacer };
+}
+
+function chunksFor(
+  { forest, segments, blockCache, health }: Found,
+  { locality, guard }: StartOptions,
+  lanes: SegmentLanes,
+): ChunkStore {
+  return new ChunkStore({
+    ...{ chunks: forest.chunks, segments, lanes, locality, guard, cache: blockCache },
+    onDamage: (error) => health.note(error),
+  });
 }
 
 function lanesFor(
@@ -352,7 +348,7 @@ async function close(closing: Closing): Promise<void> {
     await lanes.sealAll();
     if (log.failure !== undefined) throw stopped(log.failure);
     await checkpointer.run();
-    await cleaner.removeAll();
+    await cleaner.leaving.removeAll();
     const { logFile } = checkpointer;
     await log.frame(frameTypes.seal, [], () => undefined);
     await log.syncNow();

@@ -1,6 +1,6 @@
 /**
- * Decides the next step on the way to trees of one sorted run each: what a full compaction does beyond what is
- * due by itself (compaction-planner.ts).
+ * Decides the next step on the way to trees of one sorted run each: what a full compaction does beyond what
+ * is due by itself (compaction-planner.ts).
  *
  * Invariants (test/tree/full-compaction-planner.test.ts)
  * - Plans keep the levels sorted and the order of age, and come to an end with one level of each tree ("plans
@@ -86,27 +86,19 @@ function atLevel(tables: readonly PlanTable[], level: number): PlanTable[] {
   return tables.filter((table) => table.level === level);
 }
 
-/** Tables of a sorted level within the range that `above` spans as a whole: its outputs may fill all of it. */
+/**
+ * Tables of a sorted level within the range that `above` spans as a whole: its outputs may fill all of it.
+ */
 function meeting(level: readonly PlanTable[], above: readonly PlanTable[]): PlanTable[] {
   const [first] = above;
   if (first === undefined) return [];
-  const span = above.reduce(
-    (wide, table) => ({
-      ...wide,
-      minKey: lower(wide.tree, wide.minKey, table.minKey),
-      maxKey: higher(wide.tree, wide.maxKey, table.maxKey),
-    }),
-    first,
-  );
+  let { minKey, maxKey } = first;
+  for (const table of above) {
+    if (comparePrefix(table.tree, table.minKey, minKey) < 0) minKey = table.minKey;
+    if (comparePrefix(table.tree, table.maxKey, maxKey) > 0) maxKey = table.maxKey;
+  }
+  const span = { ...first, minKey, maxKey };
   return level.filter((table) => tablesMeet(span, table));
-}
-
-function lower(tree: number, a: Uint8Array, b: Uint8Array): Uint8Array {
-  return comparePrefix(tree, b, a) < 0 ? b : a;
-}
-
-function higher(tree: number, a: Uint8Array, b: Uint8Array): Uint8Array {
-  return comparePrefix(tree, b, a) > 0 ? b : a;
 }
 
 function planOf(tables: readonly PlanTable[], outputLevel: number, move: boolean): CompactionPlan {

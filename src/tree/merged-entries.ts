@@ -6,8 +6,8 @@
  * Invariants (test/tree/compaction.test.ts)
  * - Entries and references are the same before and after ("a merge of chunk tables keeps entries and
  *   counts").
- * - What is dropped no lookup would have found, and no count misses ("a merge drops entries of chunks that are
- *   gone, and no others").
+ * - What is dropped no lookup would have found, and no count misses ("a merge drops entries of chunks that
+ *   are gone, and no others").
  */
 import { assert } from '../base/assert.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';

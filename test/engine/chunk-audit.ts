@@ -84,7 +84,8 @@ async function checkEntries(
   });
   for (const [name, refs] of stored) {
     const recount = counted.get(name) ?? 0;
-    if (refs !== recount) problems.push(`chunk ${name} counts ${refs} references, a recount gives ${recount}`);
+    if (refs !== recount)
+      problems.push(`chunk ${name} counts ${refs} references, a recount gives ${recount}`);
   }
   for (const name of counted.keys()) {
     if (!stored.has(name)) problems.push(`chunk ${name} is referenced and not in the index`);
