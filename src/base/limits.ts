@@ -82,5 +82,7 @@ export const historyMsMax: number = 2 ** 48 - 1;
 /** Longest name and note of a snapshot, bytes of UTF-8. */
 export const snapshotNameBytesMax = 255;
 export const snapshotNoteBytesMax: number = 16 * KiB;
+/** Threads an option may ask for. */
+export const workersMax = 64;
 /** Largest exact integer on disk. */
 export const integerMax: number = Number.MAX_SAFE_INTEGER;

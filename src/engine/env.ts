@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { LockProvider } from '../fs/lock-port.ts';
 import type { FsPort } from '../fs/port.ts';
+import type { PoolProvider } from '../pool/port.ts';
 
 export interface Env {
   readonly fs: FsPort;
@@ -9,4 +10,6 @@ export interface Env {
   readonly clock: Clock;
   /** Cryptographically random bytes. */
   readonly random: (n: number) => Uint8Array;
+  /** Threads to compute on; without it everything is computed on the calling one. */
+  readonly pool?: PoolProvider;
 }

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { invalid } from '../base/errors.ts';
-import { GiB, historyMsMax, inlineBytesMax, KiB, MiB } from '../base/limits.ts';
+import { GiB, historyMsMax, inlineBytesMax, KiB, MiB, workersMax } from '../base/limits.ts';
 import type { Durability } from '../log/group-commit.ts';
 
 /** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */
@@ -74,8 +74,12 @@ export interface EngineOptions {
    * What scan returns keys as. Default 'utf8': a key that is not valid UTF-8 is then an error of the scan.
    */
   keyEncoding?: 'utf8' | 'bytes';
-  /** Worker threads. This version computes on the calling thread: 'auto' means 0, and only 0 is accepted. */
-  workers?: 'auto' | 0;
+  /**
+   * Threads that cut and hash large values (about 1 MiB and more) and check what is read with `verify`. 0: the
+   * calling thread alone. 'auto' (default): as the machine has cores, at most 4. They start with the first
+   * large value, end when idle, and never change what is stored.
+   */
+  workers?: 'auto' | number;
   memory?: MemoryOptions;
   /**
    * How much history is kept, of every space that has no policy of its own. Kept in the store: left out, what
@@ -112,6 +116,7 @@ export interface CheckedOptions {
   readonly chunking: ChunkingOptions | undefined;
   readonly inlineMax: number | undefined;
   readonly keyEncoding: 'utf8' | 'bytes';
+  readonly workers: 'auto' | number;
   readonly memory: Required<MemoryOptions>;
   /** Undefined: as the store has it. */
   readonly history: Required<HistoryOptions> | undefined;
@@ -176,9 +181,6 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
   checkNames(options, engineNames, 'option');
   const chunking = options.chunking;
   if (chunking !== undefined) checkNames(chunking, ['algorithm', 'min', 'avg', 'max'], 'chunking option');
-  if (options.workers !== undefined && options.workers !== 'auto' && options.workers !== 0) {
-    throw invalid('workers: this version computes on the calling thread; give 0 or "auto"');
-  }
   if (options.readOnly === true && options.errorIfExists === true) {
     throw invalid('errorIfExists and readOnly exclude each other');
   }
@@ -190,6 +192,7 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
         ? undefined
         : integer('inlineMax', options.inlineMax, 0, inlineBytesMax),
     keyEncoding: oneOf('keyEncoding', options.keyEncoding ?? 'utf8', ['utf8', 'bytes']),
+    workers: checkWorkers(options.workers ?? 'auto'),
     memory: checkMemory(options.memory ?? {}),
     history: options.history === undefined ? undefined : checkHistory(options.history),
     maxViewAgeMs: integer('maxViewAgeMs', options.maxViewAgeMs ?? 0, 0, historyMsMax),
@@ -224,6 +227,10 @@ export function checkRange(
   const from = integer('start', start ?? 0, 0, Number.MAX_SAFE_INTEGER);
   if (end !== undefined) integer('end', end, from, Number.MAX_SAFE_INTEGER);
   return { start: from, end };
+}
+
+function checkWorkers(given: 'auto' | number): 'auto' | number {
+  return given === 'auto' ? given : integer("workers (other than 'auto')", given, 0, workersMax);
 }
 
 function checkDurability(given: Durability | undefined): Durability {

@@ -18,11 +18,13 @@ import { type ChunkStore, type Found, found, newLocation } from '../chunk/chunk-
 import type { NodePresence } from '../chunk/node-presence.ts';
 import type { PutClaims } from '../chunk/put-guard.ts';
 import { listLane } from '../chunk/segment-lanes.ts';
-import { type ChunkRef, chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
-import type { ChunkerPool, StreamChunker } from '../kernels/chunker/chunker.ts';
-import { type IncrementalSha256, incrementalSha256, sha256, sha256Into } from '../kernels/hash/sha256.ts';
+import { type ChunkRef, chunkKinds } from '../format/chunk-ref.ts';
+import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
+import { type IncrementalSha256, incrementalSha256, sha256 } from '../kernels/hash/sha256.ts';
 import type { NamedFile } from '../log/group-commit.ts';
+import type { SegmentWriter } from '../segment/segment-writer.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
+import { type CutThreads, StreamCutter } from './stream-cutter.ts';
 import { type ValueBody, ValueBuilder } from './value-writer.ts';
 
 /** Chunks of the tree a value relies on before a STAGE frame is written: up to 16 B each. */
@@ -42,6 +44,8 @@ export interface NamedChunks {
 export interface IngestContext {
   readonly store: ChunkStore;
   readonly chunkers: ChunkerPool;
+  /** Threads for large values; undefined: everything on the calling thread. */
+  readonly threads?: CutThreads | undefined;
   readonly presence: NodePresence;
   /**
    * Sequences a STAGE frame for the chunks; resolves when it is durable. Nodes that are in the tree already,
@@ -70,11 +74,10 @@ export interface IngestedValue {
 
 export class ValueIngest {
   readonly #context: IngestContext;
-  readonly #chunker: StreamChunker;
+  readonly #cutter: StreamCutter;
   readonly #lane: number;
   readonly #builder: ValueBuilder;
   readonly #wholeHash: IncrementalSha256 | undefined;
-  readonly #id = new Uint8Array(chunkIdBytes);
   readonly #row = new ChunkHit();
   readonly #place = newLocation();
   readonly #claims: PutClaims;
@@ -89,7 +92,12 @@ export class ValueIngest {
 
   constructor(context: IngestContext, wantsSha256: boolean) {
     this.#context = context;
-    this.#chunker = context.chunkers.open();
+    this.#cutter = new StreamCutter({
+      chunkers: context.chunkers,
+      threads: context.threads,
+      take: (buffer, from, to, ids, idAt) => this.#take(buffer, from, to, ids, idAt),
+      turn: context.turn,
+    });
     this.#lane = context.store.lanes.acquireData();
     this.#claims = context.store.guard.begin();
     this.#builder = new ValueBuilder({ storeNode: (bytes) => this.#storeNode(bytes) });
@@ -99,17 +107,12 @@ export class ValueIngest {
   /** Takes the next bytes of the value; `bytes` is borrowed until the promise settles. */
   async write(bytes: Uint8Array): Promise<void> {
     this.#wholeHash?.update(bytes);
-    let from = 0;
-    while (from < bytes.length) {
-      from += this.#chunker.write(bytes, from);
-      await this.#takeChunks(false);
-      if (from < bytes.length) await this.#context.turn();
-    }
+    await this.#cutter.write(bytes);
   }
 
   /** Ends the value. */
   async finish(): Promise<IngestedValue> {
-    await this.#takeChunks(true);
+    await this.#cutter.finish();
     const body = await this.#builder.finish();
     await this.#staging;
     this.#letGo();
@@ -141,72 +144,89 @@ export class ValueIngest {
   #letGo(): void {
     if (!this.#held) return;
     this.#held = false;
-    this.#chunker.release();
+    this.#cutter.release();
     this.#context.store.lanes.releaseData(this.#lane);
   }
 
-  async #takeChunks(atEnd: boolean): Promise<void> {
-    const chunker = this.#chunker;
-    for (let length = chunker.next(atEnd); length > 0; length = chunker.next(atEnd)) {
-      const start = chunker.start;
-      sha256Into(chunker.buffer, start, start + length, this.#id, 0);
-      let how = this.#findNow();
-      if (how === undefined) how = await this.#find();
-      if (how === found.absent) await this.#storeData(start, start + length);
-      else if (how === found.frame) this.#useFrame();
-      else this.#claims.entry(this.#id, 0);
-      const place = this.#place;
-      const more = this.#builder.addChunk(
-        this.#id,
-        0,
-        place.segment,
-        place.off8,
-        place.storedLen,
-        place.rawLen,
-      );
-      if (more !== undefined) await more;
-      chunker.consume();
+  /** Stores the chunk unless it is there; a promise where something must be read or waited for. */
+  #take(buffer: Uint8Array, from: number, to: number, ids: Uint8Array, idAt: number): void | Promise<void> {
+    const { store } = this.#context;
+    const how = store.findNow(ids, idAt, this.#row, this.#place);
+    if (how === undefined) return this.#takeLater(buffer, from, to, ids, idAt);
+    if (how === found.entry) this.#claims.entry(ids, idAt);
+    else if (how === found.frame) this.#useFrame(ids, idAt);
+    else {
+      const writer = store.lanes.current(this.#lane);
+      if (writer === undefined) return this.#storeLater(buffer, from, to, ids, idAt);
+      this.#append(writer, buffer, from, to, ids, idAt);
     }
+    return this.#add(ids, idAt);
   }
 
-  #findNow(): Found | undefined {
-    return this.#context.store.findNow(this.#id, 0, this.#row, this.#place);
+  #add(ids: Uint8Array, idAt: number): void | Promise<void> {
+    const { segment, off8, storedLen, rawLen } = this.#place;
+    return this.#builder.addChunk(ids, idAt, segment, off8, storedLen, rawLen);
   }
 
   /** Reads what the lookup needs; what others stored meanwhile counts too. */
-  async #find(): Promise<Found> {
+  async #takeLater(
+    buffer: Uint8Array,
+    from: number,
+    to: number,
+    ids: Uint8Array,
+    idAt: number,
+  ): Promise<void> {
     const { store } = this.#context;
     // Claimed before it is found: the lookup has more to wait for once it has seen the entry.
-    this.#claims.entry(this.#id, 0);
-    const how = await store.find(this.#id, 0, this.#place);
-    return how === found.absent ? this.#findNew() : how;
+    this.#claims.entry(ids, idAt);
+    let how = await store.find(ids, idAt, this.#place);
+    if (how === found.absent) how = store.findNew(ids, idAt, this.#row, this.#place);
+    if (how === found.absent) return await this.#storeLater(buffer, from, to, ids, idAt);
+    if (how === found.frame) this.#useFrame(ids, idAt);
+    await this.#add(ids, idAt);
   }
 
-  #findNew(): Found {
-    return this.#context.store.findNew(this.#id, 0, this.#row, this.#place);
+  /** Stores the chunk once the lane has a segment to append to. */
+  async #storeLater(
+    buffer: Uint8Array,
+    from: number,
+    to: number,
+    ids: Uint8Array,
+    idAt: number,
+  ): Promise<void> {
+    const { store } = this.#context;
+    let how: Found = found.absent;
+    let writer = store.lanes.current(this.#lane);
+    while (writer === undefined && how === found.absent) {
+      await store.lanes.ready(this.#lane);
+      // Another put may have stored the same chunk while this one waited.
+      how = store.findNew(ids, idAt, this.#row, this.#place);
+      writer = store.lanes.current(this.#lane);
+    }
+    if (how === found.entry) this.#claims.entry(ids, idAt);
+    else if (how === found.frame) this.#useFrame(ids, idAt);
+    else this.#append(writer!, buffer, from, to, ids, idAt);
+    await this.#add(ids, idAt);
   }
 
-  #useFrame(): void {
+  #useFrame(ids: Uint8Array, idAt: number): void {
     this.#claims.frame(this.#place.segment);
-    this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, true);
+    this.#named.births.add(ids, idAt, this.#place, chunkKinds.data, true);
     const writer = this.#context.store.lanes.writerOf(this.#place.segment);
     if (writer !== undefined) this.#named.files.add(writer);
   }
 
-  async #storeData(from: number, to: number): Promise<void> {
-    const { store } = this.#context;
-    let writer = store.lanes.current(this.#lane);
-    while (writer === undefined) {
-      await store.lanes.ready(this.#lane);
-      // Another put may have stored the same chunk while this one waited.
-      const how = this.#findNew();
-      if (how === found.frame) return this.#useFrame();
-      if (how === found.entry) return this.#claims.entry(this.#id, 0);
-      writer = store.lanes.current(this.#lane);
-    }
-    store.append(writer, this.#id, 0, this.#chunker.buffer, from, to, chunkKinds.data, this.#place);
+  #append(
+    writer: SegmentWriter,
+    buffer: Uint8Array,
+    from: number,
+    to: number,
+    ids: Uint8Array,
+    idAt: number,
+  ): void {
+    this.#context.store.append(writer, ids, idAt, buffer, from, to, chunkKinds.data, this.#place);
     this.#claims.frame(writer.no);
-    this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, false);
+    this.#named.births.add(ids, idAt, this.#place, chunkKinds.data, false);
     this.#named.files.add(writer);
     this.#newChunks++;
     this.#newBytes += to - from;

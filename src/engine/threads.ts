@@ -1,0 +1,38 @@
+/** Threads of an open store, as `workers` asks for: none where the entry point has none to offer. */
+import type { ChunkerParams } from '../kernels/chunker/params.ts';
+import { type BufferRing, ringFor } from '../pool/buffer-ring.ts';
+import { Jobs } from '../pool/jobs.ts';
+import type { Env } from './env.ts';
+import type { CheckedOptions } from './options.ts';
+
+/** Threads and the memory they are given their bytes in. */
+export interface Threads {
+  readonly jobs: Jobs;
+  readonly ring: BufferRing;
+}
+
+/** More than this gain nothing: the calling thread has to store what they hand back. */
+const autoThreadsMax = 4;
+
+/** No thread is started before there is work for it. Undefined: everything on the calling thread. */
+export function threadsFor(env: Env, options: CheckedOptions, params: ChunkerParams): Threads | undefined {
+  const { pool, clock } = env;
+  if (pool === undefined) return undefined;
+  const { workers, logger } = options;
+  const size = workers === 'auto' ? autoThreads(pool.cores) : workers;
+  const ring = size === 0 ? undefined : ringFor(params.max, size);
+  if (ring === undefined) return undefined;
+  const onFailure = (error: unknown, last: boolean): void => {
+    logger.warn?.(
+      last
+        ? 'worker threads keep failing: from now on everything is computed on the calling thread'
+        : 'a worker thread failed: its work was done on the calling thread',
+      { error },
+    );
+  };
+  return { jobs: new Jobs({ pool: pool.open(size), clock, onFailure }), ring };
+}
+
+function autoThreads(cores: number): number {
+  return cores <= 1 ? 0 : Math.min(cores, autoThreadsMax);
+}
