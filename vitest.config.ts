@@ -1,6 +1,8 @@
 import { defineConfig } from 'vitest/config';
+import { threadEntries } from './test/thread-entries.ts';
 
 export default defineConfig({
+  plugins: [threadEntries()],
   test: {
     include: ['test/**/*.test.ts'],
     setupFiles: ['test/setup.ts'],

@@ -3,11 +3,13 @@
  * runtime where it has one, else in JavaScript. Stores are interchangeable with the main build, and the two
  * exclude each other as writers.
  */
+import { availableParallelism } from 'node:os';
 import type { Engine } from '../src/engine/engine.ts';
 import { openDirectory } from '../src/engine/open-directory.ts';
 import type { EngineOptions } from '../src/engine/options.ts';
 import type { Sha256Provider } from '../src/kernels/hash/sha256.ts';
 import { nobleSha256 } from '../src/kernels/hash/sha256-noble.ts';
+import { ThreadPool } from '../src/pool/thread-pool.ts';
 
 export type { Seq } from '../src/base/brands.ts';
 export type { Clock } from '../src/base/clock.ts';
@@ -47,7 +49,12 @@ export async function openEngine(
   portable: PortableOptions = {},
 ): Promise<Engine> {
   const sha256 = portable.sha256 === 'javascript' ? nobleSha256 : await builtInSha256();
-  return await openDirectory(dir, options, { sha256, flock: undefined });
+  const threadHash = sha256 === nobleSha256 ? 'javascript' : 'node';
+  const pool = {
+    cores: availableParallelism(),
+    open: (size: number) => new ThreadPool(size, { sha256: threadHash }),
+  };
+  return await openDirectory(dir, options, { sha256, flock: undefined, pool });
 }
 
 /** A runtime built without OpenSSL has no node:crypto: importing it fails. */

@@ -5,6 +5,7 @@ import { openNodeFileSystem } from '../fs/node-file-system.ts';
 import { systemClock } from '../fs/system-clock.ts';
 import { nodeLock } from '../fs/writer-lock.ts';
 import { type Sha256Provider, setSha256 } from '../kernels/hash/sha256.ts';
+import type { PoolProvider } from '../pool/port.ts';
 import type { Engine } from './engine.ts';
 import { openWithEnv } from './open.ts';
 import { checkOptions, type EngineOptions } from './options.ts';
@@ -14,6 +15,8 @@ export interface Providers {
   readonly sha256: Sha256Provider;
   /** Taken beside the portable guard, where it is there. */
   readonly flock: FlockProvider | undefined;
+  /** Threads, where `workers` asks for them. */
+  readonly pool: PoolProvider;
 }
 
 /** Opens the store in directory `dir`, or creates it; errors as openWithEnv. */
@@ -25,9 +28,9 @@ export async function openDirectory(
   const { createIfMissing, readOnly } = checkOptions(options);
   setSha256(providers.sha256);
   const fs = await openNodeFileSystem(dir, readOnly ? { readOnly } : { create: createIfMissing });
-  const { flock } = providers;
+  const { flock, pool } = providers;
   const lock = nodeLock({ dir: fs.root, clock: systemClock, ...(flock === undefined ? {} : { flock }) });
-  return await openWithEnv({ fs, lock, clock: systemClock, random }, options);
+  return await openWithEnv({ fs, lock, clock: systemClock, random, pool }, options);
 }
 
 function random(n: number): Uint8Array {

@@ -1,6 +1,9 @@
 /** openEngine with everything this runtime offers. */
+
+import { availableParallelism } from 'node:os';
 import { loadFlock } from '../fs/flock.ts';
 import { nodeSha256 } from '../kernels/hash/sha256-node.ts';
+import { PiscinaPool } from '../pool/piscina-pool.ts';
 import type { Engine } from './engine.ts';
 import { openDirectory } from './open-directory.ts';
 import type { EngineOptions } from './options.ts';
@@ -15,5 +18,6 @@ export async function openEngine(dir: string, options: EngineOptions = {}): Prom
   return await openDirectory(dir, options, {
     sha256: nodeSha256,
     flock: 'unavailable' in flock ? undefined : flock,
+    pool: { cores: availableParallelism(), open: (size) => new PiscinaPool(size) },
   });
 }

@@ -47,6 +47,7 @@ import { Spaces } from './spaces.ts';
 import { startWriting } from './start-writing.ts';
 import { Store, type StoreParts } from './store.ts';
 import { listStore } from './sweep.ts';
+import { threadsFor } from './threads.ts';
 import { zerosWhereUnreadable } from './unreadable.ts';
 
 /** Opens a reader repeats while a writer keeps installing new sets of files. */
@@ -318,6 +319,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
       onDamage: (error) => health.note(error),
     });
   for (const segment of found.distrusted) chunks.distrust(segment);
+  const threads = threadsFor(env, options, chunkers.params);
   const openedSeq: Seq = Math.max(loaded.catalog.checkpointSeq, found.replayed.lastSeq);
   const parts: StoreParts = {
     env,
@@ -330,6 +332,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
     locality,
     presence,
     chunkers,
+    threads,
     blockCache: found.blockCache,
     health,
     spaces,
@@ -344,6 +347,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
         await started?.finish();
       } finally {
         await closeAll(
+          async () => threads?.jobs.close(),
           () => segments.close(),
           () => forest.close(),
           async () => lock?.release(),

@@ -88,7 +88,8 @@ export function statsOf(store: Store): Stats {
       pendingCommits: { used: write?.log.pendingBytes ?? 0, budget: memory.pendingCommitBytes },
       tableIndexes: { used: forest.filterBytes + forest.indexBytes },
     },
-    workers: 0,
+    workers: parts.threads?.jobs.size ?? 0,
+    threads: { tasks: 0, helped: 0, failures: 0, ...parts.threads?.jobs.counters },
     chunking: {
       algorithm: nameOfAlgorithm(identity.chunkerAlgo)!,
       min: identity.chunkMin,

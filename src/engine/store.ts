@@ -36,6 +36,7 @@ import type { Reaper } from './reaper.ts';
 import type { RestingFiles } from './resting.ts';
 import { Sequences } from './sequences.ts';
 import type { Spaces } from './spaces.ts';
+import type { Threads } from './threads.ts';
 import type { WritePacer } from './write-pacer.ts';
 
 /** What only a store open for writing has. */
@@ -64,6 +65,8 @@ export interface StoreParts {
   readonly locality: LocalityCache;
   readonly presence: NodePresence;
   readonly chunkers: ChunkerPool;
+  /** Undefined: everything on the calling thread. */
+  readonly threads: Threads | undefined;
   readonly blockCache: BlockCache;
   readonly health: HealthBook;
   readonly spaces: Spaces;

@@ -256,8 +256,13 @@ export interface Stats {
     /** Filters and top indexes of open tables: resident, outside the budgets. */
     tableIndexes: { used: number };
   };
-  /** Threads beside the calling one. */
+  /** Threads beside the calling one, at most. */
   workers: number;
+  /**
+   * Tasks done by threads; tasks the calling thread did while it waited; tasks it did again because a thread
+   * failed.
+   */
+  threads: { tasks: number; helped: number; failures: number };
   chunking: { algorithm: 'fastcdc' | 'sieve'; min: number; avg: number; max: number };
   durability: 'full' | 'os' | { groupMs: number };
 }

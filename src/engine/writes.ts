@@ -306,7 +306,7 @@ export class Writes {
     wantsSha256: boolean,
     signal: AbortSignal | undefined,
   ): Promise<Prepared> {
-    const { chunks, chunkers, presence, stageBirthsMax, env } = this.#store.parts;
+    const { chunks, chunkers, threads, presence, stageBirthsMax, env } = this.#store.parts;
     const write = this.#store.stillWritable();
     const stage = async (named: NamedChunks, later: Births): Promise<void> => {
       await this.relieve(write);
@@ -315,7 +315,7 @@ export class Writes {
       await staged;
     };
     const turn = (): Promise<void> => env.clock.turn();
-    const context = { store: chunks, chunkers, presence, stage, stageBirthsMax, turn };
+    const context = { store: chunks, chunkers, threads, presence, stage, stageBirthsMax, turn };
     const ingest = new ValueIngest(context, wantsSha256);
     let ingested: IngestedValue;
     try {

@@ -38,8 +38,8 @@ export class Jobs {
   #running = 0;
   #failures = 0;
   /** Tasks done by threads, tasks done on the calling thread, failures of threads. */
-  readonly counters: { threaded: number; helped: number; failures: number } = {
-    threaded: 0,
+  readonly counters: { tasks: number; helped: number; failures: number } = {
+    tasks: 0,
     helped: 0,
     failures: 0,
   };
@@ -125,7 +125,7 @@ export class Jobs {
       const result = await this.#pool.run(job.task, stop.signal);
       checkResult(job.task, result);
       this.#failures = 0;
-      this.counters.threaded++;
+      this.counters.tasks++;
       job.end({ result });
     } catch (error) {
       this.#failures++;

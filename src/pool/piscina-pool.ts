@@ -17,18 +17,23 @@ const heapMiB = 256;
 /** Where the threads begin; beside this file, also once built. */
 const entry = new URL('./worker.js', import.meta.url);
 
+/** Others than the pool's own serve tests. */
+export interface PiscinaPoolOptions {
+  readonly entry?: URL;
+  readonly heapMiB?: number;
+}
+
 export class PiscinaPool implements WorkPool {
   readonly size: number;
-  readonly #entry: URL;
+  readonly #options: PiscinaPoolOptions;
   #piscina: Promise<Piscina> | undefined;
   /** Ends a task that piscina has lost, as it does with those that wait for a thread that fails to start. */
   readonly #underWay = new Set<(error: unknown) => void>();
   #closed = false;
 
-  /** `entryUrl`: others than the pool's own serve tests. */
-  constructor(size: number, entryUrl: URL = entry) {
+  constructor(size: number, options: PiscinaPoolOptions = {}) {
     this.size = size;
-    this.#entry = entryUrl;
+    this.#options = options;
   }
 
   async run<T extends PoolTask>(task: T, signal: AbortSignal): Promise<ResultOf<T>> {
@@ -62,13 +67,13 @@ export class PiscinaPool implements WorkPool {
   async #start(): Promise<Piscina> {
     const { FixedQueue, Piscina } = await import('piscina');
     const piscina = new Piscina({
-      filename: this.#entry.href,
+      filename: (this.#options.entry ?? entry).href,
       minThreads: 0,
       maxThreads: this.size,
       idleTimeout: idleMs,
       taskQueue: new FixedQueue(),
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: heapMiB },
+      resourceLimits: { maxOldGenerationSizeMb: this.#options.heapMiB ?? heapMiB },
       recordTiming: false,
     });
     piscina.on('error', (error) => {

@@ -40,7 +40,7 @@ export type ResultOf<T extends PoolTask> = T extends CutTask ? CutResult : HashR
 
 /** A pool of threads. Starts none before the first task; idle ones do not keep the process alive. */
 export interface WorkPool {
-  /** Tasks it works on at the same time. */
+  /** Tasks it works on at the same time; it is given no more. */
   readonly size: number;
   /**
    * Runs one task on a thread; the bytes it names must not change before it settles. Rejects when the thread

@@ -16,7 +16,6 @@ const heapMiB = 256;
 const entry = new URL('./thread-worker.js', import.meta.url);
 
 interface Call {
-  readonly task: PoolTask;
   readonly resolve: (result: never) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -31,13 +30,13 @@ export interface ThreadPoolOptions {
   readonly sha256: 'node' | 'javascript';
   /** Others than the pool's own serve tests. */
   readonly entry?: URL;
+  readonly heapMiB?: number;
 }
 
 export class ThreadPool implements WorkPool {
   readonly size: number;
   readonly #options: ThreadPoolOptions;
   readonly #threads = new Set<Thread>();
-  readonly #waiting: Call[] = [];
   #closed = false;
 
   constructor(size: number, options: ThreadPoolOptions) {
@@ -49,10 +48,11 @@ export class ThreadPool implements WorkPool {
     return new Promise<ResultOf<T>>((resolve, reject) => {
       if (this.#closed) throw new VarveError('VARVE_CLOSED', 'the pool is closed');
       signal.throwIfAborted();
-      const abort = (): void => this.#give(call, signal.reason);
+      const thread = Array.from(this.#threads).find(({ call }) => call === undefined) ?? this.#start();
+      const abort = (): void => this.#stop(thread, signal.reason);
       const ended = (): void => signal.removeEventListener('abort', abort);
-      const call: Call = {
-        task,
+      signal.addEventListener('abort', abort, { once: true });
+      thread.call = {
         resolve: (result) => {
           ended();
           resolve(result);
@@ -62,35 +62,26 @@ export class ThreadPool implements WorkPool {
           reject(error);
         },
       };
-      signal.addEventListener('abort', abort, { once: true });
-      this.#waiting.push(call);
-      this.#next();
+      thread.worker.ref();
+      thread.worker.postMessage(task);
     });
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     const error = new VarveError('VARVE_CLOSED', 'the pool is closed');
-    for (const call of this.#waiting.splice(0)) call.reject(error);
-    await Promise.all(Array.from(this.#threads, (thread) => this.#end(thread, error)));
-  }
-
-  #next(): void {
-    if (this.#closed || this.#waiting.length === 0) return;
-    let thread = Array.from(this.#threads).find(({ call }) => call === undefined);
-    if (thread === undefined && this.#threads.size < this.size) thread = this.#start();
-    if (thread === undefined) return;
-    const call = this.#waiting.shift()!;
-    thread.call = call;
-    thread.worker.ref();
-    thread.worker.postMessage(call.task);
+    const ends = Array.from(this.#threads, (thread) => {
+      this.#died(thread, error);
+      return thread.worker.terminate();
+    });
+    await Promise.all(ends);
   }
 
   #start(): Thread {
     const worker = new Worker(this.#options.entry ?? entry, {
       workerData: { sha256: this.#options.sha256 },
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: heapMiB },
+      resourceLimits: { maxOldGenerationSizeMb: this.#options.heapMiB ?? heapMiB },
     });
     const thread: Thread = { worker, call: undefined };
     this.#threads.add(thread);
@@ -102,7 +93,6 @@ export class ThreadPool implements WorkPool {
       worker.unref();
       if ('result' in answer) call.resolve(answer.result);
       else call.reject(answer.error);
-      this.#next();
     });
     worker.on('error', (error) => this.#died(thread, error));
     worker.on('exit', (code) => this.#died(thread, new Error(`the thread ended with code ${code}`)));
@@ -110,25 +100,15 @@ export class ThreadPool implements WorkPool {
   }
 
   #died(thread: Thread, error: unknown): void {
-    if (!this.#threads.delete(thread)) return;
-    thread.call?.reject(error);
-    this.#next();
+    this.#threads.delete(thread);
+    const { call } = thread;
+    thread.call = undefined;
+    call?.reject(error);
   }
 
-  /** Takes a call back: from the queue, or with the thread that works on it. */
-  #give(call: Call, reason: unknown): void {
-    const at = this.#waiting.indexOf(call);
-    if (at >= 0) this.#waiting.splice(at, 1);
-    call.reject(reason);
-    for (const thread of this.#threads) {
-      if (thread.call !== call) continue;
-      thread.worker.terminate().catch((error: unknown) => this.#died(thread, error));
-      this.#died(thread, reason);
-    }
-  }
-
-  async #end(thread: Thread, error: unknown): Promise<void> {
-    this.#died(thread, error);
-    await thread.worker.terminate();
+  #stop(thread: Thread, reason: unknown): void {
+    this.#died(thread, reason);
+    // What a thread that is given up ends with interests nobody.
+    thread.worker.terminate().catch(() => undefined);
   }
 }
