@@ -1,6 +1,7 @@
 /**
- * A vitest plugin: threads are started from what the sources are now. Node 20 runs no TypeScript, so the entries
- * of src/pool are bundled into a temporary folder, and the files that name them beside them name it instead.
+ * A vitest plugin: threads are started from what the sources are now. Node 20 runs no TypeScript, so the
+ * entries of src/pool are bundled into a temporary folder, and the files that name them beside them name it
+ * instead.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

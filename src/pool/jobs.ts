@@ -4,8 +4,8 @@
  * that a job always ends with the right result.
  *
  * Invariants (test/pool/jobs.test.ts)
- * - every job ends, with the result that the calling thread alone would give ("results do not depend on the
- *   order of completion, nor on threads that die, hang or answer nonsense");
+ * - every job ends, with the result that the calling thread alone would give ("results depend neither on
+ *   the order of completion nor on threads that die, hang or lie");
  * - no more than `size` tasks are with the pool ("no more tasks are under way than there are threads");
  * - threads that keep failing are left alone ("after failures in a row no thread is asked any more").
  */

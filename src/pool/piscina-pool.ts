@@ -68,6 +68,7 @@ export class PiscinaPool implements WorkPool {
     const { FixedQueue, Piscina } = await import('piscina');
     const piscina = new Piscina({
       filename: (this.#options.entry ?? entry).href,
+      name: 'runTask',
       minThreads: 0,
       maxThreads: this.size,
       idleTimeout: idleMs,

@@ -1,4 +1,6 @@
-/** Threads that compute: bytes in shared memory go in, small results come out. They own no file and no state. */
+/**
+ * Threads that compute: bytes in shared memory go in, small results come out. They own no file and no state.
+ */
 import type { ChunkerKey } from '../kernels/chunker/key.ts';
 import type { ChunkerParams } from '../kernels/chunker/params.ts';
 

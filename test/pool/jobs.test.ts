@@ -36,7 +36,7 @@ async function until(clock: TestClock, all: Promise<unknown>): Promise<void> {
   }
 }
 
-test('results do not depend on the order of completion, nor on threads that die, hang or answer nonsense', async () => {
+test('results depend neither on the order of completion nor on threads that die, hang or lie', async () => {
   const faults = fc.constantFrom<Faults>({}, { dies: 30 }, { hangs: 30 }, { lies: 30 }, { dies: 100 });
   await fc.assert(
     fc.asyncProperty(fc.nat(), fc.integer({ min: 1, max: 4 }), faults, async (seed, size, given) => {

@@ -19,7 +19,7 @@ const never = new AbortController().signal;
 /** A thread that does with a task what its `shared` says: dies, hangs, runs out of memory, or its length. */
 const badThread = `
   import { parentPort } from 'node:worker_threads';
-  const act = (task) => {
+  export const runTask = (task) => {
     const [what] = new Uint8Array(task.shared);
     if (what === 1) process.exit(3);
     if (what === 2) for (;;);
@@ -27,10 +27,13 @@ const badThread = `
     if (what === 4) { const held = []; for (;;) held.push(new Array(1e4).fill(held.length)); }
     return { ids: new Uint8Array([what]) };
   };
-  export default act;
 `;
 const plain = `parentPort.on('message', (task) => {
-    try { parentPort.postMessage({ result: act(task) }); } catch (error) { parentPort.postMessage({ error }); }
+    try {
+      parentPort.postMessage({ result: runTask(task) });
+    } catch (error) {
+      parentPort.postMessage({ error });
+    }
   });`;
 const badPiscina = path.join(folder, 'bad-worker.mjs');
 const badPlain = path.join(folder, 'bad-thread-worker.mjs');
