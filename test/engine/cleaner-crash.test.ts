@@ -50,7 +50,11 @@ async function wrong(engine: Engine, model: ReadonlyMap<string, string>): Promis
   return undefined;
 }
 
-async function checked(disk: MemoryFileSystem, model: ReadonlyMap<string, string>, where: string): Promise<void> {
+async function checked(
+  disk: MemoryFileSystem,
+  model: ReadonlyMap<string, string>,
+  where: string,
+): Promise<void> {
   const { engine } = await openParts(disk, { segmentBytes: 8 * 1024 });
   expect(await wrong(engine, model), where).toBe(undefined);
   expect((await engine.compact()).damage, where).toEqual([]);
@@ -79,7 +83,8 @@ describe('crashes of a compaction', () => {
     expect(report.copiedBytes).toBeGreaterThan(0);
     await engine.close();
     expect(points.length).toBeGreaterThan(10);
-    for (const point of points) await checked(point.disk, model, `before ${point.op.kind} of ${point.op.path}`);
+    for (const point of points)
+      await checked(point.disk, model, `before ${point.op.kind} of ${point.op.path}`);
   }, 600_000);
 
   test('an error at any operation of a compaction loses nothing', async () => {
