@@ -115,7 +115,7 @@ describe('crashes of a compaction', () => {
 });
 
 describe('random histories', () => {
-  test('puts, deletes, compactions, crashes and reopens equal a map, with exact counts and no file over', async () => {
+  test('puts, deletes, compactions and crashes equal a map, with exact counts and no file over', async () => {
     for (let n = seed; n < seed + (isShort ? 3 : 60); n++) {
       const prng = new Prng(n);
       let disk = new MemoryFileSystem();
