@@ -12,6 +12,9 @@ export type {
   Logger,
   MemoryOptions,
 } from './engine/options.ts';
+export type { At } from './engine/point.ts';
+export type { ReadView, ViewReadOptions } from './engine/read-view.ts';
+export type { SnapshotList } from './engine/snapshots.ts';
 export type { SpaceOptions } from './engine/space-policy.ts';
 export type {
   CompactOptions,
@@ -30,6 +33,7 @@ export type {
   Entry,
   EntryStat,
   Health,
+  KeptBy,
   Key,
   KeyEntry,
   PrefixEntry,
@@ -37,11 +41,14 @@ export type {
   PutResult,
   ReadOptions,
   ScanOptions,
+  SnapshotInfo,
   Stats,
   StreamOptions,
   TransactionOptions,
   UpdateFunction,
   UpdateOptions,
+  VersionInfo,
+  ViewOptions,
 } from './engine/types.ts';
 export type { VerifyOptions } from './engine/verifying.ts';
 export type { UserMetadata } from './format/metadata.ts';

@@ -5,9 +5,12 @@ import { nameOfPrefix } from '../txn/claims.ts';
 import { compact } from './compact.ts';
 import { rowPrefix } from './key-args.ts';
 import { checkNames } from './options.ts';
+import { PastReads } from './past-reads.ts';
 import { RangeDeletes } from './range-deletes.ts';
+import { openReadView, type ReadView } from './read-view.ts';
 import { Reads } from './reads.ts';
-import { scan } from './scans.ts';
+import { newestScan, scan } from './scans.ts';
+import { type SnapshotList, snapshotsOf } from './snapshots.ts';
 import { checkSpaceOptions, type SpaceOptions, setSpacePolicy } from './space-policy.ts';
 import type { CompactOptions, CompactReport } from './space-types.ts';
 import { statsOf } from './stats.ts';
@@ -31,9 +34,12 @@ import type {
   TransactionOptions,
   UpdateFunction,
   UpdateOptions,
+  VersionInfo,
+  ViewOptions,
 } from './types.ts';
 import { Updates } from './updates.ts';
 import { type VerifyOptions, verify } from './verifying.ts';
+import { versions } from './versions.ts';
 import { Writes } from './writes.ts';
 
 /** Named key spaces of a store. */
@@ -59,22 +65,27 @@ export class Engine {
   readonly #store: Store;
   readonly #name: string | undefined;
   readonly #reads: Reads;
+  readonly #past: PastReads;
   readonly #writes: Writes;
   readonly #ranges: RangeDeletes;
   readonly #updates: Updates;
   readonly #transactions: Transactions;
   /** Named spaces of the store. */
   readonly spaces: SpaceList;
+  /** Named states of the store. */
+  readonly snapshots: SnapshotList;
 
   /** Use openEngine. `name`: of a space; undefined = the store's own keys. */
   constructor(store: Store, name?: string) {
     this.#store = store;
     this.#name = name;
     this.#reads = new Reads(store);
+    this.#past = new PastReads(store, this.#reads, name);
     this.#writes = new Writes(store);
     this.#ranges = new RangeDeletes(store);
     this.#updates = new Updates(store, this.#writes);
     this.#transactions = new Transactions(store, { writes: this.#writes, reads: this.#reads }, name);
+    this.snapshots = snapshotsOf(store);
     this.spaces = {
       list: () => {
         store.assertReadable();
@@ -103,6 +114,7 @@ export class Engine {
 
   /** The value of a key (the caller's to keep), or undefined. VARVE_CORRUPT when it is damaged. */
   get(key: Key, options?: ReadOptions): Promise<Uint8Array | undefined> {
+    if (options?.at !== undefined) return this.#past.get(key, options);
     return this.#reads.get(this.#space, key, options);
   }
 
@@ -113,15 +125,21 @@ export class Engine {
 
   /** Values of many keys as of one moment, in the order of `keys`. */
   getMany(keys: readonly Key[], options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
-    return this.#store.run(() => this.#reads.getMany(this.#space, keys, options));
+    return this.#store.run(() =>
+      options?.at === undefined
+        ? this.#reads.getMany(this.#space, keys, options)
+        : this.#past.getMany(keys, options),
+    );
   }
 
   has(key: Key, options?: ReadOptions): Promise<boolean> {
+    if (options?.at !== undefined) return this.#past.has(key, options);
     return this.#reads.has(this.#space, key, options);
   }
 
   /** Size, digest, times and metadata of a key, or undefined; does not read the value. */
   stat(key: Key, options?: ReadOptions): Promise<EntryStat | undefined> {
+    if (options?.at !== undefined) return this.#past.stat(key, options);
     return this.#reads.stat(this.#space, key, options);
   }
 
@@ -130,6 +148,7 @@ export class Engine {
    * the moment of the call. The first read rejects with VARVE_NOT_FOUND when there is none.
    */
   stream(key: Key, options?: StreamOptions): ReadableStream<Uint8Array> {
+    if (options?.at !== undefined) return this.#past.stream(key, options);
     return this.#reads.stream(this.#space, key, options);
   }
 
@@ -214,7 +233,25 @@ export class Engine {
   /** With a delimiter, keys that have it behind the prefix come folded, as `{ prefix }`. */
   scan<K extends Key = string>(options: ScanOptions): AsyncIterable<Entry<K>>;
   scan<K extends Key = string>(options: ScanOptions = {}): AsyncIterable<Entry<K>> {
-    return scan(this.#store, this.#space, options) as AsyncIterable<Entry<K>>;
+    if (options.at !== undefined) return this.#past.scan(options) as AsyncIterable<Entry<K>>;
+    return scan(this.#store, newestScan(this.#store, this.#space), options) as AsyncIterable<Entry<K>>;
+  }
+
+  /**
+   * The versions of a key that are still there, newest first, deletions included, and why each is kept. Any
+   * of them can be read with `at` its own seq.
+   */
+  versions(key: Key, options?: { signal?: AbortSignal }): AsyncIterable<VersionInfo> {
+    return versions(this.#store, this.#space, key, options);
+  }
+
+  /**
+   * A pinned state, the newest or one of the past: reads of it give the same as long as it is open. Close it,
+   * or declare it with `using`; what it sees is kept until then. VARVE_HISTORY_GONE, VARVE_NOT_FOUND
+   * (snapshot).
+   */
+  view(options: ViewOptions = {}): ReadView {
+    return openReadView(this.#store, this.#name, options);
   }
 
   /**

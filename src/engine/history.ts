@@ -56,6 +56,12 @@ export interface HistoryParts {
   readonly writer: HistoryWriter | undefined;
 }
 
+/** From which commit, and from which moment on every state can be read. */
+export interface Readable {
+  readonly seq: Seq;
+  readonly ms: number;
+}
+
 export class History {
   readonly #parts: HistoryParts;
   /** Durable; what was loaded or made so by `advance`. */
@@ -139,13 +145,21 @@ export class History {
    * The first commit from which on every state of the space can be read, and its time; undefined: only what
    * is pinned, and the newest.
    */
-  readableFrom(space: number): { readonly seq: Seq; readonly ms: number } | undefined {
+  readableFrom(space: number): Readable | undefined {
     const { forest, visibleSeq } = this.#parts;
     const rows = forest.history;
     const own = rows.policyOf(space).history ?? rows.policyOf(0).history;
     if (own === undefined || own.ms === 0 || own.sinceSeq > visibleSeq()) return undefined;
     const ms = Math.max(own.sinceMs, this.#clockMs - own.ms);
     return { seq: Math.max(own.sinceSeq, this.#horizonOf(own.ms)), ms };
+  }
+
+  /** `readableFrom` of this moment, for every space. */
+  readable(): (space: number) => Readable | undefined {
+    const others = this.readableFrom(0);
+    const own = new Map<number, Readable | undefined>();
+    for (const space of this.#parts.forest.history.spaces) own.set(space, this.readableFrom(space));
+    return (space) => (own.has(space) ? own.get(space) : others);
   }
 
   get #durableSeq(): Seq {
@@ -183,6 +197,17 @@ export class History {
       if (ms > 0) shortest = Math.min(shortest, ms);
     }
     return Math.min(clockStepMsMax, Math.max(1, shortest * clockShare));
+  }
+
+  /** Rows that go with the transaction that drops the space: no version of its keys is kept by its rank. */
+  rowsToDrop(space: number): { readonly key: Uint8Array; readonly value: Uint8Array }[] {
+    const rows = this.#parts.forest.history;
+    this.#declared.delete(space);
+    const own = rows.policyOf(space);
+    const history = own.history ?? rows.policyOf(0).history;
+    if (history === undefined || history.versions === 0) return [];
+    const row = { history: { ...history, versions: 0 }, ttlMs: own.ttlMs };
+    return [{ key: policyKey(space), value: encodePolicyRow(row) }];
   }
 
   /** The policies of a space differ from those asked for. */

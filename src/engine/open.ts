@@ -340,6 +340,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
     resting: started === undefined ? await restingFiles(found) : undefined,
     catalog: () => started?.catalogs.catalog ?? loaded.catalog,
     openedSeq,
+    openedMs: found.chain.lastTimeMs,
     stageBirthsMax: bounds.stageBirthsMax,
     flushMerges: bounds.flushMerges ?? false,
     shutDown: async () => {

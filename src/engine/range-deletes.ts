@@ -71,7 +71,7 @@ export class RangeDeletes {
       await write.log.drained();
       return false;
     }
-    const rows = spaces.rowsToDrop(name);
+    const rows = [...spaces.rowsToDrop(name), ...this.#store.history.rowsToDrop(number)];
     const bytes = rows.reduce((sum, { key }) => sum + rowBytes + key.length, 0);
     const committed = this.#sequence(write, boundsOf({}, number), bytes, (put) => {
       for (const { key, value } of rows) put(key, value);

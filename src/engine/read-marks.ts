@@ -23,16 +23,11 @@ export interface ReadEra {
   reads: number;
 }
 
-/** A read that is over when `end` is called, however often, or when nobody has the mark any more. */
-export interface ReadMark {
-  readonly end: () => void;
-  readonly isOver: () => boolean;
-}
-
 /** A number that is pinned until `end` is called, however often, or when nobody has the pin any more. */
 export interface Pin {
   readonly seq: Seq;
   readonly end: () => void;
+  readonly isOver: () => boolean;
 }
 
 export class ReadMarks {
@@ -62,21 +57,10 @@ export class ReadMarks {
     era.reads--;
   }
 
-  /** The same for a read whose end more than one may call. */
-  mark(): ReadMark {
-    const era = this.enter();
-    let over = false;
-    const leave = (): void => {
-      if (over) return;
-      over = true;
-      this.leave(era);
-    };
-    const mark = { end: leave, isOver: () => over };
-    this.#forgotten.register(mark, leave);
-    return mark;
-  }
-
-  /** Keeps what a reader at `seq` sees. Something must keep it at the moment of the call. */
+  /**
+   * Keeps what a reader at `seq` sees until `end`, or until nobody has the pin any more. Something must keep it
+   * at the moment of the call.
+   */
   pin(seq: Seq): Pin {
     const pins = this.#pins;
     const all = this.#begun;
@@ -92,7 +76,7 @@ export class ReadMarks {
       if (left === 0) pins.delete(seq);
       else pins.set(seq, left);
     };
-    const pin = { seq, end };
+    const pin = { seq, end, isOver: () => over };
     this.#forgotten.register(pin, end);
     return pin;
   }

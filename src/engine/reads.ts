@@ -1,18 +1,21 @@
 /**
- * Point reads of one space: get, getSync, has, stat, getMany, stream.
+ * Point reads of one space: get, getSync, has, stat, getMany, stream. Each sees the newest state, or that of
+ * a moment which the caller keeps while the call is under way.
  *
  * Invariants (test/engine/reads.test.ts):
  * - every read sees one committed state: the rows at or below the visible number when the call was made;
+ * - what a read has found is kept until it has read the value (test/engine/history-model.test.ts);
  * - a cache hit costs no trip to another thread; getSync never makes a promise;
  * - damage is reported to health and thrown, never served.
  */
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
+import { expiresBy } from '../format/expiry.ts';
 import { decodeMetadata } from '../format/metadata.ts';
 import { plainValueFrom } from '../format/plain-value.ts';
 import { rowKinds } from '../format/row-kinds.ts';
-import { parseValueRecord, type ValueRecord } from '../format/value-record.ts';
+import { parseValueRecord, recordFlags, recordHead, type ValueRecord } from '../format/value-record.ts';
 import { END, MISS, OK, type Step } from '../tree/cursor.ts';
 import { RowRef } from '../tree/row-ref.ts';
 import { copyOut } from '../value/value-copy.ts';
@@ -20,7 +23,7 @@ import { RangeReader, readValue, readValueNow, readValueSync } from '../value/va
 import { recordDigest } from '../value/value-writer.ts';
 import { rowPrefix, throwIfAborted, writeKey } from './key-args.ts';
 import { checkNames, checkRange } from './options.ts';
-import type { Pin } from './read-marks.ts';
+import type { Moment } from './point.ts';
 import type { Store } from './store.ts';
 import type { EntryStat, Key, ReadOptions, StreamOptions } from './types.ts';
 
@@ -30,6 +33,8 @@ export interface FoundVersion {
   readonly record: ValueRecord;
 }
 
+const readNames = ['at', 'signal'] as const;
+const streamNames = ['at', 'start', 'end', 'signal'] as const;
 /** Lookups that may be kept in reserve for the next caller. */
 const spareRowsMax = 64;
 
@@ -44,14 +49,14 @@ export class Reads {
     this.#store = store;
   }
 
-  getSync(space: number, key: Key): Uint8Array | undefined {
+  getSync(space: number, key: Key, moment?: Moment): Uint8Array | undefined {
     const store = this.#store;
     store.assertReadable();
     const row = this.#row;
     const length = writeKey(row, space, key);
     try {
-      const step = store.forest.keys.findSync(row.target, 0, length, store.visibleSeq, row);
-      if (step !== OK || row.kind !== rowKinds.put) return undefined;
+      const step = store.forest.keys.findSync(row.target, 0, length, moment?.seq ?? store.visibleSeq, row);
+      if (step !== OK || !this.#isLive(row, moment)) return undefined;
       const { bytes, valueFrom, valueTo } = row;
       const from = plainValueFrom(bytes, valueFrom, valueTo);
       return from >= 0 ? copyOut(bytes, from, valueTo) : readValueSync(recordOf(row), store.chunks);
@@ -60,13 +65,18 @@ export class Reads {
     }
   }
 
-  async get(space: number, key: Key, options?: ReadOptions): Promise<Uint8Array | undefined> {
+  async get(
+    space: number,
+    key: Key,
+    options?: ReadOptions,
+    moment?: Moment,
+  ): Promise<Uint8Array | undefined> {
     const store = this.#store;
     const row = this.#row;
-    const step = this.#findNow(space, key, options);
+    const step = this.#findNow(space, key, options, moment);
     if (step === END) return undefined;
     if (step === OK) {
-      if (row.kind !== rowKinds.put) return undefined;
+      if (!this.#isLive(row, moment)) return undefined;
       const { bytes, valueFrom, valueTo } = row;
       const from = plainValueFrom(bytes, valueFrom, valueTo);
       if (from >= 0) return copyOut(bytes, from, valueTo);
@@ -77,25 +87,30 @@ export class Reads {
         throw store.seen(error);
       }
     }
-    const later = this.#later(step);
+    const later = this.#later(step, moment);
     return await store.run(() =>
-      this.#marked(async () => {
+      this.#kept(async () => {
         const found = await later();
         return found === undefined ? undefined : await this.value(found.record);
       }),
     );
   }
 
-  async has(space: number, key: Key, options?: ReadOptions): Promise<boolean> {
-    const step = this.#findNow(space, key, options);
-    if (step !== MISS) return step === OK && this.#row.kind === rowKinds.put;
-    return (await this.#store.run(this.#later(step))) !== undefined;
+  async has(space: number, key: Key, options?: ReadOptions, moment?: Moment): Promise<boolean> {
+    const step = this.#findNow(space, key, options, moment);
+    if (step !== MISS) return step === OK && this.#isLive(this.#row, moment);
+    return (await this.#store.run(this.#later(step, moment))) !== undefined;
   }
 
-  async stat(space: number, key: Key, options?: ReadOptions): Promise<EntryStat | undefined> {
-    const step = this.#findNow(space, key, options);
+  async stat(
+    space: number,
+    key: Key,
+    options?: ReadOptions,
+    moment?: Moment,
+  ): Promise<EntryStat | undefined> {
+    const step = this.#findNow(space, key, options, moment);
     if (step === END) return undefined;
-    const found = await this.#store.run(this.#later(step));
+    const found = await this.#store.run(this.#later(step, moment));
     return found === undefined ? undefined : statOf(found);
   }
 
@@ -103,17 +118,18 @@ export class Reads {
     space: number,
     keys: readonly Key[],
     options: ReadOptions = {},
+    moment?: Moment,
   ): Promise<(Uint8Array | undefined)[]> {
     if (!Array.isArray(keys)) throw invalid('getMany takes an array of keys');
-    checkNames(options, ['signal'], 'option');
+    checkNames(options, readNames, 'option');
     this.#store.assertReadable();
     throwIfAborted(options.signal);
-    const view = this.#store.visibleSeq;
+    const fixed = moment ?? this.#newest();
     const prefixes = keys.map((key) => rowPrefix(space, key));
-    return await this.#marked(() =>
+    return this.#kept(() =>
       Promise.all(
         prefixes.map(async (prefix) => {
-          const found = await this.find(prefix, view);
+          const found = await this.find(prefix, fixed);
           throwIfAborted(options.signal);
           return found === undefined ? undefined : await this.value(found.record);
         }),
@@ -121,59 +137,69 @@ export class Reads {
     );
   }
 
-  stream(space: number, key: Key, options: StreamOptions = {}): ReadableStream<Uint8Array> {
-    checkNames(options, ['start', 'end', 'signal'], 'option');
+  stream(space: number, key: Key, options: StreamOptions = {}, moment?: Moment): ReadableStream<Uint8Array> {
+    const prefix = rowPrefix(space, key);
+    const fixed = moment ?? this.#newest();
+    return this.streamOf(() => this.find(prefix, fixed), fixed.seq, options);
+  }
+
+  /**
+   * The bytes of the version that `find` gives when the first of them is asked for; `seq` is kept until the
+   * stream ends, and something must keep it at the moment of the call. `check` throws when no more is to be
+   * read.
+   */
+  streamOf(
+    find: () => Promise<FoundVersion | undefined>,
+    seq: Seq,
+    options: StreamOptions,
+    check: () => void = () => undefined,
+  ): ReadableStream<Uint8Array> {
+    checkNames(options, streamNames, 'option');
     const { start, end } = checkRange(options.start, options.end);
     this.#store.assertReadable();
-    const prefix = rowPrefix(space, key);
-    const view = this.#store.visibleSeq;
-    const mark = this.#store.marks.mark();
+    const mark = this.#store.marks.pin(seq);
     let reader: RangeReader | undefined;
-    let pin: Pin | undefined;
-    const letGo = (): void => {
-      mark.end();
-      pin?.end();
-    };
     const open = async (): Promise<RangeReader> => {
-      // It may last: from here on only what it sees is kept for it.
-      pin = this.#store.marks.pin(view);
-      const found = await this.find(prefix, view).finally(mark.end);
+      const found = await find();
       if (found === undefined) throw new VarveError('VARVE_NOT_FOUND', 'no such key');
       const range = options.signal === undefined ? {} : { signal: options.signal };
       return new RangeReader(found.record, start, end ?? Number.MAX_SAFE_INTEGER, this.#store.chunks, range);
     };
     return new ReadableStream({
       type: 'bytes',
-      pull: (controller: ReadableByteStreamController) =>
-        this.#store.run(async () => {
-          let isOver = true;
-          try {
+      pull: async (controller: ReadableByteStreamController) => {
+        try {
+          await this.#store.run(async () => {
             throwIfAborted(options.signal);
+            check();
             reader ??= await open();
             const piece = await reader.next();
-            isOver = piece === undefined;
             if (piece !== undefined) return controller.enqueue(piece.chunk.slice(piece.from, piece.to));
+            mark.end();
             controller.close();
             answerEmpty(controller);
-          } finally {
-            if (isOver) letGo();
-          }
-        }),
+          });
+        } catch (error) {
+          mark.end();
+          throw error;
+        }
+      },
       cancel: () => {
-        letGo();
+        mark.end();
         return reader?.cancel();
       },
     });
   }
 
-  /** The newest version at or below `view` that is not a deletion. */
-  async find(prefix: Uint8Array, view: Seq): Promise<FoundVersion | undefined> {
+  /** The newest version a reader at the moment sees, unless it is a deletion or has expired. */
+  async find(prefix: Uint8Array, moment: Moment): Promise<FoundVersion | undefined> {
+    const view = moment.seq;
     const { keys } = this.#store.forest;
     const row = this.#spareRows.pop() ?? new RowRef();
     try {
       let step: Step = keys.find(prefix, 0, prefix.length, view, row);
       if (step === MISS) step = await this.#findLater(prefix, view, row);
-      return step === OK ? versionOf(row) : undefined;
+      return step === OK && this.#isLive(row, moment) ? versionOf(row) : undefined;
     } finally {
       if (this.#spareRows.length < spareRowsMax) this.#spareRows.push(row);
     }
@@ -184,62 +210,67 @@ export class Reads {
     return readValue(record, this.#store.chunks);
   }
 
-  /** Runs a read: nothing it may find goes before it has ended. It begins in this turn. */
-  async #marked<T>(read: () => Promise<T>): Promise<T> {
+  /** Merges must not drop the row while its block is read. */
+  #findLater(prefix: Uint8Array, view: Seq, row: RowRef): Promise<Step> {
+    const { keys } = this.#store.forest;
+    return this.#kept(() => keys.findAsync(prefix, 0, prefix.length, view, row));
+  }
+
+  /** What is newest now stays until the call has ended: rows are not dropped, nor chunks taken away. */
+  async #kept<T>(call: () => Promise<T>): Promise<T> {
     const { marks } = this.#store;
     const era = marks.enter();
     try {
-      return await read();
+      return await call();
     } finally {
       marks.leave(era);
     }
   }
 
-  /** Merges must not drop the row while its block is read. */
-  async #findLater(prefix: Uint8Array, view: Seq, row: RowRef): Promise<Step> {
-    const { marks, forest } = this.#store;
-    const era = marks.enter();
-    try {
-      return await forest.keys.findAsync(prefix, 0, prefix.length, view, row);
-    } finally {
-      marks.leave(era);
-    }
+  /** The newest state, for reads that go on in later turns. */
+  #newest(): Moment {
+    return { seq: this.#store.visibleSeq, expiryMs: this.#store.nowMs };
+  }
+
+  /** The row is a value, and has not expired. */
+  #isLive(row: RowRef, moment: Moment | undefined): boolean {
+    if (row.kind !== rowKinds.put) return false;
+    if ((row.bytes[row.valueFrom + recordHead.at.flags]! & recordFlags.ttl) === 0) return true;
+    return !expiresBy(row.bytes, row.valueFrom, moment?.expiryMs ?? this.#store.nowMs);
   }
 
   /** The first look of a read: no promise, no disk. OK: `#row` stands on the newest row the caller sees. */
-  #findNow(space: number, key: Key, options: ReadOptions | undefined): Step {
+  #findNow(space: number, key: Key, options: ReadOptions | undefined, moment: Moment | undefined): Step {
     const store = this.#store;
-    if (options !== undefined) checkNames(options, ['signal'], 'option');
+    if (options !== undefined) checkNames(options, readNames, 'option');
     store.assertReadable();
     throwIfAborted(options?.signal);
     const row = this.#row;
     this.#keyLength = writeKey(row, space, key);
     try {
-      return store.forest.keys.find(row.target, 0, this.#keyLength, store.visibleSeq, row);
+      return store.forest.keys.find(row.target, 0, this.#keyLength, moment?.seq ?? store.visibleSeq, row);
     } catch (error) {
       throw store.seen(error);
     }
   }
 
   /** What `#findNow` has found or missed, in memory of its own: the call goes on when others have begun. */
-  #later(step: Step): () => Promise<FoundVersion | undefined> {
+  #later(step: Step, moment: Moment | undefined): () => Promise<FoundVersion | undefined> {
     const row = this.#row;
     if (step !== MISS) {
-      return async () => versionOf(row);
+      const version = this.#isLive(row, moment) ? versionOf(row) : undefined;
+      return async () => version;
     }
     row.pending.clear();
     const prefix = row.target.slice(0, this.#keyLength);
-    const view = this.#store.visibleSeq;
-    return () => this.find(prefix, view);
+    const fixed = moment ?? this.#newest();
+    return () => this.find(prefix, fixed);
   }
 }
 
-/**
- * The version a lookup stands on; undefined for a deletion. Rows are never changed, so the record stays
- * valid.
- */
-function versionOf(row: RowRef): FoundVersion | undefined {
-  return row.kind === rowKinds.put ? { seq: row.seq, record: recordOf(row) } : undefined;
+/** The version a lookup stands on, no deletion. Rows are never changed, so the record stays valid. */
+function versionOf(row: RowRef): FoundVersion {
+  return { seq: row.seq, record: recordOf(row) };
 }
 
 function recordOf(row: RowRef): ValueRecord {
@@ -262,6 +293,7 @@ export function statOf({ seq, record }: FoundVersion): EntryStat {
     modified: new Date(record.timeMs),
     chunks: record.chunks,
   };
+  if (record.expireAtMs !== undefined) stat.expires = new Date(record.expireAtMs);
   if (record.metadataFrom === record.metadataTo) return stat;
   const place = { file: 'key tree' };
   const meta = decodeMetadata(record.buf, place, record.metadataFrom, record.metadataTo);

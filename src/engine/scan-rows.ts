@@ -8,6 +8,7 @@
  */
 import type { Seq } from '../base/brands.ts';
 import { compareRange } from '../base/bytes.ts';
+import { expiresBy } from '../format/expiry.ts';
 import { boundsOf, decodeInternalKey, seqBytes, seqOf, writeSeq } from '../format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from '../tree/cursor.ts';
@@ -18,6 +19,8 @@ export interface RowPlan {
   readonly space: number;
   /** Versions above it are not seen. */
   readonly view: Seq;
+  /** Versions that expire by then are passed over, ms since 1970. */
+  readonly expiryMs: number;
   /** User keys begin with it; folding starts behind it. */
   readonly prefix: Uint8Array;
   readonly delimiter: Uint8Array | undefined;
@@ -159,6 +162,7 @@ export class ScanRows {
   #isLive(): boolean {
     const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom } = this.cursor;
     if (rowKindAt(valueBytes, valueFrom) !== rowKinds.put) return false;
+    if (expiresBy(valueBytes, valueFrom, this.#plan.expiryMs)) return false;
     const ranges = this.#ranges;
     if (ranges === undefined || ranges.isEmpty) return true;
     return !ranges.hides(keyBytes, keyFrom, keyTo - seqBytes, seqOf(keyBytes, keyTo), this.#plan.view);

@@ -7,7 +7,6 @@
  * - `after` with any key or prefix a scan returned continues exactly behind it;
  * - the tables of the view are released when the loop ends, breaks or throws.
  */
-import type { Seq } from '../base/brands.ts';
 import { compareBytes } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
 import { keyBytesMax } from '../base/limits.ts';
@@ -20,7 +19,8 @@ import { copyOut } from '../value/value-copy.ts';
 import { readValue, readValueSync } from '../value/value-reader.ts';
 import { keyBytes, keyOut, throwIfAborted, userKeyOut } from './key-args.ts';
 import { checkNames } from './options.ts';
-import type { Pin, ReadMark } from './read-marks.ts';
+import type { Moment } from './point.ts';
+import type { Pin } from './read-marks.ts';
 import { type FoundVersion, statOf } from './reads.ts';
 import { foldOf, type RowPlan, ScanRows } from './scan-rows.ts';
 import type { Store } from './store.ts';
@@ -38,6 +38,7 @@ const scanNames = [
   'stats',
   'delimiter',
   'after',
+  'at',
   'signal',
 ] as const;
 
@@ -47,17 +48,39 @@ export interface Plan extends RowPlan {
   readonly values: boolean;
   readonly stats: boolean;
   readonly signal: AbortSignal | undefined;
+  readonly check: () => void;
+}
+
+/** The state one loop over a scan sees. */
+export interface ScanMoment extends Moment {
+  /** Undefined: there was no such space, so there are no keys. */
+  readonly space: number | undefined;
+  /** Throws when no more is to be read. */
+  readonly check: () => void;
 }
 
 /**
- * Starts a scan; arguments are checked and the view is fixed at the call. A second loop over it sees the
- * store as it is when that loop begins.
+ * Starts a scan; arguments are checked and the state is fixed at the call: what `moment` gives, and something
+ * keeps in that turn. A second loop asks it again: over the newest state it sees the store as it is then.
  */
-export function scan(store: Store, space: number, options: ScanOptions): AsyncIterable<Entry<Key>> {
+export function scan(
+  store: Store,
+  moment: () => ScanMoment,
+  options: ScanOptions,
+): AsyncIterable<Entry<Key>> {
   store.assertReadable();
-  const plan = planScan(space, store.visibleSeq, options);
-  const mark = store.marks.mark();
-  return { [Symbol.asyncIterator]: () => new ScanIterator(store, plan, mark) };
+  const first = moment();
+  const plan = planScan(first, options);
+  let mark: Pin | undefined = store.marks.pin(first.seq);
+  return {
+    [Symbol.asyncIterator]: () => {
+      const taken = mark;
+      mark = undefined;
+      if (taken !== undefined) return new ScanIterator(store, plan, taken);
+      const again = moment();
+      return new ScanIterator(store, planScan(again, options), store.marks.pin(again.seq));
+    },
+  };
 }
 
 /** A scan of what `plan` says at its view, which the caller keeps readable; every loop sees the same. */
@@ -65,8 +88,21 @@ export function scanPlan(store: Store, plan: Plan): AsyncIterable<Entry<Key>> {
   return { [Symbol.asyncIterator]: () => new ScanIterator(store, plan, unending) };
 }
 
+/** For scans of a state that was chosen before: VARVE_INVALID_ARGUMENT when they name another. */
+export function refuseAt(options: ScanOptions, what: string): void {
+  if (options.at !== undefined) throw invalid(`a ${what} reads one state: its scans take no at`);
+}
+
+/** The newest state of a space, as `scan` takes it. */
+export function newestScan(store: Store, space: number): () => ScanMoment {
+  const check = (): void => undefined;
+  return () => ({ seq: store.visibleSeq, expiryMs: store.nowMs, space, check });
+}
+
 /** The options of a scan, checked. `after` has narrowed the bounds already. */
-export function planScan(space: number, view: Seq, options: ScanOptions): Plan {
+export function planScan(moment: ScanMoment, options: ScanOptions): Plan {
+  const { space = 0, seq, expiryMs, check } = moment;
+  const isEmpty = moment.space === undefined;
   checkNames(options, scanNames, 'scan option');
   const { reverse = false, limit, values = true, stats = false, delimiter, after } = options;
   if (limit !== undefined && (!Number.isInteger(limit) || limit < 0)) {
@@ -90,10 +126,12 @@ export function planScan(space: number, view: Seq, options: ScanOptions): Plan {
   const { from, to } = after === undefined ? bounds : behind(plan, bounds, keyBytes(after, 'after'));
   return {
     ...plan,
-    view,
+    view: seq,
+    expiryMs,
     from,
     to,
-    limit: limit ?? Number.MAX_SAFE_INTEGER,
+    check,
+    limit: isEmpty ? 0 : (limit ?? Number.MAX_SAFE_INTEGER),
     values,
     stats,
     signal: options.signal,
@@ -126,9 +164,8 @@ type Result = IteratorResult<Entry<Key>, undefined>;
  */
 class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
   readonly #store: Store;
-  readonly #mark: ReadMark;
-  #pin: Pin | undefined;
-  #plan: Plan;
+  readonly #mark: Pin;
+  readonly #plan: Plan;
   #left: number;
   #view: TreeView | undefined;
   #rows: ScanRows | undefined;
@@ -140,7 +177,7 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
   #waiting = 0;
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(store: Store, plan: Plan, mark: ReadMark) {
+  constructor(store: Store, plan: Plan, mark: Pin) {
     this.#store = store;
     this.#plan = plan;
     this.#mark = mark;
@@ -155,6 +192,7 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
     if (this.#waiting === 0) {
       try {
         this.#store.assertReadable();
+        this.#plan.check();
         const result = this.#now();
         if (result !== undefined) return Promise.resolve(result);
       } catch (error) {
@@ -165,6 +203,7 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
       // A call of its own: close() waits for it.
       this.#store.run(async () => {
         await before;
+        this.#plan.check();
         return await this.#settle();
       }),
     );
@@ -190,10 +229,7 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
   /** The next entry, or undefined when something must be read first. The scan is over when it throws. */
   #now(): Result | undefined {
     if (this.#isOver) return over;
-    if (this.#left === 0) {
-      this.#mark.end();
-      return this.#end();
-    }
+    if (this.#left === 0) return this.#end();
     try {
       const rows = this.#rows ?? this.#begin();
       const step = rows.step();
@@ -238,10 +274,6 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
 
   #begin(): ScanRows {
     const store = this.#store;
-    if (this.#mark.isOver()) this.#plan = { ...this.#plan, view: store.visibleSeq };
-    // The rows of its view stay as they are; of chunks, from here on, only what it sees is kept for it.
-    this.#pin = store.marks.pin(this.#plan.view);
-    this.#mark.end();
     const plan = this.#plan;
     store.forest.keys.lost.refuseRange(plan.from, plan.to);
     this.#view = store.openView();
@@ -251,8 +283,8 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
 
   #end(): Result {
     this.#isOver = true;
+    this.#mark.end();
     this.#reached = undefined;
-    this.#pin?.end();
     if (this.#view !== undefined) this.#store.closeView(this.#view);
     this.#view = undefined;
     this.#rows = undefined;
@@ -299,7 +331,7 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
 }
 
 /** Of a view that somebody else keeps. */
-const unending: ReadMark = { end: () => undefined, isOver: () => false };
+const unending: Pin = { seq: 0, end: () => undefined, isOver: () => false };
 
 const over: Result = { value: undefined, done: true };
 

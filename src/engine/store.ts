@@ -37,6 +37,7 @@ import type { RestingFiles } from './resting.ts';
 import { Sequences } from './sequences.ts';
 import type { Spaces } from './spaces.ts';
 import type { Threads } from './threads.ts';
+import { Views } from './views.ts';
 import type { WritePacer } from './write-pacer.ts';
 
 /** What only a store open for writing has. */
@@ -51,6 +52,8 @@ export interface WriteSide {
   readonly marks: ReadMarks;
   readonly history: History;
   readonly pacer: WritePacer;
+  /** A snapshot was deleted for good; `prev`, `next`: the pinned numbers around its own. */
+  readonly snapshotDeleted?: (prev: Seq, seq: Seq, next: Seq) => void;
 }
 
 /** The parts of a store, made by open.ts. */
@@ -76,6 +79,8 @@ export interface StoreParts {
   readonly resting: RestingFiles | undefined;
   /** Last number recovered. */
   readonly openedSeq: Seq;
+  /** Its commit time, ms since 1970. */
+  readonly openedMs: number;
   /** Chunks a value names before they are staged; undefined: the bound of the value folder. */
   readonly stageBirthsMax: number | undefined;
   /** A flush also waits for the merges it makes due. */
@@ -102,6 +107,7 @@ export class Store {
   /** Updates of one key that wait for each other. */
   readonly updates: KeyQueues = new KeyQueues();
   readonly sequences: Sequences = new Sequences();
+  readonly views: Views;
   ingestedBytes = 0;
   readonly #views = new Set<TreeView>();
   #running = 0;
@@ -116,6 +122,20 @@ export class Store {
     this.marks = parts.write?.marks ?? new ReadMarks(parts.openedSeq);
     const { marks } = this;
     this.history = parts.write?.history ?? readerHistory(parts, marks);
+    const { env, options } = parts;
+    const { logger, maxViewAgeMs } = options;
+    this.views = new Views({ marks, clock: env.clock, logger, maxAgeMs: maxViewAgeMs });
+    this.history.onRule = () => this.views.sweep();
+  }
+
+  /** Commit time of the newest commit, ms since 1970. */
+  get lastCommitMs(): number {
+    return this.parts.write?.log.lastTimeMs ?? this.parts.openedMs;
+  }
+
+  /** The moment by which a read made now judges what has expired: a clock that steps back revives nothing. */
+  get nowMs(): number {
+    return Math.max(this.parts.env.clock.now(), this.lastCommitMs);
   }
 
   /** Which old versions somebody may still ask for; of this very moment, so ask again after each wait. */

@@ -13,7 +13,7 @@ import type { PrefixRange } from '../txn/claims.ts';
 import { keyBytes, keyOut } from './key-args.ts';
 import { statOf } from './reads.ts';
 import { foldOf } from './scan-rows.ts';
-import { type Plan, planScan, scanPlan } from './scans.ts';
+import { type Plan, planScan, refuseAt, scanPlan } from './scans.ts';
 import type { OwnWrite, TransactionState } from './transaction-state.ts';
 import type { Entry, Key, KeyEntry, ScanOptions } from './types.ts';
 
@@ -42,7 +42,9 @@ export function entriesOf(
   space: number,
   options: ScanOptions,
 ): AsyncIterable<Entry<Key>> {
-  const plan = planScan(space, state.view, options);
+  refuseAt(options, 'transaction');
+  const check = (): void => undefined;
+  const plan = planScan({ ...state.moment, space, check }, options);
   const own = state.ownIn(plan);
   if (plan.reverse) own.reverse();
   return {
@@ -128,7 +130,7 @@ async function ownEntry(
 /** The record of a key the transaction has put: created when the key was, if it was there. */
 export async function ownRecord(state: TransactionState, { prefix, value }: OwnWrite) {
   const now = state.store.parts.env.clock.now();
-  const before = await state.reads.find(prefix, state.view);
+  const before = await state.reads.find(prefix, state.moment);
   return await state.recordOf(value!, before?.record.createdMs ?? now, now);
 }
 

@@ -19,6 +19,7 @@ import { Claims, nameOfPrefix, type PrefixRange } from '../txn/claims.ts';
 import type { WriteOp } from '../txn/txn-writer.ts';
 import type { NamedChunks } from '../value/value-ingest.ts';
 import type { ValueBody } from '../value/value-writer.ts';
+import type { Moment } from './point.ts';
 import { withSha256 } from './prepared-value.ts';
 import type { FoundVersion, Reads } from './reads.ts';
 import type { Store, WriteSide } from './store.ts';
@@ -52,6 +53,7 @@ export class TransactionState {
   readonly reads: Reads;
   /** Versions above it are not seen. */
   readonly view: Seq;
+  readonly moment: Moment;
   readonly #writes: Writes;
   readonly #write: WriteSide;
   readonly #claims: Claims | undefined;
@@ -76,6 +78,7 @@ export class TransactionState {
     this.#writes = parts.writes;
     this.#write = parts.write;
     this.view = view;
+    this.moment = { seq: view, expiryMs: store.nowMs };
     this.#claims = isSerializable ? new Claims() : undefined;
   }
 
@@ -122,7 +125,7 @@ export class TransactionState {
   /** The version the view has of a key, own writes aside. */
   async committed(prefix: Uint8Array): Promise<FoundVersion | undefined> {
     this.claimKey(prefix);
-    return await this.reads.find(prefix, this.view);
+    return await this.reads.find(prefix, this.moment);
   }
 
   /** Stores a value's chunks and notes the put. `metadata` is taken. */

@@ -74,7 +74,7 @@ export class Transactions {
   ): Promise<T> {
     const store = this.#store;
     const write = store.stillWritable();
-    const mark = store.marks.mark();
+    const era = store.marks.enter();
     const parts = { writes: this.#writes, reads: this.#reads, write };
     const state = new TransactionState(store, parts, store.visibleSeq, isSerializable);
     try {
@@ -85,7 +85,7 @@ export class Transactions {
       return result;
     } finally {
       await state.end();
-      mark.end();
+      store.marks.leave(era);
     }
   }
 

@@ -1,6 +1,7 @@
 /** Shapes of the public face: what callers give and get. */
 import type { Seq } from '../base/brands.ts';
 import type { UserMetadata } from '../format/metadata.ts';
+import type { At } from './point.ts';
 import type { SpaceStats } from './space-types.ts';
 
 /** 0 to 65,535 bytes. Strings must be well-formed and are stored as UTF-8. Order is unsigned byte order. */
@@ -55,6 +56,8 @@ export interface EntryStat {
   metadata?: UserMetadata;
   contentType?: string;
   tags?: string[];
+  /** From then on the key is absent. */
+  expires?: Date;
   chunks: number;
 }
 
@@ -115,6 +118,8 @@ export interface ScanOptions {
   stats?: boolean;
   /** Folds every key that has this text after the prefix into one `{ prefix }` entry. */
   delimiter?: string;
+  /** The state to scan instead of the newest. */
+  at?: At;
   /** The last key (or folded prefix) seen: the scan goes on behind it, in its direction. */
   after?: Key;
   signal?: AbortSignal;
@@ -141,6 +146,8 @@ export type Entry<K extends Key = string> = KeyEntry<K> | PrefixEntry<K>;
 
 /** A byte range; `end` is exclusive, both default to the whole value. */
 export interface StreamOptions {
+  /** The state to read instead of the newest. */
+  at?: At;
   start?: number;
   end?: number;
   signal?: AbortSignal;
@@ -148,7 +155,59 @@ export interface StreamOptions {
 
 /** Options of a read. */
 export interface ReadOptions {
+  /**
+   * The state to read instead of the newest: a commit's number, a Date (every commit stamped in or before
+   * that millisecond) or `{ snapshot: name }`. VARVE_HISTORY_GONE where it is not kept as a whole; a version
+   * that is still there can be read at its own number.
+   */
+  at?: At;
   signal?: AbortSignal;
+}
+
+/** A named snapshot. */
+export interface SnapshotInfo {
+  name: string;
+  /** Number of the commit that made it: the state is the one after it. */
+  seq: Seq;
+  time: Date;
+  note?: string;
+}
+
+/**
+ * Why a version is kept: it is the newest; a policy, a snapshot or an open view (or a read under way) may ask
+ * for it; or nobody may any more, and it goes with the next background work.
+ */
+export type KeptBy =
+  | 'current'
+  | 'history.versions'
+  | 'history.ms'
+  | `snapshot:${string}`
+  | 'view'
+  | 'pending';
+
+/** A version of a key. */
+export interface VersionInfo {
+  /** Number of its commit; `get(key, { at: seq })` reads it. */
+  seq: Seq;
+  time: Date;
+  /** The key was deleted by that commit. */
+  deleted: boolean;
+  size: number;
+  /** Content address, hex; not of a deletion. */
+  digest?: string;
+  metadata?: UserMetadata;
+  contentType?: string;
+  tags?: string[];
+  expires?: Date;
+  keptBy: KeptBy[];
+}
+
+/** Which state a view shows; the newest where nothing is said. */
+export interface ViewOptions {
+  /** A point in time, see ReadOptions. */
+  at?: At;
+  /** A named snapshot. */
+  snapshot?: string;
 }
 
 /** A place where bytes on disk were found damaged. */

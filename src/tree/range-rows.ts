@@ -96,6 +96,16 @@ export class RangeSet {
     );
   }
 
+  /** The ranges with numbers at or below `seqMax` that cover a row prefix, highest number first. */
+  covering(prefix: Uint8Array, seqMax: Seq): RangeRow[] {
+    if (this.isEmpty) return [];
+    this.#refuse(0, seqMax);
+    const rows = this.#rows.slice(0, this.#behind(prefix, 0, prefix.length));
+    const covers = ({ seq, to }: RangeRow): boolean =>
+      seq <= seqMax && (to === undefined || compareBytes(to, prefix) > 0);
+    return rows.filter(covers).sort((a, b) => b.seq - a.seq);
+  }
+
   /** Index behind the last range that begins at or before the prefix. */
   #behind(buf: Uint8Array, at: number, end: number): number {
     let low = 0;

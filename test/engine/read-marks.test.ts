@@ -29,15 +29,15 @@ describe('read marks', () => {
     );
   });
 
-  test('a mark may be ended more than once', () => {
+  test('a pin may be ended more than once', () => {
     const marks = new ReadMarks(1);
-    const first = marks.mark();
-    const second = marks.mark();
+    const first = marks.pin(1);
+    const second = marks.pin(1);
     first.end();
     first.end();
-    expect(marks.horizon(9)).toBe(1);
+    expect([[...marks.pinned], first.isOver(), second.isOver()]).toEqual([[1], true, false]);
     second.end();
-    expect(marks.horizon(9)).toBe(9);
+    expect([...marks.pinned]).toEqual([]);
   });
 
   test('a number is pinned until its last pin ends', () => {

@@ -148,7 +148,7 @@ test('reads take a signal, know their options, and check their keys', async () =
     expect(await codeOf(call)).toBe('VARVE_ABORTED');
   }
   for (const call of [
-    () => engine.get('k', { at: 1 } as object),
+    () => engine.get('k', { when: 1 } as object),
     () => engine.getMany('k' as never),
     () => engine.getMany([7 as never]),
     () => engine.getSync('\ud800'),
