@@ -58,8 +58,8 @@ export class ReadMarks {
   }
 
   /**
-   * Keeps what a reader at `seq` sees until `end`, or until nobody has the pin any more. Something must keep it
-   * at the moment of the call.
+   * Keeps what a reader at `seq` sees until `end`, or until nobody has the pin any more. Something must keep
+   * it at the moment of the call.
    */
   pin(seq: Seq): Pin {
     const pins = this.#pins;
