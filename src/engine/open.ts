@@ -356,9 +356,13 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
       }
     },
   };
-  started?.write.compactor.startIfDue();
-  started?.write.reaper.startIfDue();
-  const store = new Store(parts);
+  return await ready(new Store(parts), bounds);
+}
+
+/** Work that is due begins, and what the options ask for holds. */
+async function ready(store: Store, bounds: OpenBounds): Promise<Engine> {
+  store.parts.write?.compactor.startIfDue();
+  store.parts.write?.reaper.startIfDue();
   bounds.onOpen?.(store);
   await askedHistory(store);
   return new Engine(store);
