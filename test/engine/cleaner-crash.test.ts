@@ -41,7 +41,7 @@ async function write(engine: Engine, model: Map<string, string>, prng: Prng): Pr
 /** What is wrong with the answers, or undefined. */
 async function wrong(engine: Engine, model: ReadonlyMap<string, string>): Promise<string | undefined> {
   const { status, damage } = engine.health();
-  if (status !== 'healthy') return JSON.stringify(damage);
+  if (status === 'degraded') return JSON.stringify(damage);
   for (let i = 0; i < keys; i++) {
     const value = await engine.get(`k${i}`);
     const found = value === undefined ? undefined : Buffer.from(value).toString('hex');
