@@ -17,7 +17,7 @@ import { frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
 import { frameTypes, lastSeqOf } from '../format/log-frame.ts';
-import { durabilityCodes, type OpVisitor, visitOps, visitStage } from '../format/log-ops.ts';
+import { type OpVisitor, visitOps, visitStage } from '../format/log-ops.ts';
 import { segmentDataFrom } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
 import type { LogChain } from '../log/log-chain.ts';
@@ -83,7 +83,6 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
     damaged = true;
     health.note(error);
   });
-  const isFull = (chain.durability ?? durabilityCodes.full) === durabilityCodes.full;
   let frames = 0;
   let lastSeq = 0;
   for (; frames < chain.frames.length; frames++) {
@@ -94,7 +93,7 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
     }
     const payload = await payloadOf(chain, frame, lost);
     if (payload === undefined) continue;
-    const unproven = !isFull && lastSeqOf(frame) > chain.durableSeq;
+    const unproven = chain.isUnproven(frame);
     if (unproven && !(await isReached(frame, payload, wholeUpTo))) break;
     const wanted = framesNamed(frame, payload, unproven);
     const read = await readNamed(wanted, segments, health, unproven);

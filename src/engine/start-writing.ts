@@ -163,6 +163,9 @@ async function firstLog(found: Found, catalogs: CatalogStore): Promise<FirstLog>
   const { prevFileNo, prevEndOffset, prevLastSeq, lastSeq, tailFrom, tailTo } = resume;
   const openSeq = lastSeq + 1;
   const timeMs = Math.max(env.clock.now(), chain.lastTimeMs);
+  // The file is on disk when it is made, but not the chunks that unproven frames name: tables and rescued
+  // segments come after it.
+  const isProven = tailTo === tailFrom || !chain.isUnproven(chain.frames.at(tailTo - 1));
   const log = await LogWriter.create(env.fs, {
     no: catalogs.takeFileNo(),
     dbUuid: catalogs.slot.dbUuid,
@@ -179,7 +182,7 @@ async function firstLog(found: Found, catalogs: CatalogStore): Promise<FirstLog>
     },
     openSeq,
     commitTimeMs: timeMs,
-    durableSeq: lastSeq,
+    durableSeq: isProven ? lastSeq : Math.max(chain.durableSeq, prevLastSeq),
   });
   return { log, lastSeq, openSeq, timeMs };
 }

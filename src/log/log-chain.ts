@@ -17,6 +17,7 @@ import type { FileNo, Seq } from '../base/brands.ts';
 import { corrupt, type VarveError } from '../base/errors.ts';
 import { filePath } from '../format/file-names.ts';
 import { type FrameFields, frameBytes, lastSeqOf, readFrame } from '../format/log-frame.ts';
+import { durabilityCodes } from '../format/log-ops.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import { type ChainReading, type LogChainOptions, type LogDamage, readChain } from './log-chain-scan.ts';
 import { type LogFile, linkLogFiles, listLogFiles } from './log-files.ts';
@@ -53,6 +54,8 @@ export class LogChain {
   readonly writerEpoch: number;
   /** Durability of the newest OPEN (durabilityCodes); undefined without one. */
   readonly durability: number | undefined;
+  /** Number of the newest OPEN: its file repeats the frames below from files before it. 0 without one. */
+  readonly openSeq: Seq;
   readonly torn: { readonly file: string; readonly offset: number } | undefined;
   readonly sealed: boolean;
   readonly damage: readonly LogDamage[];
@@ -81,11 +84,22 @@ export class LogChain {
     this.lastTimeMs = reading.lastTimeMs;
     this.writerEpoch = files.reduce((epoch, { open }) => Math.max(epoch, open?.writerEpoch ?? 0), 0);
     this.durability = reading.newest?.open?.durability;
+    this.openSeq = reading.newest?.openSeq ?? 0;
     this.torn = reading.torn;
     this.sealed = reading.sealed;
     this.damage = reading.damage;
     this.problems = reading.problems;
     this.highestNo = files.at(-1)?.no ?? 0;
+  }
+
+  /**
+   * True for a frame that may name chunks that never reached the disk: written by a life that did not sync
+   * them first, and not proven since. Repeated in the file of a later life it is none of that life's.
+   */
+  isUnproven(frame: FrameFields): boolean {
+    if (lastSeqOf(frame) <= this.durableSeq) return false;
+    const isFull = (this.durability ?? durabilityCodes.full) === durabilityCodes.full;
+    return !isFull || frame.seqFirst < this.openSeq;
   }
 
   /**
