@@ -13,6 +13,7 @@ import { frameTypes } from '../format/log-frame.ts';
 import { durabilityCodes } from '../format/log-ops.ts';
 import { forgetDirs, noteDurableDir } from '../fs/dirs.ts';
 import { type Durability, GroupCommit } from '../log/group-commit.ts';
+import { LogHistory, type LogTurn } from '../log/log-history.ts';
 import { LogWriter } from '../log/log-writer.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
@@ -150,6 +151,8 @@ async function takeOver(
 
 interface FirstLog {
   readonly log: LogWriter;
+  /** How it goes on from the log that was found. */
+  readonly turn: LogTurn;
   /** Last number before the OPEN frame of the new log. */
   readonly lastSeq: Seq;
   readonly openSeq: Seq;
@@ -181,7 +184,8 @@ async function firstLog(found: Found, catalogs: CatalogStore): Promise<FirstLog>
     commitTimeMs: timeMs,
     durableSeq: lastSeq,
   });
-  return { log, lastSeq, openSeq, timeMs };
+  const turn = { no: log.no, openSeq, prevFileNo, prevEndOffset, prevLastSeq };
+  return { log, turn, lastSeq, openSeq, timeMs };
 }
 
 function compose(
@@ -192,6 +196,8 @@ function compose(
 ): Started & { cleanUp: (files: readonly NumberedFile[]) => Promise<void> } {
   const { env, forest, health } = found;
   const { dbUuid, timelineId } = catalogs.slot;
+  const logHistory = new LogHistory(env.fs, dbUuid, found.options.changesRetention.bytes);
+  logHistory.turned(opening.turn);
   const failed = (error: unknown): void => log.fail(error);
   const log = new GroupCommit({
     log: opening.log,
@@ -230,6 +236,7 @@ function compose(
     log,
     health,
     logger: found.options.logger,
+    logHistory,
     nextLog,
     logFile: opening.log,
     onFailed: failed,
@@ -249,7 +256,7 @@ function compose(
   const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
   const closing = { log, lanes, checkpointer, compactor, reaper, cleaner, cleaning, catalogs };
   const finish = (): Promise<void> => close(closing);
-  const write = { log, txn, checkpointer, ...background, cleaner, cleaning };
+  const write = { log, logHistory, txn, checkpointer, ...background, cleaner, cleaning };
   return { write, lanes, chunks, catalogs, finish, cleanUp };
 }
 

@@ -17,6 +17,7 @@ import type { Catalog } from '../format/catalog.ts';
 import type { SuperSlot } from '../format/superblock.ts';
 import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
+import { LogHistory } from '../log/log-history.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { Forest } from '../tree/forest.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
@@ -27,6 +28,7 @@ import type { Checkpointer } from './checkpointer.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Compactor } from './compactor.ts';
 import type { Env } from './env.ts';
+import { FeedWaits } from './feed-waits.ts';
 import type { HealthBook } from './health-book.ts';
 import { History } from './history.ts';
 import { KeyQueues } from './key-queues.ts';
@@ -43,6 +45,7 @@ import type { WritePacer } from './write-pacer.ts';
 /** What only a store open for writing has. */
 export interface WriteSide {
   readonly log: GroupCommit;
+  readonly logHistory: LogHistory;
   readonly txn: TxnWriter;
   readonly checkpointer: Checkpointer;
   readonly compactor: Compactor;
@@ -108,6 +111,9 @@ export class Store {
   readonly updates: KeyQueues = new KeyQueues();
   readonly sequences: Sequences = new Sequences();
   readonly views: Views;
+  /** Change feeds that wait for commits. */
+  readonly feeds: FeedWaits = new FeedWaits();
+  readonly logHistory: LogHistory;
   ingestedBytes = 0;
   readonly #views = new Set<TreeView>();
   #running = 0;
@@ -126,6 +132,8 @@ export class Store {
     const { logger, maxViewAgeMs } = options;
     this.views = new Views({ marks, clock: env.clock, logger, maxAgeMs: maxViewAgeMs });
     this.history.onRule = () => this.views.sweep();
+    this.logHistory = parts.write?.logHistory ?? new LogHistory(parts.env.fs, parts.identity.dbUuid, 0);
+    if (parts.write !== undefined) parts.write.log.onProgress = () => this.feeds.wake();
   }
 
   /** Commit time of the newest commit, ms since 1970. */
@@ -150,6 +158,10 @@ export class Store {
 
   get isReadOnly(): boolean {
     return this.parts.options.readOnly;
+  }
+
+  get isClosing(): boolean {
+    return this.#closing !== undefined;
   }
 
   /** VARVE_CLOSED once close() has been called. */
@@ -243,6 +255,7 @@ export class Store {
   }
 
   async #close(): Promise<void> {
+    this.feeds.wake();
     if (this.#running > 0) {
       this.#idle = deferred<void>();
       await this.#idle.promise;
