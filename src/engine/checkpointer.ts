@@ -241,9 +241,10 @@ export class Checkpointer {
     const isHeld = ({ kind, no }: NumberedFile): boolean => kind === 'tab' && forest.isHeld(no);
     this.#heldBack = all.filter(isHeld);
     const old = all.filter(({ kind }) => kind === 'wal').map(({ no }) => no);
-    const going = new Set(await this.#options.logHistory.mayGo(old));
+    const failed = (error: unknown, path: string): void => logger.warn?.('could not unlink', { path, error });
+    const going = new Set(await this.#options.logHistory.mayGo(old, failed));
     const ready = all.filter((file) => !isHeld(file) && (file.kind !== 'wal' || going.has(file.no)));
-    await catalogs.cleanUp(ready, (error, path) => logger.warn?.('could not unlink', { path, error }));
+    await catalogs.cleanUp(ready, failed);
   }
 
   async #flush(frozen: FrozenSet): Promise<CatalogTable[]> {

@@ -1,6 +1,8 @@
 /** Bounds that tests set and callers do not. */
+
 import type { PutGuard } from '../chunk/put-guard.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
+import type { ValidatorOptions } from '../txn/validator.ts';
 import type { ReapLimits } from './reaper.ts';
 import type { Store } from './store.ts';
 
@@ -20,4 +22,6 @@ export interface OpenBounds {
   readonly onOpen?: (store: Store) => void;
   /** `flush` also waits until no merge is due. */
   readonly flushMerges?: boolean;
+  /** Leaves out a part of the validation of transactions, to show that checkers of histories notice. */
+  readonly weakenedValidation?: ValidatorOptions['weakened'];
 }

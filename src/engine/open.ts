@@ -343,6 +343,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
     openedMs: found.chain.lastTimeMs,
     stageBirthsMax: bounds.stageBirthsMax,
     flushMerges: bounds.flushMerges ?? false,
+    weakenedValidation: bounds.weakenedValidation,
     shutDown: async () => {
       try {
         await started?.finish();

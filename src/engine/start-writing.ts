@@ -196,8 +196,7 @@ function compose(
 ): Started & { cleanUp: (files: readonly NumberedFile[]) => Promise<void> } {
   const { env, forest, health } = found;
   const { dbUuid, timelineId } = catalogs.slot;
-  const logHistory = new LogHistory(env.fs, dbUuid, found.options.changesRetention.bytes);
-  logHistory.turned(opening.turn);
+  const logHistory = LogHistory.from(opening.turn, env.fs, dbUuid, found.options.changesRetention.bytes);
   const failed = (error: unknown): void => log.fail(error);
   const log = new GroupCommit({
     log: opening.log,

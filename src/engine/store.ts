@@ -23,6 +23,7 @@ import type { Forest } from '../tree/forest.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
 import type { TreeView } from '../tree/key-tree.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
+import type { ValidatorOptions } from '../txn/validator.ts';
 import type { BackgroundCleaning } from './background-cleaning.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Cleaner } from './cleaner.ts';
@@ -88,6 +89,8 @@ export interface StoreParts {
   readonly stageBirthsMax: number | undefined;
   /** A flush also waits for the merges it makes due. */
   readonly flushMerges: boolean;
+  /** Test-only, see ValidatorOptions. */
+  readonly weakenedValidation: ValidatorOptions['weakened'];
   /** The set of live files. */
   readonly catalog: () => Catalog;
   /** Ends what open.ts began: files, lock. */

@@ -56,6 +56,13 @@ export class LogHistory {
     this.#bytesMax = bytesMax;
   }
 
+  /** The history of a writer, which begins with the file of `turn`. */
+  static from(turn: LogTurn, fs: FsPort, dbUuid: Uint8Array, bytesMax: number): LogHistory {
+    const history = new LogHistory(fs, dbUuid, bytesMax);
+    history.turned(turn);
+    return history;
+  }
+
   /** Old files kept when that was last decided, and their bytes. */
   get kept(): { readonly files: number; readonly bytes: number } {
     let bytes = 0;
@@ -63,7 +70,7 @@ export class LogHistory {
     return { files: this.#sizes.size, bytes };
   }
 
-  /** A file takes over from the one before; the first call names the file a writer began with. */
+  /** A file takes over from the one before; the first one is the file a writer begins with. */
   turned(turn: LogTurn): void {
     const before = this.#made.at(-1);
     if (before === undefined) this.#first = turn;
@@ -103,8 +110,11 @@ export class LogHistory {
     else this.#held.delete(no);
   }
 
-  /** Which of the log files that recovery does not need may be unlinked; they are spans no more. */
-  async mayGo(old: readonly FileNo[]): Promise<FileNo[]> {
+  /**
+   * Which of the log files that recovery does not need may be unlinked; they are spans no more. A file whose
+   * size cannot be read stays, and `onFailure` hears why.
+   */
+  async mayGo(old: readonly FileNo[], onFailure: (error: unknown, path: string) => void): Promise<FileNo[]> {
     if (old.length === 0) return [];
     const falling = [...old].sort((a, b) => b - a);
     const going: FileNo[] = [];
@@ -116,8 +126,7 @@ export class LogHistory {
         going.push(no);
         continue;
       }
-      const size = this.#sizes.get(no) ?? (await this.#fs.stat(filePath('wal', no)))?.size;
-      if (size === undefined) continue;
+      const size = this.#sizes.get(no) ?? (await this.#sizeOf(no, onFailure));
       sizes.set(no, size);
       bytes += size;
     }
@@ -125,6 +134,16 @@ export class LogHistory {
     for (const [no, size] of sizes) this.#sizes.set(no, size);
     await this.#forget(going);
     return going;
+  }
+
+  async #sizeOf(no: FileNo, onFailure: (error: unknown, path: string) => void): Promise<number> {
+    const path = filePath('wal', no);
+    try {
+      return (await this.#fs.stat(path))?.size ?? 0;
+    } catch (error) {
+      onFailure(error, path);
+      return 0;
+    }
   }
 
   /** A history begins behind the last file that is gone. */
