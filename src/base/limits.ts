@@ -62,6 +62,9 @@ export const pendingRangesMax = 4096;
 export const reapRowsMax = 4096;
 export const reapDeletesMax = 512;
 export const reapBytesTarget = 256 * KiB;
+/** List nodes that one step ends, and keys remembered for a look at their old versions, at most. */
+export const listDropsMax = 64;
+export const rankedKeysMax = 4096;
 /** A batch or transaction, encoded without chunk data, bytes. */
 export const batchBytesMax = 32 * MiB - 64 * KiB;
 /**

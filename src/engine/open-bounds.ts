@@ -16,6 +16,8 @@ export interface OpenBounds {
   readonly compaction?: Partial<CompactionLimits> | 'off';
   /** What a step of the reaper does, at most; the bounds of base/limits.ts where not given. */
   readonly reaping?: Partial<ReapLimits>;
+  /** 'off': what is superseded goes to the trash, and stays there. */
+  readonly purging?: 'off';
   /** Keeps cleaning and puts apart; one of its own when not given. */
   readonly guard?: PutGuard;
   /** Shown the parts of the store before anybody uses them. */

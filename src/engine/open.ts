@@ -305,6 +305,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
         compaction: bounds.compaction,
         reaping: bounds.reaping,
         guard: bounds.guard,
+        purging: bounds.purging,
       })
     : undefined;
   const lanes = started?.lanes ?? idleLanes(found);

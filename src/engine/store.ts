@@ -34,6 +34,7 @@ import type { HealthBook } from './health-book.ts';
 import { History } from './history.ts';
 import { KeyQueues } from './key-queues.ts';
 import type { CheckedOptions } from './options.ts';
+import type { Purger } from './purger.ts';
 import { ReadMarks } from './read-marks.ts';
 import type { Reaper } from './reaper.ts';
 import type { RestingFiles } from './resting.ts';
@@ -53,6 +54,7 @@ export interface WriteSide {
   readonly reaper: Reaper;
   readonly cleaner: Cleaner;
   readonly cleaning: BackgroundCleaning;
+  readonly purger: Purger;
   readonly marks: ReadMarks;
   readonly history: History;
   readonly pacer: WritePacer;
