@@ -363,8 +363,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
 
 /** Work that is due begins, and what the options ask for holds. */
 async function ready(store: Store, bounds: OpenBounds): Promise<Engine> {
-  store.parts.write?.compactor.startIfDue();
-  store.parts.write?.reaper.startIfDue();
+  store.parts.write?.startIfDue();
   bounds.onOpen?.(store);
   await askedHistory(store);
   return new Engine(store);

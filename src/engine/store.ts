@@ -55,6 +55,8 @@ export interface WriteSide {
   readonly cleaner: Cleaner;
   readonly cleaning: BackgroundCleaning;
   readonly purger: Purger;
+  /** Merges, range deletes and purges that are due begin. */
+  readonly startIfDue: () => void;
   readonly marks: ReadMarks;
   readonly history: History;
   readonly pacer: WritePacer;

@@ -347,6 +347,8 @@ export class StoreAudit {
     if (place === undefined || (place.flags & chunkEntryFlags.hasLocation) === 0)
       return `has ${refs} references and no location`;
     const { segment, off8, storedLen, rawLen, kind } = place;
+    // Nothing refers to it, and cleaning has taken the segment away.
+    if (refs === 0 && kind === chunkKinds.data && !segments.has(segment)) return undefined;
     const known = this.#segments.get(segment)?.frames;
     const frame = `${chunk} ${off8} ${storedLen} ${rawLen} ${kind}`;
     if (known?.has(frame) === true) return undefined;
