@@ -15,26 +15,58 @@ export type { Seq } from '../src/base/brands.ts';
 export type { Clock } from '../src/base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from '../src/base/errors.ts';
 export type { Engine, SpaceList } from '../src/engine/engine.ts';
-export type { ChunkingOptions, EngineOptions, Logger, MemoryOptions } from '../src/engine/options.ts';
+export type {
+  ChangesRetention,
+  ChunkingOptions,
+  CleaningOptions,
+  EngineOptions,
+  HistoryOptions,
+  Logger,
+  MemoryOptions,
+} from '../src/engine/options.ts';
+export type { SpaceOptions } from '../src/engine/space-policy.ts';
+export type {
+  CompactOptions,
+  CompactProgress,
+  CompactReport,
+  PinnedSpace,
+  SpaceStats,
+} from '../src/engine/space-types.ts';
+export type { Transaction } from '../src/engine/transaction.ts';
+export type { TransactionFunction } from '../src/engine/transactions.ts';
 export type {
   BatchOperation,
   Bytes,
+  Change,
+  ChangeFeed,
+  ChangesOptions,
   Damage,
+  DeleteChange,
+  DeleteRangeChange,
   DeleteRangeOptions,
   Entry,
   EntryStat,
   Health,
   Key,
+  KeyBounds,
   KeyEntry,
   PrefixEntry,
+  PutChange,
   PutOptions,
   PutResult,
   ReadOptions,
   ScanOptions,
   Stats,
   StreamOptions,
+  TransactionOptions,
+  UpdateFunction,
+  UpdateOptions,
 } from '../src/engine/types.ts';
+export type { VerifyOptions } from '../src/engine/verifying.ts';
 export type { UserMetadata } from '../src/format/metadata.ts';
+export type { Finding, FindingKind } from '../src/integrity/findings.ts';
+export type { VerifyLevel } from '../src/integrity/verify-cursor.ts';
+export type { VerifyProgress, VerifyReport } from '../src/integrity/verify-types.ts';
 export type { Durability } from '../src/log/group-commit.ts';
 
 /** How SHA-256 is computed: 'auto' (default) takes node:crypto where it is, 'javascript' never does. */

@@ -5,6 +5,7 @@ export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from './bas
 export type { Engine, SpaceList } from './engine/engine.ts';
 export { openEngine } from './engine/open-node.ts';
 export type {
+  ChangesRetention,
   ChunkingOptions,
   CleaningOptions,
   EngineOptions,
@@ -28,15 +29,22 @@ export type { TransactionFunction } from './engine/transactions.ts';
 export type {
   BatchOperation,
   Bytes,
+  Change,
+  ChangeFeed,
+  ChangesOptions,
   Damage,
+  DeleteChange,
+  DeleteRangeChange,
   DeleteRangeOptions,
   Entry,
   EntryStat,
   Health,
   KeptBy,
   Key,
+  KeyBounds,
   KeyEntry,
   PrefixEntry,
+  PutChange,
   PutOptions,
   PutResult,
   ReadOptions,

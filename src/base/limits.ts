@@ -33,6 +33,9 @@ export const segmentBytesTarget = 64 * MiB;
 export const segmentBytesMax = 2 * GiB;
 /** A log file is rotated at the next checkpoint once it holds this many bytes. */
 export const logBytesTarget = 64 * MiB;
+/** Old log files kept for change feeds: bytes, where no option says otherwise, and files at most. */
+export const logHistoryBytes = 16 * MiB;
+export const logHistoryFilesMax = 128;
 /** Merging of tables: those of level 0 in one tree from which on a merge is due. */
 export const level0TablesTarget = 8;
 /** Rows after which a merge begins another table, bytes. */
@@ -59,6 +62,9 @@ export const pendingRangesMax = 4096;
 export const reapRowsMax = 4096;
 export const reapDeletesMax = 512;
 export const reapBytesTarget = 256 * KiB;
+/** List nodes that one step ends, and keys remembered for a look at their old versions, at most. */
+export const listDropsMax = 64;
+export const rankedKeysMax = 4096;
 /** A batch or transaction, encoded without chunk data, bytes. */
 export const batchBytesMax = 32 * MiB - 64 * KiB;
 /**

@@ -17,6 +17,7 @@ import type { CatalogStore, NextCatalog } from '../catalog/catalog-store.ts';
 import type { SegmentLanes } from '../chunk/segment-lanes.ts';
 import type { CatalogTable, NumberedFile } from '../format/catalog.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
+import type { LogHistory } from '../log/log-history.ts';
 import type { LogWriter } from '../log/log-writer.ts';
 import type { Forest, FrozenSet } from '../tree/forest.ts';
 import type { Env } from './env.ts';
@@ -34,6 +35,8 @@ export interface CheckpointerOptions {
   readonly log: GroupCommit;
   readonly health: HealthBook;
   readonly logger: Logger;
+  /** Old log files that are kept for change feeds. */
+  readonly logHistory: LogHistory;
   /** Makes the log file that follows the one ended at `prevEnd`. */
   readonly nextLog: (openSeq: Seq, prevLastSeq: Seq, prevEnd: number) => Promise<LogWriter>;
   /** The log file in use. */
@@ -116,7 +119,11 @@ export class Checkpointer {
     const frozen = forest.freeze();
     const old = this.#logFile;
     const cut = log.cut(async (openSeq, prevEnd) => {
+      const { no: prevFileNo } = old;
       this.#logFile = await this.#options.nextLog(openSeq, openSeq - 1, prevEnd);
+      const { no } = this.#logFile;
+      const turn = { no, openSeq, prevFileNo, prevEndOffset: prevEnd, prevLastSeq: openSeq - 1 };
+      this.#options.logHistory.turned(turn);
       return this.#logFile;
     });
     await cut.done;
@@ -233,8 +240,11 @@ export class Checkpointer {
     const all = [...this.#heldBack, ...files];
     const isHeld = ({ kind, no }: NumberedFile): boolean => kind === 'tab' && forest.isHeld(no);
     this.#heldBack = all.filter(isHeld);
-    const ready = all.filter((file) => !isHeld(file));
-    await catalogs.cleanUp(ready, (error, path) => logger.warn?.('could not unlink', { path, error }));
+    const old = all.filter(({ kind }) => kind === 'wal').map(({ no }) => no);
+    const failed = (error: unknown, path: string): void => logger.warn?.('could not unlink', { path, error });
+    const going = new Set(await this.#options.logHistory.mayGo(old, failed));
+    const ready = all.filter((file) => !isHeld(file) && (file.kind !== 'wal' || going.has(file.no)));
+    await catalogs.cleanUp(ready, failed);
   }
 
   async #flush(frozen: FrozenSet): Promise<CatalogTable[]> {

@@ -112,7 +112,7 @@ class Compaction {
   }
 
   async run(): Promise<CompactReport> {
-    const { checkpointer, compactor, reaper } = this.#write;
+    const { checkpointer, compactor, reaper, purger } = this.#write;
     const { clock } = this.#store.parts.env;
     const started = clock.monotonic();
     const sizes = sizesOf(this.#store);
@@ -122,6 +122,8 @@ class Compaction {
     this.#go();
     reaper.startIfDue();
     await reaper.idle();
+    purger.startIfDue();
+    await purger.idle();
     this.#go();
     this.#tell('tables', 0, undefined, 0);
     await compactor.mergeAll(false, () => this.#isAborted);

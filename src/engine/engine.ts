@@ -2,6 +2,7 @@
 
 import type { VerifyReport } from '../integrity/verify-types.ts';
 import { nameOfPrefix } from '../txn/claims.ts';
+import { changes } from './changes.ts';
 import { compact } from './compact.ts';
 import { rowPrefix } from './key-args.ts';
 import { checkNames } from './options.ts';
@@ -19,6 +20,8 @@ import { type TransactionFunction, Transactions } from './transactions.ts';
 import type {
   BatchOperation,
   Bytes,
+  ChangeFeed,
+  ChangesOptions,
   DeleteRangeOptions,
   Entry,
   EntryStat,
@@ -252,6 +255,17 @@ export class Engine {
    */
   view(options: ViewOptions = {}): ReadView {
     return openReadView(this.#store, this.#name, options);
+  }
+
+  /**
+   * What was committed to this space since a number, in order, and then on as it is committed. Each commit
+   * comes once, whole; keep the `seq` of the last change that had `last` set, or the feed's own `seq`, to go
+   * on later. What `changesRetention` keeps can be read: else, and never with a gap, VARVE_HISTORY_GONE. With
+   * durability 'os' or groupMs commits are shown that a power cut may still lose. A slow consumer costs no
+   * memory.
+   */
+  changes<K extends Key = string>(options: ChangesOptions = {}): ChangeFeed<K> {
+    return changes(this.#store, this.#name, options) as ChangeFeed<Key> as ChangeFeed<K>;
   }
 
   /**

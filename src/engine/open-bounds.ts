@@ -1,6 +1,8 @@
 /** Bounds that tests set and callers do not. */
+
 import type { PutGuard } from '../chunk/put-guard.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
+import type { ValidatorOptions } from '../txn/validator.ts';
 import type { ReapLimits } from './reaper.ts';
 import type { Store } from './store.ts';
 
@@ -14,10 +16,14 @@ export interface OpenBounds {
   readonly compaction?: Partial<CompactionLimits> | 'off';
   /** What a step of the reaper does, at most; the bounds of base/limits.ts where not given. */
   readonly reaping?: Partial<ReapLimits>;
+  /** 'off': what is superseded goes to the trash, and stays there. */
+  readonly purging?: 'off';
   /** Keeps cleaning and puts apart; one of its own when not given. */
   readonly guard?: PutGuard;
   /** Shown the parts of the store before anybody uses them. */
   readonly onOpen?: (store: Store) => void;
   /** `flush` also waits until no merge is due. */
   readonly flushMerges?: boolean;
+  /** Leaves out a part of the validation of transactions, to show that checkers of histories notice. */
+  readonly weakenedValidation?: ValidatorOptions['weakened'];
 }

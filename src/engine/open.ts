@@ -305,6 +305,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
         compaction: bounds.compaction,
         reaping: bounds.reaping,
         guard: bounds.guard,
+        purging: bounds.purging,
       })
     : undefined;
   const lanes = started?.lanes ?? idleLanes(found);
@@ -343,6 +344,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
     openedMs: found.chain.lastTimeMs,
     stageBirthsMax: bounds.stageBirthsMax,
     flushMerges: bounds.flushMerges ?? false,
+    weakenedValidation: bounds.weakenedValidation,
     shutDown: async () => {
       try {
         await started?.finish();
@@ -361,8 +363,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
 
 /** Work that is due begins, and what the options ask for holds. */
 async function ready(store: Store, bounds: OpenBounds): Promise<Engine> {
-  store.parts.write?.compactor.startIfDue();
-  store.parts.write?.reaper.startIfDue();
+  store.parts.write?.startIfDue();
   bounds.onOpen?.(store);
   await askedHistory(store);
   return new Engine(store);

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { invalid } from '../base/errors.ts';
-import { GiB, historyMsMax, inlineBytesMax, KiB, MiB, workersMax } from '../base/limits.ts';
+import { GiB, historyMsMax, inlineBytesMax, KiB, logHistoryBytes, MiB, workersMax } from '../base/limits.ts';
 import type { Durability } from '../log/group-commit.ts';
 
 /** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */
@@ -38,6 +38,15 @@ export interface CleaningOptions {
   bytesPerSecond?: number;
   /** Garbage as a share of all chunk data that is let be, 0.05 to 0.9. Default 0.15. */
   maxGarbage?: number;
+}
+
+/** What is kept for change feeds beside what recovery needs. */
+export interface ChangesRetention {
+  /**
+   * Old log files are kept until they hold this many bytes; the log holds each value that lies in its row,
+   * and for others what they consist of. Default 16 MiB; 0 keeps none.
+   */
+  bytes?: number;
 }
 
 /** Where the engine says what it does; silent without one. */
@@ -86,6 +95,8 @@ export interface EngineOptions {
    * was asked for last goes on. A reader cannot change it.
    */
   history?: HistoryOptions;
+  /** How far back `changes` can begin. Not kept in the store. */
+  changesRetention?: ChangesRetention;
   /** A view that is older fails with VARVE_SNAPSHOT_EXPIRED and holds nothing any more. Default 0: never. */
   maxViewAgeMs?: number;
   cleaning?: CleaningOptions;
@@ -120,6 +131,7 @@ export interface CheckedOptions {
   readonly memory: Required<MemoryOptions>;
   /** Undefined: as the store has it. */
   readonly history: Required<HistoryOptions> | undefined;
+  readonly changesRetention: Required<ChangesRetention>;
   readonly maxViewAgeMs: number;
   readonly cleaning: Required<CleaningOptions>;
   readonly readOnly: boolean;
@@ -163,6 +175,7 @@ const engineNames: readonly (keyof EngineOptions)[] = [
   'workers',
   'memory',
   'history',
+  'changesRetention',
   'maxViewAgeMs',
   'cleaning',
   'readOnly',
@@ -194,6 +207,7 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
     keyEncoding: oneOf('keyEncoding', options.keyEncoding ?? 'utf8', ['utf8', 'bytes']),
     workers: checkWorkers(options.workers ?? 'auto'),
     memory: checkMemory(options.memory ?? {}),
+    changesRetention: checkRetention(options.changesRetention ?? {}),
     history: options.history === undefined ? undefined : checkHistory(options.history),
     maxViewAgeMs: integer('maxViewAgeMs', options.maxViewAgeMs ?? 0, 0, historyMsMax),
     cleaning: checkCleaning(options.cleaning ?? {}),
@@ -250,6 +264,11 @@ export function checkHistory(given: HistoryOptions): Required<HistoryOptions> {
     versions: integer('history.versions', given.versions ?? 0, 0, 2 ** 32 - 1),
     ms: integer('history.ms', given.ms ?? 0, 0, historyMsMax),
   };
+}
+
+function checkRetention(given: ChangesRetention): Required<ChangesRetention> {
+  checkNames(given, ['bytes'], 'changesRetention option');
+  return { bytes: integer('changesRetention.bytes', given.bytes ?? logHistoryBytes, 0, 1024 * GiB) };
 }
 
 function checkMemory(given: MemoryOptions): Required<MemoryOptions> {

@@ -38,6 +38,8 @@ export class ReadMarks {
   #pinsMade = 0;
   /** Oldest first; never empty. */
   #eras: ReadEra[];
+  /** A read or the last pin of a number has ended: what they kept may go. Cheap; never throws. */
+  onReleased: () => void = () => undefined;
   /** Streams and scans that were never begun end with their memory. */
   readonly #forgotten = new FinalizationRegistry<() => void>((leave) => leave());
 
@@ -55,6 +57,7 @@ export class ReadMarks {
   leave(era: ReadEra): void {
     assert(era.reads > 0, 'a read leaves once');
     era.reads--;
+    if (era.reads === 0) this.onReleased();
   }
 
   /**
@@ -73,8 +76,11 @@ export class ReadMarks {
       over = true;
       all.delete(when);
       const left = pins.get(seq)! - 1;
-      if (left === 0) pins.delete(seq);
-      else pins.set(seq, left);
+      if (left > 0) pins.set(seq, left);
+      else {
+        pins.delete(seq);
+        this.onReleased();
+      }
     };
     const pin = { seq, end, isOver: () => over };
     this.#forgotten.register(pin, end);

@@ -63,6 +63,8 @@ export interface ReaperOptions {
   readonly health: HealthBook;
   readonly logger: Logger;
   readonly limits: ReapLimits;
+  /** Late deletes can be read: what they superseded may go. */
+  readonly onStep: () => void;
 }
 
 /** A version to be hidden for good. */
@@ -149,6 +151,7 @@ export class Reaper {
       checkpointer.startIfDue();
       // What the commit fails with stops the log, and with it this reaper.
       await this.#work.orStopped(committed.done.catch(() => undefined));
+      this.#options.onStep();
     }
     this.counters.deletes += doomed.length;
     this.#at = next === undefined ? undefined : { seq: range.seq, from: next };

@@ -13,23 +13,22 @@ import { frameTypes } from '../format/log-frame.ts';
 import { durabilityCodes } from '../format/log-ops.ts';
 import { forgetDirs, noteDurableDir } from '../fs/dirs.ts';
 import { type Durability, GroupCommit } from '../log/group-commit.ts';
+import { LogHistory, type LogTurn } from '../log/log-history.ts';
 import { LogWriter } from '../log/log-writer.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
-import type { KeepRule } from '../tree/keep-rule.ts';
 import { TxnWriter } from '../txn/txn-writer.ts';
 import type { BackgroundCleaning } from './background-cleaning.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Cleaner } from './cleaner.ts';
-import { Compactor, type CompactorOptions, defaultCompactionLimits } from './compactor.ts';
+import type { Compactor } from './compactor.ts';
 import type { Found } from './found.ts';
-import { History } from './history.ts';
-import { ReadMarks } from './read-marks.ts';
-import { defaultReapLimits, Reaper, type ReaperOptions, type ReapLimits } from './reaper.ts';
+import type { Purger } from './purger.ts';
+import type { Reaper, ReapLimits } from './reaper.ts';
 import { openSegments, type Rescued, rescueSegments } from './rescue.ts';
+import { type StartedBackground, startBackground } from './start-background.ts';
 import { startCleaning } from './start-cleaning.ts';
 import type { WriteSide } from './store.ts';
 import { highestFileNo, type ListedFile, sweep } from './sweep.ts';
-import { WritePacer } from './write-pacer.ts';
 
 export interface StartOptions {
   readonly locality: LocalityCache;
@@ -38,6 +37,7 @@ export interface StartOptions {
   readonly compaction: Partial<CompactionLimits> | 'off' | undefined;
   readonly reaping: Partial<ReapLimits> | undefined;
   readonly guard: PutGuard | undefined;
+  readonly purging: 'off' | undefined;
 }
 
 export interface Started {
@@ -150,6 +150,8 @@ async function takeOver(
 
 interface FirstLog {
   readonly log: LogWriter;
+  /** How it goes on from the log that was found. */
+  readonly turn: LogTurn;
   /** Last number before the OPEN frame of the new log. */
   readonly lastSeq: Seq;
   readonly openSeq: Seq;
@@ -184,7 +186,8 @@ async function firstLog(found: Found, catalogs: CatalogStore): Promise<FirstLog>
     commitTimeMs: timeMs,
     durableSeq: isProven ? lastSeq : Math.max(chain.durableSeq, prevLastSeq),
   });
-  return { log, lastSeq, openSeq, timeMs };
+  const turn = { no: log.no, openSeq, prevFileNo, prevEndOffset, prevLastSeq };
+  return { log, turn, lastSeq, openSeq, timeMs };
 }
 
 function compose(
@@ -195,6 +198,7 @@ function compose(
 ): Started & { cleanUp: (files: readonly NumberedFile[]) => Promise<void> } {
   const { env, forest, health } = found;
   const { dbUuid, timelineId } = catalogs.slot;
+  const logHistory = LogHistory.from(opening.turn, env.fs, dbUuid, found.options.changesRetention.bytes);
   const failed = (error: unknown): void => log.fail(error);
   const log = new GroupCommit({
     log: opening.log,
@@ -233,60 +237,28 @@ function compose(
     log,
     health,
     logger: found.options.logger,
+    logHistory,
     nextLog,
     logFile: opening.log,
     onFailed: failed,
     onDone: () => {
-      compactor.startIfDue();
-      reaper.startIfDue();
+      background.startIfDue();
       cleaning.startIfDue();
     },
   });
-  const background = backgroundFor(found, options, { catalogs, checkpointer, log, txn, onFailed: failed });
-  const { compactor, reaper } = background;
+  const { presence } = options;
+  const parts = { catalogs, checkpointer, log, txn, chunks, presence, onFailed: failed };
+  const background: StartedBackground = startBackground(found, options, parts);
   const { cleaner, cleaning } = startCleaning(found, options.segmentBytes ?? catalogs.slot.segTarget, {
     ...{ dbUuid, chunks, lanes, catalogs, checkpointer, log, txn },
     ...background,
   });
   found.lock!.onLost = failed;
   const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
-  const closing = { log, lanes, checkpointer, compactor, reaper, cleaner, cleaning, catalogs };
+  const closing = { log, lanes, checkpointer, ...background, cleaner, cleaning, catalogs };
   const finish = (): Promise<void> => close(closing);
-  const write = { log, txn, checkpointer, ...background, cleaner, cleaning };
+  const write = { log, logHistory, txn, checkpointer, ...background, cleaner, cleaning };
   return { write, lanes, chunks, catalogs, finish, cleanUp };
-}
-
-/** What works in the background, and what it and the callers must know of each other. */
-function backgroundFor(
-  { env, forest, segments, health, options: { logger } }: Found,
-  { compaction, reaping }: StartOptions,
-  parts: Pick<CompactorOptions, 'catalogs' | 'checkpointer' | 'log' | 'onFailed'> &
-    Pick<ReaperOptions, 'txn'>,
-): Pick<WriteSide, 'compactor' | 'reaper' | 'marks' | 'history' | 'pacer'> {
-  const { dbUuid } = parts.catalogs.slot;
-  const marks = new ReadMarks(parts.log.visibleSeq);
-  const visibleSeq = (): Seq => parts.log.visibleSeq;
-  const history = new History({ marks, forest, visibleSeq, writer: { env, ...parts } });
-  const keepRule = (): KeepRule => history.keepRule();
-  const pacer = new WritePacer(env.clock);
-  const limits = compaction === 'off' ? undefined : { ...defaultCompactionLimits, ...compaction };
-  const advance = (): Promise<void> => history.advance();
-  const compactor = new Compactor({
-    ...parts,
-    env,
-    dbUuid,
-    forest,
-    health,
-    logger,
-    keepRule,
-    advance,
-    pacer,
-    limits,
-    isSegment: (no) => segments.has(no),
-  });
-  const reapLimits = { ...defaultReapLimits, ...reaping };
-  const reaper = new Reaper({ ...parts, env, forest, health, logger, pacer, limits: reapLimits });
-  return { compactor, reaper, marks, history, pacer };
 }
 
 function chunksFor(
@@ -331,6 +303,7 @@ interface Closing {
   readonly reaper: Reaper;
   readonly cleaner: Cleaner;
   readonly cleaning: BackgroundCleaning;
+  readonly purger: Purger;
   readonly catalogs: CatalogStore;
 }
 
@@ -340,10 +313,11 @@ interface Closing {
  * files are only closed; the next open recovers. Rejects with the failure.
  */
 async function close(closing: Closing): Promise<void> {
-  const { log, lanes, checkpointer, compactor, reaper, cleaner, cleaning, catalogs } = closing;
+  const { log, lanes, checkpointer, compactor, reaper, purger, cleaner, cleaning, catalogs } = closing;
   try {
     await cleaning.stop();
     await reaper.stop();
+    await purger.stop();
     await compactor.stop();
     if (log.failure !== undefined) throw stopped(log.failure);
     await checkpointer.running;

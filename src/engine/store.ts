@@ -17,20 +17,24 @@ import type { Catalog } from '../format/catalog.ts';
 import type { SuperSlot } from '../format/superblock.ts';
 import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
+import { LogHistory } from '../log/log-history.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { Forest } from '../tree/forest.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
 import type { TreeView } from '../tree/key-tree.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
+import type { ValidatorOptions } from '../txn/validator.ts';
 import type { BackgroundCleaning } from './background-cleaning.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Compactor } from './compactor.ts';
 import type { Env } from './env.ts';
+import { FeedWaits } from './feed-waits.ts';
 import type { HealthBook } from './health-book.ts';
 import { History } from './history.ts';
 import { KeyQueues } from './key-queues.ts';
 import type { CheckedOptions } from './options.ts';
+import type { Purger } from './purger.ts';
 import { ReadMarks } from './read-marks.ts';
 import type { Reaper } from './reaper.ts';
 import type { RestingFiles } from './resting.ts';
@@ -43,12 +47,16 @@ import type { WritePacer } from './write-pacer.ts';
 /** What only a store open for writing has. */
 export interface WriteSide {
   readonly log: GroupCommit;
+  readonly logHistory: LogHistory;
   readonly txn: TxnWriter;
   readonly checkpointer: Checkpointer;
   readonly compactor: Compactor;
   readonly reaper: Reaper;
   readonly cleaner: Cleaner;
   readonly cleaning: BackgroundCleaning;
+  readonly purger: Purger;
+  /** Merges, range deletes and purges that are due begin. */
+  readonly startIfDue: () => void;
   readonly marks: ReadMarks;
   readonly history: History;
   readonly pacer: WritePacer;
@@ -85,6 +93,8 @@ export interface StoreParts {
   readonly stageBirthsMax: number | undefined;
   /** A flush also waits for the merges it makes due. */
   readonly flushMerges: boolean;
+  /** Test-only, see ValidatorOptions. */
+  readonly weakenedValidation: ValidatorOptions['weakened'];
   /** The set of live files. */
   readonly catalog: () => Catalog;
   /** Ends what open.ts began: files, lock. */
@@ -108,6 +118,9 @@ export class Store {
   readonly updates: KeyQueues = new KeyQueues();
   readonly sequences: Sequences = new Sequences();
   readonly views: Views;
+  /** Change feeds that wait for commits. */
+  readonly feeds: FeedWaits = new FeedWaits();
+  readonly logHistory: LogHistory;
   ingestedBytes = 0;
   readonly #views = new Set<TreeView>();
   #running = 0;
@@ -126,6 +139,8 @@ export class Store {
     const { logger, maxViewAgeMs } = options;
     this.views = new Views({ marks, clock: env.clock, logger, maxAgeMs: maxViewAgeMs });
     this.history.onRule = () => this.views.sweep();
+    this.logHistory = parts.write?.logHistory ?? new LogHistory(parts.env.fs, parts.identity.dbUuid, 0);
+    if (parts.write !== undefined) parts.write.log.onProgress = () => this.feeds.wake();
   }
 
   /** Commit time of the newest commit, ms since 1970. */
@@ -150,6 +165,10 @@ export class Store {
 
   get isReadOnly(): boolean {
     return this.parts.options.readOnly;
+  }
+
+  get isClosing(): boolean {
+    return this.#closing !== undefined;
   }
 
   /** VARVE_CLOSED once close() has been called. */
@@ -243,6 +262,7 @@ export class Store {
   }
 
   async #close(): Promise<void> {
+    this.feeds.wake();
     if (this.#running > 0) {
       this.#idle = deferred<void>();
       await this.#idle.promise;

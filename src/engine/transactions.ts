@@ -10,7 +10,7 @@
  */
 import { invalid, isVarveError } from '../base/errors.ts';
 import { transactionBackoffMsMax, transactionRetriesMax } from '../base/limits.ts';
-import { Validator, type ValidatorOptions } from '../txn/validator.ts';
+import { Validator } from '../txn/validator.ts';
 import { throwIfAborted } from './key-args.ts';
 import { checkNames } from './options.ts';
 import type { Reads } from './reads.ts';
@@ -29,20 +29,17 @@ export class Transactions {
   readonly #writes: Writes;
   readonly #reads: Reads;
   readonly #name: string | undefined;
-  readonly #weakened: ValidatorOptions['weakened'];
 
-  /** `name`: of the space the function begins in. `weakened`: test-only, see ValidatorOptions. */
+  /** `name`: of the space the function begins in. */
   constructor(
     store: Store,
     parts: { readonly writes: Writes; readonly reads: Reads },
     name: string | undefined,
-    weakened?: ValidatorOptions['weakened'],
   ) {
     this.#store = store;
     this.#writes = parts.writes;
     this.#reads = parts.reads;
     this.#name = name;
-    this.#weakened = weakened;
   }
 
   async run<T>(run: TransactionFunction<T>, options: TransactionOptions = {}): Promise<T> {
@@ -97,10 +94,10 @@ export class Transactions {
     await this.#writes.relieve(write);
     for (const { prefix } of ops) if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
     store.stillWritable();
-    const { env, spaces: names } = store.parts;
+    const { env, spaces: names, weakenedValidation: weakened } = store.parts;
     const { txn, log } = write;
     const turn = (): Promise<void> => env.clock.turn();
-    const options = { forest: store.forest, txn, log, turn, weakened: this.#weakened };
+    const options = { forest: store.forest, txn, log, turn, weakened };
     const sequenced = await decided(write, () =>
       new Validator(options).run(claims, state.view, () => {
         store.stillWritable();

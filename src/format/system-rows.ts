@@ -1,8 +1,9 @@
 /**
  * Rows of the system tree: range deletes that are not carried out yet, named spaces, superseded versions that
- * still hold chunks, and versions that expire.
+ * still hold chunks, versions that expire, and list nodes that may be dead.
  *
  *   expire/ <t u64 BE> <row prefix> <seq u64 BE>     empty: version seq of the key expires at t (ms)
+ *   node/ <chunk id>                                empty: the list node may have lost its last reference
  *   range/ <c u64 BE>                                head, lower bound, upper bound: commit c hides the keys
  *                                                    between them, versions below c
  *   space/<name UTF-8>                               u32 number of the space
@@ -15,9 +16,11 @@ import { compareBytes, concatBytes, decodeUtf8, encodeUtf8, startsWith, viewOf }
 import { corrupt } from '../base/errors.ts';
 import { integerMax } from '../base/limits.ts';
 import { decodeLayout, defineLayout, f, layoutBytes } from '../codec/layout.ts';
+import { chunkIdBytes } from './chunk-ref.ts';
 import { rowPrefixBytesMax } from './internal-key.ts';
 
 export const expiryPrefix: Uint8Array = encodeUtf8('expire/');
+export const nodePrefix: Uint8Array = encodeUtf8('node/');
 export const rangePrefix: Uint8Array = encodeUtf8('range/');
 export const spacePrefix: Uint8Array = encodeUtf8('space/');
 export const nextSpaceKey: Uint8Array = encodeUtf8('spaces');
@@ -114,6 +117,19 @@ export function trashKey(seq2: Seq, rowPrefix: Uint8Array, seq1: Seq): Uint8Arra
 /** Key of the row that remembers when a version expires, in the order of time. */
 export function expiryKey(expireAtMs: number, rowPrefix: Uint8Array, seq: Seq): Uint8Array {
   return queueKey(expiryPrefix, expireAtMs, rowPrefix, seq);
+}
+
+/** Key of the row that remembers a list node which may be dead. `id` has its 32 bytes at `at`. */
+export function nodeKey(id: Uint8Array, at: number): Uint8Array {
+  return concatBytes([nodePrefix, id.subarray(at, at + chunkIdBytes)]);
+}
+
+/** Id of the node from such a key, a copy; VARVE_CORRUPT when the key does not have the shape. */
+export function decodeNodeKey(key: Uint8Array): Uint8Array {
+  if (key.length !== nodePrefix.length + chunkIdBytes || !startsWith(key, nodePrefix)) {
+    throw corrupt('row of a list node has a key of the wrong shape', { file: 'system tree' });
+  }
+  return key.slice(nodePrefix.length);
 }
 
 /** A version of a key that waits in a queue of the system tree. */

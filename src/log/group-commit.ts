@@ -71,6 +71,8 @@ export class GroupCommit {
   readonly #syncs = new Mutex();
   #syncDue: Promise<void> | undefined;
   #queuedBytes = 0;
+  /** Told when more became visible, and when nothing will any more; must not throw. */
+  onProgress: () => void = () => undefined;
   /** When the event loop last got its turn, monotonic ms. */
   #turnedAt = Number.NEGATIVE_INFINITY;
   readonly counters: { count: number; groups: number; syncs: number; logBytes: number } = {
@@ -323,6 +325,7 @@ export class GroupCommit {
       this.#keepWriter(group);
     }
     if (this.#queue.length === 0) this.#queuedBytes = 0;
+    this.onProgress();
     if (typeof this.#durability === 'object') this.#scheduleSync(this.#durability.groupMs);
   }
 
@@ -380,6 +383,7 @@ export class GroupCommit {
     this.#queuedBytes = 0;
     this.#onFailed(first);
     for (const item of queue) item.done.reject(unknown);
+    this.onProgress();
   }
 
   #poisoned(): VarveError {

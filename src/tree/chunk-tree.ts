@@ -13,7 +13,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
-import { chunkEntryFlags } from '../format/chunk-table.ts';
+import { type ChunkColumns, chunkEntryFlags } from '../format/chunk-table.ts';
 import { type ChunkBatch, chunkAnswers } from './chunk-batch.ts';
 import {
   type ChunkCursor,
@@ -30,6 +30,17 @@ import { END, MISS, OK, type Step } from './cursor.ts';
 import { newestFirst } from './table-order.ts';
 
 const settled = chunkEntryFlags.hasLocation | chunkEntryFlags.dropped;
+
+/** One id at one moment. */
+export interface ChunkProbe {
+  readonly id: Uint8Array;
+  /** References added up, and the newest location. */
+  readonly columns: ChunkColumns;
+  /** The memtable that took changes then, and what it said. */
+  readonly memtable: ChunkMemtable;
+  readonly partRefs: number;
+  readonly partFlags: number;
+}
 
 /** Locations and reference counts of all chunks, in memory and on disk. */
 export class ChunkTree {
@@ -186,9 +197,30 @@ export class ChunkTree {
 
   /** References of an id over all sources, as of the call; a saturated count stays where it is. */
   async totalRefs(id: Uint8Array, idAt = 0): Promise<number> {
+    return (await this.#sumOf(id.slice(idAt, idAt + chunkIdBytes))).refs;
+  }
+
+  /** All that is known of the id at id[idAt..], as of the call; `isCurrent` says whether it still holds. */
+  async probe(id: Uint8Array, idAt = 0): Promise<ChunkProbe> {
+    const own = id.slice(idAt, idAt + chunkIdBytes);
+    const memtable = this.#active;
+    const slot = memtable.find(own, 0);
+    const partRefs = slot === -1 ? 0 : memtable.refsAt(slot);
+    const partFlags = slot === -1 ? 0 : memtable.flagsAt(slot);
+    return { id: own, memtable, partRefs, partFlags, columns: await this.#sumOf(own) };
+  }
+
+  /** Nothing has changed about the id since it was probed. False also where that is not known. */
+  isCurrent({ id, memtable, partRefs, partFlags }: ChunkProbe): boolean {
+    if (memtable !== this.#active) return false;
+    const slot = memtable.find(id, 0);
+    if (slot === -1) return partRefs === 0 && partFlags === 0;
+    return memtable.refsAt(slot) === partRefs && memtable.flagsAt(slot) === partFlags;
+  }
+
+  async #sumOf(own: Uint8Array): Promise<ChunkColumns> {
     const sum = new ChunkSum();
     const hit = new ChunkHit();
-    const own = id.slice(idAt, idAt + chunkIdBytes);
     for (const memtable of [this.#active, ...this.#frozen]) {
       const slot = memtable.find(own, 0);
       if (slot === -1) continue;
@@ -207,7 +239,7 @@ export class ChunkTree {
     } finally {
       for (const table of tables) table.release();
     }
-    return sum.columns.refs;
+    return sum.columns;
   }
 
   /**

@@ -54,7 +54,10 @@ export class Validator {
       const watch = txn.watch();
       try {
         await this.#look(claims, view);
-        if (weakened === 'no second look') return commit();
+        if (weakened === 'no second look') {
+          await this.#options.turn();
+          return commit();
+        }
         if (watch.meets(claims)) throw conflict();
         if (!watch.overflowed) return commit();
       } finally {

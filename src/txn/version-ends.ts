@@ -29,6 +29,7 @@ export interface RecordRefs {
 
 /** A version that was purged. */
 export interface PurgedVersion extends RecordRefs {
+  readonly space: number;
   readonly seq: Seq;
 }
 
@@ -86,13 +87,14 @@ export class VersionEnds {
   encode(writer: ByteWriter, seq: Seq, prefix: Uint8Array, seq1: Seq, refs: RecordRefs): void {
     const { fate } = this;
     if (fate !== undefined) this.#judge ??= fate.judge();
-    if (fate === undefined || this.#judge?.(spaceOf(prefix, 0), seq1, seq) !== true) {
+    const space = spaceOf(prefix, 0);
+    if (fate === undefined || this.#judge?.(space, seq1, seq) !== true) {
       putTrash(writer, seq, prefix, seq1);
       this.#trashed++;
       return;
     }
     putPurge(writer, prefix, seq1, refs.ids);
-    const purged = { ...refs, seq: seq1 };
+    const purged = { ...refs, space, seq: seq1 };
     fate.encodeMore(writer, purged);
     this.#purged.push(purged);
   }

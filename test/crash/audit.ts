@@ -13,7 +13,7 @@ import { filePath, lockName, superName } from '../../src/format/file-names.ts';
 import { decodeInternalKey } from '../../src/format/internal-key.ts';
 import { parseListNode } from '../../src/format/list-node.ts';
 import { rowKindAt, rowKinds } from '../../src/format/row-kinds.ts';
-import { visitRecordRefs } from '../../src/format/value-record.ts';
+import { parseValueRecord, visitRecordRefs } from '../../src/format/value-record.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsPort } from '../../src/fs/port.ts';
 import { sha256 } from '../../src/kernels/hash/sha256.ts';
@@ -70,6 +70,8 @@ async function readRows(forest: Forest, counted: Map<string, number>): Promise<R
   const cursor = view.cursor();
   let step = cursor.first();
   let started = false;
+  /** The GONE row just met: its key, and the commit that purged. */
+  let gone = { key: '', seq: 0 };
   for (;;) {
     if (step === MISS) await cursor.load();
     else if (step !== OK) break;
@@ -78,11 +80,19 @@ async function readRows(forest: Forest, counted: Map<string, number>): Promise<R
       const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom, valueTo } = cursor;
       const { space, userKey, seq } = decodeInternalKey(keyBytes, keyFrom, keyTo);
       const kind = rowKindAt(valueBytes, valueFrom);
+      const whole = toHex(keyBytes.subarray(keyFrom, keyTo));
       const isPut = kind === rowKinds.put;
       const isLate = kind === rowKinds.lateDelete;
       const record = toHex(valueBytes.subarray(valueFrom, valueTo));
-      rows.push({ seq, space, key: toHex(userKey), isPut, isLate, record });
-      visitRecordRefs(valueBytes, valueFrom, valueTo, (at) => count(counted, valueBytes, at));
+      if (kind === rowKinds.gone) {
+        const { goneSeq } = parseValueRecord(valueBytes, valueFrom, valueTo, { file: 'key tree' });
+        gone = { key: whole, seq: goneSeq };
+      } else {
+        const isGone = whole === gone.key;
+        const row = { seq, space, key: toHex(userKey), isPut, isLate, record };
+        rows.push(isGone ? { ...row, goneSeq: gone.seq } : row);
+        if (!isGone) visitRecordRefs(valueBytes, valueFrom, valueTo, (at) => count(counted, valueBytes, at));
+      }
     }
     step = started ? cursor.next() : cursor.first();
   }
@@ -103,10 +113,13 @@ async function checkChunks(
     const { refs, flags, kind, segment, off8, storedLen, rawLen } = columns;
     const name = toHex(id);
     stored.set(name, refs);
+    if ((flags & chunkEntryFlags.dropped) !== 0 && refs === 0) return;
     if ((flags & chunkEntryFlags.hasLocation) === 0) {
       problems.push(`chunk ${name} has ${refs} references and no location`);
       return;
     }
+    // Nothing refers to it, and cleaning has taken the segment away.
+    if (refs === 0 && kind === chunkKinds.data && !segments.has(segment)) return;
     const bytes = await segments.readFrame(segment, off8, storedLen, id);
     if (bytes === undefined) problems.push(`chunk ${name} is not at ${filePath('seg', segment)} ${off8 * 8}`);
     else if (toHex(sha256(bytes)) !== name) problems.push(`chunk ${name} holds other bytes`);

@@ -19,7 +19,7 @@ test('losing the newest slot or the newest catalog after a recovery loses no ack
     for (const point of points.filter(({ acked }) => acked > 2 && prng.chance(0.05))) {
       const disk = point.disk.crash('all');
       // Recovery has installed a catalog; then the machine dies.
-      await openOn(disk, shape, seed, {}, false);
+      await openOn(disk, shape, seed, {}, true);
       for (const [what, damaged] of await withoutNewest(disk.crash('none'), checked)) {
         const plan = { floor: point.acked, shape, seed, goOn: false, mayKeep: true };
         try {

@@ -8,9 +8,6 @@ import { covers } from './system-rows.ts';
 const sameRow = (a: Row, b: Row): boolean =>
   a.seq === b.seq && a.space === b.space && a.key === b.key && a.record === b.record;
 
-/** Form of the value, the high half of a record's first byte: 0 is inline, anything else names chunks. */
-const holdsChunks = ({ record }: Row): boolean => record[0] !== '0';
-
 /** What a history has up to some commit: its rows, late ones left out, and its range deletes. */
 export interface Committed {
   readonly rows: readonly Row[];
@@ -19,9 +16,9 @@ export interface Committed {
 
 /**
  * Holds the rows `found` against those `committed`, both by number; undefined when all is well. With `merges`
- * a row may be gone that nobody can see: one that another row of its key or a range delete supersedes and
- * that holds no chunks, and a delete with nothing older of its key left. Late rows may be there or not; what
- * a missing one would have hidden, the state shows.
+ * a row may be gone that nobody can see: one that another row of its key or a range delete supersedes, and a
+ * delete with nothing older of its key left; whether chunks were given back first, counts tell. Late rows may
+ * be there or not; what a missing one would have hidden, the state shows.
  */
 export function rowsProblem(
   found: readonly Row[],
@@ -57,7 +54,6 @@ function mayBeGone(row: Row, found: readonly Row[], { rows, ranges }: Committed)
   const isOfKey = (other: Row): boolean => other.key === row.key && other.space === row.space;
   const isSuperseded = rows.some((other) => other.seq > row.seq && isOfKey(other));
   if (!row.isPut) return isSuperseded || !found.some((other) => other.seq < row.seq && isOfKey(other));
-  if (holdsChunks(row)) return false;
   return isSuperseded || ranges.some((range) => range.seq > row.seq && covers(range, row.space, row.key));
 }
 

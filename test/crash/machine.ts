@@ -54,26 +54,29 @@ export function envOf(disk: MemoryFileSystem, seed: number): Env {
 }
 
 /**
- * Opens the store of `shape` on `disk`; `seed` makes its random bytes. Without `merges` nothing goes on in
- * the background, so that the files hold still.
+ * Opens the store of `shape` on `disk`; `seed` makes its random bytes. `still`: nothing goes on in the
+ * background, so that the files hold still.
  */
 export function openOn(
   disk: MemoryFileSystem,
   shape: StoreShape,
   seed: number,
   more: EngineOptions = {},
-  merges: boolean = shape.merges ?? false,
+  still = false,
 ): Promise<Engine> {
-  return openEnv(envOf(disk, seed), shape, more, merges);
+  return openEnv(envOf(disk, seed), shape, more, still);
 }
 
 /** The store of `shape` in `env`. */
-export function openEnv(env: Env, shape: StoreShape, more: EngineOptions, merges: boolean): Promise<Engine> {
+export function openEnv(env: Env, shape: StoreShape, more: EngineOptions, still: boolean): Promise<Engine> {
+  const merges = !still && shape.merges === true;
   const options: EngineOptions = {
     durability: shape.durability,
     chunking: { algorithm: shape.algorithm, min: 64, avg: 1024, max: 2048 },
     inlineMax: shape.inlineMax,
     memory: { memtableBytes: 64 * 1024, trailerCacheBytes: 4096 * 16, blockCacheBytes: 256 * 1024 },
+    // What is left over is told from what is kept.
+    changesRetention: { bytes: 0 },
     ...more,
   };
   const { segmentBytes, stageBirthsMax, reapDeletes } = shape;
@@ -83,5 +86,6 @@ export function openEnv(env: Env, shape: StoreShape, more: EngineOptions, merges
     ...(reapDeletes === undefined ? {} : { reaping: { deletes: reapDeletes } }),
     compaction: merges ? mergeLimits : 'off',
     flushMerges: merges,
+    ...(still ? { purging: 'off' as const } : {}),
   });
 }

@@ -54,7 +54,7 @@ export async function checkRecovered(
   const before = await audits.load(disk);
   // 0 where there is no store yet.
   const epoch = before?.writerEpoch ?? 0;
-  const engine = await openOn(disk, plan.shape, plan.seed, {}, false);
+  const engine = await openOn(disk, plan.shape, plan.seed, {}, true);
   const took = performance.now() - begun;
   if (took > openMsMax) throw new Error(`recovery took ${took.toFixed()} ms`);
   const health = engine.health();

@@ -7,6 +7,8 @@ export interface Row {
   readonly isPut: boolean;
   /** A delete that carries out a range delete, under the number of that. */
   readonly isLate: boolean;
+  /** The commit that purged it: a GONE row stands before it. */
+  readonly goneSeq?: number;
   /** The stored record, hex. */
   readonly record: string;
 }

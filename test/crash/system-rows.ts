@@ -34,6 +34,7 @@ export async function readSystem(forest: Forest): Promise<SystemRows> {
   const newest = new Map<number, RangeRow | undefined>();
   const rangeSeqs = new Set<number>();
   const trash = new Map<string, number[]>();
+  const met = new Set<string>();
   const view = forest.system.view();
   const cursor = view.cursor();
   let step = await settle(cursor, () => cursor.first());
@@ -46,7 +47,11 @@ export async function readSystem(forest: Forest): Promise<SystemRows> {
       const row = isPut ? decodeRangeRow(sysKey, valueBytes.slice(valueFrom + 1, valueTo)) : undefined;
       if (!newest.has(seq)) newest.set(seq, row);
       if (isPut) rangeSeqs.add(seq);
-    } else if (isPut && startsWith(sysKey, trashPrefix)) noteTrash(trash, sysKey);
+    } else if (startsWith(sysKey, trashPrefix)) {
+      const name = toHex(sysKey);
+      if (isPut && !met.has(name)) noteTrash(trash, sysKey);
+      met.add(name);
+    }
     step = await settle(cursor, () => cursor.next());
   }
   view.release();
@@ -63,8 +68,8 @@ function noteTrash(trash: Map<string, number[]>, sysKey: Uint8Array): void {
 }
 
 /**
- * A version with chunks is in the trash once when a newer row of its key is there, not at all when it is the
- * newest one; either, while a range delete that hides it is pending. `rows` are all of the key tree.
+ * A version with chunks is in the trash once, or purged, when a newer row of its key is there, neither when
+ * it is the newest one; any, while a range delete that hides it is pending. `rows` are all of the key tree.
  */
 export function trashProblems(rows: readonly Row[], { pending, trash }: SystemRows): string[] {
   const problems: string[] = [];
@@ -72,15 +77,17 @@ export function trashProblems(rows: readonly Row[], { pending, trash }: SystemRo
   for (const { space, key, seq } of rows) newest.set(`${space} ${key}`, seq);
   const known = new Set<string>();
   for (const row of rows) {
-    const { space, key, seq, isPut, record } = row;
+    const { space, key, seq, isPut, record, goneSeq } = row;
     if (!isPut || record[0] === '0') continue;
     const name = versionName(encodeRowPrefix(space, new Uint8Array(Buffer.from(key, 'hex'))), seq);
     known.add(name);
-    const times = trash.get(name)?.length ?? 0;
+    const times = (trash.get(name)?.length ?? 0) + (goneSeq === undefined ? 0 : 1);
+    if (goneSeq !== undefined && goneSeq <= seq)
+      problems.push(`version ${seq} of ${key} was purged before it was`);
     const isHidden = pending.some((range) => range.seq > seq && covers(range, space, key));
     const isOld = newest.get(`${space} ${key}`)! > seq;
     if (isHidden ? times > 1 : times !== (isOld ? 1 : 0))
-      problems.push(`version ${seq} of ${key} is ${times} times in the trash`);
+      problems.push(`version ${seq} of ${key} is ${times} times in the trash or purged`);
   }
   for (const name of trash.keys()) if (!known.has(name)) problems.push(`trash of no version: ${name}`);
   return problems;

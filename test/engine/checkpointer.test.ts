@@ -27,7 +27,7 @@ test('a checkpoint holds exactly what was sequenced before it, and the log the r
 });
 
 test('old logs and catalogs go after one more install', async () => {
-  const { engine, disk } = await newStore();
+  const { engine, disk } = await newStore({ changesRetention: { bytes: 0 } });
   for (let i = 0; i < 5; i++) {
     await engine.put('k', `${i}`);
     await engine.flush();

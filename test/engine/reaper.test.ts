@@ -174,17 +174,25 @@ async function trashOf(disk: MemoryFileSystem): Promise<{ superseded: string[]; 
   const trash = new Set<string>();
   let count = 0;
   let last = '';
+  let gone = '';
+  const met = new Set<string>();
   await each(forest.keys.view().cursor(), ({ keyBytes, keyFrom, keyTo, valueBytes, valueFrom }) => {
     const prefix = toHex(keyBytes.slice(keyFrom, keyTo - 8));
     const head = valueBytes[valueFrom]!;
     const hasChunks = (head & 15) === rowKinds.put && head >> 4 !== 0;
-    if (hasChunks && prefix === last) superseded.push(`${prefix} ${seqOf(keyBytes, keyTo)}`);
+    const version = `${prefix} ${seqOf(keyBytes, keyTo)}`;
+    // A GONE row stands before its version, and says that it is in no trash any more.
+    if ((head & 15) === rowKinds.gone) gone = version;
+    else if (hasChunks && prefix === last && version !== gone) superseded.push(version);
     last = prefix;
   });
   await each(forest.system.view().cursor(), ({ keyBytes, keyFrom, keyTo, valueBytes, valueFrom }) => {
     const { sysKey } = decodeSysKey(keyBytes, keyFrom, keyTo);
     if (toHex(sysKey.slice(0, trashPrefix.length)) !== toHex(trashPrefix)) return;
-    if (valueBytes[valueFrom] !== rowKinds.put) return;
+    const name = toHex(sysKey);
+    const isNewest = !met.has(name);
+    met.add(name);
+    if (!isNewest || valueBytes[valueFrom] !== rowKinds.put) return;
     const from = trashPrefix.length + 8;
     const seq1 = Buffer.from(sysKey).readBigUInt64BE(sysKey.length - 8);
     count++;

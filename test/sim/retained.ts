@@ -6,11 +6,16 @@ import type { Audit, Row } from './rows.ts';
 
 /**
  * Throws unless every row that is gone was of no use: the newest put of a key is there, a version whose value
- * lies in chunks is, and a removal only goes when nothing of its key is left under it or a newer row of the
- * key is there. A late delete is a removal. A range delete only goes when it is carried out: no put it hides
- * is the newest row of its key. What reads under way saw, their observations tell.
+ * lies in chunks is, or was purged, and a removal only goes when nothing of its key is left under it or a
+ * newer row of the key is there. A late delete is a removal. A range delete only goes when it is carried out:
+ * no put it hides is the newest row of its key. What reads under way saw, their observations tell.
  */
-export function checkRetained({ rows, late, present }: Pick<Audit, 'rows' | 'late' | 'present'>): void {
+export function checkRetained({
+  rows,
+  late,
+  present,
+  isPurged,
+}: Pick<Audit, 'rows' | 'late' | 'present' | 'isPurged'>): void {
   const carriedOut = rows.filter((row) => row.range !== undefined && !present.has(row));
   /** Keys with a newer row that is there; keys whose newer removal is gone. */
   const covered = new Set<string>();
@@ -23,7 +28,7 @@ export function checkRetained({ rows, late, present }: Pick<Audit, 'rows' | 'lat
       if (hidden.has(name) && row.isPut) throw new Error(`${what} is there, and its removal is gone`);
       if (row.isPut && !covered.has(name)) checkHidden(row, carriedOut);
       covered.add(name);
-    } else if (row.hasChunks) throw new Error(`${what} holds chunks and is gone`);
+    } else if (row.hasChunks && !isPurged(row)) throw new Error(`${what} holds chunks and is gone`);
     else if (!covered.has(name)) {
       if (row.isPut && !hidden.has(name)) throw new Error(`${what} is the newest of its key and is gone`);
       hidden.add(name);

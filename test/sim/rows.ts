@@ -31,6 +31,8 @@ export interface Audit {
   readonly present: ReadonlySet<Row>;
   /** Names of spaces that were dropped, by the commit. */
   readonly drops: ReadonlyMap<number, string>;
+  /** The version was purged: a table held its GONE row. */
+  readonly isPurged: (row: Row) => boolean;
   /** What is wrong, in words; empty for a sound store. */
   readonly problems: readonly string[];
 }

@@ -15,11 +15,10 @@ import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
 import { filePath, type NumberedKind, parseFileName, storeDirs } from '../../src/format/file-names.ts';
 import { decodeInternalKey } from '../../src/format/internal-key.ts';
 import { parseListNode } from '../../src/format/list-node.ts';
-import { decodeMetadata } from '../../src/format/metadata.ts';
 import { rowKindAt, rowKinds } from '../../src/format/row-kinds.ts';
 import { tableFooter } from '../../src/format/table.ts';
 import { trees } from '../../src/format/trees.ts';
-import { parseValueRecord, visitRecordRefs } from '../../src/format/value-record.ts';
+import { visitRecordRefs } from '../../src/format/value-record.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { sha256 } from '../../src/kernels/hash/sha256.ts';
 import { SegmentSet } from '../../src/segment/segment-set.ts';
@@ -27,6 +26,7 @@ import { ChunkTable } from '../../src/tree/chunk-table-reader.ts';
 import { END, MISS, type RowSource } from '../../src/tree/cursor.ts';
 import { newestFirst } from '../../src/tree/table-order.ts';
 import { KeyTable } from '../../src/tree/table-reader.ts';
+import { idOf, markOf, nameOf } from './audit-names.ts';
 import { pendingOf, type RangeMark, readSystemRow } from './range-audit.ts';
 import type { Audit, Row } from './rows.ts';
 
@@ -47,8 +47,10 @@ interface TableContent {
   readonly mark: string;
   readonly rows: readonly Row[];
   readonly ranges: readonly RangeMark[];
-  /** Chunks its records reference, once for each time. */
-  readonly refs: readonly number[];
+  /** Chunks its records reference, once for each time, and the names of the versions. */
+  readonly refs: readonly { readonly of: string; readonly chunks: readonly number[] }[];
+  /** Names of the versions its GONE rows take away. */
+  readonly gone: readonly string[];
   readonly chunks: readonly ChunkRow[];
 }
 
@@ -69,6 +71,7 @@ export class StoreAudit {
   #rows: Row[] = [];
   #late: Row[] = [];
   readonly #drops = new Map<number, string>();
+  readonly #purged = new Set<string>();
   readonly #strange: string[] = [];
   /** Catalogs synced and tables unlinked since the last audit. */
   /** Tables of keys and of system rows that a catalog named, and those whose rows are known, by checksum. */
@@ -123,7 +126,14 @@ export class StoreAudit {
       this.#rows = all.filter(({ isLate }) => isLate !== true);
       this.#late = all.filter(({ isLate }) => isLate === true);
     }
-    return { rows: this.#rows, late: this.#late, present, drops: this.#drops, problems };
+    return {
+      rows: this.#rows,
+      late: this.#late,
+      present,
+      drops: this.#drops,
+      problems,
+      isPurged: (row) => this.#purged.has(nameOf(row)),
+    };
   }
 
   /** To be told before a catalog is synced and before a file is unlinked: merges drop rows, and tables go. */
@@ -170,7 +180,7 @@ export class StoreAudit {
 
   /** The row as it was seen first. */
   #known(row: Row): Row {
-    const name = row.range === undefined ? `${row.seq} ${row.space} ${row.key}` : `range ${row.seq}`;
+    const name = row.range === undefined ? nameOf(row) : `range ${row.seq}`;
     const known = this.#history.get(name);
     if (known === undefined) {
       this.#history.set(name, row);
@@ -188,7 +198,8 @@ export class StoreAudit {
       mark,
       rows: [] as Row[],
       ranges: [] as RangeMark[],
-      refs: [] as number[],
+      refs: [] as { of: string; chunks: number[] }[],
+      gone: [] as string[],
       chunks: [] as ChunkRow[],
     };
     const cache = new BlockCache(cacheBytes);
@@ -210,7 +221,12 @@ export class StoreAudit {
   async #readRows(
     table: KeyTable,
     isKeys: boolean,
-    content: { rows: Row[]; ranges: RangeMark[]; refs: number[] },
+    content: {
+      rows: Row[];
+      ranges: RangeMark[];
+      refs: { of: string; chunks: number[] }[];
+      gone: string[];
+    },
   ): Promise<void> {
     const cursor = table.cursor();
     let started = false;
@@ -228,6 +244,12 @@ export class StoreAudit {
       const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom, valueTo } = cursor;
       const { space, userKey, seq } = decodeInternalKey(keyBytes, keyFrom, keyTo);
       const kind = rowKindAt(valueBytes, valueFrom);
+      const name = nameOf({ seq, space, key: toHex(userKey) });
+      if (kind === rowKinds.gone) {
+        content.gone.push(name);
+        this.#purged.add(name);
+        continue;
+      }
       const isPut = kind === rowKinds.put;
       const isLate = kind === rowKinds.lateDelete;
       const record = xxh64(valueBytes.subarray(valueFrom, valueTo));
@@ -235,9 +257,10 @@ export class StoreAudit {
       const hasChunks = isPut && valueBytes[valueFrom]! >> 4 !== 0;
       const row = { seq, space, key: toHex(userKey), isPut, isLate, hasChunks, id, record };
       content.rows.push(this.#known(row));
-      visitRecordRefs(valueBytes, valueFrom, valueTo, (at) =>
-        content.refs.push(this.#numberOf(valueBytes, at)),
-      );
+      if (!hasChunks) continue;
+      const chunks: number[] = [];
+      visitRecordRefs(valueBytes, valueFrom, valueTo, (at) => chunks.push(this.#numberOf(valueBytes, at)));
+      content.refs.push({ of: name, chunks });
     }
   }
 
@@ -280,6 +303,7 @@ export class StoreAudit {
     const stored: number[] = [];
     const places: ChunkRow[] = [];
     const counted: number[] = [];
+    const gone = new Set(Array.from(this.#tables.values()).flatMap((table) => table.gone));
     for (const { meta } of newestFirst(metas.map((one) => ({ meta: one })))) {
       const table = this.#tables.get(meta.no);
       for (const row of table?.chunks ?? []) {
@@ -289,14 +313,17 @@ export class StoreAudit {
         if ((row.flags & (chunkEntryFlags.hasLocation | chunkEntryFlags.dropped)) !== 0)
           places[row.chunk] ??= row;
       }
-      for (const chunk of table?.refs ?? []) counted[chunk] = (counted[chunk] ?? 0) + 1;
+      for (const { of, chunks } of table?.refs ?? []) {
+        if (gone.has(of)) continue;
+        for (const chunk of chunks) counted[chunk] = (counted[chunk] ?? 0) + 1;
+      }
     }
     for (const key in stored) {
       const chunk = Number(key);
       const place = places[chunk];
       const problem = await this.#checkPlace(chunk, stored[chunk]!, place, segments);
       if (problem !== undefined) problems.push(`chunk ${this.#names[chunk]} ${problem}`);
-      else if (place?.kind === chunkKinds.list) {
+      else if (place?.kind === chunkKinds.list && (place.flags & chunkEntryFlags.dropped) === 0) {
         for (const child of this.#children.get(chunk)!) counted[child] = (counted[child] ?? 0) + 1;
       }
     }
@@ -316,9 +343,12 @@ export class StoreAudit {
     place: ChunkRow | undefined,
     segments: SegmentSet,
   ): Promise<string | undefined> {
+    if (refs === 0 && ((place?.flags ?? 0) & chunkEntryFlags.dropped) !== 0) return undefined;
     if (place === undefined || (place.flags & chunkEntryFlags.hasLocation) === 0)
       return `has ${refs} references and no location`;
     const { segment, off8, storedLen, rawLen, kind } = place;
+    // Nothing refers to it, and cleaning has taken the segment away.
+    if (refs === 0 && kind === chunkKinds.data && !segments.has(segment)) return undefined;
     const known = this.#segments.get(segment)?.frames;
     const frame = `${chunk} ${off8} ${storedLen} ${rawLen} ${kind}`;
     if (known?.has(frame) === true) return undefined;
@@ -355,16 +385,3 @@ function numberOf(path: string, kind: NumberedKind): number | undefined {
 
 const isOfStore = (bytes: Uint8Array, dbUuid: Uint8Array): boolean =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(dbUuid) === 24;
-
-/** Checksum of all of a file's bytes. */
-function markOf(disk: MemoryFileSystem, path: string): string {
-  const bytes = disk.bytesOf(path);
-  return `${bytes.length} ${xxh64(bytes)}`;
-}
-
-/** The call that put a row: its metadata tells. */
-function idOf(bytes: Uint8Array, from: number, to: number): number {
-  const record = parseValueRecord(bytes, from, to, { file: 'row' });
-  const { metadata } = decodeMetadata(bytes, { file: 'row' }, record.metadataFrom, record.metadataTo);
-  return metadata!.id as number;
-}

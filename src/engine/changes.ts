@@ -1,0 +1,260 @@
+/**
+ * The change feed: what was committed to a space, in the order of the commits, from any number that is still
+ * kept, and then on as it happens. It is read from the log, live as well as old, so there is one order and
+ * nothing to be handed over between two sources; a reader that is slow holds one file and one frame.
+ *
+ * Invariants (test/engine/changes.test.ts)
+ * - Every commit above `since` is shown once, whole and in order, over checkpoints, reopens and crashes, or
+ *   the feed ends with VARVE_HISTORY_GONE ("a feed equals the history of calls").
+ * - Nothing is shown that readers do not see yet.
+ * - Nobody polls: a feed that has shown everything is woken by the next commit.
+ */
+import type { Seq } from '../base/brands.ts';
+import { decodeUtf8, toHex } from '../base/bytes.ts';
+import { invalid, VarveError } from '../base/errors.ts';
+import { keyBytesMax } from '../base/limits.ts';
+import { type KeyRange, seqBytes, writeUserKey } from '../format/internal-key.ts';
+import { decodeMetadata } from '../format/metadata.ts';
+import { keyBoundsOf } from '../format/row-bounds.ts';
+import { decodeRangeRow } from '../format/system-rows.ts';
+import { parseValueRecord } from '../format/value-record.ts';
+import { LogTail, type TailFrame } from '../log/log-tail.ts';
+import { recordDigest } from '../value/value-writer.ts';
+import { ChangeFrame, type FramedChange, SpaceFinder } from './change-frame.ts';
+import { keyBytes, throwIfAborted } from './key-args.ts';
+import { checkNames } from './options.ts';
+import type { Store } from './store.ts';
+import type { Change, ChangeFeed, ChangesOptions, Key, KeyBounds } from './types.ts';
+
+/** Begins a feed; options are checked, and the default `since` is fixed, at the call. */
+export function changes(store: Store, name: string | undefined, options: ChangesOptions): ChangeFeed<Key> {
+  store.assertReadable();
+  checkNames(options, ['since', 'prefix', 'live', 'signal'], 'option');
+  const { since = store.visibleSeq, live = true } = options;
+  if (!(Number.isSafeInteger(since) && since >= 0)) {
+    throw invalid('since must be a sequence number, or 0 for everything', { actual: since });
+  }
+  if (typeof live !== 'boolean') throw invalid('live must be true or false');
+  const prefix =
+    options.prefix === undefined ? new Uint8Array(0) : keyBytes(options.prefix, 'prefix').slice();
+  throwIfAborted(options.signal);
+  return new Feed(
+    store,
+    { space: name, prefix, since },
+    live && store.parts.write !== undefined,
+    options.signal,
+  );
+}
+
+type Result = IteratorResult<Change<Key>, undefined>;
+
+class Feed implements ChangeFeed<Key> {
+  readonly #store: Store;
+  readonly #filter: { readonly space: string | undefined; readonly prefix: Uint8Array; readonly since: Seq };
+  readonly #isLive: boolean;
+  readonly #signal: AbortSignal | undefined;
+  readonly #tail: LogTail;
+  #frames: ChangeFrame | undefined;
+  /** The frame that is being shown, and what of it is left. */
+  #frame: TailFrame | undefined;
+  #commits: Generator<readonly FramedChange[]> | undefined;
+  #commit: readonly FramedChange[] = [];
+  #shown = 0;
+  #seq: Seq;
+  #isOver = false;
+  #endWait: (() => void) | undefined;
+  #turns: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    store: Store,
+    filter: { readonly space: string | undefined; readonly prefix: Uint8Array; readonly since: Seq },
+    isLive: boolean,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#store = store;
+    this.#filter = filter;
+    this.#isLive = isLive;
+    this.#signal = signal;
+    this.#seq = filter.since;
+    this.#tail = this.#newTail();
+    forgotten.register(this, this.#tail);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  get seq(): Seq {
+    return this.#seq;
+  }
+
+  next(): Promise<Result> {
+    const turn = this.#turns.then(() => this.#next());
+    this.#turns = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async return(): Promise<Result> {
+    this.#isOver = true;
+    this.#endWait?.();
+    await this.#turns;
+    return await this.#end();
+  }
+
+  #newTail(): LogTail {
+    const { parts, logHistory } = this.#store;
+    return new LogTail(parts.env.fs, logHistory, parts.identity.dbUuid, this.#filter.since);
+  }
+
+  async #next(): Promise<Result> {
+    try {
+      for (;;) {
+        if (this.#isOver || this.#store.isClosing) return await this.#end();
+        throwIfAborted(this.#signal);
+        const change = this.#nextOfFrame();
+        if (change !== undefined) return { value: change, done: false };
+        if (await this.#nextFrame()) continue;
+        if (!this.#isLive) return await this.#end();
+        const { failure } = this.#store.parts.write?.log ?? {};
+        if (failure !== undefined) {
+          throw new VarveError('VARVE_POISONED', 'an earlier write failed; there will be no more commits', {
+            cause: failure,
+          });
+        }
+        if (this.#store.visibleSeq > this.#tail.seq) continue;
+        await this.#wait();
+      }
+    } catch (error) {
+      await this.#end();
+      throw this.#store.seen(error);
+    }
+  }
+
+  /** The next change of the frame under way. */
+  #nextOfFrame(): Change<Key> | undefined {
+    while (this.#shown === this.#commit.length) {
+      if (this.#commit.length > 0) this.#seq = this.#commit[0]!.seq;
+      const next = this.#commits?.next();
+      this.#shown = 0;
+      if (next === undefined || next.done === true) {
+        this.#commit = [];
+        this.#commits = undefined;
+        this.#seq = Math.max(this.#seq, this.#tail.seq);
+        return undefined;
+      }
+      this.#commit = next.value;
+    }
+    const change = this.#commit[this.#shown++]!;
+    return this.#changeOf(change, this.#shown === this.#commit.length);
+  }
+
+  /** False when everything that readers see was shown. */
+  async #nextFrame(): Promise<boolean> {
+    const { visibleSeq } = this.#store;
+    if (this.#filter.since > visibleSeq) {
+      const message =
+        'the store has no commit of that number: it is another one, or it lost what was not synced';
+      throw new VarveError('VARVE_HISTORY_GONE', message, {
+        expected: this.#filter.since,
+        actual: visibleSeq,
+      });
+    }
+    this.#frames ??= new ChangeFrame(this.#filter, await this.#firstSpace());
+    this.#frame = await this.#tail.next(visibleSeq);
+    if (this.#frame === undefined) {
+      this.#seq = Math.max(this.#seq, this.#tail.seq);
+      return false;
+    }
+    this.#commits = this.#frames.changesOf(this.#frame);
+    return true;
+  }
+
+  /** The number the space has where the feed begins: the log says when that changed since. */
+  async #firstSpace(): Promise<number | undefined> {
+    const { space: name, since } = this.#filter;
+    if (name === undefined) return 0;
+    const { spaces, write } = this.#store.parts;
+    const now = spaces.known(name);
+    // Names change when a drop is sequenced, the log when it is written.
+    await write?.log.drained();
+    const finder = new SpaceFinder(name, since);
+    const tail = this.#newTail();
+    try {
+      const { visibleSeq } = this.#store;
+      for (;;) {
+        const frame = await tail.next(visibleSeq);
+        if (frame === undefined) break;
+        finder.look(frame);
+        if (finder.found !== undefined) return finder.found.number;
+      }
+    } finally {
+      await tail.close();
+    }
+    return spaces.known(name) === now ? now : await this.#firstSpace();
+  }
+
+  async #wait(): Promise<void> {
+    const signal = this.#signal;
+    // Between the last look and here nothing can have been published: this is one turn.
+    await this.#store.feeds.wait((end) => {
+      this.#endWait = end;
+      signal?.addEventListener('abort', end, { once: true });
+    });
+    if (this.#endWait !== undefined) signal?.removeEventListener('abort', this.#endWait);
+    this.#endWait = undefined;
+  }
+
+  async #end(): Promise<Result> {
+    this.#isOver = true;
+    this.#commits = undefined;
+    this.#commit = [];
+    this.#shown = 0;
+    await this.#tail.close();
+    return { value: undefined, done: true };
+  }
+
+  #changeOf(change: FramedChange, last: boolean): Change<Key> {
+    const { buf, path, commitTimeMs, at } = this.#frame!;
+    const { seq, kind, space, keyFrom, keyTo, valueFrom, valueTo } = change;
+    const common = { seq, time: new Date(commitTimeMs), last };
+    const place = { file: path, offset: at };
+    if (kind === 'deleteRange') {
+      const row = decodeRangeRow(buf.slice(keyFrom, keyTo), buf.subarray(valueFrom, valueTo));
+      return { ...common, type: kind, range: this.#boundsOut(keyBoundsOf(row.from, row.to, space)) };
+    }
+    const length = writeUserKey(userKey, buf, keyFrom, keyTo + seqBytes, place);
+    const key = this.#keyOut(userKey.slice(0, length));
+    if (kind === 'delete') return { ...common, type: kind, key };
+    const record = parseValueRecord(buf, valueFrom, valueTo, place);
+    const { size, metadataFrom, metadataTo } = record;
+    const put: Change<Key> = { ...common, type: kind, key, size, digest: toHex(recordDigest(record)) };
+    if (metadataFrom === metadataTo) return put;
+    const { contentType, tags, metadata } = decodeMetadata(buf, place, metadataFrom, metadataTo);
+    if (contentType !== undefined) put.contentType = contentType;
+    if (tags.length > 0) put.tags = tags;
+    if (metadata !== undefined) put.metadata = metadata;
+    return put;
+  }
+
+  #boundsOut(range: KeyRange): KeyBounds<Key> {
+    const bounds: KeyBounds<Key> = {};
+    for (const name of ['gt', 'gte', 'lt', 'lte'] as const) {
+      const bound = range[name];
+      if (bound !== undefined) bounds[name] = this.#keyOut(bound);
+    }
+    return bounds;
+  }
+
+  /** A feed must get past every key: one that is not UTF-8 comes as bytes. */
+  #keyOut(bytes: Uint8Array): Key {
+    return this.#store.keyEncoding === 'bytes' ? bytes : (decodeUtf8(bytes) ?? bytes);
+  }
+}
+
+/** The key a change is made of, for the length of a call. */
+const userKey: Uint8Array = new Uint8Array(keyBytesMax + 1);
+
+/** A feed nobody has any more gives back what it held; what closing fails with concerns nobody. */
+const forgotten = new FinalizationRegistry<LogTail>((tail) => {
+  tail.close().catch(() => undefined);
+});

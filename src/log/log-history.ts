@@ -1,0 +1,182 @@
+/**
+ * Old log files that recovery does not need any more, kept for those who read what was committed: which there
+ * are, how they follow each other, and which of them may go.
+ *
+ * No catalog names them. A file is old when its number is below the walFirstNo of both catalogs; to lose one
+ * loses nothing but the history before it.
+ *
+ * Invariants (test/log/log-history.test.ts)
+ * - Spans follow each other without a missing number, the last one is the file in use ("spans chain back as
+ *   far as files are whole").
+ * - The newest old files stay until they hold `bytesMax` together; what is being read stays ("the newest
+ *   files stay").
+ */
+import type { FileNo, Seq } from '../base/brands.ts';
+import { logHistoryFilesMax } from '../base/limits.ts';
+import { filePath } from '../format/file-names.ts';
+import type { FsPort } from '../fs/port.ts';
+import { type LogFile, listLogFiles } from './log-files.ts';
+
+/** One file of the log, as far as it counts. */
+export interface LogSpan {
+  readonly no: FileNo;
+  /** Its first number, and that of its OPEN frame. */
+  readonly firstSeq: Seq;
+  readonly openSeq: Seq;
+  /** Last number that counts, and where the file ends; undefined: it is in use. */
+  lastSeq: Seq | undefined;
+  end: number | undefined;
+}
+
+/** What the next file says of the one before it. */
+export interface LogTurn {
+  readonly no: FileNo;
+  readonly openSeq: Seq;
+  readonly prevFileNo: FileNo;
+  readonly prevEndOffset: number;
+  readonly prevLastSeq: Seq;
+}
+
+export class LogHistory {
+  readonly #fs: FsPort;
+  readonly #dbUuid: Uint8Array;
+  readonly #bytesMax: number;
+  /** Files made since the store was opened, oldest first, the one in use last; empty in a reader. */
+  #made: LogSpan[] = [];
+  /** How the oldest of them goes on from files that were there. */
+  #first: LogTurn | undefined;
+  #found: Promise<LogSpan[]> | undefined;
+  readonly #held = new Map<FileNo, number>();
+  readonly #sizes = new Map<FileNo, number>();
+
+  /** `bytesMax`: bytes of old files to be kept, at least; 0 keeps none. */
+  constructor(fs: FsPort, dbUuid: Uint8Array, bytesMax: number) {
+    this.#fs = fs;
+    this.#dbUuid = dbUuid;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** The history of a writer, which begins with the file of `turn`. */
+  static from(turn: LogTurn, fs: FsPort, dbUuid: Uint8Array, bytesMax: number): LogHistory {
+    const history = new LogHistory(fs, dbUuid, bytesMax);
+    history.turned(turn);
+    return history;
+  }
+
+  /** Old files kept when that was last decided, and their bytes. */
+  get kept(): { readonly files: number; readonly bytes: number } {
+    let bytes = 0;
+    for (const size of this.#sizes.values()) bytes += size;
+    return { files: this.#sizes.size, bytes };
+  }
+
+  /** A file takes over from the one before; the first one is the file a writer begins with. */
+  turned(turn: LogTurn): void {
+    const before = this.#made.at(-1);
+    if (before === undefined) this.#first = turn;
+    else {
+      before.lastSeq = turn.prevLastSeq;
+      before.end = turn.prevEndOffset;
+    }
+    const { no, openSeq, prevLastSeq } = turn;
+    this.#made.push({ no, openSeq, firstSeq: prevLastSeq + 1, lastSeq: undefined, end: undefined });
+  }
+
+  /** Every span there is, oldest first. Reads the beginnings of old files once. */
+  async spans(): Promise<readonly LogSpan[]> {
+    this.#found ??= this.#find();
+    const found = await this.#found.catch((error: unknown) => {
+      this.#found = undefined;
+      throw error;
+    });
+    return [...found, ...this.#made];
+  }
+
+  /** The file behind `no`; undefined: `no` is the last one, or gone. */
+  async after(no: FileNo): Promise<LogSpan | undefined> {
+    const spans = await this.spans();
+    const at = spans.findIndex((span) => span.no === no);
+    return at < 0 ? undefined : spans[at + 1];
+  }
+
+  /** The file is being read; pair with `release`. */
+  hold(no: FileNo): void {
+    this.#held.set(no, (this.#held.get(no) ?? 0) + 1);
+  }
+
+  release(no: FileNo): void {
+    const holds = (this.#held.get(no) ?? 0) - 1;
+    if (holds > 0) this.#held.set(no, holds);
+    else this.#held.delete(no);
+  }
+
+  /**
+   * Which of the log files that recovery does not need may be unlinked; they are spans no more. A file whose
+   * size cannot be read stays, and `onFailure` hears why.
+   */
+  async mayGo(old: readonly FileNo[], onFailure: (error: unknown, path: string) => void): Promise<FileNo[]> {
+    if (old.length === 0) return [];
+    const falling = [...old].sort((a, b) => b - a);
+    const going: FileNo[] = [];
+    const sizes = new Map<FileNo, number>();
+    let bytes = 0;
+    for (const no of falling) {
+      const isWanted = going.length === 0 && bytes < this.#bytesMax && sizes.size < logHistoryFilesMax;
+      if (!isWanted && !this.#held.has(no)) {
+        going.push(no);
+        continue;
+      }
+      const size = this.#sizes.get(no) ?? (await this.#sizeOf(no, onFailure));
+      sizes.set(no, size);
+      bytes += size;
+    }
+    this.#sizes.clear();
+    for (const [no, size] of sizes) this.#sizes.set(no, size);
+    await this.#forget(going);
+    return going;
+  }
+
+  async #sizeOf(no: FileNo, onFailure: (error: unknown, path: string) => void): Promise<number> {
+    const path = filePath('wal', no);
+    try {
+      return (await this.#fs.stat(path))?.size ?? 0;
+    } catch (error) {
+      onFailure(error, path);
+      return 0;
+    }
+  }
+
+  /** A history begins behind the last file that is gone. */
+  async #forget(going: readonly FileNo[]): Promise<void> {
+    if (going.length === 0) return;
+    const last = Math.max(...going);
+    this.#made = this.#made.filter(({ no }) => no > last);
+    const found = await this.#found;
+    if (found !== undefined) found.splice(0, found.findLastIndex(({ no }) => no <= last) + 1);
+  }
+
+  /** Files from before, back from the one the writer began with, or from the newest. */
+  async #find(): Promise<LogSpan[]> {
+    const files = await listLogFiles(this.#fs, this.#dbUuid);
+    const spans: LogSpan[] = [];
+    let turn = this.#first;
+    if (turn === undefined) {
+      const newest = files.findLast(({ open }) => open !== undefined);
+      if (newest?.open === undefined) return spans;
+      const { no, openSeq, open } = newest;
+      spans.push({ no, openSeq, firstSeq: open.firstSeq, lastSeq: undefined, end: undefined });
+      turn = { no, openSeq, ...open };
+    }
+    for (let file = fileBefore(files, turn); file?.open !== undefined; file = fileBefore(files, turn)) {
+      const { no, openSeq, open } = file;
+      const { prevLastSeq: lastSeq, prevEndOffset: end } = turn;
+      spans.unshift({ no, openSeq, firstSeq: open.firstSeq, lastSeq, end });
+      turn = { no, openSeq, ...open };
+    }
+    return spans;
+  }
+}
+
+function fileBefore(files: readonly LogFile[], { no, prevFileNo }: LogTurn): LogFile | undefined {
+  return files.find((file) => file.no === prevFileNo && file.no < no);
+}
