@@ -78,6 +78,9 @@ async function run(command: Command): Promise<CampaignResult> {
       const of = total === undefined ? '' : ` of ${total}`;
       process.stderr.write(`${command.name}: ${done}${of}, ${rate}/s${note === '' ? '' : `, ${note}`}\n`);
     },
+    onFailure(line) {
+      process.stderr.write(`${command.name} failed: ${line}\n`);
+    },
   });
 }
 

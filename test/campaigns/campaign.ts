@@ -10,6 +10,8 @@ export interface CampaignOptions {
   readonly seed: number;
   /** Told now and then how far it is; `total` where it is known. */
   readonly onProgress: (done: number, total: number | undefined, note: string) => void;
+  /** Told of each failure when it is found; it is in `lines` at the end too. */
+  readonly onFailure?: (line: string) => void;
 }
 
 export interface CampaignResult {

@@ -172,7 +172,9 @@ class Crashes {
     try {
       await work();
     } catch (error) {
-      this.#failures.push(`VARVE_ONLY='${what}': ${(error as Error).message}`);
+      const line = `VARVE_ONLY='${what}': ${(error as Error).message}`;
+      this.#failures.push(line);
+      this.#options.onFailure?.(line);
     }
   }
 

@@ -80,7 +80,7 @@ async function runAll(options: CampaignOptions): Promise<CampaignResult> {
     0,
   );
   const pace = new Pace(options, shortCount);
-  const report = new Report(options.seed);
+  const report = new Report(options.seed, options.onFailure);
   let tried = 0;
   for (let open = lanes; open.length > 0; open = open.filter(({ done, family }) => done < family.count)) {
     for (const lane of open) {
@@ -170,12 +170,14 @@ async function runOne(only: string, seed: number): Promise<CampaignResult> {
 class Report {
   failed = 0;
   readonly #seed: number;
+  readonly #onFailure: CampaignOptions['onFailure'];
   readonly #failures: string[] = [];
   readonly #rows = new Map<string, Row>();
   readonly #unseen = new Map<string, number>();
 
-  constructor(seed: number) {
+  constructor(seed: number, onFailure?: CampaignOptions['onFailure']) {
     this.#seed = seed;
+    this.#onFailure = onFailure;
   }
 
   add({ known, family }: Lane, index: number, { verdict, lost, faults }: Judgement): void {
@@ -198,7 +200,9 @@ class Report {
     this.failed++;
     if (this.#failures.length === failuresShown) return;
     const what = `${name} ${index} (${family.at(index).name})`;
-    this.#failures.push(`FAILED seed ${this.#seed}, ${what}: ${faults.join('; ')}`);
+    const line = `FAILED seed ${this.#seed}, ${what}: ${faults.join('; ')}`;
+    this.#failures.push(line);
+    this.#onFailure?.(line);
   }
 
   result(tried: number, all: number): CampaignResult {

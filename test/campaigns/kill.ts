@@ -92,7 +92,9 @@ class KillRun {
       } catch (error) {
         this.failed++;
         this.#ended();
-        this.lines.push(`round ${round - 1} of seed ${this.#options.seed}: ${(error as Error).message}`);
+        const line = `round ${round - 1} of seed ${this.#options.seed}: ${(error as Error).message}`;
+        this.lines.push(line);
+        this.#options.onFailure?.(line);
       } finally {
         rmSync(dir, { recursive: true, force: true });
       }

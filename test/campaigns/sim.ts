@@ -42,6 +42,7 @@ export const campaign: Campaign = {
       tried++;
       if (result.failure !== undefined) {
         failed++;
+        options.onFailure?.(`seed ${seed}: ${result.failure}; it is made smaller now`);
         lines.push(`seed ${seed}: ${result.failure}`, `  options ${JSON.stringify(plan.options)}`);
         const { plan: small, failure } = await shrink({ plan, failure: result.failure }, shrinkRunsMax);
         lines.push(`  kept as ${keep(seed, { failure, plan: small })}`);
