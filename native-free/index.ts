@@ -4,13 +4,31 @@
  * exclude each other as writers.
  */
 import { availableParallelism } from 'node:os';
+import type { BlobStore } from '../src/backup/blob-store.ts';
+import type { RestoreOptions, RestoreReport } from '../src/backup/restore-run.ts';
+import type { Vault, VaultOptions } from '../src/backup/vault.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import { openDirectory } from '../src/engine/open-directory.ts';
+import { openDirectory, type Providers } from '../src/engine/open-directory.ts';
+import { openVaultWith, restoreWith } from '../src/engine/open-vault.ts';
 import type { EngineOptions } from '../src/engine/options.ts';
 import type { Sha256Provider } from '../src/kernels/hash/sha256.ts';
 import { nobleSha256 } from '../src/kernels/hash/sha256-noble.ts';
 import { ThreadPool } from '../src/pool/thread-pool.ts';
 
+export type {
+  BackupInfo,
+  VaultDamage,
+  VaultProgress,
+} from '../src/backup/backup-info.ts';
+export type { BackupOptions, BackupReport } from '../src/backup/backup-run.ts';
+export { checkBlobStore } from '../src/backup/blob-check.ts';
+export type { BlobCaps, BlobData, BlobEntry, BlobStore } from '../src/backup/blob-store.ts';
+export type { PruneOptions, PruneReport } from '../src/backup/prune-run.ts';
+export type { RestoreOptions, RestoreReport } from '../src/backup/restore-run.ts';
+export type { KeepRules } from '../src/backup/retention-planner.ts';
+export type { ForgetOptions, ForgetReport, Vault, VaultOptions, VaultStats } from '../src/backup/vault.ts';
+export type { BackupDifference } from '../src/backup/vault-diff.ts';
+export type { VerifyVaultOptions, VerifyVaultReport } from '../src/backup/verify-run.ts';
 export type { Seq } from '../src/base/brands.ts';
 export type { Clock } from '../src/base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from '../src/base/errors.ts';
@@ -63,6 +81,7 @@ export type {
   UpdateOptions,
 } from '../src/engine/types.ts';
 export type { VerifyOptions } from '../src/engine/verifying.ts';
+export type { BackupMode } from '../src/format/backup-manifest.ts';
 export type { UserMetadata } from '../src/format/metadata.ts';
 export type { Finding, FindingKind } from '../src/integrity/findings.ts';
 export type { VerifyLevel } from '../src/integrity/verify-cursor.ts';
@@ -80,13 +99,36 @@ export async function openEngine(
   options: EngineOptions = {},
   portable: PortableOptions = {},
 ): Promise<Engine> {
+  return await openDirectory(dir, options, await providers(portable));
+}
+
+/** As openVault of the main entry. */
+export async function openVault(
+  target: string | BlobStore,
+  options: VaultOptions = {},
+  portable: PortableOptions = {},
+): Promise<Vault> {
+  return await openVaultWith(target, options, await providers(portable));
+}
+
+/** As restore of the main entry. */
+export async function restore(
+  vault: Vault,
+  targetDir: string,
+  options: RestoreOptions = {},
+  portable: PortableOptions = {},
+): Promise<RestoreReport> {
+  return await restoreWith(vault, targetDir, options, await providers(portable));
+}
+
+async function providers(portable: PortableOptions): Promise<Providers> {
   const sha256 = portable.sha256 === 'javascript' ? nobleSha256 : await builtInSha256();
   const threadHash = sha256 === nobleSha256 ? 'javascript' : 'node';
   const pool = {
     cores: availableParallelism(),
     open: (size: number) => new ThreadPool(size, { sha256: threadHash }),
   };
-  return await openDirectory(dir, options, { sha256, flock: undefined, pool });
+  return { sha256, flock: undefined, pool };
 }
 
 /** A runtime built without OpenSSL has no node:crypto: importing it fails. */

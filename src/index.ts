@@ -1,9 +1,23 @@
 /** Varve: an embedded database engine with content-defined chunking. */
+export type {
+  BackupInfo,
+  VaultDamage,
+  VaultProgress,
+} from './backup/backup-info.ts';
+export type { BackupOptions, BackupReport } from './backup/backup-run.ts';
+export { checkBlobStore } from './backup/blob-check.ts';
+export type { BlobCaps, BlobData, BlobEntry, BlobStore } from './backup/blob-store.ts';
+export type { PruneOptions, PruneReport } from './backup/prune-run.ts';
+export type { RestoreOptions, RestoreReport } from './backup/restore-run.ts';
+export type { KeepRules } from './backup/retention-planner.ts';
+export type { ForgetOptions, ForgetReport, Vault, VaultOptions, VaultStats } from './backup/vault.ts';
+export type { BackupDifference } from './backup/vault-diff.ts';
+export type { VerifyVaultOptions, VerifyVaultReport } from './backup/verify-run.ts';
 export type { Seq } from './base/brands.ts';
 export type { Clock } from './base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from './base/errors.ts';
 export type { Engine, SpaceList } from './engine/engine.ts';
-export { openEngine } from './engine/open-node.ts';
+export { openEngine, openVault, restore } from './engine/open-node.ts';
 export type {
   ChangesRetention,
   ChunkingOptions,
@@ -59,6 +73,7 @@ export type {
   ViewOptions,
 } from './engine/types.ts';
 export type { VerifyOptions } from './engine/verifying.ts';
+export type { BackupMode } from './format/backup-manifest.ts';
 export type { UserMetadata } from './format/metadata.ts';
 export type { Finding, FindingKind } from './integrity/findings.ts';
 export type { VerifyLevel } from './integrity/verify-cursor.ts';

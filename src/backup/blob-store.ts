@@ -14,6 +14,8 @@ export interface BlobCaps {
    * that one removes what an interrupted run of it left.
    */
   readonly conditionalPut: boolean;
+  /** Objects that were put, and deletions, are seen by others within moments: no grace is needed. */
+  readonly local?: boolean;
 }
 
 /** An object in a listing. */

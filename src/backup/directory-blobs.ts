@@ -42,7 +42,7 @@ export class DirectoryBlobs implements BlobStore {
     this.#fs = fs;
     this.#random = random;
     this.root = fs.root;
-    this.caps = { conditionalPut: links };
+    this.caps = { conditionalPut: links, local: true };
   }
 
   /**

@@ -14,7 +14,7 @@ import {
 
 export class MemoryBlobs implements BlobStore {
   readonly root: string = 'memory';
-  readonly caps: BlobCaps = { conditionalPut: true };
+  readonly caps: BlobCaps = { conditionalPut: true, local: true };
   readonly #objects: Map<string, Uint8Array>;
 
   /** `objects` (copied): what is there from the start. */

@@ -51,7 +51,19 @@ export async function createStore(
   for (const dir of storeDirs) await fs.mkdir(dir);
   await fs.syncDir('');
   await removeLeftovers(fs);
-  const catalog = firstCatalog(identity.timelineId);
+  await publishStore(fs, identity, firstCatalog(identity.timelineId), random);
+}
+
+/**
+ * Makes the store whose files `catalog` names, all of them durable: the catalog, then SUPER, which is the one
+ * step by which it becomes a store. The directories are there, and no SUPER.
+ */
+export async function publishStore(
+  fs: FsPort,
+  identity: StoreIdentity,
+  catalog: Catalog,
+  random: (n: number) => Uint8Array,
+): Promise<void> {
   const { bytes, bodyChecksum } = encodeCatalogFile(catalog, { dbUuid: identity.dbUuid, salt: random(12) });
   await writeNewFile(fs, filePath('cat', catalog.no), bytes);
   await writeNewFile(fs, draftName, firstSlots(identity, catalog, bodyChecksum));
@@ -105,7 +117,7 @@ function firstSlots(identity: StoreIdentity, catalog: Catalog, catalogChecksum: 
       writerEpoch: 0,
       catalogNo: catalog.no,
       catalogChecksum,
-      checkpointSeq: 0,
+      checkpointSeq: catalog.checkpointSeq,
       walFirstNo: 0,
       cleanShutdown: false,
       checksumAlgo: checksumAlgos.xxh64,

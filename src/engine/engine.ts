@@ -1,7 +1,9 @@
 /** The public face of an open store, bound to one of its spaces. */
-
+import type { BackupOptions, BackupReport } from '../backup/backup-run.ts';
+import type { Vault } from '../backup/vault.ts';
 import type { VerifyReport } from '../integrity/verify-types.ts';
 import { nameOfPrefix } from '../txn/claims.ts';
+import { backupStore } from './backups.ts';
 import { changes } from './changes.ts';
 import { compact } from './compact.ts';
 import { rowPrefix } from './key-args.ts';
@@ -278,6 +280,17 @@ export class Engine {
     // A name that cannot be one is refused here.
     setSpacePolicy(this.#store, this.#store.parts.spaces.numberOf(name), asked);
     return new Engine(this.#store, name);
+  }
+
+  /**
+   * Backs the whole store up, all spaces, as of the moment of the call, while it goes on being used; also a
+   * store that is read-only or damaged, whose damaged keys are left out and listed. The backup exists when
+   * the promise resolves. VARVE_CONFLICT when a prune of the vault gave the run up, or one is under way;
+   * VARVE_CORRUPT when the keys cannot be listed; VARVE_ABORTED; whatever the target refuses. After an error
+   * run it again: what was sent is used.
+   */
+  backup(vault: Vault, options?: BackupOptions): Promise<BackupReport> {
+    return this.#store.run(() => backupStore(this.#store, vault, options));
   }
 
   /** Puts everything acknowledged so far on disk and into tables, whatever the durability mode. */

@@ -1,11 +1,15 @@
 /** openEngine with everything this runtime offers. */
 
 import { availableParallelism } from 'node:os';
+import type { BlobStore } from '../backup/blob-store.ts';
+import type { RestoreOptions, RestoreReport } from '../backup/restore-run.ts';
+import type { Vault, VaultOptions } from '../backup/vault.ts';
 import { loadFlock } from '../fs/flock.ts';
 import { nodeSha256 } from '../kernels/hash/sha256-node.ts';
 import { PiscinaPool } from '../pool/piscina-pool.ts';
 import type { Engine } from './engine.ts';
-import { openDirectory } from './open-directory.ts';
+import { openDirectory, type Providers } from './open-directory.ts';
+import { openVaultWith, restoreWith } from './open-vault.ts';
 import type { EngineOptions } from './options.ts';
 
 /**
@@ -14,10 +18,37 @@ import type { EngineOptions } from './options.ts';
  * VARVE_CONFLICT, VARVE_CORRUPT, VARVE_FORMAT_VERSION, VARVE_INVALID_ARGUMENT, VARVE_IO, VARVE_NO_SPACE.
  */
 export async function openEngine(dir: string, options: EngineOptions = {}): Promise<Engine> {
+  return await openDirectory(dir, options, await providers());
+}
+
+/**
+ * Opens the vault in a directory, or in any store of objects. VARVE_NOT_FOUND where there is none and
+ * `create` is not given; VARVE_CORRUPT, VARVE_FORMAT_VERSION, VARVE_INVALID_ARGUMENT, VARVE_IO.
+ */
+export async function openVault(target: string | BlobStore, options: VaultOptions = {}): Promise<Vault> {
+  return await openVaultWith(target, options, await providers());
+}
+
+/**
+ * Restores a backup into a new store in `targetDir`, which is made, or empty, or holds an unfinished restore
+ * of the same, which goes on. Every byte is checked; what is damaged in the vault is left out and listed.
+ * Until it resolves there is no store. VARVE_CONFLICT (something else is in the directory), VARVE_NOT_FOUND
+ * (no such backup or space), VARVE_CORRUPT, VARVE_LOCKED, VARVE_ABORTED, VARVE_INVALID_ARGUMENT,
+ * VARVE_NO_SPACE, VARVE_IO.
+ */
+export async function restore(
+  vault: Vault,
+  targetDir: string,
+  options: RestoreOptions = {},
+): Promise<RestoreReport> {
+  return await restoreWith(vault, targetDir, options, await providers());
+}
+
+async function providers(): Promise<Providers> {
   const flock = await loadFlock();
-  return await openDirectory(dir, options, {
+  return {
     sha256: nodeSha256,
     flock: 'unavailable' in flock ? undefined : flock,
     pool: { cores: availableParallelism(), open: (size) => new PiscinaPool(size) },
-  });
+  };
 }

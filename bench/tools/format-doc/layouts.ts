@@ -1,11 +1,13 @@
 /** Every fixed record of the format as a Markdown table. */
 import type { FieldSpec, Layout } from '../../../src/codec/layout.ts';
+import * as backupManifest from '../../../src/format/backup-manifest.ts';
 import * as catalog from '../../../src/format/catalog.ts';
 import * as chunkFrame from '../../../src/format/chunk-frame.ts';
 import * as chunkRefBytes from '../../../src/format/chunk-ref-bytes.ts';
 import * as chunkTable from '../../../src/format/chunk-table.ts';
 import * as fileHeader from '../../../src/format/file-header.ts';
 import * as historyRows from '../../../src/format/history-rows.ts';
+import * as keyTreeNode from '../../../src/format/key-tree-node.ts';
 import * as listNode from '../../../src/format/list-node.ts';
 import * as logFrame from '../../../src/format/log-frame.ts';
 import * as logOps from '../../../src/format/log-ops.ts';
@@ -14,6 +16,8 @@ import * as superblock from '../../../src/format/superblock.ts';
 import * as systemRows from '../../../src/format/system-rows.ts';
 import * as table from '../../../src/format/table.ts';
 import * as valueRecord from '../../../src/format/value-record.ts';
+import * as vaultIndex from '../../../src/format/vault-index.ts';
+import * as vaultRecords from '../../../src/format/vault-records.ts';
 
 const modules: readonly object[] = [
   superblock,
@@ -30,6 +34,10 @@ const modules: readonly object[] = [
   historyRows,
   table,
   chunkTable,
+  vaultRecords,
+  vaultIndex,
+  keyTreeNode,
+  backupManifest,
 ];
 
 /** Layouts by name. */

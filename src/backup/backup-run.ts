@@ -1,0 +1,386 @@
+/**
+ * One backup of a store into a vault.
+ *
+ * Order: packs, index object, `.part` with the root, check, `.snap` where none is, then the `.part` goes. The
+ * `.snap` is the only commit point. A prune that runs meanwhile either sees the `.part` in one of its two
+ * marks, or its markers are seen by the check, which then uploads again what is about to go.
+ *
+ * Invariants (test/backup/backup.test.ts, test/backup/vault-crash.test.ts)
+ * - A `.snap` exists only when everything it reaches is in packs that no marker names ("a crash at any
+ *   operation leaves older backups whole").
+ * - The root is the one a backup into an empty vault would have ("an incremental root is the root from
+ *   scratch").
+ */
+import { toHex } from '../base/bytes.ts';
+import { isVarveError, VarveError } from '../base/errors.ts';
+import {
+  type BackupManifest,
+  type BackupMode,
+  backupFlags,
+  backupModes,
+  encodeBackupManifest,
+} from '../format/backup-manifest.ts';
+import { snapName } from '../format/vault-names.ts';
+import type { BackupRow } from '../format/vault-records.ts';
+import {
+  type BackupInfo,
+  damageOf,
+  encodeExtra,
+  infoOf,
+  isIncomplete,
+  type VaultDamage,
+  type VaultProgress,
+} from './backup-info.ts';
+import { BackupScan, type LeftOut } from './backup-scan.ts';
+import type { BackupSource } from './backup-source.ts';
+import { ChunkTable } from './chunk-table.ts';
+import { keyText } from './key-text.ts';
+import type { KeyTree } from './key-tree-builder.ts';
+import { Marker } from './marker.ts';
+import { packBytesTarget } from './pack-builder.ts';
+import { listSnaps, type Snap } from './snaps.ts';
+import { Slices, Throttle } from './throttle.ts';
+import { Upload } from './upload.ts';
+import { VaultReader } from './vault-reader.ts';
+import {
+  adoptOrphans,
+  lastingPacks,
+  loadVault,
+  mergeIndexes,
+  type VaultEnv,
+  type VaultState,
+  writeIndexes,
+} from './vault-state.ts';
+
+/** Options of a backup. */
+export interface BackupOptions {
+  /**
+   * What of the vault is reused: everything ('incremental', default), what the last full backup reaches
+   * ('differential'), nothing ('full': an independent second copy). Every backup is complete on its own.
+   */
+  mode?: BackupMode;
+  label?: string;
+  tags?: readonly string[];
+  /** Says what would be sent; writes nothing. */
+  dryRun?: boolean;
+  /** Reads back what the run wrote and proves every byte of it before the backup counts. Default true. */
+  verify?: boolean;
+  /** Bound on what is sent. */
+  bytesPerSecond?: number;
+  onProgress?: (progress: VaultProgress) => void;
+  signal?: AbortSignal;
+}
+
+/** What a backup did. */
+export interface BackupReport extends BackupInfo {
+  /** Nothing was left out. */
+  readonly ok: boolean;
+  readonly dryRun: boolean;
+  /** What could not be read, at most 1,000 of them. */
+  readonly damage: readonly VaultDamage[];
+  /** What a person should look at. */
+  readonly warnings: readonly string[];
+}
+
+/** Test-only bounds. */
+export interface BackupBounds {
+  readonly packBytes?: number;
+}
+
+/** What the engine keeps of a run. */
+export interface BackupResult {
+  readonly report: BackupReport;
+  /** To remember in the store; undefined after a dry run. */
+  readonly row: BackupRow | undefined;
+}
+
+/** Packs that chunks of the table lie in. */
+function packsIn({ packs, table }: VaultState): Set<string> {
+  const numbers = new Set<number>();
+  for (let row = 0; row < table.count; row++) numbers.add(table.pack[row]!);
+  return new Set(Array.from(numbers, (number) => packs[number]!.hash));
+}
+
+const damageMax = 1000;
+const checksMax = 10;
+/** More index objects than this are merged. */
+const indexesMax = 16;
+
+/** Backs `source` up. VARVE_CONFLICT when the run was taken for dead and given up: run it again. */
+export async function runBackup(
+  env: VaultEnv,
+  source: BackupSource,
+  options: BackupOptions,
+  bounds: BackupBounds = {},
+): Promise<BackupResult> {
+  const run = new BackupRun(env, source, options, bounds);
+  return await run.run();
+}
+
+class BackupRun {
+  readonly #env: VaultEnv;
+  readonly #source: BackupSource;
+  readonly #options: BackupOptions;
+  readonly #packBytes: number;
+  readonly #startedAt: number;
+  readonly #slices: Slices;
+  readonly #throttle: Throttle;
+  readonly #damage: VaultDamage[] = [];
+  readonly #warnings: string[] = [];
+  #damagedKeys = 0;
+  #keys = 0;
+  #sent = 0;
+  #chunks = 0;
+  #newBytes = 0;
+  #files = 0;
+
+  constructor(env: VaultEnv, source: BackupSource, options: BackupOptions, bounds: BackupBounds) {
+    this.#env = env;
+    this.#source = source;
+    this.#options = options;
+    this.#packBytes = bounds.packBytes ?? packBytesTarget;
+    this.#startedAt = env.clock.monotonic();
+    this.#slices = new Slices(env.clock, options.signal);
+    this.#throttle = new Throttle(env.clock, options.bytesPerSecond, options.signal);
+  }
+
+  async run(): Promise<BackupResult> {
+    const mode = this.#options.mode ?? 'incremental';
+    const dryRun = this.#options.dryRun === true;
+    const { snaps } = await listSnaps(this.#env, 'snap');
+    const base = this.#base(mode, snaps);
+    const newest = snaps.reduce((time, snap) => Math.max(time, snap.timeMs + 1), 0);
+    const timeMs = Math.max(this.#env.clock.now(), newest);
+    const backupId = this.#env.random(16);
+    let state = await loadVault(this.#env, lastingPacks);
+    for (const error of state.damage) this.#note(error);
+    const adopted =
+      mode === 'incremental' && !dryRun ? await adoptOrphans(this.#env, state, lastingPacks) : [];
+    if (mode === 'full') state = { ...state, table: new ChunkTable() };
+    if (mode === 'differential') state = { ...state, table: await this.#reachedBy(state, base) };
+    // Where packs are gone, nothing of earlier backups is taken for granted.
+    const isSound = state.missing.length === 0 && state.damage.length === 0;
+    const trusted = base !== undefined && !isIncomplete(base.manifest) && isSound;
+    let tree = await this.#pass(state, adopted, trusted ? base.manifest.seq : 0);
+    const manifest = (provedMs: number): BackupManifest =>
+      this.#manifest(backupId, timeMs, tree, base, provedMs);
+    if (dryRun) return { report: this.#report(manifest(0)), row: undefined };
+    const part = snapName(timeMs, toHex(backupId), 'part');
+    for (let tries = 1; ; tries++) {
+      await this.#env.store.put(part, encodeBackupManifest(manifest(0), this.#env.random(12)));
+      const known = packsIn(state);
+      state = await loadVault(this.#env, lastingPacks);
+      if (await this.#isWhole(state, known, tree)) break;
+      if (tries === checksMax)
+        throw new VarveError('VARVE_CONFLICT', 'a prune keeps taking what the backup relies on; try again');
+      tree = await this.#pass(state, [], 0);
+    }
+    const proved = this.#options.verify === false ? 0 : Math.max(1, this.#env.clock.now());
+    const done = manifest(proved);
+    const snap = snapName(timeMs, toHex(backupId));
+    if (
+      !(await this.#env.store.put(snap, encodeBackupManifest(done, this.#env.random(12)), { ifAbsent: true }))
+    )
+      throw new VarveError(
+        'VARVE_CONFLICT',
+        'the backup took so long that a prune gave it up; run it again',
+        {
+          retryable: true,
+        },
+      );
+    await this.#env.store.delete(part);
+    await this.#tidy(state);
+    return { report: this.#report(done), row: this.#row(done) };
+  }
+
+  /** The backup that this one builds on: the last of this store, or its last full one. */
+  #base(mode: BackupMode, snaps: readonly Snap[]): Snap | undefined {
+    const { last } = this.#source;
+    if (last === undefined) return undefined;
+    const find = (id: Uint8Array): Snap | undefined => snaps.find((snap) => snap.id === toHex(id));
+    if (find(last.backupId) === undefined) {
+      const when = new Date(last.timeMs).toISOString();
+      this.#warnings.push(
+        `the vault does not have the last backup of this store (${toHex(last.backupId)}, ${when}): ` +
+          'it was removed, or the vault hides it',
+      );
+    }
+    if (mode === 'full') return undefined;
+    return mode === 'differential' ? find(last.fullId) : find(last.backupId);
+  }
+
+  async #reachedBy(state: VaultState, base: Snap | undefined): Promise<ChunkTable> {
+    const own = new ChunkTable();
+    if (base === undefined) return own;
+    const { table } = state;
+    const marker = new Marker(new VaultReader(this.#env, state.packs, table), this.#slices);
+    await marker.mark(base.manifest);
+    for (let row = 0; row < table.count; row++) {
+      if (!marker.marked.has(row)) continue;
+      const { pack, off8, storedLen, rawLen, kind, codec } = table;
+      own.add(
+        table.idOf(row),
+        0,
+        pack[row]!,
+        off8[row]!,
+        storedLen[row]!,
+        rawLen[row]!,
+        kind[row]!,
+        codec[row]!,
+      );
+    }
+    return own;
+  }
+
+  /** Reads the store, uploads what `state` lacks, and writes the index of it. */
+  async #pass(state: VaultState, adopted: readonly number[], knownSeq: number): Promise<KeyTree> {
+    this.#keys = 0;
+    this.#damagedKeys = 0;
+    const dryRun = this.#options.dryRun === true;
+    const upload = new Upload(this.#env, state.packs, state.table, {
+      packBytes: this.#packBytes,
+      prove: this.#options.verify !== false,
+      dryRun,
+      throttle: this.#throttle,
+      onBytes: (bytes) => {
+        this.#sent += bytes;
+        this.#progress('upload');
+      },
+    });
+    const scan = new BackupScan(this.#source, state.table, upload, {
+      knownSeq,
+      dryRun,
+      slices: this.#slices,
+      onKey: () => {
+        if ((++this.#keys & 4095) === 0) this.#progress('scan');
+      },
+      onLeftOut: (key) => this.#leftOut(key),
+    });
+    const tree = await scan.run();
+    await upload.finish();
+    const packs = new Set([...upload.own, ...adopted]);
+    if (!dryRun && packs.size > 0) await writeIndexes(this.#env, state.packs, state.table, packs);
+    this.#chunks += upload.chunks;
+    this.#newBytes += upload.bytes;
+    this.#files += upload.files;
+    return tree;
+  }
+
+  /**
+   * Everything the tree reaches lies in packs that are there, named by the index and by no marker. Where no
+   * pack of before is missing or marked, that is so without a walk.
+   */
+  async #isWhole(state: VaultState, known: ReadonlySet<string>, tree: KeyTree): Promise<boolean> {
+    const lasting = new Set(
+      state.packs.filter((pack) => pack.indexed && !pack.pending).map(({ hash }) => hash),
+    );
+    if ([...known].every((hash) => lasting.has(hash))) return true;
+    const marker = new Marker(new VaultReader(this.#env, state.packs, state.table), this.#slices);
+    await marker.mark({ rootNodeId: tree.rootId, treeHeight: tree.height });
+    return marker.missCount === 0;
+  }
+
+  /**
+   * Few index objects: many small ones become one. A failure costs nothing and is tried with the next run.
+   */
+  async #tidy({ indexes, superseded }: VaultState): Promise<void> {
+    try {
+      for (const hash of superseded) await this.#env.store.delete(`idx/${hash}.idx`);
+      if (indexes.length <= indexesMax) return;
+      const small = [...indexes].sort((a, b) => a.size - b.size).slice(0, indexes.length - indexesMax / 2);
+      await mergeIndexes(
+        this.#env,
+        small.map(({ hash }) => hash),
+        new Set(),
+      );
+    } catch (error) {
+      if (!isVarveError(error)) throw error;
+      this.#warnings.push(`index objects could not be merged: ${error.message}`);
+    }
+  }
+
+  #leftOut({ prefix, error }: LeftOut): void {
+    this.#damagedKeys++;
+    this.#note(error, [keyText(prefix)]);
+  }
+
+  #note(error: VarveError, keys?: readonly string[]): void {
+    if (this.#damage.length < damageMax)
+      this.#damage.push(damageOf(error, keys === undefined ? {} : { keys }));
+  }
+
+  #manifest(
+    backupId: Uint8Array,
+    timeMs: number,
+    tree: KeyTree,
+    base: Snap | undefined,
+    provedMs: number,
+  ): BackupManifest {
+    const { label, tags, mode = 'incremental' } = this.#options;
+    const { dbUuid, timelineId, seq, params } = this.#source;
+    return {
+      vaultId: this.#env.vaultId,
+      backupId,
+      dbUuid,
+      timelineId,
+      seq,
+      timeMs,
+      rootNodeId: tree.rootId,
+      treeHeight: tree.height,
+      keys: tree.keys,
+      logicalBytes: tree.bytes,
+      newChunks: this.#chunks,
+      newBytes: this.#newBytes,
+      walFrom: 0,
+      mode: backupModes[mode],
+      flags: this.#damagedKeys > 0 ? backupFlags.incomplete : 0,
+      extra: encodeExtra({
+        store: params,
+        tags: [...(tags ?? [])],
+        files: this.#files,
+        ms: Math.max(0, Math.round(this.#env.clock.monotonic() - this.#startedAt)),
+        provedMs,
+        damagedKeys: this.#damagedKeys,
+        ...(label === undefined ? {} : { label }),
+        ...(base === undefined ? {} : { parent: base.id }),
+      }),
+    };
+  }
+
+  #row(done: BackupManifest): BackupRow {
+    const { last } = this.#source;
+    const { backupId, timeMs, seq } = done;
+    const isFull = done.mode === backupModes.full || last === undefined;
+    return {
+      backupId,
+      timeMs,
+      seq,
+      fullId: isFull ? backupId : last.fullId,
+      fullTimeMs: isFull ? timeMs : last.fullTimeMs,
+      fullSeq: isFull ? seq : last.fullSeq,
+      provedMs: this.#options.verify === false ? 0 : Math.max(1, this.#env.clock.now()),
+    };
+  }
+
+  #report(manifest: BackupManifest): BackupReport {
+    return {
+      ...infoOf(manifest, 'backup'),
+      ok: this.#damagedKeys === 0,
+      dryRun: this.#options.dryRun === true,
+      damage: this.#damage,
+      warnings: this.#warnings,
+    };
+  }
+
+  #progress(phase: string): void {
+    const seconds = (this.#env.clock.monotonic() - this.#startedAt) / 1000;
+    const isScan = phase === 'scan';
+    this.#options.onProgress?.({
+      phase,
+      done: isScan ? this.#keys : this.#sent,
+      total: undefined,
+      unit: isScan ? 'keys' : 'bytes',
+      bytesPerSecond: seconds > 0 ? this.#sent / seconds : 0,
+    });
+  }
+}

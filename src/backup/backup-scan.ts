@@ -1,0 +1,180 @@
+/**
+ * One pass over the rows of a store: every chunk that the vault lacks is uploaded, then the row goes into the
+ * key tree. A row whose chunks cannot be read whole stays out and is listed.
+ *
+ * Invariants (test/backup/backup.test.ts)
+ * - A row is in the tree only when every chunk of it is in the vault or in a pack of this run ("a store with
+ *   damage backs up what is whole and lists what is not").
+ */
+import type { Seq } from '../base/brands.ts';
+import { isDamage, isVarveError, type VarveError } from '../base/errors.ts';
+import { ByteWriter } from '../codec/byte-writer.ts';
+import { writeCanonicalRecord } from '../format/canonical-record.ts';
+import { type ChunkLocation, chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
+import { rowPrefixBytesMax, seqBytes, seqOf } from '../format/internal-key.ts';
+import { keyTreeTags } from '../format/key-tree-node.ts';
+import {
+  parseValueRecord,
+  recordForms,
+  refHint,
+  refIdAt,
+  refRawLen,
+  type ValueRecord,
+} from '../format/value-record.ts';
+import { MISS, OK } from '../tree/cursor.ts';
+import type { BackupSource } from './backup-source.ts';
+import { ChunkTable } from './chunk-table.ts';
+import { type KeyTree, KeyTreeBuilder } from './key-tree-builder.ts';
+import { visitChunks } from './key-tree-walk.ts';
+import { LiveFrames } from './live-frames.ts';
+import type { Slices } from './throttle.ts';
+import type { Upload } from './upload.ts';
+
+/** A key that was left out. */
+export interface LeftOut {
+  /** Row prefix. */
+  readonly prefix: Uint8Array;
+  readonly error: VarveError;
+}
+
+export interface ScanOptions {
+  /** Rows up to this number are in an earlier backup, which has their chunks; 0 = none are known to be. */
+  readonly knownSeq: Seq;
+  readonly dryRun: boolean;
+  readonly slices: Slices;
+  readonly onKey: () => void;
+  readonly onLeftOut: (key: LeftOut) => void;
+}
+
+export class BackupScan {
+  readonly #source: BackupSource;
+  readonly #table: ChunkTable;
+  readonly #upload: Upload;
+  readonly #options: ScanOptions;
+  readonly #frames: LiveFrames;
+  readonly #builder: KeyTreeBuilder;
+  readonly #record = new ByteWriter(1024);
+  readonly #key: Uint8Array = new Uint8Array(1 + rowPrefixBytesMax);
+  /** List nodes whose children were seen to in this pass. */
+  readonly #seen = new ChunkTable();
+
+  constructor(source: BackupSource, table: ChunkTable, upload: Upload, options: ScanOptions) {
+    this.#source = source;
+    this.#table = table;
+    this.#upload = upload;
+    this.#options = options;
+    this.#frames = new LiveFrames(source.segments, source.chunks);
+    this.#builder = new KeyTreeBuilder((id, node) => {
+      if (!table.has(id)) return upload.addChunk(id, node, chunkKinds.meta);
+    });
+  }
+
+  /** Runs the pass and gives the tree. Packs may still be open: `upload.finish` ends them. */
+  async run(): Promise<KeyTree> {
+    for (const { prefix, seq, value } of this.#source.system) {
+      this.#key[0] = keyTreeTags.system;
+      this.#key.set(prefix, 1);
+      const added = this.#builder.add(this.#key, 0, 1 + prefix.length, seq, value, 0, value.length, 0);
+      if (added !== undefined) await added;
+    }
+    const rows = this.#source.rows();
+    try {
+      for (;;) {
+        const step = rows.step();
+        if (step === MISS) {
+          await rows.load();
+          continue;
+        }
+        if (step !== OK) break;
+        const taken = this.#take(rows.cursor);
+        if (taken !== undefined) await taken;
+        const rest = this.#options.slices.step();
+        if (rest !== undefined) await rest;
+      }
+    } finally {
+      rows.close();
+    }
+    return await this.#builder.finish();
+  }
+
+  /** The row the cursor stands on. */
+  #take(cursor: { keyBytes: Uint8Array; keyFrom: number; keyTo: number } & ValueHere): void | Promise<void> {
+    const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom, valueTo } = cursor;
+    const seq = seqOf(keyBytes, keyTo);
+    const length = keyTo - seqBytes - keyFrom;
+    this.#key[0] = keyTreeTags.keys;
+    this.#key.set(keyBytes.subarray(keyFrom, keyTo - seqBytes), 1);
+    const record = parseValueRecord(valueBytes, valueFrom, valueTo, { file: 'key tree' });
+    this.#options.onKey();
+    this.#record.clear();
+    writeCanonicalRecord(this.#record, record, valueFrom, valueTo);
+    if (record.form === recordForms.inline || seq <= this.#options.knownSeq)
+      return this.#add(length, seq, record.size);
+    return this.#addLater(length, seq, record);
+  }
+
+  #add(keyLength: number, seq: Seq, size: number): void | Promise<void> {
+    const { bytes, pos } = this.#record;
+    return this.#builder.add(this.#key, 0, 1 + keyLength, seq, bytes, 0, pos, size);
+  }
+
+  async #addLater(keyLength: number, seq: Seq, record: ValueRecord): Promise<void> {
+    try {
+      await this.#ensure(record);
+    } catch (error) {
+      if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
+      this.#options.onLeftOut({ prefix: this.#key.slice(1, 1 + keyLength), error });
+      return;
+    }
+    await this.#add(keyLength, seq, record.size);
+  }
+
+  /** Sees that the vault, or a pack of this run, has every chunk of the record. */
+  async #ensure(record: ValueRecord): Promise<void> {
+    if (record.form === recordForms.list) {
+      for (let i = 0; i < record.chunks; i++) {
+        if (this.#table.has(record.buf, refIdAt(record, i))) continue;
+        const { buf } = record;
+        await this.#fetch(buf, refIdAt(record, i), refHint(record, i), refRawLen(record, i), chunkKinds.data);
+      }
+      return;
+    }
+    await visitChunks(record, {
+      data: (buf, idAt, rawLen) => {
+        if (!this.#table.has(buf, idAt)) return this.#fetch(buf, idAt, undefined, rawLen, chunkKinds.data);
+      },
+      node: async (buf, idAt) => {
+        if (this.#seen.has(buf, idAt)) return undefined;
+        const { buf: bytes, frame } = await this.#frames.read(buf, idAt, undefined);
+        return bytes.slice(frame.payloadFrom, frame.payloadTo);
+      },
+      // Behind its children: a node in the vault was never without them.
+      left: (id, node) => {
+        this.#seen.add(id, 0, 0, 0, 0, 0, 0, 0);
+        if (!this.#table.has(id)) return this.#upload.addChunk(id, node, chunkKinds.list);
+      },
+    });
+  }
+
+  async #fetch(
+    buf: Uint8Array,
+    idAt: number,
+    hint: ChunkLocation | undefined,
+    rawLen: number,
+    kind: number,
+  ): Promise<void> {
+    if (this.#options.dryRun) {
+      const id = buf.slice(idAt, idAt + chunkIdBytes);
+      await this.#upload.count(id, rawLen, kind);
+      return;
+    }
+    const found = await this.#frames.read(buf, idAt, hint);
+    await this.#upload.addFrame(found.buf, found.pos, found.frame);
+  }
+}
+
+interface ValueHere {
+  valueBytes: Uint8Array;
+  valueFrom: number;
+  valueTo: number;
+}

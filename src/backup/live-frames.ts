@@ -1,0 +1,97 @@
+/**
+ * Reads chunk frames of a store as they lie there, whole and checked, reading ahead within each segment.
+ *
+ * Memory: `runsMax` runs of about 1 MiB.
+ */
+
+import { toHex } from '../base/bytes.ts';
+import { corrupt, isVarveError, type VarveError } from '../base/errors.ts';
+import { MiB } from '../base/limits.ts';
+import { ChunkFrame, checkChunkFrame } from '../format/chunk-frame.ts';
+import { type ChunkLocation, chunkIdBytes } from '../format/chunk-ref.ts';
+import { filePath } from '../format/file-names.ts';
+import type { FrameRun } from '../segment/segment-reader.ts';
+import type { SegmentSet } from '../segment/segment-set.ts';
+import { ChunkHit } from '../tree/chunk-table-reader.ts';
+import type { ChunkTree } from '../tree/chunk-tree.ts';
+import { OK } from '../tree/cursor.ts';
+import { checkFrameId } from './pack-reader.ts';
+import type { ReadFrame } from './vault-reader.ts';
+
+const runBytes: number = MiB;
+const runsMax = 6;
+
+interface Run extends FrameRun {
+  readonly segment: number;
+}
+
+export class LiveFrames {
+  readonly #segments: SegmentSet;
+  readonly #chunks: ChunkTree;
+  #runs: Run[] = [];
+
+  /** Both are borrowed for as long as this is used. */
+  constructor(segments: SegmentSet, chunks: ChunkTree) {
+    this.#segments = segments;
+    this.#chunks = chunks;
+  }
+
+  /**
+   * The frame of the chunk with the id at buf[idAt], whose bytes are those its id names; borrowed until the
+   * next read. `hint` is tried first. VARVE_CORRUPT when it is missing or damaged.
+   */
+  async read(buf: Uint8Array, idAt: number, hint: ChunkLocation | undefined): Promise<ReadFrame> {
+    const id = buf.slice(idAt, idAt + chunkIdBytes);
+    let damage: VarveError | undefined;
+    if (hint !== undefined) {
+      try {
+        const found = await this.#at(hint.segment, hint.off8, id);
+        if (found !== undefined) return found;
+      } catch (error) {
+        if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
+        damage = error;
+      }
+    }
+    const row = new ChunkHit();
+    const missing = (): VarveError =>
+      damage ?? corrupt(`chunk ${toHex(id)} is missing`, { file: filePath('seg', row.segment || 1) });
+    if ((await this.#chunks.findAsync(id, 0, row)) !== OK) throw missing();
+    const found = await this.#at(row.segment, row.off8, id);
+    if (found === undefined) throw missing();
+    return found;
+  }
+
+  /** Undefined when the place is out of date. */
+  async #at(segment: number, off8: number, id: Uint8Array): Promise<ReadFrame | undefined> {
+    let run = this.#runs.find((one) => one.segment === segment && indexIn(one, off8) >= 0);
+    if (run === undefined) {
+      const read = await this.#segments.readFrames(segment, off8, runBytes);
+      if (read === undefined) return undefined;
+      run = { ...read, segment };
+      this.#runs = [...this.#runs.slice(1 - runsMax), run];
+    }
+    const i = indexIn(run, off8);
+    if (i < 0) return undefined;
+    const idAt = run.idAt[i]!;
+    for (let k = 0; k < chunkIdBytes; k++) if (run.bytes[idAt + k] !== id[k]) return undefined;
+    const pos = (off8 - run.off8[0]!) * 8;
+    const frame = new ChunkFrame();
+    if (checkChunkFrame(run.bytes, pos, run.bytes.length, frame) !== 'ok')
+      throw corrupt('chunk frame changed in memory', { file: filePath('seg', segment), offset: off8 * 8 });
+    checkFrameId(run.bytes, frame, filePath('seg', segment), off8 * 8);
+    return { buf: run.bytes, pos, frame };
+  }
+}
+
+/** Number of the frame at `off8` in the run, or -1. */
+function indexIn({ off8: places, count }: FrameRun, off8: number): number {
+  let low = 0;
+  let high = count - 1;
+  while (low <= high) {
+    const middle = (low + high) >>> 1;
+    if (places[middle] === off8) return middle;
+    if (places[middle]! < off8) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
+}

@@ -1,0 +1,108 @@
+/**
+ * Makes packs in memory: chunk frames as in a segment, trailer and footer behind them. A pack is named by the
+ * SHA-256 of its bytes; its salt is random, so the same frames packed again are another object.
+ */
+import { toHex } from '../base/bytes.ts';
+import { MiB } from '../base/limits.ts';
+import { FileSeed } from '../codec/checksum.ts';
+import { type ChunkFrame, chunkFrame, encodeChunkFrame, frameBytes } from '../format/chunk-frame.ts';
+import { codecs } from '../format/chunk-ref.ts';
+import { encodeFileHeader } from '../format/file-header.ts';
+import { segmentDataFrom, TrailerBuilder } from '../format/segment.ts';
+import { incrementalSha256 } from '../kernels/hash/sha256.ts';
+
+/** A pack is full from this size on. */
+export const packBytesTarget: number = 64 * MiB;
+/** Buffers start small: most backups are small. */
+const firstBytes: number = MiB;
+
+/** A finished pack. */
+export interface Pack {
+  /** SHA-256 in hex. */
+  readonly hash: string;
+  readonly name: Uint8Array;
+  readonly bytes: Uint8Array;
+  readonly frames: number;
+}
+
+export class PackBuilder {
+  #bytes: Uint8Array;
+  #pos = segmentDataFrom;
+  readonly #target: number;
+  readonly #seed: FileSeed;
+  readonly #trailer = new TrailerBuilder();
+  readonly #hash = incrementalSha256();
+  /** Bytes that the hash has seen. */
+  #hashed = 0;
+
+  /** `salt`: 12 random bytes. */
+  constructor(vaultId: Uint8Array, salt: Uint8Array, target: number = packBytesTarget) {
+    this.#target = target;
+    this.#bytes = new Uint8Array(Math.min(firstBytes, target));
+    this.#reserve(segmentDataFrom);
+    this.#seed = new FileSeed(salt);
+    this.#bytes.set(encodeFileHeader({ kind: 'pack', subKind: 0, fileNo: 0, dbUuid: vaultId, salt }));
+  }
+
+  get frames(): number {
+    return this.#trailer.count;
+  }
+
+  get full(): boolean {
+    return this.#pos >= this.#target;
+  }
+
+  /** Adds a chunk of raw bytes; copied. Returns where its frame lies, divided by 8. */
+  addChunk(id: Uint8Array, bytes: Uint8Array, kind: number): number {
+    const from = this.#pos;
+    const length = bytes.length;
+    this.#reserve(from + frameBytes(length));
+    this.#bytes.set(bytes, from + chunkFrame.size);
+    this.#pos = encodeChunkFrame(this.#bytes, from, id, 0, length, length, kind, codecs.raw);
+    this.#trailer.add(id, 0, from / 8, length, length, kind, codecs.raw);
+    this.#digest();
+    return from / 8;
+  }
+
+  /** Adds the checked frame at buf[pos..frame.next) as it is; copied. */
+  addFrame(buf: Uint8Array, pos: number, frame: ChunkFrame): number {
+    const from = this.#pos;
+    const length = frame.next - pos;
+    this.#reserve(from + length);
+    this.#bytes.set(buf.subarray(pos, frame.next), from);
+    this.#pos = from + length;
+    const { idAt, storedLen, rawLen, kind, codec } = frame;
+    this.#trailer.add(buf, idAt, from / 8, storedLen, rawLen, kind, codec);
+    this.#digest();
+    return from / 8;
+  }
+
+  /** The finished pack; nothing may be added after it. Its bytes are the caller's. */
+  finish(): Pack {
+    const { bytes } = this.#trailer.encode(this.#pos - segmentDataFrom, this.#seed, false);
+    this.#reserve(this.#pos + bytes.length);
+    this.#bytes.set(bytes, this.#pos);
+    this.#pos += bytes.length;
+    this.#digest();
+    const name = this.#hash.digest();
+    return {
+      hash: toHex(name),
+      name,
+      bytes: this.#bytes.subarray(0, this.#pos),
+      frames: this.#trailer.count,
+    };
+  }
+
+  /** Hashed as it grows, so that the thread is never held for a whole pack. */
+  #digest(): void {
+    this.#hash.update(this.#bytes.subarray(this.#hashed, this.#pos));
+    this.#hashed = this.#pos;
+  }
+
+  #reserve(needed: number): void {
+    if (needed <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    grown.set(this.#bytes.subarray(0, this.#pos));
+    this.#bytes = grown;
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Removes packs that no backup needs, in two steps with a marker between, so that a backup running meanwhile
+ * is never robbed: what it relies on is seen by a mark, or its check sees the marker.
+ *
+ *   mark from `.part` and `.snap` -> marker for each unneeded pack -> (grace) -> mark again -> a pack goes
+ *   only when everything reached has a copy in a pack without marker, else its marker goes:
+ *   index entry, pack, marker
+ *
+ * Invariants (test/backup/vault.test.ts, test/backup/vault-protocol.test.ts)
+ * - No pack that a backup reaches is ever deleted, however many backups and prunes run ("any interleaving of
+ *   backups, forgets and prunes keeps every backup whole").
+ * - It refuses when something a backup reaches is missing ("a prune refuses where a backup is not whole").
+ */
+import { corrupt, VarveError } from '../base/errors.ts';
+import { encodeBackupManifest } from '../format/backup-manifest.ts';
+import { packName, pendingHashOf, pendingName, pendingPrefix } from '../format/vault-names.ts';
+import { decodePendingMarker, encodePendingMarker, pendingMarker } from '../format/vault-records.ts';
+import type { VaultProgress } from './backup-info.ts';
+import { DirectoryBlobs } from './directory-blobs.ts';
+import { Marker } from './marker.ts';
+import { lockPrune, type PruneLock } from './prune-lock.ts';
+import { listSnaps, snapNameOf, voidOf } from './snaps.ts';
+import { Slices, throwIfAborted } from './throttle.ts';
+import { VaultReader } from './vault-reader.ts';
+import {
+  adoptOrphans,
+  everyPack,
+  loadVault,
+  mergeIndexes,
+  type VaultEnv,
+  type VaultState,
+} from './vault-state.ts';
+
+/** Options of a prune. */
+export interface PruneOptions {
+  /** Says what would go; writes nothing. */
+  dryRun?: boolean;
+  /** How long a pack is marked before it may go, ms. Default 0 for a directory, else 24 hours. */
+  graceMs?: number;
+  /** A backup that has not ended after so long is given up, ms. Default 24 hours. */
+  partAgeMs?: number;
+  /** Removes the lock of a prune that is surely dead. */
+  breakLock?: boolean;
+  onProgress?: (progress: VaultProgress) => void;
+  signal?: AbortSignal;
+}
+
+/** What a prune did, or would do. */
+export interface PruneReport {
+  readonly ok: boolean;
+  readonly dryRun: boolean;
+  /** Packs that are needed, and their bytes. */
+  readonly keptPacks: number;
+  readonly keptBytes: number;
+  /** Packs that were marked now; they go with a later prune, or with this one where there is no grace. */
+  readonly markedPacks: number;
+  readonly markedBytes: number;
+  readonly deletedPacks: number;
+  readonly deletedBytes: number;
+  /** Runs that were given up. */
+  readonly expiredParts: number;
+}
+
+const dayMs = 24 * 3600 * 1000;
+
+/** VARVE_LOCKED while another prune runs; VARVE_CORRUPT when a backup is not whole: nothing was done. */
+export async function runPrune(env: VaultEnv, options: PruneOptions): Promise<PruneReport> {
+  if (options.dryRun === true) return await new PruneRun(env, options).dryRun();
+  const lock = await lockPrune(env, options.breakLock === true);
+  try {
+    return await new PruneRun(env, options).run(lock);
+  } finally {
+    await lock.release();
+  }
+}
+
+class PruneRun {
+  readonly #env: VaultEnv;
+  readonly #options: PruneOptions;
+  readonly #slices: Slices;
+  readonly #graceMs: number;
+
+  constructor(env: VaultEnv, options: PruneOptions) {
+    this.#env = env;
+    this.#options = options;
+    this.#slices = new Slices(env.clock, options.signal);
+    this.#graceMs = options.graceMs ?? (env.store.caps.local === true ? 0 : dayMs);
+  }
+
+  async dryRun(): Promise<PruneReport> {
+    const { state, needed } = await this.#mark();
+    const unneeded = state.packs.filter((_pack, number) => !needed.has(number));
+    const marked = unneeded.filter(({ pending }) => !pending);
+    const pending = unneeded.filter((pack) => pack.pending);
+    return this.#report(state, needed, marked, pending, 0);
+  }
+
+  async run(lock: PruneLock): Promise<PruneReport> {
+    const { store, clock } = this.#env;
+    if (store instanceof DirectoryBlobs) await store.removeOldDrafts(clock.now());
+    const expired = await this.#expireParts();
+    const first = await this.#mark();
+    const marked = first.state.packs.filter((pack, i) => !first.needed.has(i) && !pack.pending);
+    for (const { hash } of marked) await store.put(pendingName(hash), encodePendingMarker(clock.now()));
+    const { state, needed } = await this.#mark();
+    await this.#unmark(state, needed);
+    const due = await this.#due(state);
+    const deleted = state.packs.filter((pack, i) => pack.pending && !needed.has(i) && due.has(pack.hash));
+    await lock.check();
+    await this.#delete(state, deleted);
+    return this.#report(state, needed, marked, deleted, expired);
+  }
+
+  /** Gives up runs that have not ended for so long: their own `.snap` can no more be made. */
+  async #expireParts(): Promise<number> {
+    const { store, clock, random } = this.#env;
+    if (!store.caps.conditionalPut) return 0;
+    const { snaps: parts } = await listSnaps(this.#env, 'part');
+    let expired = 0;
+    for (const part of parts) {
+      if (clock.now() - part.timeMs < (this.#options.partAgeMs ?? dayMs)) continue;
+      const bytes = encodeBackupManifest(voidOf(part.manifest), random(12));
+      await store.put(snapNameOf(part), bytes, { ifAbsent: true });
+      await store.delete(part.name);
+      expired++;
+    }
+    return expired;
+  }
+
+  /** Numbers of the packs that hold what is reached. VARVE_CORRUPT when a `.snap` is not whole. */
+  async #mark(): Promise<{ state: VaultState; needed: ReadonlySet<number> }> {
+    const parts = await listSnaps(this.#env, 'part');
+    const { snaps, damaged } = await listSnaps(this.#env, 'snap');
+    if (damaged.length > 0)
+      throw new VarveError('VARVE_CORRUPT', `${damaged[0]!.name} cannot be read: nothing is pruned`, {
+        file: damaged[0]!.name,
+        cause: damaged[0]!.error,
+      });
+    const state = await loadVault(this.#env, everyPack);
+    await adoptOrphans(this.#env, state, everyPack);
+    const marker = new Marker(new VaultReader(this.#env, state.packs, state.table), this.#slices);
+    for (const [i, { manifest, name }] of snaps.entries()) {
+      throwIfAborted(this.#options.signal);
+      this.#progress('mark', i, snaps.length);
+      await marker.mark(manifest);
+      if (marker.missCount === 0) continue;
+      const [miss] = marker.misses;
+      throw corrupt(`${miss!.error.message}: the backup is not whole and nothing is pruned`, { file: name });
+    }
+    // What a run reaches may not be there yet: that is its check's to find.
+    for (const { manifest } of parts.snaps) await marker.mark(manifest);
+    const needed = new Set<number>();
+    for (let row = 0; row < state.table.count; row++)
+      if (marker.marked.has(row)) needed.add(state.table.pack[row]!);
+    return { state, needed };
+  }
+
+  /** Markers of packs that something needs after all. */
+  async #unmark(state: VaultState, needed: ReadonlySet<number>): Promise<void> {
+    for (const number of needed) {
+      const { hash, pending } = state.packs[number]!;
+      if (pending) await this.#env.store.delete(pendingName(hash));
+    }
+    for (const hash of state.pending) {
+      if (!state.byHash.has(hash)) await this.#env.store.delete(pendingName(hash));
+    }
+  }
+
+  /** Packs whose marker is old enough. A damaged marker is written anew. */
+  async #due({ byHash }: VaultState): Promise<ReadonlySet<string>> {
+    const { store, clock } = this.#env;
+    const due = new Set<string>();
+    for await (const { name } of store.list(pendingPrefix)) {
+      const hash = pendingHashOf(name);
+      if (hash === undefined || !byHash.has(hash)) continue;
+      let markedMs: number;
+      try {
+        markedMs = decodePendingMarker(await store.get(name, pendingMarker.size), name);
+      } catch (error) {
+        if (!(error instanceof VarveError) || error.code === 'VARVE_IO') throw error;
+        await store.put(name, encodePendingMarker(clock.now()));
+        continue;
+      }
+      if (clock.now() - markedMs >= this.#graceMs) due.add(hash);
+    }
+    return due;
+  }
+
+  /** Index entries first, so that nobody is sent to a pack that is gone; the marker last. */
+  async #delete(state: VaultState, packs: readonly { hash: string }[]): Promise<void> {
+    const { store } = this.#env;
+    const gone = new Set(packs.map(({ hash }) => hash));
+    const touched = state.indexes.filter((index) => index.packs.some((hash) => gone.has(hash)));
+    if (touched.length > 0)
+      await mergeIndexes(
+        this.#env,
+        touched.map(({ hash }) => hash),
+        gone,
+      );
+    for (const [i, { hash }] of packs.entries()) {
+      throwIfAborted(this.#options.signal);
+      this.#progress('delete', i, packs.length);
+      await store.delete(packName(hash));
+      await store.delete(pendingName(hash));
+    }
+  }
+
+  #report(
+    { packs }: VaultState,
+    needed: ReadonlySet<number>,
+    marked: readonly { size: number }[],
+    deleted: readonly { size: number }[],
+    expiredParts: number,
+  ): PruneReport {
+    const bytes = (some: readonly { size: number }[]): number =>
+      some.reduce((sum, { size }) => sum + size, 0);
+    const kept = packs.filter((_pack, i) => needed.has(i));
+    return {
+      ok: true,
+      dryRun: this.#options.dryRun === true,
+      keptPacks: kept.length,
+      keptBytes: bytes(kept),
+      markedPacks: marked.length,
+      markedBytes: bytes(marked),
+      deletedPacks: deleted.length,
+      deletedBytes: bytes(deleted),
+      expiredParts,
+    };
+  }
+
+  #progress(phase: string, done: number, total: number): void {
+    this.#options.onProgress?.({ phase, done, total, unit: 'packs', bytesPerSecond: 0 });
+  }
+}

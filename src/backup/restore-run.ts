@@ -1,0 +1,340 @@
+/**
+ * Restores a backup into a new store. Every chunk is checked against its id on the way; what is damaged in
+ * the vault is left out key by key and listed; where all keys are restored, the key tree is built again from
+ * what was written and must have the root of the backup.
+ */
+import { compareBytes, concatBytes, equalBytes, toHex } from '../base/bytes.ts';
+import { corrupt, isDamage, isVarveError, VarveError } from '../base/errors.ts';
+import { segmentBytesTarget } from '../base/limits.ts';
+import { refCount, setPlace } from '../format/canonical-record.ts';
+import type { ChunkLocation } from '../format/chunk-ref.ts';
+import { expiryFeature, historyFeature } from '../format/format-ladder.ts';
+import { isPolicyKey } from '../format/history-rows.ts';
+import { boundsOf } from '../format/internal-key.ts';
+import { type KeyTreeNode, keyTreeTags } from '../format/key-tree-node.ts';
+import { expiryKey } from '../format/system-rows.ts';
+import { parseValueRecord, refIdAt, type ValueRecord } from '../format/value-record.ts';
+import type { FsPort } from '../fs/port.ts';
+import { damageOf, decodeExtra, type VaultDamage, type VaultProgress } from './backup-info.ts';
+import { ChunkTable } from './chunk-table.ts';
+import { keyText, treeKeyText } from './key-text.ts';
+import { KeyTreeBuilder } from './key-tree-builder.ts';
+import { leavesOf, visitChunks, type WalkOptions } from './key-tree-walk.ts';
+import { restoreNoteName, takeLeftovers, unfinishedRestore, writeNote } from './restore-leftovers.ts';
+import { findSnap, listSnaps, type Snap } from './snaps.ts';
+import { StoreBuilder } from './store-builder.ts';
+import { restoredValue, spaceNamed, sysKeyOf } from './system-rows.ts';
+import { Slices, throwIfAborted } from './throttle.ts';
+import { VaultReader } from './vault-reader.ts';
+import { adoptOrphans, everyPack, loadVault, type VaultEnv } from './vault-state.ts';
+
+/** Options of a restore. */
+export interface RestoreOptions {
+  /** Id of the backup, or the beginning of one; 'latest' (default). */
+  backup?: string;
+  /** The newest backup that was begun at or before this moment, instead of `backup`. */
+  at?: Date;
+  /** Only keys with this prefix, of `space`. */
+  prefix?: string | Uint8Array;
+  /** Only the keys of this space; with `prefix` alone, of the store's own keys. */
+  space?: string;
+  onProgress?: (progress: VaultProgress) => void;
+  signal?: AbortSignal;
+}
+
+/** What a restore did. */
+export interface RestoreReport {
+  /** Everything asked for is there. */
+  readonly ok: boolean;
+  /** Id of the backup. */
+  readonly backup: string;
+  readonly keys: number;
+  /** Bytes of the values restored. */
+  readonly bytes: number;
+  readonly ms: number;
+  /** What was damaged in the vault and is not in the store; at most 1,000 are listed. */
+  readonly damage: readonly VaultDamage[];
+  /** The whole tree was built again from what was written, and has the root of the backup. */
+  readonly proved: boolean;
+}
+
+/** Test-only bounds. */
+export interface RestoreBounds {
+  readonly segmentBytes?: number;
+  readonly memtableBytes?: number;
+}
+
+const damageMax = 1000;
+const memtableBytesDefault = 32 * 1024 * 1024;
+
+/** The backup that options name. VARVE_NOT_FOUND. */
+export async function chooseBackup(env: VaultEnv, options: { backup?: string; at?: Date }): Promise<Snap> {
+  const { snaps, damaged } = await listSnaps(env, 'snap');
+  const { at, backup } = options;
+  if (at !== undefined) {
+    const before = snaps.filter(({ timeMs }) => timeMs <= at.getTime());
+    if (before.length === 0)
+      throw new VarveError('VARVE_NOT_FOUND', `no backup in the vault is from before ${at.toISOString()}`);
+    return before.at(-1)!;
+  }
+  try {
+    return findSnap(snaps, backup ?? 'latest');
+  } catch (error) {
+    const same = damaged.find(({ name }) => backup !== undefined && name.includes(`-${backup}`));
+    throw same?.error ?? error;
+  }
+}
+
+/**
+ * Restores into the directory `fs` stands on, which is empty or holds an unfinished restore of the same.
+ * VARVE_CONFLICT otherwise; VARVE_NOT_FOUND where there is no such backup; VARVE_CORRUPT when what was
+ * written does not have the root of the backup; VARVE_ABORTED, VARVE_NO_SPACE, VARVE_IO: run it again to go
+ * on.
+ */
+export async function runRestore(
+  env: VaultEnv,
+  fs: FsPort,
+  options: RestoreOptions,
+  bounds: RestoreBounds = {},
+): Promise<RestoreReport> {
+  const snap = await chooseBackup(env, options);
+  const run = new RestoreRun(env, fs, snap, options, bounds);
+  return await run.run();
+}
+
+class RestoreRun {
+  readonly #env: VaultEnv;
+  readonly #fs: FsPort;
+  readonly #snap: Snap;
+  readonly #options: RestoreOptions;
+  readonly #bounds: RestoreBounds;
+  readonly #slices: Slices;
+  readonly #startedAt: number;
+  readonly #damage: VaultDamage[] = [];
+  #damaged = 0;
+  /** List nodes whose children are counted. */
+  readonly #counted = new ChunkTable();
+  readonly #tree = new KeyTreeBuilder(() => undefined);
+  #builder!: StoreBuilder;
+  #reader!: VaultReader;
+  #features = 0;
+  #keys = 0;
+  #bytes = 0;
+
+  constructor(env: VaultEnv, fs: FsPort, snap: Snap, options: RestoreOptions, bounds: RestoreBounds) {
+    this.#env = env;
+    this.#fs = fs;
+    this.#snap = snap;
+    this.#options = options;
+    this.#bounds = bounds;
+    this.#slices = new Slices(env.clock, options.signal);
+    this.#startedAt = env.clock.monotonic();
+  }
+
+  async run(): Promise<RestoreReport> {
+    const { manifest, name } = this.#snap;
+    const { backupId, vaultId } = manifest;
+    const choice = JSON.stringify([this.#options.space ?? null, toHexKey(this.#options.prefix)]);
+    const left = await unfinishedRestore(this.#fs, { vaultId, backupId, choice });
+    const dbUuid = left?.dbUuid ?? this.#env.random(16);
+    const { store } = decodeExtra(manifest.extra, name);
+    this.#builder = await StoreBuilder.create(this.#fs, {
+      identity: { ...store, dbUuid, timelineId: manifest.timelineId + 1 },
+      seq: manifest.seq,
+      random: this.#env.random,
+      segmentBytes: this.#bounds.segmentBytes ?? segmentBytesTarget,
+      memtableBytes: this.#bounds.memtableBytes ?? memtableBytesDefault,
+    });
+    try {
+      if (left === undefined) await writeNote(this.#fs, { vaultId, backupId, dbUuid, choice });
+      await takeLeftovers(this.#fs, dbUuid, this.#builder);
+      const state = await loadVault(this.#env, everyPack);
+      await adoptOrphans(this.#env, state, everyPack);
+      this.#reader = new VaultReader(this.#env, state.packs, state.table);
+      const whole = await this.#copy();
+      const proved = whole && this.#damaged === 0 && (await this.#prove());
+      throwIfAborted(this.#options.signal);
+      await this.#builder.finish(this.#features);
+      await this.#fs.unlink(restoreNoteName);
+      return this.#report(proved);
+    } catch (error) {
+      await this.#builder.close();
+      throw error;
+    }
+  }
+
+  /** Copies what was asked for; true when that is everything. */
+  async #copy(): Promise<boolean> {
+    const { manifest } = this.#snap;
+    const system = { to: Uint8Array.of(keyTreeTags.keys) };
+    const spaces = new Map<string, number>();
+    for await (const leaf of leavesOf(this.#reader, manifest, this.#walk(system))) {
+      while (leaf.next() && leaf.key[0] === keyTreeTags.system) await this.#systemRow(leaf, spaces);
+    }
+    const { space, prefix } = this.#options;
+    const isAll = space === undefined && prefix === undefined;
+    const number = space === undefined ? 0 : spaces.get(space);
+    if (number === undefined) throw new VarveError('VARVE_NOT_FOUND', `no space ${space} in the backup`);
+    const range = keyRange(isAll, number, prefix);
+    for await (const leaf of leavesOf(this.#reader, manifest, this.#walk(range))) {
+      while (leaf.next()) {
+        if (leaf.record === undefined || !isWithin(leaf, range)) continue;
+        await this.#row(leaf, leaf.record);
+        const rest = this.#slices.step();
+        if (rest !== undefined) await rest;
+      }
+    }
+    return isAll;
+  }
+
+  #walk(range: { from?: Uint8Array; to?: Uint8Array }): WalkOptions {
+    return {
+      ...range,
+      onLost: ({ error, after, last }) => {
+        const keys = `${after === undefined ? 'the first' : treeKeyText(after)} .. ${
+          last === undefined ? 'the last' : treeKeyText(last)
+        }`;
+        this.#note(error, [keys]);
+      },
+    };
+  }
+
+  async #systemRow(leaf: KeyTreeNode, spaces: Map<string, number>): Promise<void> {
+    const { buf, recordFrom, recordTo, seq, key, keyBytes } = leaf;
+    const sysKey = sysKeyOf(key.subarray(1, keyBytes));
+    const value = buf.subarray(recordFrom, recordTo);
+    const named = spaceNamed(sysKey, value);
+    if (named !== undefined) spaces.set(named.name, named.number);
+    if (isPolicyKey(sysKey)) this.#features |= historyFeature;
+    const { manifest } = this.#snap;
+    await this.#builder.addSystemRow(
+      sysKey,
+      seq,
+      restoredValue(sysKey, value, manifest.seq, manifest.timeMs),
+    );
+    const added = this.#tree.add(key, 0, keyBytes, seq, value, 0, value.length, 0);
+    if (added !== undefined) await added;
+  }
+
+  async #row(leaf: KeyTreeNode, record: ValueRecord): Promise<void> {
+    const prefix = leaf.key.slice(1, leaf.keyBytes);
+    const { recordFrom, recordTo, seq, key, keyBytes } = leaf;
+    const bytes = leaf.buf.slice(recordFrom, recordTo);
+    const own = parseValueRecord(bytes, 0, bytes.length, { file: 'backup' });
+    try {
+      await this.#chunksOf(own);
+    } catch (error) {
+      if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
+      this.#note(error, [keyText(prefix)]);
+      return;
+    }
+    const added = this.#tree.add(key, 0, keyBytes, seq, leaf.buf, recordFrom, recordTo, record.size);
+    if (added !== undefined) await added;
+    for (let i = 0; i < refCount(own); i++) {
+      const place = await this.#builder.find(bytes, refIdAt(own, i));
+      if (place === undefined) throw corrupt('a chunk that was stored is not found', { file: this.#fs.root });
+      setPlace(own, i, place);
+      this.#builder.addRef(bytes, refIdAt(own, i));
+    }
+    await this.#builder.addRow(prefix, seq, bytes);
+    if (own.expireAtMs !== undefined) {
+      this.#features |= expiryFeature;
+      await this.#builder.addSystemRow(expiryKey(own.expireAtMs, prefix, seq), seq, new Uint8Array(0));
+    }
+    this.#keys++;
+    this.#bytes += record.size;
+    if ((this.#keys & 255) === 0) this.#progress();
+  }
+
+  /** Sees that the new store has every chunk of the record. */
+  async #chunksOf(record: ValueRecord): Promise<void> {
+    await visitChunks(record, {
+      data: async (buf, idAt) => {
+        await this.#chunk(buf, idAt);
+      },
+      node: async (buf, idAt) => {
+        if (this.#counted.has(buf, idAt)) return undefined;
+        return await this.#reader.read(buf, idAt);
+      },
+      left: async (id, node) => {
+        await this.#builder.addNode(id, node);
+        this.#counted.add(id, 0, 0, 0, 0, 0, 0, 0);
+      },
+    });
+  }
+
+  async #chunk(buf: Uint8Array, idAt: number): Promise<ChunkLocation> {
+    const known = await this.#builder.find(buf, idAt);
+    if (known !== undefined) return known;
+    throwIfAborted(this.#options.signal);
+    const found = await this.#reader.readFrame(buf, idAt);
+    return await this.#builder.addFrame(found.buf, found.pos, found.frame);
+  }
+
+  /** What was written has the root of the backup: the same rows, all of them. VARVE_CORRUPT when not. */
+  async #prove(): Promise<boolean> {
+    const { rootId, keys } = await this.#tree.finish();
+    const { rootNodeId, keys: expected } = this.#snap.manifest;
+    if (equalBytes(rootId, rootNodeId) && keys === expected) return true;
+    throw corrupt(
+      'the restored keys do not have the root of the backup',
+      { file: this.#snap.name },
+      rootNodeId,
+      rootId,
+    );
+  }
+
+  #note(error: VarveError, keys: readonly string[]): void {
+    this.#damaged++;
+    if (this.#damage.length < damageMax) this.#damage.push(damageOf(error, { keys }));
+  }
+
+  #report(proved: boolean): RestoreReport {
+    return {
+      ok: this.#damaged === 0,
+      backup: this.#snap.id,
+      keys: this.#keys,
+      bytes: this.#bytes,
+      ms: Math.round(this.#env.clock.monotonic() - this.#startedAt),
+      damage: this.#damage,
+      proved,
+    };
+  }
+
+  #progress(): void {
+    const seconds = (this.#env.clock.monotonic() - this.#startedAt) / 1000;
+    this.#options.onProgress?.({
+      phase: 'restore',
+      done: this.#keys,
+      total: this.#options.prefix === undefined ? this.#snap.manifest.keys : undefined,
+      unit: 'keys',
+      bytesPerSecond: seconds > 0 ? this.#builder.bytes / seconds : 0,
+    });
+  }
+}
+
+interface TreeRange {
+  readonly from: Uint8Array;
+  readonly to?: Uint8Array;
+}
+
+/** The tree keys of a choice. */
+export function keyRange(isAll: boolean, space: number, prefix: string | Uint8Array | undefined): TreeRange {
+  const tag = Uint8Array.of(keyTreeTags.keys);
+  if (isAll) return { from: tag };
+  const bytes = typeof prefix === 'string' ? new TextEncoder().encode(prefix) : (prefix ?? new Uint8Array(0));
+  const { from, to } = boundsOf({ prefix: bytes }, space);
+  const low = concatBytes([tag, from]);
+  return to === undefined ? { from: low } : { from: low, to: concatBytes([tag, to]) };
+}
+
+/** The row the leaf stands on lies in the range. */
+export function isWithin(leaf: KeyTreeNode, { from, to }: TreeRange): boolean {
+  const key = leaf.key.subarray(0, leaf.keyBytes);
+  return compareBytes(key, from) >= 0 && (to === undefined || compareBytes(key, to) < 0);
+}
+
+function toHexKey(prefix: string | Uint8Array | undefined): string | null {
+  if (prefix === undefined) return null;
+  return toHex(typeof prefix === 'string' ? new TextEncoder().encode(prefix) : prefix);
+}

@@ -1,0 +1,281 @@
+/**
+ * Builds the files of a new store from rows and chunk frames: segments, tables and one catalog, and SUPER
+ * last, so that until the end there is no store. What an unfinished run has left in sealed segments is used
+ * again.
+ *
+ * Memory: the memtables' budget, one segment's write buffers.
+ *
+ * Invariants (test/backup/restore.test.ts)
+ * - References are what replaying the puts would count: one for each that a record names, one for each child
+ *   of a list node that is in the store ("a restored store counts its references as its source did").
+ * - A crash at any operation leaves no store, and the next run completes it ("a restore that was cut off goes
+ *   on").
+ */
+import type { FileNo, Seq } from '../base/brands.ts';
+import { MiB } from '../base/limits.ts';
+import { BlockCache } from '../cache/block-cache.ts';
+import { publishStore, type StoreIdentity } from '../catalog/catalog-create.ts';
+import type { CatalogTable } from '../format/catalog.ts';
+import { type ChunkFrame, frameBytes as chunkFrameBytes } from '../format/chunk-frame.ts';
+import { type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
+import { storeDirs } from '../format/file-names.ts';
+import { encodeSysKey, seqBytes, writeSeq } from '../format/internal-key.ts';
+import { parseListNode } from '../format/list-node.ts';
+import { rowKinds } from '../format/row-kinds.ts';
+import { type SealedSegment, streamClasses } from '../format/segment.ts';
+import { trees } from '../format/trees.ts';
+import { noteDurableDir } from '../fs/dirs.ts';
+import type { FsPort } from '../fs/port.ts';
+import { SegmentWriter } from '../segment/segment-writer.ts';
+import { FrozenChunks } from '../tree/chunk-cursor.ts';
+import { ChunkHit, ChunkTable as TreeChunkTable } from '../tree/chunk-table-reader.ts';
+import { writeChunkTable } from '../tree/chunk-table-writer.ts';
+import { ChunkTree } from '../tree/chunk-tree.ts';
+import { OK } from '../tree/cursor.ts';
+import { KeyMemtable } from '../tree/key-memtable.ts';
+import { writeKeyTable } from '../tree/table-writer.ts';
+
+export interface BuilderOptions {
+  readonly identity: StoreIdentity;
+  /** The commit the store will stand at; 1 at least where there is a row. */
+  readonly seq: Seq;
+  readonly random: (bytes: number) => Uint8Array;
+  /** A segment is sealed from this size on. */
+  readonly segmentBytes: number;
+  readonly memtableBytes: number;
+}
+
+const cacheBytes: number = 8 * MiB;
+
+export class StoreBuilder {
+  readonly #fs: FsPort;
+  readonly #options: BuilderOptions;
+  readonly #chunks: ChunkTree;
+  readonly #cache = new BlockCache(cacheBytes);
+  readonly #hit = new ChunkHit();
+  readonly #tables: CatalogTable[] = [];
+  readonly #sealed: SealedSegment[] = [];
+  #keys: KeyMemtable;
+  #system: KeyMemtable;
+  #data: SegmentWriter | undefined;
+  #nodes: SegmentWriter | undefined;
+  #nextNo: FileNo = 1;
+  #key = new Uint8Array(1024);
+  /** Bytes of the frames written. */
+  bytes = 0;
+
+  private constructor(fs: FsPort, options: BuilderOptions) {
+    this.#fs = fs;
+    this.#options = options;
+    this.#chunks = new ChunkTree(options.memtableBytes, []);
+    this.#keys = new KeyMemtable({ bytesMax: options.memtableBytes });
+    this.#system = new KeyMemtable({ bytesMax: options.memtableBytes });
+  }
+
+  /** Makes the directories. */
+  static async create(fs: FsPort, options: BuilderOptions): Promise<StoreBuilder> {
+    for (const dir of storeDirs) await fs.mkdir(dir);
+    await fs.syncDir('');
+    for (const dir of storeDirs) noteDurableDir(fs, dir);
+    return new StoreBuilder(fs, options);
+  }
+
+  /** Numbers of new files are above `no`. */
+  raiseFileNo(no: FileNo): void {
+    this.#nextNo = Math.max(this.#nextNo, no + 1);
+  }
+
+  /** Takes a sealed segment that is there, whole and durable. */
+  async adoptSegment(sealed: SealedSegment, frames: readonly AdoptedFrame[]): Promise<void> {
+    this.raiseFileNo(sealed.no);
+    this.#sealed.push(sealed);
+    for (const { id, off8, storedLen, rawLen, kind, codec } of frames) {
+      this.#chunks.setLocation(id, 0, sealed.no, off8, storedLen, rawLen, kind, codec);
+      this.#chunks.note(this.#options.seq);
+      if (this.#chunks.active.full) await this.#flushChunks();
+    }
+  }
+
+  /** Where a chunk lies in the new store; undefined when it is not there yet. */
+  async find(id: Uint8Array, idAt: number): Promise<ChunkLocation | undefined> {
+    const hit = this.#hit;
+    if ((await this.#chunks.findAsync(id, idAt, hit)) !== OK) return undefined;
+    const { segment, off8, storedLen, rawLen } = hit;
+    return { segment, off8, storedLen, rawLen };
+  }
+
+  /** Stores the checked frame at buf[pos..frame.next), copied. */
+  async addFrame(buf: Uint8Array, pos: number, frame: ChunkFrame): Promise<ChunkLocation> {
+    const writer = await this.#writer(frame.kind === chunkKinds.list, frame.next - pos);
+    const off8 = writer.appendFrame(buf, pos, frame);
+    const { idAt, storedLen, rawLen, kind, codec } = frame;
+    this.#chunks.setLocation(buf, idAt, writer.no, off8, storedLen, rawLen, kind, codec);
+    this.#chunks.note(this.#options.seq);
+    this.bytes += frame.next - pos;
+    if (writer.needsDrain) await writer.drain();
+    if (this.#chunks.active.full) await this.#flushChunks();
+    return { segment: writer.no, off8, storedLen, rawLen };
+  }
+
+  /** Counts one reference. */
+  addRef(id: Uint8Array, idAt: number): void {
+    this.#chunks.addRefs(id, idAt, 1);
+    this.#chunks.note(this.#options.seq);
+  }
+
+  /** Stores a list node (copied), unless it is there, and counts its children: once for each node. */
+  async addNode(id: Uint8Array, node: Uint8Array): Promise<void> {
+    const hit = this.#hit;
+    // Equal bytes that were stored as data are no node.
+    const known = (await this.#chunks.findAsync(id, 0, hit)) === OK && hit.kind === chunkKinds.list;
+    if (!known) {
+      const writer = await this.#writer(true, chunkFrameBytes(node.length));
+      const off8 = writer.append(id, 0, node, 0, node.length, chunkKinds.list, codecs.raw, node.length);
+      const { length } = node;
+      this.#chunks.setLocation(id, 0, writer.no, off8, length, length, chunkKinds.list, codecs.raw);
+      this.#chunks.note(this.#options.seq);
+      this.bytes += length;
+      if (writer.needsDrain) await writer.drain();
+    }
+    const list = parseListNode(node, { file: 'list node' });
+    for (let i = 0; i < list.count; i++) this.addRef(node, list.childIdAt(i));
+  }
+
+  /** Adds a row of the key tree; rows come in order. */
+  async addRow(prefix: Uint8Array, seq: Seq, record: Uint8Array): Promise<void> {
+    const length = prefix.length;
+    if (length + seqBytes > this.#key.length) this.#key = new Uint8Array(2 * (length + seqBytes));
+    this.#key.set(prefix);
+    const end = writeSeq(this.#key, length, seq);
+    this.#keys.insert(this.#key, 0, end, record, 0, record.length);
+    if (this.#keys.full) await this.#flushKeys();
+    if (this.#chunks.active.full) await this.#flushChunks();
+  }
+
+  /** Adds a row of the system tree, in any order, each key once. */
+  async addSystemRow(sysKey: Uint8Array, seq: Seq, value: Uint8Array): Promise<void> {
+    const key = encodeSysKey(sysKey, seq);
+    const row = new Uint8Array(1 + value.length);
+    row[0] = rowKinds.put;
+    row.set(value, 1);
+    this.#system.insert(key, 0, key.length, row, 0, row.length);
+    if (this.#system.full) await this.#flushSystem();
+  }
+
+  /** Makes everything durable and, as the last step, a store. `features`: bits of the catalog. */
+  async finish(features: number): Promise<void> {
+    await this.#seal('data');
+    await this.#seal('nodes');
+    await this.#flushKeys();
+    await this.#flushSystem();
+    await this.#flushChunks();
+    const { identity, seq, random } = this.#options;
+    const no = this.#nextNo++;
+    const catalog = {
+      no,
+      generation: 4,
+      previousCatalogNo: 0,
+      checkpointSeq: seq,
+      walFirstNo: 0,
+      nextFileNo: this.#nextNo,
+      timelineId: identity.timelineId,
+      features,
+      tables: this.#tables,
+      sealed: [...this.#sealed].sort((a, b) => a.no - b.no),
+      unsealed: [],
+      dropped: [],
+    };
+    await publishStore(this.#fs, identity, catalog, random);
+    await this.close();
+  }
+
+  /** Closes what is open; nothing is a store unless `finish` has resolved. */
+  async close(): Promise<void> {
+    await this.#data?.close();
+    await this.#nodes?.close();
+    this.#data = undefined;
+    this.#nodes = undefined;
+    const { tables } = this.#chunks;
+    this.#chunks.close();
+    await Promise.all(tables.map((table) => table.closed()));
+  }
+
+  async #writer(isNode: boolean, length: number): Promise<SegmentWriter> {
+    const which = isNode ? 'nodes' : 'data';
+    const open = isNode ? this.#nodes : this.#data;
+    if (open !== undefined && open.end < this.#options.segmentBytes && open.fits(length)) return open;
+    await this.#seal(which);
+    const { identity, random } = this.#options;
+    const writer = await SegmentWriter.create(this.#fs, {
+      no: this.#nextNo++,
+      class: isNode ? streamClasses.list : streamClasses.data0,
+      dbUuid: identity.dbUuid,
+      salt: random(12),
+    });
+    if (isNode) this.#nodes = writer;
+    else this.#data = writer;
+    return writer;
+  }
+
+  async #seal(which: 'data' | 'nodes'): Promise<void> {
+    const writer = which === 'data' ? this.#data : this.#nodes;
+    if (writer === undefined) return;
+    this.#sealed.push(await writer.seal());
+    if (which === 'data') this.#data = undefined;
+    else this.#nodes = undefined;
+    await writer.close();
+  }
+
+  #identity(tree: number, level: number) {
+    const { identity, random } = this.#options;
+    return { no: this.#nextNo++, tree, level, dbUuid: identity.dbUuid, salt: random(12) };
+  }
+
+  /** Rows come in order, so tables of keys do not overlap: they may lie in level 1. */
+  async #flushKeys(): Promise<void> {
+    const memtable = this.#keys;
+    if (memtable.entries === 0) return;
+    memtable.freeze();
+    this.#keys = new KeyMemtable({ bytesMax: this.#options.memtableBytes });
+    this.#tables.push(
+      await writeKeyTable(this.#fs, { ...this.#identity(trees.K, 1), rows: memtable.cursor() }),
+    );
+  }
+
+  async #flushSystem(): Promise<void> {
+    const memtable = this.#system;
+    if (memtable.entries === 0) return;
+    memtable.freeze();
+    this.#system = new KeyMemtable({ bytesMax: this.#options.memtableBytes });
+    this.#tables.push(
+      await writeKeyTable(this.#fs, { ...this.#identity(trees.S, 0), rows: memtable.cursor() }),
+    );
+  }
+
+  async #flushChunks(): Promise<void> {
+    const frozen = this.#chunks.freeze();
+    if (frozen === undefined) return;
+    const { minSeq, maxSeq, entries: entriesMax } = frozen;
+    const { tree: _tree, ...identity } = this.#identity(trees.C, 0);
+    const source = { entries: new FrozenChunks(frozen), entriesMax, minSeq, maxSeq };
+    const meta = await writeChunkTable(this.#fs, { ...identity, ...source });
+    this.#tables.push(meta);
+    const { dbUuid } = this.#options.identity;
+    this.#chunks.replaceFrozen(frozen, await TreeChunkTable.open(this.#fs, meta, dbUuid, this.#cache));
+  }
+}
+
+/** A frame of an adopted segment; `id` has 32 bytes. */
+export interface AdoptedFrame {
+  readonly id: Uint8Array;
+  readonly off8: number;
+  readonly storedLen: number;
+  readonly rawLen: number;
+  readonly kind: number;
+  readonly codec: number;
+}
+
+/** The id of frame `i` of a trailer; a view. */
+export function idAtFrame(ids: Uint8Array, i: number): Uint8Array {
+  return ids.subarray(i * chunkIdBytes, (i + 1) * chunkIdBytes);
+}

@@ -1,0 +1,134 @@
+/**
+ * Packs on their way into a vault: chunks are collected, full packs are put while the next one fills.
+ *
+ * Memory: two packs.
+ *
+ * Invariants (test/backup/backup.test.ts)
+ * - `finish` resolves only when every pack is durable in the vault; the first failure is thrown by the next
+ *   call ("a failed upload fails the backup").
+ */
+import { VarveError } from '../base/errors.ts';
+import { type ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
+import { trailerEntry } from '../format/segment.ts';
+import { packName } from '../format/vault-names.ts';
+import type { ChunkTable } from './chunk-table.ts';
+import { PackBuilder } from './pack-builder.ts';
+import { checkPack } from './pack-reader.ts';
+import type { Throttle } from './throttle.ts';
+import type { PackState, VaultEnv } from './vault-state.ts';
+
+export interface UploadOptions {
+  /** Bytes a pack is full from. */
+  readonly packBytes: number;
+  /** Reads every pack back and proves it. */
+  readonly prove: boolean;
+  /** Counts, and puts nothing. */
+  readonly dryRun: boolean;
+  readonly throttle: Throttle;
+  readonly onBytes: (bytes: number) => void;
+}
+
+export class Upload {
+  readonly #env: VaultEnv;
+  readonly #packs: PackState[];
+  readonly #table: ChunkTable;
+  readonly #options: UploadOptions;
+  #open: { builder: PackBuilder; number: number } | undefined;
+  #putting: Promise<void> | undefined;
+  #failed: { error: unknown } | undefined;
+  /** Numbers of the packs of this run. */
+  readonly own = new Set<number>();
+  chunks = 0;
+  bytes = 0;
+  files = 0;
+
+  /** Rows of what is added go to `table`, packs to `packs` (both borrowed). */
+  constructor(env: VaultEnv, packs: PackState[], table: ChunkTable, options: UploadOptions) {
+    this.#env = env;
+    this.#packs = packs;
+    this.#table = table;
+    this.#options = options;
+  }
+
+  /** Adds a chunk of raw bytes that the table does not have. A promise: wait before the next call. */
+  addChunk(id: Uint8Array, bytes: Uint8Array, kind: number): void | Promise<void> {
+    const { builder, number } = this.#current();
+    const off8 = builder.addChunk(id, bytes, kind);
+    this.#table.add(id, 0, number, off8, bytes.length, bytes.length, kind, 0);
+    this.chunks++;
+    if (builder.full) return this.#close();
+  }
+
+  /** Adds the checked frame at buf[pos..]. */
+  addFrame(buf: Uint8Array, pos: number, frame: ChunkFrame): void | Promise<void> {
+    const { builder, number } = this.#current();
+    const off8 = builder.addFrame(buf, pos, frame);
+    const { idAt, storedLen, rawLen, kind, codec } = frame;
+    this.#table.add(buf, idAt, number, off8, storedLen, rawLen, kind, codec);
+    this.chunks++;
+    if (builder.full) return this.#close();
+  }
+
+  /** A dry run: counts a chunk that would be added, without its bytes. */
+  count(id: Uint8Array, rawLen: number, kind: number): void {
+    this.#table.add(id, 0, 0, 0, rawLen, rawLen, kind, 0);
+    this.chunks++;
+    this.bytes += frameBytes(rawLen) + trailerEntry.size;
+  }
+
+  /** Puts what is open and waits for everything. */
+  async finish(): Promise<void> {
+    await this.#close();
+    await this.#putting;
+    this.#rethrow();
+  }
+
+  #current(): { builder: PackBuilder; number: number } {
+    this.#rethrow();
+    if (this.#open === undefined) {
+      const { vaultId, random } = this.#env;
+      const builder = new PackBuilder(vaultId, random(12), this.#options.packBytes);
+      const number = this.#packs.length;
+      this.#packs.push({ hash: '', size: 0, frames: 0, pending: false, indexed: false });
+      this.own.add(number);
+      this.#open = { builder, number };
+    }
+    return this.#open;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#open === undefined) return;
+    const { builder, number } = this.#open;
+    this.#open = undefined;
+    const { hash, bytes, frames } = builder.finish();
+    Object.assign(this.#packs[number]!, { hash, size: bytes.length, frames });
+    this.bytes += bytes.length;
+    this.files++;
+    if (this.#options.dryRun) return;
+    await this.#putting;
+    this.#rethrow();
+    this.#putting = this.#put(hash, bytes).catch((error: unknown) => {
+      this.#failed = { error };
+    });
+  }
+
+  async #put(hash: string, bytes: Uint8Array): Promise<void> {
+    const { store, vaultId } = this.#env;
+    const { throttle, prove, onBytes } = this.#options;
+    await throttle.take(bytes.length);
+    await store.put(packName(hash), bytes);
+    onBytes(bytes.length);
+    if (!prove) return;
+    const read = await store.get(packName(hash), bytes.length);
+    const [fault] = checkPack(read, hash, vaultId);
+    if (fault === undefined) return;
+    throw new VarveError('VARVE_IO', `${packName(hash)}: the target does not give back what was put`, {
+      file: packName(hash),
+      cause: fault.error,
+    });
+  }
+
+  #rethrow(): void {
+    if (this.#failed !== undefined) throw this.#failed.error;
+  }
+}

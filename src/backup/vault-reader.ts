@@ -1,0 +1,110 @@
+/**
+ * Reads chunks of a vault by id, checked, through windows of packs: chunks that were stored together are read
+ * together.
+ *
+ * Memory: `windowsMax` windows of `windowBytes`.
+ *
+ * Invariants (test/backup/vault-reader.test.ts)
+ * - What is read has the bytes its id names, else it is VARVE_CORRUPT ("a chunk is right or an error").
+ */
+import { toHex } from '../base/bytes.ts';
+import { corrupt, isVarveError } from '../base/errors.ts';
+import { MiB } from '../base/limits.ts';
+import { ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
+import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { packName } from '../format/vault-names.ts';
+import type { ChunkTable } from './chunk-table.ts';
+import { checkWholeFrame } from './pack-reader.ts';
+import type { PackState, VaultEnv } from './vault-state.ts';
+
+const windowBytes: number = MiB;
+const windowsMax = 8;
+
+interface Window {
+  readonly pack: number;
+  readonly from: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A checked frame: bytes buf[pos .. frame.next); borrowed until the next read. */
+export interface ReadFrame {
+  readonly buf: Uint8Array;
+  readonly pos: number;
+  readonly frame: ChunkFrame;
+}
+
+export class VaultReader {
+  readonly table: ChunkTable;
+  readonly #env: VaultEnv;
+  readonly #packs: readonly PackState[];
+  /** Last used last. */
+  #windows: Window[] = [];
+
+  constructor(env: VaultEnv, packs: readonly PackState[], table: ChunkTable) {
+    this.#env = env;
+    this.#packs = packs;
+    this.table = table;
+  }
+
+  /** Name of the pack a row lies in. */
+  packNameOf(row: number): string {
+    return packName(this.#packs[this.table.pack[row]!]!.hash);
+  }
+
+  /** The bytes of a chunk, the caller's. VARVE_CORRUPT when it is missing or damaged. */
+  async read(id: Uint8Array, idAt: number): Promise<Uint8Array> {
+    const { buf, frame } = await this.readFrame(id, idAt);
+    return buf.slice(frame.payloadFrom, frame.payloadTo);
+  }
+
+  /** The whole frame of a chunk. Errors as `read`. */
+  async readFrame(id: Uint8Array, idAt: number): Promise<ReadFrame> {
+    const row = this.table.find(id, idAt);
+    if (row < 0) throw corrupt(`chunk ${hexAt(id, idAt)} is missing`, { file: 'vault' });
+    const { table } = this;
+    const pack = table.pack[row]!;
+    const offset = table.off8[row]! * 8;
+    const length = frameBytes(table.storedLen[row]!);
+    const window = await this.#window(pack, offset, length);
+    const name = packName(this.#packs[pack]!.hash);
+    const pos = offset - window.from;
+    const frame = new ChunkFrame();
+    checkWholeFrame(
+      window.bytes.subarray(0, Math.min(window.bytes.length, pos + length)),
+      pos,
+      name,
+      offset,
+      frame,
+    );
+    for (let i = 0; i < chunkIdBytes; i++) {
+      if (window.bytes[frame.idAt + i] !== id[idAt + i])
+        throw corrupt('another chunk is in its place', { file: name, offset });
+    }
+    return { buf: window.bytes, pos, frame };
+  }
+
+  async #window(pack: number, offset: number, length: number): Promise<Window> {
+    const known = this.#windows.find(
+      (one) => one.pack === pack && offset >= one.from && offset + length <= one.from + one.bytes.length,
+    );
+    if (known !== undefined) {
+      this.#windows = [...this.#windows.filter((one) => one !== known), known];
+      return known;
+    }
+    const { hash, size } = this.#packs[pack]!;
+    const wanted = Math.max(length, Math.min(windowBytes, size - offset));
+    const name = packName(hash);
+    const bytes = await this.#env.store.getRange(name, offset, wanted).catch((error: unknown) => {
+      // A prune has taken it since the index was read, or somebody else has.
+      if (isVarveError(error, 'VARVE_NOT_FOUND')) throw corrupt('pack is gone', { file: name, offset });
+      throw error;
+    });
+    const window = { pack, from: offset, bytes };
+    this.#windows = [...this.#windows.slice(1 - windowsMax), window];
+    return window;
+  }
+}
+
+function hexAt(id: Uint8Array, at: number): string {
+  return toHex(id.subarray(at, at + chunkIdBytes));
+}

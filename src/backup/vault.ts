@@ -1,0 +1,222 @@
+/** A vault: the repository of a store's backups. Every call looks at what is there at that moment. */
+import { toHex } from '../base/bytes.ts';
+import type { Clock } from '../base/clock.ts';
+import { invalid, isVarveError, VarveError } from '../base/errors.ts';
+import { initChecksum } from '../codec/checksum.ts';
+import { packPrefix, snapPrefix, vaultName } from '../format/vault-names.ts';
+import { decodeVaultFile, encodeVaultFile, vaultFileBytes } from '../format/vault-records.ts';
+import { type BackupInfo, infoOf } from './backup-info.ts';
+import type { BlobStore } from './blob-store.ts';
+import { type PruneOptions, type PruneReport, runPrune } from './prune-run.ts';
+import { checkKeepRules, type KeepRules, planRetention } from './retention-planner.ts';
+import { findSnap, listSnaps } from './snaps.ts';
+import { throwIfAborted } from './throttle.ts';
+import { type BackupDifference, diffTrees } from './vault-diff.ts';
+import { VaultReader } from './vault-reader.ts';
+import { adoptOrphans, everyPack, loadVault, type VaultEnv } from './vault-state.ts';
+import { runVerify, type VerifyVaultOptions, type VerifyVaultReport } from './verify-run.ts';
+
+/** Options of openVault. */
+export interface VaultOptions {
+  /** Makes the vault where there is none. Default false: VARVE_NOT_FOUND. */
+  create?: boolean;
+  /** Of a directory: nothing is written, so backups, forget and prune fail. Default false. */
+  readOnly?: boolean;
+}
+
+/** Options of forget. */
+export interface ForgetOptions {
+  readonly keep: KeepRules;
+  readonly dryRun?: boolean;
+  /** IANA name; where days begin. Default 'UTC'. */
+  readonly timeZone?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** What a forget did, or would do. */
+export interface ForgetReport {
+  readonly dryRun: boolean;
+  readonly removed: readonly BackupInfo[];
+  /** With the names of the rules that keep each. */
+  readonly kept: readonly (BackupInfo & { readonly reasons: readonly string[] })[];
+}
+
+/** Figures of a vault, bytes and counts. */
+export interface VaultStats {
+  readonly backups: number;
+  /** Runs that have not ended, or never will. */
+  readonly unfinished: number;
+  readonly packs: number;
+  readonly packBytes: number;
+  /** Packs that a later prune may delete. */
+  readonly pendingPacks: number;
+  readonly chunks: number;
+  readonly indexObjects: number;
+  readonly indexBytes: number;
+  /** Of all backups together, each counted whole. */
+  readonly logicalBytes: number;
+  /** logicalBytes / packBytes. */
+  readonly ratio: number;
+  readonly oldest?: Date;
+  readonly newest?: Date;
+}
+
+/** Time and chance for a vault. */
+export interface VaultMeans {
+  readonly clock: Clock;
+  readonly random: (bytes: number) => Uint8Array;
+}
+
+/**
+ * Opens the vault in `store`, or makes one. VARVE_NOT_FOUND, VARVE_CONFLICT when there are backups and no
+ * vault head, VARVE_CORRUPT, VARVE_FORMAT_VERSION.
+ */
+export async function openVaultIn(
+  store: BlobStore,
+  options: VaultOptions,
+  means: VaultMeans,
+): Promise<Vault> {
+  await initChecksum();
+  const read = async (): Promise<Uint8Array | undefined> =>
+    store.get(vaultName, vaultFileBytes).catch((error: unknown) => {
+      if (isVarveError(error, 'VARVE_NOT_FOUND')) return undefined;
+      throw error;
+    });
+  let bytes = await read();
+  if (bytes === undefined) {
+    for (const prefix of [snapPrefix, packPrefix]) {
+      for await (const { name } of store.list(prefix)) {
+        const what = `${store.root} has backups and no ${vaultName}: put that object back from a copy`;
+        throw new VarveError('VARVE_CORRUPT', what, { file: name });
+      }
+    }
+    if (options.create !== true)
+      throw new VarveError('VARVE_NOT_FOUND', `${store.root}: there is no vault here`, { file: store.root });
+    const head = { vaultId: means.random(16), createdMs: means.clock.now() };
+    await store.put(vaultName, encodeVaultFile(head, means.random(12)), { ifAbsent: true });
+    // Somebody else may have made it at the same moment.
+    bytes = await read();
+    if (bytes === undefined)
+      throw new VarveError('VARVE_IO', `${store.root}: the vault that was made is gone`);
+  }
+  const { vaultId, createdMs } = decodeVaultFile(bytes);
+  return new Vault({ store, vaultId, ...means }, createdMs);
+}
+
+/** An open vault. Holds no files and no locks between calls; nothing needs closing. */
+export class Vault {
+  /** 32 hex digits. */
+  readonly id: string;
+  readonly created: Date;
+  /** For the engine and restore. */
+  readonly env: VaultEnv;
+
+  /** Use openVault. */
+  constructor(env: VaultEnv, createdMs: number) {
+    this.env = env;
+    this.id = toHex(env.vaultId);
+    this.created = new Date(createdMs);
+  }
+
+  /** All backups, oldest first. Manifests that cannot be read are left out: verify tells of them. */
+  async list(): Promise<BackupInfo[]> {
+    const { snaps } = await listSnaps(this.env, 'snap');
+    return snaps.map(({ manifest, name }) => infoOf(manifest, name));
+  }
+
+  /** What the vault holds and takes. Reads the index, not the packs. */
+  async stats(): Promise<VaultStats> {
+    const { snaps } = await listSnaps(this.env, 'snap');
+    const parts = await listSnaps(this.env, 'part');
+    const { packs, table, indexes, pending } = await loadVault(this.env, everyPack);
+    const sum = (some: readonly { readonly size: number }[]): number =>
+      some.reduce((total, { size }) => total + size, 0);
+    const logicalBytes = snaps.reduce((total, { manifest }) => total + manifest.logicalBytes, 0);
+    const packBytes = sum(packs);
+    return {
+      backups: snaps.length,
+      unfinished: parts.snaps.length,
+      packs: packs.length,
+      packBytes,
+      pendingPacks: packs.filter(({ hash }) => pending.has(hash)).length,
+      chunks: table.count,
+      indexObjects: indexes.length,
+      indexBytes: sum(indexes),
+      logicalBytes,
+      ratio: packBytes === 0 ? 0 : logicalBytes / packBytes,
+      ...(snaps.length === 0 ? {} : { oldest: new Date(snaps[0]!.timeMs) }),
+      ...(snaps.length === 0 ? {} : { newest: new Date(snaps.at(-1)!.timeMs) }),
+    };
+  }
+
+  /** Proves the vault; see VerifyVaultOptions. Never writes. */
+  async verify(options: VerifyVaultOptions = {}): Promise<VerifyVaultReport> {
+    checkFields(options, ['level', 'subset', 'maxMs', 'onProgress', 'signal']);
+    const { level, subset } = options;
+    if (level !== undefined && ![0, 1, 2, 3].includes(level)) throw invalid('level is 0, 1, 2 or 3');
+    const { part, of } = subset ?? { part: 1, of: 1 };
+    if (!Number.isInteger(of) || !(of >= 1 && of <= 1e6) || !Number.isInteger(part) || part < 1 || part > of)
+      throw invalid('subset is { part, of } with 1 <= part <= of');
+    return await runVerify(this.env, options);
+  }
+
+  /**
+   * Removes backups that no rule keeps; the newest proved one of each store always stays. What they alone
+   * needed stays until `prune`. Returns what was (or with `dryRun` would be) removed and why the rest stays.
+   */
+  async forget(options: ForgetOptions): Promise<ForgetReport> {
+    checkFields(options, ['keep', 'dryRun', 'timeZone', 'signal']);
+    const timeZone = options.timeZone ?? 'UTC';
+    checkKeepRules(options.keep, timeZone);
+    const { snaps } = await listSnaps(this.env, 'snap');
+    const infos = snaps.map(({ manifest, name }) => infoOf(manifest, name));
+    const backups = infos.map(({ id, store, time, tags, proof, damagedKeys }) => {
+      return { id, store, timeMs: time.getTime(), tags, proved: proof !== undefined && damagedKeys === 0 };
+    });
+    const { kept, removed } = planRetention(backups, options.keep, timeZone);
+    if (options.dryRun !== true) {
+      for (const id of removed) {
+        throwIfAborted(options.signal);
+        await this.env.store.delete(snaps.find((snap) => snap.id === id)!.name);
+      }
+    }
+    return {
+      dryRun: options.dryRun === true,
+      removed: infos.filter(({ id }) => removed.includes(id)),
+      kept: infos.filter(({ id }) => kept.has(id)).map((info) => ({ ...info, reasons: kept.get(info.id)! })),
+    };
+  }
+
+  /** Removes packs that no backup needs; see PruneOptions. Safe beside backups. */
+  async prune(options: PruneOptions = {}): Promise<PruneReport> {
+    checkFields(options, ['dryRun', 'graceMs', 'partAgeMs', 'breakLock', 'onProgress', 'signal']);
+    for (const name of ['graceMs', 'partAgeMs'] as const) {
+      const value = options[name];
+      if (value !== undefined && !(value >= 0)) throw invalid(`${name} is a number from 0 up`);
+    }
+    return await runPrune(this.env, options);
+  }
+
+  /** Keys that differ between two backups, in order. VARVE_NOT_FOUND, VARVE_CORRUPT. */
+  async *diff(a: string, b: string): AsyncGenerator<BackupDifference> {
+    const { snaps } = await listSnaps(this.env, 'snap');
+    const [before, after] = [findSnap(snaps, a), findSnap(snaps, b)];
+    const state = await loadVault(this.env, everyPack);
+    await adoptOrphans(this.env, state, everyPack);
+    const reader = new VaultReader(this.env, state.packs, state.table);
+    yield* diffTrees(reader, before.manifest, after.manifest);
+  }
+}
+
+/** VARVE_INVALID_ARGUMENT unless `vault` was opened by openVault. */
+export function checkVault(vault: unknown): Vault {
+  if (vault instanceof Vault) return vault;
+  throw invalid('a vault from openVault is needed');
+}
+
+/** VARVE_INVALID_ARGUMENT names the first option that is not known. */
+export function checkFields(options: object, names: readonly string[]): void {
+  if (typeof options !== 'object' || options === null) throw invalid('options are an object');
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined) throw invalid(`unknown option ${unknown}: there are ${names.join(', ')}`);
+}

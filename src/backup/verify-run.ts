@@ -1,0 +1,278 @@
+/**
+ * Proves a vault. Levels, each with those before it:
+ *
+ *   0  manifests, and all that their trees reach is in the index
+ *   1  every pack the index names is there, with its size
+ *   2  header, trailer and footer of every pack, and they say what the index says
+ *   3  every byte: names, checksums, ids
+ *
+ * What is damaged is named with the keys and backups it concerns.
+ *
+ * Invariants (test/backup/verify.test.ts)
+ * - Level 3 finds any flipped bit of any object, and names the keys it concerns ("every flipped bit is
+ * found").
+ */
+import { toHex } from '../base/bytes.ts';
+import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
+import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { vaultIndexBytesMax } from '../format/vault-index.ts';
+import { indexName, packName, pendingName, vaultName } from '../format/vault-names.ts';
+import {
+  decodePendingMarker,
+  decodeVaultFile,
+  pendingMarker,
+  vaultFileBytes,
+} from '../format/vault-records.ts';
+import { sha256Hex } from '../kernels/hash/sha256.ts';
+import { affectedBy } from './affected.ts';
+import { damageOf, type VaultDamage, type VaultProgress } from './backup-info.ts';
+import { Marker } from './marker.ts';
+import { checkPack, readPackTrailer } from './pack-reader.ts';
+import { listSnaps, type Snap } from './snaps.ts';
+import { Slices, throwIfAborted } from './throttle.ts';
+import { VaultReader } from './vault-reader.ts';
+import {
+  adoptOrphans,
+  everyPack,
+  loadVault,
+  type PackState,
+  type VaultEnv,
+  type VaultState,
+} from './vault-state.ts';
+
+/** Options of a verify. */
+export interface VerifyVaultOptions {
+  /** Default 3. */
+  level?: 0 | 1 | 2 | 3;
+  /** Levels 2 and 3 look at this share of the packs only: 1 of 7, 2 of 7 … 7 of 7 together are all. */
+  subset?: { part: number; of: number };
+  /** Ends after about so long; `complete` is then false and the packs that were checked are counted. */
+  maxMs?: number;
+  onProgress?: (progress: VaultProgress) => void;
+  signal?: AbortSignal;
+}
+
+/** What a verify found. */
+export interface VerifyVaultReport {
+  /** No damage, in what was looked at. */
+  readonly ok: boolean;
+  readonly level: number;
+  /** Everything asked for was looked at. */
+  readonly complete: boolean;
+  readonly backups: number;
+  readonly packs: number;
+  /** Bytes read of packs. */
+  readonly bytes: number;
+  readonly ms: number;
+  /** At most 1,000 places. */
+  readonly damage: readonly VaultDamage[];
+}
+
+/** Damage with the ids of the chunks it concerns, in hex. */
+interface Found {
+  readonly error: VarveError;
+  readonly ids: readonly string[];
+  readonly snapshots?: readonly string[];
+}
+
+const damageMax = 1000;
+
+export async function runVerify(env: VaultEnv, options: VerifyVaultOptions): Promise<VerifyVaultReport> {
+  return await new VerifyRun(env, options).run();
+}
+
+class VerifyRun {
+  readonly #env: VaultEnv;
+  readonly #options: VerifyVaultOptions;
+  readonly #level: number;
+  readonly #slices: Slices;
+  readonly #startedAt: number;
+  readonly #found: Found[] = [];
+  #packs = 0;
+  #bytes = 0;
+  #complete = true;
+
+  constructor(env: VaultEnv, options: VerifyVaultOptions) {
+    this.#env = env;
+    this.#options = options;
+    this.#level = options.level ?? 3;
+    this.#slices = new Slices(env.clock, options.signal);
+    this.#startedAt = env.clock.monotonic();
+  }
+
+  async run(): Promise<VerifyVaultReport> {
+    await this.#attempt([], async () => {
+      decodeVaultFile(await this.#env.store.get(vaultName, vaultFileBytes));
+    });
+    const { snaps, damaged } = await listSnaps(this.#env, 'snap');
+    for (const { name, error } of damaged) {
+      this.#note({ error, ids: [], snapshots: [name.slice(name.indexOf('-') + 1, -'.snap'.length)] });
+    }
+    const parts = await listSnaps(this.#env, 'part');
+    for (const { error } of parts.damaged) this.#note({ error, ids: [] });
+    const state = await loadVault(this.#env, everyPack);
+    for (const error of state.damage) this.#note({ error, ids: [] });
+    this.#missing(state);
+    const orphans = new Set(await adoptOrphans(this.#env, state, everyPack));
+    const reader = new VaultReader(this.#env, state.packs, state.table);
+    await this.#walk(reader, snaps);
+    if (this.#level >= 2) await this.#checkPacks(state, orphans);
+    if (this.#level >= 3) await this.#checkSmall(state);
+    const damage = await this.#attributed(reader, snaps);
+    return {
+      ok: this.#found.length === 0,
+      level: this.#level,
+      complete: this.#complete,
+      backups: snaps.length,
+      packs: this.#packs,
+      bytes: this.#bytes,
+      ms: Math.round(this.#env.clock.monotonic() - this.#startedAt),
+      damage,
+    };
+  }
+
+  #missing({ missing, byHash }: VaultState): void {
+    for (const hash of missing) {
+      const file = packName(hash);
+      const what = byHash.has(hash) ? 'pack has another size than it was put with' : 'pack is missing';
+      this.#note({ error: corrupt(what, { file }), ids: [] });
+    }
+  }
+
+  /** Level 0: what the trees reach. */
+  async #walk(reader: VaultReader, snaps: readonly Snap[]): Promise<void> {
+    const marker = new Marker(reader, this.#slices);
+    for (const [i, { manifest }] of snaps.entries()) {
+      this.#progress('walk', i, snaps.length, 'packs');
+      await marker.mark(manifest);
+    }
+    for (const { id, error } of marker.misses) this.#note({ error, ids: [id] });
+  }
+
+  async #checkPacks(state: VaultState, orphans: ReadonlySet<number>): Promise<void> {
+    const { part, of } = this.#options.subset ?? { part: 1, of: 1 };
+    const chosen = [...state.packs.keys()].filter(
+      (i) => Number.parseInt(state.packs[i]!.hash.slice(0, 8), 16) % of === part - 1,
+    );
+    const idsByPack = idsOf(state);
+    for (const [done, number] of chosen.entries()) {
+      throwIfAborted(this.#options.signal);
+      const { maxMs } = this.#options;
+      if (maxMs !== undefined && this.#env.clock.monotonic() - this.#startedAt >= maxMs) {
+        this.#complete = false;
+        return;
+      }
+      this.#progress('packs', done, chosen.length, 'packs');
+      const pack = state.packs[number]!;
+      const ids = idsByPack.get(number) ?? [];
+      if (this.#level >= 3) await this.#checkWhole(pack, ids);
+      else await this.#checkTrailer(state, number, pack, ids, orphans.has(number));
+      this.#packs++;
+    }
+  }
+
+  /** Level 2. */
+  async #checkTrailer(
+    state: VaultState,
+    number: number,
+    pack: PackState,
+    ids: readonly string[],
+    isOrphan: boolean,
+  ): Promise<void> {
+    await this.#attempt(ids, async () => {
+      const trailer = await readPackTrailer(this.#env.store, pack.hash, pack.size, this.#env.vaultId);
+      if (isOrphan) return;
+      const { table } = state;
+      for (let i = 0; i < trailer.count; i++) {
+        const row = table.find(trailer.ids, i * chunkIdBytes);
+        const same = row >= 0 && (table.pack[row] !== number || table.off8[row] === trailer.off8[i]);
+        if (!same) throw corrupt('trailer and index of a pack differ', { file: packName(pack.hash) });
+      }
+    });
+  }
+
+  /** Level 3. */
+  async #checkWhole(pack: PackState, ids: readonly string[]): Promise<void> {
+    await this.#attempt(ids, async () => {
+      const bytes = await this.#env.store.get(packName(pack.hash), pack.size);
+      this.#bytes += bytes.length;
+      const whole = new Set<string>();
+      const faults = checkPack(bytes, pack.hash, this.#env.vaultId, (frame) => {
+        whole.add(toHex(bytes.subarray(frame.idAt, frame.idAt + chunkIdBytes)));
+      });
+      for (const { error, ids: named } of faults) {
+        // Frames behind damage that hides where they begin are not to be had either.
+        const lost = named.length > 0 ? named.map(toHex) : ids.filter((id) => !whole.has(id));
+        this.#note({ error, ids: lost });
+      }
+    });
+    await this.#slices.step();
+  }
+
+  /** Index objects by their names, markers. */
+  async #checkSmall(state: VaultState): Promise<void> {
+    const { store } = this.#env;
+    for (const hash of [...state.indexes.map((index) => index.hash), ...state.superseded]) {
+      await this.#attempt([], async () => {
+        const bytes = await store.get(indexName(hash), vaultIndexBytesMax);
+        if (sha256Hex(bytes) !== hash)
+          throw corrupt('index object does not have the bytes its name says', { file: indexName(hash) });
+      });
+    }
+    for (const hash of state.pending) {
+      const name = pendingName(hash);
+      await this.#attempt([], async () => {
+        decodePendingMarker(await store.get(name, pendingMarker.size), name);
+      });
+    }
+  }
+
+  /** Runs a check; damage is noted. What went away meanwhile was removed by a prune. */
+  async #attempt(ids: readonly string[], check: () => Promise<void>): Promise<void> {
+    try {
+      await check();
+    } catch (error) {
+      if (isVarveError(error, 'VARVE_NOT_FOUND')) {
+        if (error.file === vaultName) this.#note({ error, ids });
+        return;
+      }
+      if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
+      this.#note({ error, ids });
+    }
+  }
+
+  #note(found: Found): void {
+    if (this.#found.length < damageMax) this.#found.push(found);
+  }
+
+  async #attributed(reader: VaultReader, snaps: readonly Snap[]): Promise<VaultDamage[]> {
+    const ids = new Set(this.#found.flatMap((found) => found.ids));
+    const affected = await affectedBy(reader, snaps, ids, this.#slices);
+    return this.#found.map((found) => {
+      const of = affected.of(found.ids);
+      const snapshots = found.snapshots ?? of.snapshots;
+      return damageOf(found.error, {
+        ...(of.keyCount === 0 ? {} : { keys: of.keys, keyCount: of.keyCount }),
+        ...(snapshots.length === 0 ? {} : { snapshots }),
+      });
+    });
+  }
+
+  #progress(phase: string, done: number, total: number, unit: 'packs'): void {
+    const seconds = (this.#env.clock.monotonic() - this.#startedAt) / 1000;
+    const bytesPerSecond = seconds > 0 ? this.#bytes / seconds : 0;
+    this.#options.onProgress?.({ phase, done, total, unit, bytesPerSecond });
+  }
+}
+
+/** Ids of the chunks of each pack, in hex. */
+function idsOf({ table }: VaultState): Map<number, string[]> {
+  const byPack = new Map<number, string[]>();
+  for (let row = 0; row < table.count; row++) {
+    const pack = table.pack[row]!;
+    const ids = byPack.get(pack) ?? [];
+    if (ids.length === 0) byPack.set(pack, ids);
+    ids.push(toHex(table.idOf(row)));
+  }
+  return byPack;
+}

@@ -1,0 +1,66 @@
+/**
+ * Names of the objects of a vault:
+ *
+ *   VAULT                              what makes it one
+ *   packs/xx/yy/<sha256>.pack          chunk frames; xx and yy are the first two bytes of the name
+ *   idx/<sha256>.idx                   where chunks lie in packs
+ *   snaps/<time>-<id>.snap | .part     backups, and those under way; 16 and 32 hex digits
+ *   pending-delete/<sha256>            packs that a later prune may delete
+ *   locks/prune-<token>                a prune is under way
+ */
+export const vaultName = 'VAULT';
+export const packPrefix = 'packs/';
+export const indexPrefix = 'idx/';
+export const snapPrefix = 'snaps/';
+export const pendingPrefix = 'pending-delete/';
+export const lockPrefix = 'locks/';
+
+/** `hash`: 64 hex digits, as in all names here. */
+export function packName(hash: string): string {
+  return `${packPrefix}${hash.slice(0, 2)}/${hash.slice(2, 4)}/${hash}.pack`;
+}
+
+export function indexName(hash: string): string {
+  return `${indexPrefix}${hash}.idx`;
+}
+
+export function pruneLockName(token: string): string {
+  return `${lockPrefix}prune-${token}`;
+}
+
+export function pendingName(packHash: string): string {
+  return `${pendingPrefix}${packHash}`;
+}
+
+/** `id`: 32 hex digits. */
+export function snapName(timeMs: number, id: string, kind: 'snap' | 'part' = 'snap'): string {
+  return `${snapPrefix}${timeMs.toString(16).padStart(16, '0')}-${id}.${kind}`;
+}
+
+const packPattern = /^packs\/([0-9a-f]{2})\/([0-9a-f]{2})\/(\1\2[0-9a-f]{60})\.pack$/;
+const indexPattern = /^idx\/([0-9a-f]{64})\.idx$/;
+const pendingPattern = /^pending-delete\/([0-9a-f]{64})$/;
+const snapPattern = /^snaps\/([0-9a-f]{16})-([0-9a-f]{32})\.(snap|part)$/;
+
+/** What the name of an object says; undefined for names that are none of ours. */
+export function packHashOf(name: string): string | undefined {
+  return packPattern.exec(name)?.[3];
+}
+
+export function indexHashOf(name: string): string | undefined {
+  return indexPattern.exec(name)?.[1];
+}
+
+export function pendingHashOf(name: string): string | undefined {
+  return pendingPattern.exec(name)?.[1];
+}
+
+export function parseSnapName(
+  name: string,
+): { timeMs: number; id: string; kind: 'snap' | 'part' } | undefined {
+  const match = snapPattern.exec(name);
+  if (match === null) return undefined;
+  const timeMs = Number.parseInt(match[1]!, 16);
+  if (timeMs > Number.MAX_SAFE_INTEGER) return undefined;
+  return { timeMs, id: match[2]!, kind: match[3] as 'snap' | 'part' };
+}

@@ -1,0 +1,191 @@
+import { describe, expect, test } from 'vitest';
+import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
+import { Prng } from '../../src/base/prng.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import { bytesOf, inPieces, newStore, openOn } from '../engine/engine-kit.ts';
+import { everything, restored, rootFromScratch, rootOf, vaultOn, withRestored } from './backup-kit.ts';
+
+async function fill(engine: Engine): Promise<void> {
+  await engine.put('inline', 'small', { metadata: { a: 1 }, contentType: 'text/plain', tags: ['x'] });
+  await engine.put('list', bytesOf(1, 5000), { sha256: true });
+  await engine.put('tree', inPieces(bytesOf(2, 400_000), 7000));
+  await engine.put('same tree', bytesOf(2, 400_000));
+  await engine.put('empty', '');
+  await engine.space('other').put('k', bytesOf(3, 3000));
+  await engine.put('gone', bytesOf(4, 3000));
+  await engine.delete('gone');
+}
+
+describe('backup', () => {
+  test('a restored store has every key, number, time and metadata of its source, and its root', async () => {
+    const { engine } = await newStore();
+    await fill(engine);
+    const vault = await vaultOn();
+    const info = await engine.backup(vault, { label: 'first', tags: ['a', 'b'] });
+    expect(info).toMatchObject({ ok: true, keys: 6, mode: 'incremental', label: 'first', damage: [] });
+    const before = await everything(engine);
+    await withRestored(vault, {}, async (copy, report) => {
+      expect(report).toMatchObject({ ok: true, proved: true, keys: 6 });
+      expect(await everything(copy)).toEqual(before);
+      expect(await rootFromScratch(copy)).toBe(await rootOf(vault));
+      expect(copy.health().ok).toBe(true);
+      await copy.put('more', bytesOf(9, 3000));
+      expect(await copy.get('tree')).toHaveLength(400_000);
+    });
+  });
+
+  test('an incremental backup sends what is new and has the root from scratch', async () => {
+    const { engine } = await newStore();
+    await fill(engine);
+    const vault = await vaultOn();
+    const first = await engine.backup(vault);
+    const again = await engine.backup(vault);
+    expect(again).toMatchObject({ newChunks: 0, newBytes: 0, files: 0, parent: first.id });
+    await engine.put('list', bytesOf(5, 5000));
+    await engine.delete('inline');
+    await engine.spaces.drop('other');
+    const third = await engine.backup(vault);
+    expect(third.newBytes).toBeGreaterThan(5000);
+    expect(third.newBytes).toBeLessThan(20_000);
+    expect(await rootFromScratch(engine)).toBe(await rootOf(vault));
+    const before = await everything(engine);
+    await withRestored(vault, {}, async (copy) => expect(await everything(copy)).toEqual(before));
+    await withRestored(vault, { backup: first.id }, async (copy) => {
+      expect(await copy.get('inline')).toBeDefined();
+      expect(copy.spaces.list()).toEqual(['other']);
+    });
+  });
+
+  test('a full backup reuses nothing, a differential one what the last full reaches', async () => {
+    const { engine } = await newStore();
+    await fill(engine);
+    const vault = await vaultOn();
+    const full = await engine.backup(vault, { mode: 'full' });
+    await engine.put('new', bytesOf(6, 4000));
+    const first = await engine.backup(vault, { mode: 'differential' });
+    const second = await engine.backup(vault, { mode: 'differential' });
+    expect(first.newBytes).toBeGreaterThan(4000);
+    expect(second.newBytes).toBeGreaterThan(4000);
+    expect(second.newBytes).toBeLessThan(full.newBytes / 5);
+    const again = await engine.backup(vault, { mode: 'full' });
+    expect(again.newBytes).toBeGreaterThan(full.newBytes);
+    await withRestored(vault, {}, async (_copy, report) => expect(report.ok).toBe(true));
+  });
+
+  test('a dry run tells what would be sent and writes nothing', async () => {
+    const { engine } = await newStore();
+    await fill(engine);
+    const store = new MemoryBlobs();
+    const vault = await vaultOn(store);
+    const dry = await engine.backup(vault, { dryRun: true });
+    expect(store.names()).toEqual(['VAULT']);
+    const real = await engine.backup(vault);
+    expect(dry.newChunks).toBe(real.newChunks);
+    expect(Math.abs(dry.newBytes - real.newBytes)).toBeLessThan(real.newBytes * 0.05);
+  });
+
+  test('a run that was cut off costs nothing but time', async () => {
+    const { engine } = await newStore();
+    await fill(engine);
+    const store = new MemoryBlobs();
+    const vault = await vaultOn(store);
+    const put = store.put.bind(store);
+    store.put = async (name, data, options) => {
+      if (name.startsWith('idx/')) throw new Error('cut off');
+      return await put(name, data, options);
+    };
+    await expect(engine.backup(vault)).rejects.toThrow('cut off');
+    store.put = put;
+    const info = await engine.backup(vault);
+    expect(info).toMatchObject({ newBytes: 0, files: 0, ok: true });
+    await withRestored(vault, {}, async (_copy, report) => expect(report.ok).toBe(true));
+  });
+
+  test('a store with damage backs up what is whole and lists what is not', async () => {
+    const { engine, disk } = await newStore();
+    for (let i = 0; i < 20; i++) await engine.put(`k${i}`, bytesOf(i, 4000));
+    await engine.close();
+    const segment = disk.files().find((file) => file.startsWith('seg/'))!;
+    disk.flipBit(segment, 8 * 6000);
+    const damaged = await openOn(disk, { readOnly: true });
+    const vault = await vaultOn();
+    const info = await damaged.backup(vault);
+    await damaged.close();
+    expect(info.ok).toBe(false);
+    expect(info.damagedKeys).toBeGreaterThan(0);
+    expect(info.keys).toBe(20 - info.damagedKeys);
+    expect(info.damage[0]).toMatchObject({ kind: 'VARVE_CORRUPT', file: segment });
+    await withRestored(vault, {}, async (copy, report) => {
+      expect(report).toMatchObject({ ok: true, proved: true, keys: info.keys });
+      expect(copy.health().ok).toBe(true);
+    });
+  });
+
+  test('a vault that hides the last backup is noticed', async () => {
+    const { engine } = await newStore();
+    const store = new MemoryBlobs();
+    const vault = await vaultOn(store);
+    await engine.put('a', 'b');
+    const before = store.fork();
+    await engine.backup(vault);
+    const hidden = await vaultOn(before);
+    const info = await engine.backup(hidden);
+    expect(info.warnings.join()).toContain('does not have the last backup');
+  });
+
+  test('what is put while a backup runs is not in it', async () => {
+    const { engine } = await newStore();
+    await fill(engine);
+    const vault = await vaultOn();
+    const running = engine.backup(vault);
+    const late = engine.put('late', bytesOf(8, 5000));
+    await engine.put('list', bytesOf(9, 5000));
+    await late;
+    await running;
+    await withRestored(vault, {}, async (copy) => {
+      expect(await copy.has('late')).toBe(false);
+      expect(Buffer.compare((await copy.get('list'))!, bytesOf(1, 5000))).toBe(0);
+    });
+  });
+
+  test('a restore of a prefix or a space has just those keys', async () => {
+    const { engine } = await newStore();
+    await fill(engine);
+    const vault = await vaultOn();
+    await engine.backup(vault);
+    await withRestored(vault, { prefix: 'in' }, async (copy, report) => {
+      expect(report).toMatchObject({ ok: true, proved: false, keys: 1 });
+      expect([...(await everything(copy)).keys()]).toEqual(['/inline']);
+    });
+    await withRestored(vault, { space: 'other' }, async (copy) => {
+      expect([...(await everything(copy)).keys()]).toEqual(['other/k']);
+    });
+    await expect(restored(vault, { space: 'no' })).rejects.toMatchObject({ code: 'VARVE_NOT_FOUND' });
+  });
+
+  test('random histories: a restored store equals the model, the root that from scratch', async () => {
+    for (let seed = 1; seed <= 12; seed++) {
+      const prng = new Prng(seed);
+      const { engine } = await newStore();
+      const vault = await vaultOn();
+      for (let round = 0; round < 3; round++) {
+        for (let n = prng.below(40); n > 0; n--) {
+          const key = `k${prng.below(30)}`;
+          const space = prng.chance(0.2) ? engine.space(`s${prng.below(2)}`) : engine;
+          if (prng.chance(0.2)) await space.delete(key);
+          else if (prng.chance(0.05))
+            await engine.deleteRange({ gte: `k${prng.below(30)}`, lt: `k${prng.below(30)}z` });
+          else await space.put(key, prng.bytes(prng.pick([0, 10, 100, 3000, 40_000])));
+        }
+        if (prng.chance(0.3)) await engine.flush();
+        await engine.backup(vault);
+      }
+      expect(await rootFromScratch(engine), `seed ${seed}`).toBe(await rootOf(vault));
+      const model = await everything(engine);
+      await withRestored(vault, {}, async (copy, report) => {
+        expect(report, `seed ${seed}`).toMatchObject({ ok: true, proved: true });
+        expect(await everything(copy), `seed ${seed}`).toEqual(model);
+      });
+    }
+  });
+});
