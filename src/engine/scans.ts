@@ -49,6 +49,8 @@ export interface Plan extends RowPlan {
   readonly stats: boolean;
   readonly signal: AbortSignal | undefined;
   readonly check: () => void;
+  /** Told of every row that made an entry: its value is bytes[from..to), borrowed. */
+  readonly seen?: (bytes: Uint8Array, from: number, to: number) => void;
 }
 
 /** The state one loop over a scan sees. */
@@ -237,6 +239,8 @@ class ScanIterator implements AsyncIterableIterator<Entry<Key>, undefined> {
       if (step === MISS) return undefined;
       if (step === END) return this.#end();
       throwIfAborted(this.#plan.signal);
+      const { valueBytes, valueFrom, valueTo } = rows.cursor;
+      this.#plan.seen?.(valueBytes, valueFrom, valueTo);
       if (rows.fold !== undefined) return this.#give({ prefix: keyOut(rows.fold, this.#store.keyEncoding) });
       const entry = this.#entryNow(rows.cursor);
       this.#isWaiting = entry === undefined;

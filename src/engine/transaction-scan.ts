@@ -63,7 +63,7 @@ async function* claimed(state: TransactionState, plan: Plan): AsyncGenerator<Ent
   if (reverse && to === undefined) seen.from = from;
   state.claimRange(seen);
   let left = limit;
-  for await (const entry of scanPlan(state.store, plan)) {
+  for await (const entry of scanPlan(state.store, { ...plan, seen: state.seen })) {
     const around = boundsOfEntry(entry, space);
     if (!reverse) seen.to = around.to;
     else if (to !== undefined) seen.from = around.from;

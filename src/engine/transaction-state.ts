@@ -13,6 +13,7 @@ import { invalid, VarveError } from '../base/errors.ts';
 import { batchBytesMax } from '../base/limits.ts';
 import { Births } from '../chunk/births.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
+import { expiresBy } from '../format/expiry.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { parseValueRecord, recordForms, type ValueRecord, writeValueRecord } from '../format/value-record.ts';
 import { Claims, nameOfPrefix, type PrefixRange } from '../txn/claims.ts';
@@ -65,6 +66,8 @@ export class TransactionState {
   #isOver = false;
   #order = 0;
   #ownBytes = 0;
+  /** When the first of what was read expires, ms since 1970. */
+  #expireAtMs = Number.POSITIVE_INFINITY;
 
   /** `view`: pinned by the caller until `end`. */
   constructor(
@@ -125,7 +128,25 @@ export class TransactionState {
   /** The version the view has of a key, own writes aside. */
   async committed(prefix: Uint8Array): Promise<FoundVersion | undefined> {
     this.claimKey(prefix);
-    return await this.reads.find(prefix, this.moment);
+    const found = await this.reads.find(prefix, this.moment);
+    if (found?.record.expireAtMs !== undefined) this.#noteExpiry(found.record.expireAtMs);
+    return found;
+  }
+
+  /** A row that a scan has shown, borrowed. */
+  readonly seen = (bytes: Uint8Array, from: number, to: number): void => {
+    if (!expiresBy(bytes, from, Number.MAX_SAFE_INTEGER)) return;
+    const { expireAtMs } = parseValueRecord(bytes, from, to, { file: 'key tree' });
+    if (expireAtMs !== undefined) this.#noteExpiry(expireAtMs);
+  };
+
+  #noteExpiry(ms: number): void {
+    if (this.#claims !== undefined) this.#expireAtMs = Math.min(this.#expireAtMs, ms);
+  }
+
+  /** Something that was read has expired by now: that is a change as any other. */
+  hasExpired(nowMs: number): boolean {
+    return this.#expireAtMs <= nowMs;
   }
 
   /** Stores a value's chunks and notes the put. `metadata` is taken. */

@@ -10,7 +10,7 @@
  */
 import { invalid, isVarveError } from '../base/errors.ts';
 import { transactionBackoffMsMax, transactionRetriesMax } from '../base/limits.ts';
-import { Validator } from '../txn/validator.ts';
+import { conflict, Validator } from '../txn/validator.ts';
 import { throwIfAborted } from './key-args.ts';
 import { checkNames } from './options.ts';
 import type { Reads } from './reads.ts';
@@ -102,6 +102,7 @@ export class Transactions {
       new Validator(options).run(claims, state.view, () => {
         store.stillWritable();
         for (const space of spaces) names.assertLive(space);
+        if (state.hasExpired(store.nowMs)) throw conflict();
         const rows = Array.from(spaces, (space) => names.rowsFor(space)).flat();
         const committed = txn.commit(ops, named, rows);
         if (committed !== undefined) for (const space of spaces) names.sequenced(space);

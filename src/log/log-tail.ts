@@ -2,7 +2,7 @@
  * Reads the frames of the log in order, behind the one who writes them: from any number that is still kept,
  * on to what was published last, and on from there when more is.
  *
- * Invariants (test/log/log-tail.test.ts)
+ * Invariants (test/log/log-history.test.ts)
  * - Every number above the first is in exactly one frame given, over any files, or the reading ends with an
  *   error ("frames come once and without a gap, however files turn").
  * - Nothing is given that was not published.

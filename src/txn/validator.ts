@@ -107,7 +107,8 @@ export class Validator {
   }
 }
 
-function conflict(): VarveError {
+/** VARVE_CONFLICT: something the transaction has read, or writes, is not what it was. */
+export function conflict(): VarveError {
   return new VarveError(
     'VARVE_CONFLICT',
     'something the transaction depends on was changed after it began; run it again',
