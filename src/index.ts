@@ -50,6 +50,8 @@ export type {
   DeleteChange,
   DeleteRangeChange,
   DeleteRangeOptions,
+  Difference,
+  DiffOptions,
   Entry,
   EntryStat,
   Health,

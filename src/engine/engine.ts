@@ -6,9 +6,11 @@ import { nameOfPrefix } from '../txn/claims.ts';
 import { backupStore } from './backups.ts';
 import { changes } from './changes.ts';
 import { compact } from './compact.ts';
+import { diff } from './diff.ts';
 import { rowPrefix } from './key-args.ts';
 import { checkNames } from './options.ts';
 import { PastReads } from './past-reads.ts';
+import type { At } from './point.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { openReadView, type ReadView } from './read-view.ts';
 import { Reads } from './reads.ts';
@@ -25,6 +27,8 @@ import type {
   ChangeFeed,
   ChangesOptions,
   DeleteRangeOptions,
+  Difference,
+  DiffOptions,
   Entry,
   EntryStat,
   Health,
@@ -248,6 +252,16 @@ export class Engine {
    */
   versions(key: Key, options?: { signal?: AbortSignal }): AsyncIterable<VersionInfo> {
     return versions(this.#store, this.#space, key, options);
+  }
+
+  /**
+   * Keys whose version is another one at `to` than at `from`, in byte order; after merges the work is that of
+   * the difference. A put of equal bytes is a change: compare the digests. Values count until a commit
+   * deletes them, also where they had expired. VARVE_HISTORY_GONE where one of the states is not kept.
+   */
+  diff<K extends Key = string>(from: At, to: At, options: DiffOptions = {}): AsyncIterable<Difference<K>> {
+    const points = { from, to };
+    return diff(this.#store, this.#reads, this.#name, points, options) as AsyncIterable<Difference<K>>;
   }
 
   /**

@@ -30,6 +30,12 @@ function rangeStats({ parts: { forest, write } }: Store): Stats['ranges'] {
   return { pending: forest.ranges.count, running, done: ranges, deletes, failures };
 }
 
+function historyStats(store: Store): Stats['history'] {
+  const { views, forest, visibleSeq } = store;
+  const snapshots = forest.history.snapshotsAt(visibleSeq).length;
+  return { views: views.count, oldestViewMs: views.oldestMs, snapshots, horizon: store.keepRule().horizon };
+}
+
 /** Everything stats() tells; reads no file. */
 export function statsOf(store: Store): Stats {
   const { parts } = store;
@@ -66,6 +72,7 @@ export function statsOf(store: Store): Stats {
       bytes: forest.bytes,
     },
     compaction: compactionStats(store, forest.levels),
+    history: historyStats(store),
     ranges: rangeStats(store),
     space: spaceStats(store),
     commits: { ...(write?.log.counters ?? { count: 0, groups: 0, syncs: 0, logBytes: 0 }) },

@@ -266,6 +266,21 @@ export interface VersionInfo {
   keptBy: KeptBy[];
 }
 
+/** Options of a diff. */
+export interface DiffOptions {
+  /** Only keys that begin with it. */
+  prefix?: Key;
+  signal?: AbortSignal;
+}
+
+/** A key that differs between two points in time: its newest version there is another one, or none. */
+export interface Difference<K extends Key = string> {
+  key: K;
+  change: 'added' | 'changed' | 'removed';
+  before?: EntryStat;
+  after?: EntryStat;
+}
+
 /** Which state a view shows; the newest where nothing is said. */
 export interface ViewOptions {
   /** A point in time, see ReadOptions. */
@@ -317,6 +332,11 @@ export interface Stats {
   segments: { sealed: number; open: number; dataBytes: number };
   /** Immutable tables by tree. They are merged in the background. */
   tables: { keys: number; chunks: number; indexes: number; system: number; entries: number; bytes: number };
+  /**
+   * Of the past: open views, the age of the oldest, named snapshots, the lowest number some reader may ask
+   * for.
+   */
+  history: { views: number; oldestViewMs: number; snapshots: number; horizon: Seq };
   /** Merging of tables in the background. */
   compaction: {
     /** Tables of each level, level 0 first, up to the deepest that has one. */

@@ -10,7 +10,7 @@
  * on are not. That of the first block is empty. They are as short as `separatorBetween` can make them, which
  * is also what makes a lookup need no more than one block.
  *
- * In memory an index takes its separators, 4 B each for their ends, and 12 B per block.
+ * In memory an index takes its separators, 4 B each for their ends, and 20 B per block.
  */
 import { assert } from '../base/assert.ts';
 import { align8, compareRange } from '../base/bytes.ts';
@@ -148,6 +148,7 @@ export class TableIndex {
   readonly #offset8: Uint32Array;
   readonly #length: Uint32Array;
   readonly #rows: Uint32Array;
+  readonly #maxSeqs: Float64Array;
   readonly #separators = new ByteWriter(1024);
   #filled = 0;
   #end: number;
@@ -162,12 +163,13 @@ export class TableIndex {
     this.#offset8 = new Uint32Array(blocks);
     this.#length = new Uint32Array(blocks);
     this.#rows = new Uint32Array(blocks);
+    this.#maxSeqs = new Float64Array(blocks);
     this.#end = dataFrom;
   }
 
   /** Bytes of memory. */
   get bytes(): number {
-    return this.#separators.bytes.length + 16 * this.blocks;
+    return this.#separators.bytes.length + 24 * this.blocks;
   }
 
   addPartition(raw: Uint8Array, partition: IndexEntry, place: Place): void {
@@ -186,6 +188,7 @@ export class TableIndex {
       this.#offset8[n] = entry.offset / 8;
       this.#length[n] = entry.length;
       this.#rows[n] = entry.rows;
+      this.#maxSeqs[n] = entry.maxSeq;
       this.#rowSum += entry.rows;
       this.#tombstoneSum += entry.tombstones;
       this.#maxSeq = Math.max(this.#maxSeq, entry.maxSeq);
@@ -222,6 +225,11 @@ export class TableIndex {
   separatorOf(block: number): Uint8Array {
     const from = block === 0 ? 0 : this.#separatorEnd[block - 1]!;
     return this.#separators.bytes.subarray(from, this.#separatorEnd[block]!);
+  }
+
+  /** Highest sequence number in it. */
+  maxSeqOf(block: number): number {
+    return this.#maxSeqs[block]!;
   }
 
   /** The block that holds key[0..keyTo) if any does, and from which on greater keys lie. */

@@ -13,6 +13,7 @@
  *   and flushes go on").
  */
 import { assert } from '../base/assert.ts';
+import type { Seq } from '../base/brands.ts';
 import { compareRange } from '../base/bytes.ts';
 import { hashKey32 } from '../codec/key-hash.ts';
 import type { CatalogTable } from '../format/catalog.ts';
@@ -263,10 +264,13 @@ export class TreeView {
   /**
    * A cursor over all rows of all kinds, versions of a key newest first; unpositioned. Rows inserted later
    * may appear in it: their sequence numbers are higher than those of any reader that took this view.
+   * With `above` it may leave out rows with numbers at or below that, and goes forward only.
    */
-  cursor(): KeyCursor {
+  cursor(above?: Seq): KeyCursor {
     assert(!this.#released, 'a released view has no cursors');
-    return mergeOf(this.#memtables, this.#tables);
+    if (above === undefined) return mergeOf(this.#memtables, this.#tables);
+    const tables = this.#tables.filter(({ meta }) => meta.maxSeq > above);
+    return mergeOf(this.#memtables, tables, undefined, above);
   }
 
   /** Unpins; cursors of the view are over. Idempotent. */
@@ -281,11 +285,12 @@ function mergeOf(
   memtables: readonly KeyMemtable[],
   tables: readonly KeyTable[],
   hold?: BlockHold,
+  above?: Seq,
 ): KeyCursor {
   const sources = [
     // What is inserted into an empty one later has numbers above those its readers see.
     ...memtables.filter(({ entries }) => entries > 0).map((memtable) => memtable.cursor()),
-    ...tables.map((table) => table.cursor(hold)),
+    ...tables.map((table) => table.cursor(hold, above)),
   ];
   return sources.length === 1 ? sources[0]! : new MergeCursor(sources);
 }

@@ -96,6 +96,12 @@ export class RangeSet {
     );
   }
 
+  /** The ranges, by rising lower bound. VARVE_CORRUPT where some may be lost. */
+  get rows(): readonly RangeRow[] {
+    this.#refuse(0, Number.MAX_SAFE_INTEGER);
+    return this.#rows;
+  }
+
   /** The ranges with numbers at or below `seqMax` that cover a row prefix, highest number first. */
   covering(prefix: Uint8Array, seqMax: Seq): RangeRow[] {
     if (this.isEmpty) return [];

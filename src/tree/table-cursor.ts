@@ -4,6 +4,7 @@
  * A move that answers MISS leaves the cursor where it was, so that it can be repeated.
  */
 import { assert } from '../base/assert.ts';
+import type { Seq } from '../base/brands.ts';
 import { emptyBytes } from '../base/bytes.ts';
 import { EntrySpot, entriesEnd, restartAt, restartBefore, searchDataBlock } from '../format/data-block.ts';
 import type { TableIndex } from '../format/table-index.ts';
@@ -22,13 +23,16 @@ export class TableCursor implements KeyCursor {
   readonly #source: BlockSource;
   readonly #index: TableIndex;
   readonly #hold: BlockHold;
+  readonly #above: Seq;
   readonly #ownsHold: boolean;
   readonly #spot = new EntrySpot();
   #block: Uint8Array = emptyBytes;
   /** Number of `#block`; -1 = unpositioned. */
   #number = nowhere;
 
-  constructor(source: BlockSource, index: TableIndex, hold: BlockHold | undefined) {
+  /** `above`: blocks with no number above it are passed over, forwards; -1 = none are. */
+  constructor(source: BlockSource, index: TableIndex, hold: BlockHold | undefined, above: Seq = -1) {
+    this.#above = above;
     this.#source = source;
     this.#index = index;
     this.#hold = hold ?? new BlockHold();
@@ -49,6 +53,7 @@ export class TableCursor implements KeyCursor {
 
   seek(key: Uint8Array): Step {
     const number = this.#index.find(key, key.length);
+    if (this.#index.maxSeqOf(number) <= this.#above) return this.#standFirst(number + 1);
     const block = this.#get(number);
     if (block === undefined) return MISS;
     if (!searchDataBlock(block, key, key.length, this.#spot)) return this.#standFirst(number + 1);
@@ -99,7 +104,9 @@ export class TableCursor implements KeyCursor {
     return undefined;
   }
 
-  #standFirst(number: number): Step {
+  #standFirst(at: number): Step {
+    let number = at;
+    while (number < this.#index.blocks && this.#index.maxSeqOf(number) <= this.#above) number++;
     if (number === this.#index.blocks) return this.#leave();
     const block = this.#get(number);
     if (block === undefined) return MISS;

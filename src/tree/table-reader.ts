@@ -9,7 +9,7 @@
  * - A lookup needs at most one block ("a lookup reads at most one block").
  * - A block is checked each time it is read from the file ("a flipped bit anywhere in a table is detected").
  */
-import type { FileNo } from '../base/brands.ts';
+import type { FileNo, Seq } from '../base/brands.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
 import { keyHashVersion } from '../codec/key-hash.ts';
@@ -116,9 +116,12 @@ export class KeyTable implements BlockSource {
     return OK;
   }
 
-  /** A cursor over the rows, valid while the table is held. `hold`, if given, loads its misses. */
-  cursor(hold?: BlockHold): KeyCursor {
-    return new TableCursor(this, this.index, hold);
+  /**
+   * A cursor over the rows, valid while the table is held. `hold`, if given, loads its misses. With `above`
+   * it passes over blocks with no number above that, and goes forward only.
+   */
+  cursor(hold?: BlockHold, above?: Seq): KeyCursor {
+    return new TableCursor(this, this.index, hold, above);
   }
 
   /** A cursor that reads the table front to back past the cache, for merges. Valid while it is held. */

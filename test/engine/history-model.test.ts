@@ -3,156 +3,9 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
-import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
 import type { HistoryOptions } from '../../src/engine/options.ts';
 import type { At } from '../../src/engine/point.ts';
-import type { ReadView } from '../../src/engine/read-view.ts';
-import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { memoryLock } from '../../src/fs/memory-lock.ts';
-import { smallOptions, TestClock } from './engine-kit.ts';
-
-/** Values of all keys, named `space/key`. */
-type State = ReadonlyMap<string, string>;
-
-interface Point {
-  readonly seq: number;
-  readonly ms: number;
-  readonly state: State;
-}
-
-const keys = ['a', 'a\0', 'b', 'c/1', 'c/2'];
-const spaces = ['', 's'];
-
-/** Merges at every occasion, of tables of a few rows. */
-const bounds = {
-  segmentBytes: 8 * 1024,
-  compaction: {
-    level0Tables: 2,
-    tableBytes: 400,
-    level1Bytes: 800,
-    levelRatio: 2,
-    jobBytes: 4096,
-    tombstonesMin: 1,
-  },
-  flushMerges: true,
-} as const;
-
-/** A store beside all states it ever had. */
-class Twin {
-  readonly disk = new MemoryFileSystem();
-  readonly clock = new TestClock();
-  readonly points: Point[] = [{ seq: 0, ms: 0, state: new Map() }];
-  readonly snapshots = new Map<string, number>();
-  views: { view: ReadView; seq: number }[] = [];
-  engine!: Engine;
-  readonly #history: HistoryOptions;
-  /** An open counts as a commit of that moment. */
-  openedMs = 0;
-  #opens = 0;
-  #named = 0;
-
-  constructor(history: HistoryOptions) {
-    this.#history = history;
-  }
-
-  async open(): Promise<void> {
-    const prng = new Prng(++this.#opens);
-    const { disk, clock } = this;
-    const env = { fs: disk, lock: memoryLock(disk, clock), clock, random: (n: number) => prng.bytes(n) };
-    const options = this.#opens === 1 ? { history: this.#history } : {};
-    this.openedMs = clock.now();
-    this.engine = await openWithEnv(env, { ...smallOptions, ...options }, bounds);
-  }
-
-  async reopen(): Promise<void> {
-    for (const { view } of this.views) view.close();
-    this.views = [];
-    await this.engine.close();
-    await this.open();
-  }
-
-  space(name: string): Engine {
-    return name === '' ? this.engine : this.engine.space(name);
-  }
-
-  get newest(): Point {
-    return this.points.at(-1)!;
-  }
-
-  at(seq: number): State {
-    return this.points.findLast((point) => point.seq <= seq)!.state;
-  }
-
-  committed(seq: number, change: (state: Map<string, string>) => void): void {
-    const state = new Map(this.newest.state);
-    change(state);
-    this.points.push({ seq, ms: this.clock.now(), state });
-  }
-
-  async put(space: string, key: string, value: string): Promise<void> {
-    const { seq } = await this.space(space).put(key, value);
-    this.committed(seq, (state) => state.set(`${space}/${key}`, value));
-  }
-
-  async remove(space: string, key: string): Promise<void> {
-    if (!(await this.space(space).delete(key))) return;
-    this.committed(this.engine.stats().seq, (state) => state.delete(`${space}/${key}`));
-  }
-
-  async removeRange(space: string, gte: string): Promise<void> {
-    const { seq } = await this.space(space).deleteRange({ gte });
-    this.committed(seq, (state) => {
-      for (const name of state.keys()) {
-        const key = name.slice(space.length + 1);
-        if (name.startsWith(`${space}/`) && Buffer.compare(Buffer.from(key), Buffer.from(gte)) >= 0) {
-          state.delete(name);
-        }
-      }
-    });
-  }
-
-  async drop(): Promise<void> {
-    if (!(await this.engine.spaces.drop('s'))) return;
-    this.committed(this.engine.stats().seq, (state) => {
-      for (const name of state.keys()) if (name.startsWith('s/')) state.delete(name);
-    });
-  }
-
-  async snapshot(): Promise<void> {
-    const { name, seq } = await this.engine.snapshots.create(`n${this.#named++}`);
-    this.snapshots.set(name, seq);
-    this.committed(seq, () => undefined);
-  }
-
-  async forget(which: number): Promise<void> {
-    const name = Array.from(this.snapshots.keys())[which % Math.max(1, this.snapshots.size)];
-    if (name === undefined) return;
-    await this.engine.snapshots.delete(name);
-    this.snapshots.delete(name);
-    this.committed(this.engine.stats().seq, () => undefined);
-  }
-
-  look(): void {
-    const view = this.engine.view();
-    this.views.push({ view, seq: view.seq });
-  }
-}
-
-const text = (value: Uint8Array | undefined): string | undefined =>
-  value === undefined ? undefined : Buffer.from(value).toString('latin1');
-
-async function scanned(entries: AsyncIterable<{ key?: string; value?: Uint8Array }>): Promise<string[]> {
-  const all: string[] = [];
-  for await (const { key, value } of entries) all.push(`${key}=${text(value)}`);
-  return all;
-}
-
-function expected(state: State, space: string): string[] {
-  return keys
-    .filter((key) => state.has(`${space}/${key}`))
-    .map((key) => `${key}=${state.get(`${space}/${key}`)}`);
-}
+import { checkDiff, expected, keys, scanned, spaces, Twin, text } from './history-kit.ts';
 
 /** Reads everything at a point; undefined when it is refused as gone. Throws what else goes wrong. */
 async function readAll(twin: Twin, at: At, space: string): Promise<string[] | undefined> {
@@ -188,6 +41,8 @@ async function check(twin: Twin, history: Required<HistoryOptions>, prng: Prng):
       expect(await readAll(twin, seq, space)).toEqual(expected(twin.at(seq), space));
     }
     const { seq: newest } = twin.engine.stats();
+    const named = Array.from(twin.snapshots, ([snapshot, seq]): [At, number] => [{ snapshot }, seq]);
+    await checkDiff(twin, [...named.slice(-2), [newest, newest]], space);
     for (const at of [prng.below(newest + 1), prng.below(newest + 1), newest]) {
       const read = await readAll(twin, at, space);
       if (read !== undefined) expect(read).toEqual(expected(twin.at(at), space));
