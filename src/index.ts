@@ -17,6 +17,14 @@ export type { Seq } from './base/brands.ts';
 export type { Clock } from './base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from './base/errors.ts';
 export type { Engine, SpaceList } from './engine/engine.ts';
+export type {
+  Difference,
+  DiffOptions,
+  KeptBy,
+  SnapshotInfo,
+  VersionInfo,
+  ViewOptions,
+} from './engine/history-types.ts';
 export { openEngine, openVault, restore } from './engine/open-node.ts';
 export type {
   ChangesRetention,
@@ -50,12 +58,9 @@ export type {
   DeleteChange,
   DeleteRangeChange,
   DeleteRangeOptions,
-  Difference,
-  DiffOptions,
   Entry,
   EntryStat,
   Health,
-  KeptBy,
   Key,
   KeyBounds,
   KeyEntry,
@@ -65,14 +70,11 @@ export type {
   PutResult,
   ReadOptions,
   ScanOptions,
-  SnapshotInfo,
   Stats,
   StreamOptions,
   TransactionOptions,
   UpdateFunction,
   UpdateOptions,
-  VersionInfo,
-  ViewOptions,
 } from './engine/types.ts';
 export type { VerifyOptions } from './engine/verifying.ts';
 export type { BackupMode } from './format/backup-manifest.ts';

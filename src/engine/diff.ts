@@ -7,6 +7,7 @@
 import { compareBytes } from '../base/bytes.ts';
 import { boundsOf, decodeInternalKey, encodeInternalKey } from '../format/internal-key.ts';
 import { changedKeys } from '../snapshot/changed-keys.ts';
+import type { Difference, DiffOptions } from './history-types.ts';
 import { keyBytes, keyOut, rowPrefix, throwIfAborted } from './key-args.ts';
 import { historyGone, momentOf, spaceAt } from './moment.ts';
 import { checkNames } from './options.ts';
@@ -15,7 +16,7 @@ import type { Pin } from './read-marks.ts';
 import { type FoundVersion, type Reads, statOf } from './reads.ts';
 import { scan } from './scans.ts';
 import type { Store } from './store.ts';
-import type { Difference, DiffOptions, Key } from './types.ts';
+import type { Key } from './types.ts';
 
 /** One of the two states. Expiry plays no part: a value counts until a commit deletes it. */
 interface Side {

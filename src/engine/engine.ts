@@ -7,6 +7,7 @@ import { backupStore } from './backups.ts';
 import { changes } from './changes.ts';
 import { compact } from './compact.ts';
 import { diff } from './diff.ts';
+import type { Difference, DiffOptions, VersionInfo, ViewOptions } from './history-types.ts';
 import { rowPrefix } from './key-args.ts';
 import { checkNames } from './options.ts';
 import { PastReads } from './past-reads.ts';
@@ -27,8 +28,6 @@ import type {
   ChangeFeed,
   ChangesOptions,
   DeleteRangeOptions,
-  Difference,
-  DiffOptions,
   Entry,
   EntryStat,
   Health,
@@ -43,8 +42,6 @@ import type {
   TransactionOptions,
   UpdateFunction,
   UpdateOptions,
-  VersionInfo,
-  ViewOptions,
 } from './types.ts';
 import { Updates } from './updates.ts';
 import { type VerifyOptions, verify } from './verifying.ts';

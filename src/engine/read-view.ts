@@ -7,6 +7,7 @@
  */
 import type { Seq } from '../base/brands.ts';
 import { invalid } from '../base/errors.ts';
+import type { ViewOptions } from './history-types.ts';
 import { rowPrefix } from './key-args.ts';
 import { historyGone, momentOf, newestMoment, spaceAt } from './moment.ts';
 import { checkNames } from './options.ts';
@@ -14,16 +15,7 @@ import type { At } from './point.ts';
 import { Reads } from './reads.ts';
 import { refuseAt, scan } from './scans.ts';
 import type { Store } from './store.ts';
-import type {
-  Entry,
-  EntryStat,
-  Key,
-  KeyEntry,
-  ReadOptions,
-  ScanOptions,
-  StreamOptions,
-  ViewOptions,
-} from './types.ts';
+import type { Entry, EntryStat, Key, KeyEntry, ReadOptions, ScanOptions, StreamOptions } from './types.ts';
 import type { HeldView } from './views.ts';
 
 /** Options of a read of a view, which has its point in time. */
