@@ -19,6 +19,7 @@ import { corrupt, isPassing, isVarveError, type VarveError } from '../base/error
 import type { BlockCache } from '../cache/block-cache.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
+import type { FrameRun } from '../segment/segment-reader.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { SegmentWriter } from '../segment/segment-writer.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
@@ -193,6 +194,54 @@ export class ChunkStore {
       throw this.#damaged(error, row.segment);
     }
     throw damage ?? this.#damaged(missing(id, row), row.segment);
+  }
+
+  /**
+   * Where the chunk tree says the chunk lies, as far as memory tells: false when a block must be read first
+   * (then `place`), or it is nowhere. The id is at id[0..32).
+   */
+  placeNow(id: Uint8Array, row: ChunkHit, out: ChunkLocation): boolean {
+    if (!this.#chunks.findInMemory(id, 0, row) && this.#findInTables(id, 0, row) !== OK) return false;
+    take(row, out, found.entry);
+    return true;
+  }
+
+  /** `placeNow`, reading what is needed. False where that fails too: `read` says why. */
+  async place(id: Uint8Array, out: ChunkLocation): Promise<boolean> {
+    const row = new ChunkHit();
+    try {
+      if ((await this.#chunks.findAsync(id, 0, row)) !== OK) return false;
+    } catch (error) {
+      if (!isVarveError(error)) throw error;
+      return false;
+    }
+    take(row, out, found.entry);
+    return true;
+  }
+
+  /**
+   * Whole, checked frames from a place on, with one read of `bytes` bytes. Undefined where there are none to
+   * be had: `read` of the chunk says why.
+   */
+  async readRun(segment: FileNo, off8: number, bytes: number): Promise<FrameRun | undefined> {
+    try {
+      return await this.#segments.readFrames(segment, off8, bytes);
+    } catch (error) {
+      if (!isVarveError(error)) throw error;
+      return undefined;
+    }
+  }
+
+  /** Notes that the bytes of a chunk, whole as their frame is, are not its id's; the error to throw. */
+  async mismatch(id: Uint8Array, hint: ChunkLocation | undefined): Promise<VarveError> {
+    const place = newLocation();
+    const at = hint ?? ((await this.place(id, place)) ? place : undefined);
+    const what = `chunk ${toHex(id)} has other bytes than its id says`;
+    if (at === undefined) return corrupt(what, { file: 'chunk tree' });
+    return this.#damaged(
+      corrupt(what, { file: filePath('seg', at.segment), offset: at.off8 * 8 }),
+      at.segment,
+    );
   }
 
   /** `read` without promises; blocks the thread for a disk read. */

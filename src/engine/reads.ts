@@ -19,13 +19,14 @@ import { parseValueRecord, recordFlags, recordHead, type ValueRecord } from '../
 import { END, MISS, OK, type Step } from '../tree/cursor.ts';
 import { RowRef } from '../tree/row-ref.ts';
 import { copyOut } from '../value/value-copy.ts';
-import { RangeReader, readValue, readValueNow, readValueSync } from '../value/value-reader.ts';
+import { readValue, readValueNow, readValueSync } from '../value/value-reader.ts';
 import { recordDigest } from '../value/value-writer.ts';
 import { rowPrefix, throwIfAborted, writeKey } from './key-args.ts';
 import { checkNames, checkRange } from './options.ts';
 import type { Moment } from './point.ts';
 import type { Store } from './store.ts';
 import type { EntryStat, Key, ReadOptions, StreamOptions } from './types.ts';
+import { openValue, sourceFor, type ValueStream } from './value-stream.ts';
 
 /** A version found by a lookup; the record lies in bytes of its own or in immutable ones. */
 export interface FoundVersion {
@@ -34,7 +35,7 @@ export interface FoundVersion {
 }
 
 const readNames = ['at', 'signal'] as const;
-const streamNames = ['at', 'start', 'end', 'signal'] as const;
+const streamNames = ['at', 'start', 'end', 'verify', 'signal'] as const;
 /** Lookups that may be kept in reserve for the next caller. */
 const spareRowsMax = 64;
 
@@ -155,15 +156,16 @@ export class Reads {
     check: () => void = () => undefined,
   ): ReadableStream<Uint8Array> {
     checkNames(options, streamNames, 'option');
+    if (options.verify !== undefined && typeof options.verify !== 'boolean')
+      throw invalid('verify must be true or false');
     const { start, end } = checkRange(options.start, options.end);
     this.#store.assertReadable();
     const mark = this.#store.marks.pin(seq);
-    let reader: RangeReader | undefined;
-    const open = async (): Promise<RangeReader> => {
+    let reader: ValueStream | undefined;
+    const open = async (): Promise<ValueStream> => {
       const found = await find();
       if (found === undefined) throw new VarveError('VARVE_NOT_FOUND', 'no such key');
-      const range = options.signal === undefined ? {} : { signal: options.signal };
-      return new RangeReader(found.record, start, end ?? Number.MAX_SAFE_INTEGER, this.#store.chunks, range);
+      return openValue(this.#store.parts, found.record, { ...options, start, end });
     };
     return new ReadableStream({
       type: 'bytes',
@@ -181,6 +183,7 @@ export class Reads {
           });
         } catch (error) {
           mark.end();
+          reader?.cancel();
           throw error;
         }
       },
@@ -207,7 +210,8 @@ export class Reads {
 
   /** The whole value of a version. */
   value(record: ValueRecord): Promise<Uint8Array> {
-    return readValue(record, this.#store.chunks);
+    const { source, ahead } = sourceFor(this.#store.chunks, record.size, false);
+    return readValue(record, source, ahead);
   }
 
   /** Merges must not drop the row while its block is read. */

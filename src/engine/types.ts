@@ -150,6 +150,11 @@ export interface StreamOptions {
   at?: At;
   start?: number;
   end?: number;
+  /**
+   * Check the SHA-256 of every chunk before its bytes are handed out, with `workers` where there are some.
+   * Default false: the checksum of each frame is checked, as in every read.
+   */
+  verify?: boolean;
   signal?: AbortSignal;
 }
 

@@ -10,6 +10,7 @@
  * - threads that keep failing are left alone ("after failures in a row no thread is asked any more").
  */
 import type { Clock } from '../base/clock.ts';
+import { VarveError } from '../base/errors.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
 import { sha256Bytes } from '../kernels/hash/sha256.ts';
 import type { CutResult, HashResult, PoolTask, ResultOf, WorkPool } from './port.ts';
@@ -79,9 +80,14 @@ export class Jobs {
 
   /** Does the job on the calling thread, or others before it, as long as any waits; then waits for it. */
   async result<T extends PoolTask>(job: Job<T>): Promise<ResultOf<T>> {
+    await this.finished(job);
+    return job.result();
+  }
+
+  /** As `result`, where the job itself is asked for it. Never rejects. */
+  async finished(job: Pick<Job, 'hasEnded' | 'ended'>): Promise<void> {
     while (!job.hasEnded && this.help()) await this.#clock.turn();
     await job.ended;
-    return job.result();
   }
 
   /** SHA-256 of ranges of shared memory (pairs of from and to), 32 bytes apiece. One job. */
@@ -90,15 +96,17 @@ export class Jobs {
     return ids;
   }
 
-  /** Ends all threads. Nobody waits for a job any more. */
+  /** Ends all threads; jobs that wait are given up. */
   async close(): Promise<void> {
-    this.#waiting.length = 0;
+    for (const job of this.#waiting.slice()) job.cancel();
     await this.#pool.close();
   }
 
   #cancel(job: Job): void {
     const at = this.#waiting.indexOf(job);
-    if (at >= 0) this.#waiting.splice(at, 1);
+    if (at < 0) return;
+    this.#waiting.splice(at, 1);
+    job.end({ error: new VarveError('VARVE_ABORTED', 'the job was given up') });
   }
 
   #next(): void {
@@ -167,7 +175,7 @@ export class Job<T extends PoolTask = PoolTask> {
     throw this.#outcome?.error;
   }
 
-  /** Gives the job up: nobody waits for it. A thread that has begun goes on, and its result is dropped. */
+  /** Gives the job up: one that waits ends with VARVE_ABORTED, a thread goes on for nothing. */
   cancel(): void {
     this.#cancel();
   }

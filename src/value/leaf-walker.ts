@@ -10,7 +10,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { toHex } from '../base/bytes.ts';
-import { corrupt, type Place } from '../base/errors.ts';
+import { corrupt, type Place, type VarveError } from '../base/errors.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes } from '../format/chunk-ref.ts';
 import { type ListNode, parseListNode } from '../format/list-node.ts';
 import { recordForms, refHint, refIdAt, refRawLen, type ValueRecord } from '../format/value-record.ts';
@@ -26,6 +26,8 @@ export interface ChunkSource {
   cached?(buf: Uint8Array, idAt: number, hint: ChunkLocation | undefined): Uint8Array | undefined;
   /** Offers a chunk of a small value for keeping; all arguments are borrowed. */
   keep?(id: Uint8Array, hint: ChunkLocation | undefined, bytes: Uint8Array): void;
+  /** Notes that a chunk's bytes are not its id's; the error to throw. Both arguments are borrowed. */
+  mismatch(id: Uint8Array, hint: ChunkLocation | undefined): Promise<VarveError>;
   /** Where the chunk lies, for messages about damage. */
   placeOf?(id: Uint8Array): Place | undefined;
 }

@@ -40,11 +40,15 @@ export interface RangeOptions {
  * The whole value of a PUT record, a fresh array that belongs to the caller. VARVE_INVALID_ARGUMENT when it
  * is too long for one array.
  */
-export async function readValue(record: ValueRecord, source: ChunkSource): Promise<Uint8Array> {
+export async function readValue(
+  record: ValueRecord,
+  source: ChunkSource,
+  options: RangeOptions = {},
+): Promise<Uint8Array> {
   refuseTooLong(record);
   if (record.form === recordForms.inline) return inlineBytes(record, 0, record.size);
   if (isSmall(record)) return readSmall(record, source);
-  const reader = new RangeReader(record, 0, record.size, source);
+  const reader = new RangeReader(record, 0, record.size, source, options);
   let out: Uint8Array | undefined;
   // Memory is taken after the first chunk: by then the root has been checked against the size.
   for (let piece = await reader.next(); piece !== undefined; piece = await reader.next()) {
@@ -107,7 +111,7 @@ function cachedValue(record: ValueRecord, source: ChunkSource): Uint8Array | und
 /** All chunks of a small value at once. */
 async function readSmall(record: ValueRecord, source: ChunkSource): Promise<Uint8Array> {
   const walker = new LeafWalker(record, 0, record.size, source);
-  const reads: (Ahead & { hint: ChunkLocation | undefined })[] = [];
+  const reads: Ahead[] = [];
   while (walker.step() !== steps.end) {
     const { leafFrom, leafTo, hint } = walker;
     const id = walker.id();
@@ -150,6 +154,10 @@ export interface Piece {
   readonly to: number;
   /** Offset of chunk[from] in the value. */
   readonly at: number;
+  /** Id of the chunk, valid as the record is; undefined for bytes that lie in the record itself. */
+  readonly id: Uint8Array | undefined;
+  /** The place the chunk was last seen at. */
+  readonly hint: ChunkLocation | undefined;
 }
 
 type Outcome = { readonly bytes: Uint8Array } | { readonly error: unknown };
@@ -158,6 +166,7 @@ interface Ahead {
   readonly leafFrom: number;
   readonly leafTo: number;
   readonly id: Uint8Array;
+  readonly hint: ChunkLocation | undefined;
   readonly outcome: Promise<Outcome>;
 }
 
@@ -238,7 +247,7 @@ export class RangeReader {
     if (this.#done || this.#start === this.#end) return undefined;
     this.#done = true;
     const chunk = inlineBytes(this.#record, this.#start, this.#end);
-    return { chunk, from: 0, to: chunk.length, at: this.#start };
+    return { chunk, from: 0, to: chunk.length, at: this.#start, id: undefined, hint: undefined };
   }
 
   #fill(): void {
@@ -279,25 +288,25 @@ export class RangeReader {
         this.#nodeOutcome = outcome;
       });
     } else {
-      const { leafFrom, leafTo } = walker;
+      const { leafFrom, leafTo, hint } = walker;
       const length = leafTo - leafFrom;
       this.#held = this.#queue.length > 0 && this.#queuedBytes + length > this.#bytesMax;
       if (this.#held) return;
       const id = walker.id();
-      const outcome = settle(this.#source.read(id, walker.hint, chunkKinds.data));
-      this.#queue.push({ leafFrom, leafTo, id, outcome });
+      const outcome = settle(this.#source.read(id, hint, chunkKinds.data));
+      this.#queue.push({ leafFrom, leafTo, id, hint, outcome });
       this.#queuedBytes += length;
     }
   }
 
   async #take(ahead: Ahead): Promise<Piece> {
-    const { leafFrom, leafTo, id } = ahead;
+    const { leafFrom, leafTo, id, hint } = ahead;
     const chunk = bytesOf(await ahead.outcome);
     this.#refuseAborted();
     this.#queuedBytes -= leafTo - leafFrom;
     this.#walker.checkLeaf(id, chunk, leafTo - leafFrom);
     const at = Math.max(leafFrom, this.#start);
-    return { chunk, from: at - leafFrom, to: Math.min(leafTo, this.#end) - leafFrom, at };
+    return { chunk, from: at - leafFrom, to: Math.min(leafTo, this.#end) - leafFrom, at, id, hint };
   }
 
   #refuseAborted(): void {

@@ -82,7 +82,8 @@ test('a job that is cancelled before a thread has it is never run', async () => 
   second.cancel();
   await first.ended;
   for (let i = 0; i < 10; i++) await turn();
-  expect([pool.runs, second.hasEnded]).toEqual([1, false]);
+  expect([pool.runs, second.hasEnded]).toEqual([1, true]);
+  expect(() => second.result()).toThrow('given up');
 });
 
 test('a task that is none fails for the caller, whoever runs it', async () => {

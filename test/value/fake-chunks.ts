@@ -44,6 +44,10 @@ export class FakeChunks implements ChunkSource {
     return found;
   }
 
+  async mismatch(id: Uint8Array): Promise<VarveError> {
+    return new VarveError('VARVE_CORRUPT', `chunk ${toHex(id)} has other bytes`);
+  }
+
   async read(id: Uint8Array, hint: ChunkLocation | undefined, kind: ChunkKind): Promise<Uint8Array> {
     const length = this.chunks.get(toHex(id))?.length ?? 0;
     if (kind === chunkKinds.data) {

@@ -188,7 +188,7 @@ class ExportRun {
   async #fill(file: NewFile, key: Uint8Array, size: number): Promise<void> {
     try {
       if (size > wholeBytesMax) {
-        for await (const piece of this.#store.stream(key)) {
+        for await (const piece of this.#store.stream(key, { verify: true })) {
           await file.write(piece);
           this.#meter.add(piece.length);
         }

@@ -1,0 +1,178 @@
+import fc from 'fast-check';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { Prng } from '../../src/base/prng.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import type { Env } from '../../src/engine/env.ts';
+import { openWithEnv } from '../../src/engine/open.ts';
+import type { EngineOptions } from '../../src/engine/options.ts';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { memoryLock } from '../../src/fs/memory-lock.ts';
+import { PiscinaPool } from '../../src/pool/piscina-pool.ts';
+import type { PoolProvider, WorkPool } from '../../src/pool/port.ts';
+import { ThreadPool } from '../../src/pool/thread-pool.ts';
+import { FakePool, type Faults } from '../pool/fake-pool.ts';
+import { bytesOf, codeOf, same, TestClock } from './engine-kit.ts';
+
+const MiB = 1024 * 1024;
+
+interface Opened {
+  readonly engine: Engine;
+  readonly pools: WorkPool[];
+  readonly disk: MemoryFileSystem;
+}
+
+async function openThreaded(
+  open: ((size: number) => WorkPool) | undefined,
+  options: EngineOptions = {},
+  disk = new MemoryFileSystem(),
+): Promise<Opened> {
+  const pools: WorkPool[] = [];
+  const pool: PoolProvider = {
+    cores: 2,
+    open: (size) => {
+      const made = open!(size);
+      pools.push(made);
+      return made;
+    },
+  };
+  const clock = new TestClock();
+  const prng = new Prng(1);
+  const env: Env = { fs: disk, lock: memoryLock(disk, clock), clock, random: (n) => prng.bytes(n), pool };
+  const engine = await openWithEnv(open === undefined ? { ...env, pool: undefined } : env, options);
+  onTestFinished(() => engine.close());
+  return { engine, pools, disk };
+}
+
+async function* inPieces(value: Uint8Array, prng: Prng): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < value.length; ) {
+    const end = Math.min(value.length, at + 1 + prng.below(400_000));
+    yield value.slice(at, end);
+    at = end;
+  }
+}
+
+/** Two values of which the second is the first with an edit, and the first again. */
+function valuesOf(seed: number): Uint8Array[] {
+  const first = bytesOf(seed, 5 * MiB + seed * 1000);
+  const edited = Buffer.concat([first.subarray(0, 2 * MiB), bytesOf(seed + 1, 777), first.subarray(2 * MiB)]);
+  return [first, new Uint8Array(edited), first];
+}
+
+async function putAll(engine: Engine, seed: number): Promise<string> {
+  const lines: string[] = [];
+  for (const [i, value] of valuesOf(seed).entries()) {
+    const put = await engine.put(`k${i}`, i === 1 ? value : inPieces(value, new Prng(seed)), {
+      sha256: true,
+    });
+    lines.push(`${put.digest} ${put.chunks} ${put.newChunks} ${put.newBytes}`);
+  }
+  return lines.join('\n');
+}
+
+async function readAll(engine: Engine, seed: number): Promise<void> {
+  for (const [i, value] of valuesOf(seed).entries()) {
+    expect(same(await engine.get(`k${i}`), value)).toBe(true);
+    const parts: Uint8Array[] = [];
+    for await (const part of engine.stream(`k${i}`, { start: 100, verify: true })) parts.push(part);
+    expect(same(Buffer.concat(parts), value.subarray(100))).toBe(true);
+  }
+}
+
+describe.each(['fastcdc', 'sieve'] as const)('threads of a store (%s)', (algorithm) => {
+  const chunking = { algorithm, min: 4096, avg: 16_384, max: 65_536 };
+
+  test('change nothing in what is stored', async () => {
+    const alone = await openThreaded(undefined, { chunking });
+    const stored = await putAll(alone.engine, 3);
+    const pools: [string, (size: number) => WorkPool][] = [
+      ['piscina', (size) => new PiscinaPool(size)],
+      ['plain', (size) => new ThreadPool(size, { sha256: 'node' })],
+      ['javascript', (size) => new ThreadPool(size, { sha256: 'javascript' })],
+      ['dying', (size) => new FakePool(size, new Prng(1), { dies: 30, lies: 20 })],
+    ];
+    for (const [name, open] of pools) {
+      const { engine } = await openThreaded(open, { chunking, workers: 2 });
+      expect(await putAll(engine, 3), name).toBe(stored);
+      await readAll(engine, 3);
+      const { workers, threads } = engine.stats();
+      expect([workers, threads.tasks > 0, threads.failures > 0]).toEqual([2, true, name === 'dying']);
+    }
+  });
+
+  test('several streams at a time come out right', async () => {
+    const { engine } = await openThreaded((size) => new FakePool(size, new Prng(5), { dies: 5 }), {
+      chunking,
+    });
+    const values = [1, 2, 3, 4].map((seed) => bytesOf(seed, 3 * MiB));
+    await Promise.all(values.map((value, i) => engine.put(`k${i}`, inPieces(value, new Prng(i)))));
+    for (const [i, value] of values.entries()) expect(same(await engine.get(`k${i}`), value)).toBe(true);
+  });
+});
+
+test('small values start no thread', async () => {
+  const { engine, pools } = await openThreaded((size) => new FakePool(size, new Prng(1)));
+  for (let i = 0; i < 20; i++) await engine.put(`k${i}`, bytesOf(i, 100_000));
+  await engine.put('stream', inPieces(bytesOf(1, MiB - 1), new Prng(1)));
+  expect(pools.map((pool) => (pool as FakePool).runs)).toEqual([0]);
+  await engine.close();
+  expect(pools.map((pool) => (pool as FakePool).closed)).toEqual([true]);
+});
+
+test('workers: 0, a machine of one core and chunks that are too large have no pool', async () => {
+  for (const options of [{ workers: 0 }, { chunking: { min: MiB, avg: 4 * MiB, max: 16 * MiB } }]) {
+    const { engine, pools } = await openThreaded((size) => new FakePool(size, new Prng(1)), options);
+    await engine.put('k', bytesOf(1, 3 * MiB));
+    expect([pools.length, engine.stats().workers]).toEqual([0, 0]);
+  }
+});
+
+test('a stream that fails or is aborted leaves nothing behind with threads', async () => {
+  const { engine } = await openThreaded((size) => new FakePool(size, new Prng(2)), { workers: 3 });
+  const value = bytesOf(1, 6 * MiB);
+  async function* failing(): AsyncGenerator<Uint8Array> {
+    yield value;
+    throw new Error('source');
+  }
+  await expect(engine.put('k', failing())).rejects.toThrow('source');
+  const stop = new AbortController();
+  async function* aborting(): AsyncGenerator<Uint8Array> {
+    yield value;
+    stop.abort();
+    yield value;
+  }
+  expect(await codeOf(engine.put('k', aborting(), { signal: stop.signal }))).toBe('VARVE_ABORTED');
+  expect(await engine.has('k')).toBe(false);
+  await engine.put('k', value);
+  expect(same(await engine.get('k'), value)).toBe(true);
+});
+
+test('a verified stream that is left in the middle lets the store close', async () => {
+  const { engine } = await openThreaded((size) => new FakePool(size, new Prng(2)));
+  await engine.put('k', bytesOf(1, 8 * MiB));
+  for (const reads of [0, 1, 30]) {
+    const reader = engine.stream('k', { verify: true }).getReader();
+    for (let i = 0; i < reads; i++) await reader.read();
+    const last = reader.read();
+    await reader.cancel();
+    await last;
+  }
+  await engine.close();
+});
+
+test('what is stored with threads that die and hang is what one thread stores, after a crash too', async () => {
+  const faults = fc.constantFrom<Faults>({}, { dies: 20 }, { lies: 20 });
+  await fc.assert(
+    fc.asyncProperty(fc.nat(1000), fc.integer({ min: 1, max: 4 }), faults, async (seed, workers, given) => {
+      const open = (size: number): WorkPool => new FakePool(size, new Prng(seed), given);
+      const { engine, disk } = await openThreaded(open, { workers });
+      const value = bytesOf(seed, 3 * MiB + seed);
+      const put = engine.put('k', inPieces(value, new Prng(seed)));
+      await put;
+      const { engine: again } = await openThreaded(open, { workers }, disk.crash('none'));
+      expect(same(await again.get('k'), value)).toBe(true);
+      await again.close();
+      await engine.close();
+    }),
+    { numRuns: 6 },
+  );
+});
