@@ -75,7 +75,7 @@ export class ReadView {
 
   stream(key: Key, options: Omit<StreamOptions, 'at'> = {}): ReadableStream<Uint8Array> {
     const space = this.#open();
-    checkNames(options, ['start', 'end', 'signal'], 'option');
+    checkNames(options, ['start', 'end', 'verify', 'signal'], 'option');
     const { moment } = this.#held;
     const prefix = rowPrefix(space ?? 0, key);
     return this.#reads.streamOf(
