@@ -25,6 +25,7 @@ export type {
   VersionInfo,
   ViewOptions,
 } from './engine/history-types.ts';
+export type { DefineOptions, IndexList } from './engine/indexes.ts';
 export { openEngine, openVault, restore } from './engine/open-node.ts';
 export type {
   ChangesRetention,
@@ -36,6 +37,15 @@ export type {
   MemoryOptions,
 } from './engine/options.ts';
 export type { At } from './engine/point.ts';
+export type {
+  IndexQuery,
+  IndexTuple,
+  QueryEntry,
+  QueryOptions,
+  QueryPlan,
+  Where,
+  WhereQuery,
+} from './engine/query-types.ts';
 export type { ReadView, ViewReadOptions } from './engine/read-view.ts';
 export type { SnapshotList } from './engine/snapshots.ts';
 export type { SpaceOptions } from './engine/space-policy.ts';
@@ -78,8 +88,12 @@ export type {
 } from './engine/types.ts';
 export type { VerifyOptions } from './engine/verifying.ts';
 export type { BackupMode } from './format/backup-manifest.ts';
+export type { IndexValue } from './format/index-key.ts';
+export type { IndexField } from './format/index-rows.ts';
 export type { UserMetadata } from './format/metadata.ts';
 export type { Finding, FindingKind } from './integrity/findings.ts';
 export type { VerifyLevel } from './integrity/verify-cursor.ts';
 export type { VerifyProgress, VerifyReport } from './integrity/verify-types.ts';
 export type { Durability } from './log/group-commit.ts';
+export type { Condition, FieldBounds } from './secondary/conditions.ts';
+export type { IndexDefinition, IndexInfo, IndexStats } from './secondary/definition.ts';

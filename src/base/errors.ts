@@ -21,6 +21,7 @@ export const errorCodes = {
   VARVE_COMMIT_UNKNOWN: 'the commit was handed to the disk and its sync failed: it may or may not survive',
   VARVE_HISTORY_GONE: 'the asked-for point in time is no longer readable',
   VARVE_SNAPSHOT_EXPIRED: 'a read-only view outlived its lease',
+  VARVE_NOT_READY: 'what the call needs is still being made in the background, as an index is',
   VARVE_ABORTED: 'the AbortSignal given to the call fired; nothing became visible',
 } as const;
 
@@ -41,7 +42,11 @@ export interface VarveErrorFields {
   errno?: string;
 }
 
-const retryableByDefault: ReadonlySet<VarveErrorCode> = new Set(['VARVE_LOCKED', 'VARVE_CONFLICT']);
+const retryableByDefault: ReadonlySet<VarveErrorCode> = new Set([
+  'VARVE_LOCKED',
+  'VARVE_CONFLICT',
+  'VARVE_NOT_READY',
+]);
 
 /** The only class the engine throws. `code` is stable; `file` and `offset` locate damage. */
 export class VarveError extends Error {

@@ -92,3 +92,17 @@ export const snapshotNoteBytesMax: number = 16 * KiB;
 export const workersMax = 64;
 /** Largest exact integer on disk. */
 export const integerMax: number = Number.MAX_SAFE_INTEGER;
+/** Secondary indexes: definitions of one space, fields of one, longest name (bytes of UTF-8). */
+export const indexesPerSpaceMax = 64;
+export const indexFieldsMax = 16;
+export const indexNameBytesMax = 255;
+/** Entries one row may have in one index, and bytes of the values of one entry of a range index, encoded. */
+export const indexEntriesPerRowMax = 1024;
+export const indexTupleBytesMax = 4 * KiB;
+/** What one step of building an index, or of removing its entries, looks at and writes, at most. */
+export const indexStepRowsMax = 2048;
+export const indexStepEntriesMax = 1024;
+export const indexStepBytesTarget = 256 * KiB;
+/** Rows a query sorts in memory, at most; rows of one source counted to choose between sources. */
+export const queryHeapRowsMax = 10_000;
+export const queryProbeRowsMax = 4096;

@@ -8,10 +8,13 @@ import { changes } from './changes.ts';
 import { compact } from './compact.ts';
 import { diff } from './diff.ts';
 import type { Difference, DiffOptions, VersionInfo, ViewOptions } from './history-types.ts';
+import { Indexes, type IndexList } from './indexes.ts';
 import { rowPrefix } from './key-args.ts';
 import { checkNames } from './options.ts';
 import { PastReads } from './past-reads.ts';
 import type { At } from './point.ts';
+import { explain, query } from './queries.ts';
+import type { QueryEntry, QueryOptions, QueryPlan } from './query-types.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { openReadView, type ReadView } from './read-view.ts';
 import { Reads } from './reads.ts';
@@ -80,6 +83,8 @@ export class Engine {
   readonly spaces: SpaceList;
   /** Named states of the store. */
   readonly snapshots: SnapshotList;
+  /** Secondary indexes of this space. */
+  readonly indexes: IndexList;
 
   /** Use openEngine. `name`: of a space; undefined = the store's own keys. */
   constructor(store: Store, name?: string) {
@@ -92,6 +97,7 @@ export class Engine {
     this.#updates = new Updates(store, this.#writes);
     this.#transactions = new Transactions(store, { writes: this.#writes, reads: this.#reads }, name);
     this.snapshots = snapshotsOf(store);
+    this.indexes = new Indexes(store, () => this.#space);
     this.spaces = {
       list: () => {
         store.assertReadable();
@@ -279,6 +285,21 @@ export class Engine {
    */
   changes<K extends Key = string>(options: ChangesOptions = {}): ChangeFeed<K> {
     return changes(this.#store, this.#name, options) as ChangeFeed<Key> as ChangeFeed<K>;
+  }
+
+  /**
+   * Keys by an index, or by conditions on them, over one consistent view taken at the call. An index that is
+   * being built is VARVE_NOT_READY, one that is not there VARVE_NOT_FOUND, one that was not ready at the
+   * point in time VARVE_HISTORY_GONE.
+   */
+  query<K extends Key = string>(options: QueryOptions & { explain?: false }): AsyncIterable<QueryEntry<K>>;
+  /** Tells how a query would be answered. */
+  query(options: QueryOptions & { explain: true }): Promise<QueryPlan>;
+  query(options: QueryOptions): AsyncIterable<QueryEntry<Key>> | Promise<QueryPlan> {
+    const at = options?.at;
+    const state = at === undefined ? newestScan(this.#store, this.#space) : () => this.#past.state(at);
+    if (options?.explain === true) return explain(this.#store, state, options);
+    return query(this.#store, state, options);
   }
 
   /**

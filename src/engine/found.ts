@@ -4,6 +4,7 @@ import type { BlockCache } from '../cache/block-cache.ts';
 import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
 import type { WriterLock } from '../fs/lock-port.ts';
 import type { LogChain } from '../log/log-chain.ts';
+import type { IndexBook } from '../secondary/index-book.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { Forest } from '../tree/forest.ts';
 import type { Env } from './env.ts';
@@ -25,6 +26,7 @@ export interface Found {
   readonly chain: LogChain;
   readonly replayed: Replayed;
   readonly spaces: Spaces;
+  readonly indexes: IndexBook;
   /** Sealed segments with damage: no new value may rely on their frames. */
   readonly distrusted: Set<FileNo>;
   readonly lock: WriterLock | undefined;

@@ -1,6 +1,7 @@
 /** Bounds that tests set and callers do not. */
 
 import type { PutGuard } from '../chunk/put-guard.ts';
+import type { IndexStepLimits } from '../secondary/index-steps.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import type { ValidatorOptions } from '../txn/validator.ts';
 import type { ReapLimits } from './reaper.ts';
@@ -18,6 +19,8 @@ export interface OpenBounds {
   readonly reaping?: Partial<ReapLimits>;
   /** 'off': what is superseded goes to the trash, and stays there. */
   readonly purging?: 'off';
+  /** What a step of building an index does, at most; the bounds of base/limits.ts where not given. */
+  readonly indexing?: Partial<IndexStepLimits>;
   /** Keeps cleaning and puts apart; one of its own when not given. */
   readonly guard?: PutGuard;
   /** Shown the parts of the store before anybody uses them. */

@@ -25,6 +25,7 @@ import { superName } from '../format/file-names.ts';
 import type { WriterLock } from '../fs/lock-port.ts';
 import { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import { readLogChain } from '../log/log-chain.ts';
+import { IndexBook } from '../secondary/index-book.ts';
 import { SegmentSet } from '../segment/segment-set.ts';
 import { Forest } from '../tree/forest.ts';
 import { checkOpenSegments, checkSealedSegments } from './check-segments.ts';
@@ -183,7 +184,7 @@ async function openFound(
 
 /** Replays the log and decides whether the store is whole. */
 async function recover(
-  found: Omit<Found, 'chain' | 'replayed' | 'spaces' | 'distrusted' | 'listed'>,
+  found: Omit<Found, 'chain' | 'replayed' | 'spaces' | 'indexes' | 'distrusted' | 'listed'>,
   damage: readonly VarveError[],
 ): Promise<Found> {
   const { env, loaded, segments } = found;
@@ -209,7 +210,7 @@ async function recover(
 }
 
 async function judge(
-  found: Omit<Found, 'replayed' | 'spaces' | 'distrusted' | 'listed'>,
+  found: Omit<Found, 'replayed' | 'spaces' | 'indexes' | 'distrusted' | 'listed'>,
   damage: readonly VarveError[],
   logUnreadable: readonly VarveError[],
 ): Promise<Found> {
@@ -248,13 +249,14 @@ async function judge(
     health.noteMissing(missingFrom, missingTo);
   }
   const spaces = new Spaces();
-  if (!(await loadSpaces(spaces, found))) degraded = true;
+  const indexes = new IndexBook();
+  if (!(await loadSpaces(spaces, indexes, found))) degraded = true;
   const unlistable = zerosWhereUnreadable(env.fs, (error) => {
     degraded = true;
     health.note(error);
   });
   const listed = lock === undefined ? { root: new Set<string>(), files: [] } : await listStore(unlistable);
-  const all: Found = { ...found, replayed, spaces, distrusted: new Set(), listed };
+  const all: Found = { ...found, replayed, spaces, indexes, distrusted: new Set(), listed };
   const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
   if (!(await checkOpenSegments(all, open))) degraded = true;
   if (!(await checkSealedSegments(all))) degraded = true;
@@ -265,10 +267,12 @@ async function judge(
 /** False when a name may be missing: a new space could then get a number that is taken. */
 async function loadSpaces(
   spaces: Spaces,
+  indexes: IndexBook,
   { forest, health }: Pick<Found, 'forest' | 'health'>,
 ): Promise<boolean> {
   try {
     await spaces.load(forest.system);
+    await indexes.load(forest.system);
     return true;
   } catch (error) {
     if (!(error instanceof VarveError) || isPassing(error)) throw error;
@@ -293,7 +297,7 @@ function refuseWrites({ options, health }: Found): void {
 
 /** Puts the parts together; a writer is made ready to write. */
 async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds): Promise<Engine> {
-  const { env, options, loaded, health, forest, segments, spaces, lock } = found;
+  const { env, options, loaded, health, forest, segments, spaces, indexes, lock } = found;
   const locality = new LocalityCache(options.memory.trailerCacheBytes);
   const presence = new NodePresence();
   const writes = lock !== undefined && health.refusal === undefined;
@@ -306,6 +310,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
         reaping: bounds.reaping,
         guard: bounds.guard,
         purging: bounds.purging,
+        indexing: bounds.indexing,
       })
     : undefined;
   const lanes = started?.lanes ?? idleLanes(found);
@@ -337,6 +342,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
     blockCache: found.blockCache,
     health,
     spaces,
+    indexes,
     write: started?.write,
     resting: started === undefined ? await restingFiles(found) : undefined,
     catalog: () => started?.catalogs.catalog ?? loaded.catalog,

@@ -12,7 +12,7 @@ import { checkNames } from './options.ts';
 import { ownVersion } from './own-version.ts';
 import type { AskedMoment, At } from './point.ts';
 import { type FoundVersion, type Reads, statOf } from './reads.ts';
-import { scan } from './scans.ts';
+import { type ScanMoment, scan } from './scans.ts';
 import type { Store } from './store.ts';
 import type { Entry, EntryStat, Key, ReadOptions, ScanOptions, StreamOptions } from './types.ts';
 
@@ -86,13 +86,14 @@ export class PastReads {
   }
 
   scan(options: ScanOptions): AsyncIterable<Entry<Key>> {
-    const check = (): void => undefined;
-    const state = () => {
-      const { moment, space, isWhole } = this.#place(options.at!);
-      if (!isWhole) throw historyGone(moment);
-      return { seq: moment.seq, expiryMs: moment.expiryMs, space, check };
-    };
-    return scan(this.#store, state, options);
+    return scan(this.#store, () => this.state(options.at!), options);
+  }
+
+  /** The state a scan or query goes through. VARVE_HISTORY_GONE where not all of it is kept. */
+  state(at: At): ScanMoment {
+    const { moment, space, isWhole } = this.#place(at);
+    if (!isWhole) throw historyGone(moment);
+    return { seq: moment.seq, expiryMs: moment.expiryMs, space, check: () => undefined };
   }
 
   /** Runs a read of the moment, which is kept until it ends. */

@@ -62,7 +62,7 @@ export class RangeDeletes {
   async drop(name: string, options: { signal?: AbortSignal } = {}): Promise<boolean> {
     const write = this.#store.writable();
     checkNames(options, ['signal'], 'option');
-    const { spaces } = this.#store.parts;
+    const { spaces, indexes } = this.#store.parts;
     spaces.known(name);
     throwIfAborted(options.signal);
     await this.#ready(write, options.signal);
@@ -71,12 +71,14 @@ export class RangeDeletes {
       await write.log.drained();
       return false;
     }
-    const rows = [...spaces.rowsToDrop(name), ...this.#store.history.rowsToDrop(number)];
+    const dropped = indexes.drop(indexes.list(number));
+    const rows = [...spaces.rowsToDrop(name), ...this.#store.history.rowsToDrop(number), ...dropped.rows];
     const bytes = rows.reduce((sum, { key }) => sum + rowBytes + key.length, 0);
     const committed = this.#sequence(write, boundsOf({}, number), bytes, (put) => {
       for (const { key, value } of rows) put(key, value);
     });
     spaces.dropped(name);
+    dropped.apply();
     await this.#done(write, committed.done);
     return true;
   }
@@ -142,5 +144,6 @@ export class RangeDeletes {
   async #done(write: WriteSide, done: Promise<void>): Promise<void> {
     await done;
     write.reaper.startIfDue();
+    write.indexWork.startIfDue();
   }
 }

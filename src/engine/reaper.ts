@@ -25,8 +25,9 @@ import { putDelete, putSys, putTrash } from '../format/log-ops.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { type RangeRow, rangeKey } from '../format/system-rows.ts';
 import { trees } from '../format/trees.ts';
-import { recordForm, recordForms } from '../format/value-record.ts';
+import { parseValueRecord, recordForm, recordForms, type ValueRecord } from '../format/value-record.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
+import type { EntryWriter } from '../secondary/entry-writer.ts';
 import { type KeyCursor, OK, settle } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
@@ -58,6 +59,7 @@ export interface ReaperOptions {
   readonly forest: Forest;
   readonly log: GroupCommit;
   readonly txn: TxnWriter;
+  readonly entries: EntryWriter;
   readonly checkpointer: Checkpointer;
   readonly pacer: WritePacer;
   readonly health: HealthBook;
@@ -72,6 +74,8 @@ interface Doomed {
   readonly prefix: Uint8Array;
   readonly seq: Seq;
   readonly hasChunks: boolean;
+  /** Row prefixes of its entries in indexes. */
+  readonly entries: readonly Uint8Array[];
 }
 
 interface Found {
@@ -133,16 +137,17 @@ export class Reaper {
   }
 
   async #step(range: RangeRow): Promise<void> {
-    const { forest, txn, pacer, checkpointer, limits } = this.#options;
+    const { txn, pacer, checkpointer } = this.#options;
     await this.#relieve();
     const from = this.#at?.seq === range.seq ? this.#at.from : range.from;
-    const { doomed, next } = await findDoomed(forest, range, from, limits);
+    const { doomed, next } = await findDoomed(this.#options, range, from);
     if (this.#work.isOver) return;
     if (doomed.length > 0 || next === undefined) {
-      const bytes = doomed.reduce((sum, { prefix }) => sum + rowBytes + 2 * prefix.length, rowBytes);
+      const bytes = doomed.reduce((sum, version) => sum + logBytesOf(version), rowBytes);
       const committed = txn.sequence(bytes, (writer) => {
-        for (const { prefix, seq, hasChunks } of doomed) {
+        for (const { prefix, seq, hasChunks, entries } of doomed) {
           putDelete(writer, trees.K, prefix, range.seq);
+          for (const key of entries) putDelete(writer, trees.X, key, range.seq);
           if (hasChunks) putTrash(writer, range.seq, prefix, seq);
         }
         if (next === undefined) putSys(writer, rangeKey(range.seq), undefined);
@@ -168,16 +173,22 @@ export class Reaper {
   }
 }
 
+const none: readonly Uint8Array[] = [];
+
+/** What the end of a version takes in the log, about. */
+function logBytesOf({ prefix, entries }: Doomed): number {
+  return entries.reduce((sum, key) => sum + 16 + key.length, rowBytes + 2 * prefix.length);
+}
+
+function recordHere({ valueBytes, valueFrom, valueTo }: KeyCursor): ValueRecord {
+  return parseValueRecord(valueBytes, valueFrom, valueTo, { file: 'key tree' });
+}
+
 /** Versions of some keys, from `from` on, that the range must hide by a late delete of its own. */
-async function findDoomed(
-  forest: Forest,
-  range: RangeRow,
-  from: Uint8Array,
-  limits: ReapLimits,
-): Promise<Found> {
-  const view = forest.keys.view();
+async function findDoomed(options: ReaperOptions, range: RangeRow, from: Uint8Array): Promise<Found> {
+  const view = options.forest.keys.view();
   try {
-    return await walk(view.cursor(), range, from, limits);
+    return await walk(view.cursor(), range, from, options);
   } finally {
     view.release();
   }
@@ -187,7 +198,7 @@ async function walk(
   cursor: KeyCursor,
   { seq: c, to }: RangeRow,
   from: Uint8Array,
-  limits: ReapLimits,
+  { limits, entries: indexes }: ReaperOptions,
 ): Promise<Found> {
   const doomed: Doomed[] = [];
   let prefix: Uint8Array | undefined;
@@ -215,8 +226,11 @@ async function walk(
       // A version that is gone is hidden too: readers between c and the commit that purged it would see it.
       if (seq < c && (kind === rowKinds.put || kind === rowKinds.gone)) {
         const hasChunks = kind === rowKinds.put && recordForm(valueBytes, valueFrom) !== recordForms.inline;
-        doomed.push({ prefix: prefix!, seq, hasChunks });
-        bytes += rowBytes + prefix!.length;
+        const isIndexed = kind === rowKinds.put && indexes.covers(prefix!);
+        const entries = isIndexed ? indexes.keysOf(prefix!, recordHere(cursor)) : none;
+        const version = { prefix: prefix!, seq, hasChunks, entries };
+        doomed.push(version);
+        bytes += logBytesOf(version);
       }
     }
     step = await settle(cursor, () => cursor.next());

@@ -1,10 +1,12 @@
 /** What works in the background of a store that is written to, and what it and the callers must know. */
 import type { Seq } from '../base/brands.ts';
+import { defaultIndexStepLimits, type IndexStepLimits } from '../secondary/index-steps.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
 import { Compactor, type CompactorOptions, defaultCompactionLimits } from './compactor.ts';
 import type { Found } from './found.ts';
 import { History } from './history.ts';
+import { IndexWork, type IndexWorkOptions } from './index-work.ts';
 import { Purger, type PurgerOptions } from './purger.ts';
 import { ReadMarks } from './read-marks.ts';
 import { defaultReapLimits, Reaper, type ReapLimits } from './reaper.ts';
@@ -16,22 +18,24 @@ export interface BackgroundLimits {
   readonly compaction: Partial<CompactionLimits> | 'off' | undefined;
   readonly reaping: Partial<ReapLimits> | undefined;
   readonly purging: 'off' | undefined;
+  readonly indexing: Partial<IndexStepLimits> | undefined;
 }
 
 /** What the writing side has made before. */
 export type WriteParts = Pick<CompactorOptions, 'catalogs' | 'checkpointer' | 'log' | 'onFailed'> &
-  Pick<PurgerOptions, 'txn' | 'chunks' | 'presence'>;
+  Pick<PurgerOptions, 'txn' | 'chunks' | 'presence'> &
+  Pick<IndexWorkOptions, 'entries'>;
 
 /** The parts that work, and what starts those that have something to do. */
 export interface StartedBackground
-  extends Pick<WriteSide, 'compactor' | 'reaper' | 'purger' | 'marks' | 'history' | 'pacer'> {
+  extends Pick<WriteSide, 'compactor' | 'reaper' | 'purger' | 'indexWork' | 'marks' | 'history' | 'pacer'> {
   readonly startIfDue: () => void;
 }
 
 /** Makes all of it; nothing runs before it is told to start. */
 export function startBackground(
-  { env, forest, segments, health, options: { logger } }: Found,
-  { compaction, reaping, purging }: BackgroundLimits,
+  { env, forest, segments, health, indexes, options: { logger } }: Found,
+  { compaction, reaping, purging, indexing }: BackgroundLimits,
   parts: WriteParts,
 ): StartedBackground {
   const { catalogs, txn } = parts;
@@ -49,12 +53,15 @@ export function startBackground(
   const purger = new Purger({ ...common, features, isOff: purging === 'off' });
   const onStep = (): void => purger.startIfDue();
   const reaper = new Reaper({ ...common, limits: { ...defaultReapLimits, ...reaping }, onStep });
+  const stepLimits = { ...defaultIndexStepLimits, ...indexing };
+  const indexWork = new IndexWork({ ...common, book: indexes, limits: stepLimits });
   txn.ends.fate = purger;
   marks.onReleased = () => purger.released();
   const startIfDue = (): void => {
     compactor.startIfDue();
     reaper.startIfDue();
     purger.startIfDue();
+    indexWork.startIfDue();
   };
-  return { compactor, reaper, purger, marks, history, pacer, startIfDue };
+  return { compactor, reaper, purger, indexWork, marks, history, pacer, startIfDue };
 }

@@ -15,6 +15,8 @@ import { forgetDirs, noteDurableDir } from '../fs/dirs.ts';
 import { type Durability, GroupCommit } from '../log/group-commit.ts';
 import { LogHistory, type LogTurn } from '../log/log-history.ts';
 import { LogWriter } from '../log/log-writer.ts';
+import { EntryWriter } from '../secondary/entry-writer.ts';
+import type { IndexStepLimits } from '../secondary/index-steps.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import { TxnWriter } from '../txn/txn-writer.ts';
 import type { BackgroundCleaning } from './background-cleaning.ts';
@@ -22,6 +24,7 @@ import { Checkpointer } from './checkpointer.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Compactor } from './compactor.ts';
 import type { Found } from './found.ts';
+import type { IndexWork } from './index-work.ts';
 import type { Purger } from './purger.ts';
 import type { Reaper, ReapLimits } from './reaper.ts';
 import { openSegments, type Rescued, rescueSegments } from './rescue.ts';
@@ -38,6 +41,7 @@ export interface StartOptions {
   readonly reaping: Partial<ReapLimits> | undefined;
   readonly guard: PutGuard | undefined;
   readonly purging: 'off' | undefined;
+  readonly indexing: Partial<IndexStepLimits> | undefined;
 }
 
 export interface Started {
@@ -210,7 +214,8 @@ function compose(
   });
   const lanes = lanesFor(found, options, catalogs, failed);
   const chunks = chunksFor(found, options, lanes);
-  const txn = new TxnWriter(forest, log, options.presence);
+  const entries = new EntryWriter(forest, found.indexes);
+  const txn = new TxnWriter(forest, log, options.presence, entries);
   const nextLog = (openSeq: Seq, prevLastSeq: Seq, prevEnd: number): Promise<LogWriter> =>
     LogWriter.create(env.fs, {
       no: catalogs.takeFileNo(),
@@ -230,15 +235,9 @@ function compose(
       durableSeq: prevLastSeq,
     });
   const checkpointer: Checkpointer = new Checkpointer({
-    env,
-    catalogs,
-    forest,
-    lanes,
-    log,
-    health,
+    ...{ env, catalogs, forest, lanes, log, health, nextLog },
     logger: found.options.logger,
     logHistory,
-    nextLog,
     logFile: opening.log,
     onFailed: failed,
     onDone: () => {
@@ -247,7 +246,7 @@ function compose(
     },
   });
   const { presence } = options;
-  const parts = { catalogs, checkpointer, log, txn, chunks, presence, onFailed: failed };
+  const parts = { catalogs, checkpointer, log, txn, entries, chunks, presence, onFailed: failed };
   const background: StartedBackground = startBackground(found, options, parts);
   const { cleaner, cleaning } = startCleaning(found, options.segmentBytes ?? catalogs.slot.segTarget, {
     ...{ dbUuid, chunks, lanes, catalogs, checkpointer, log, txn },
@@ -304,6 +303,7 @@ interface Closing {
   readonly cleaner: Cleaner;
   readonly cleaning: BackgroundCleaning;
   readonly purger: Purger;
+  readonly indexWork: IndexWork;
   readonly catalogs: CatalogStore;
 }
 
@@ -313,11 +313,13 @@ interface Closing {
  * files are only closed; the next open recovers. Rejects with the failure.
  */
 async function close(closing: Closing): Promise<void> {
-  const { log, lanes, checkpointer, compactor, reaper, purger, cleaner, cleaning, catalogs } = closing;
+  const { log, lanes, checkpointer, compactor, reaper, purger, indexWork, cleaner, cleaning, catalogs } =
+    closing;
   try {
     await cleaning.stop();
     await reaper.stop();
     await purger.stop();
+    await indexWork.stop();
     await compactor.stop();
     if (log.failure !== undefined) throw stopped(log.failure);
     await checkpointer.running;

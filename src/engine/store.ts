@@ -18,10 +18,11 @@ import type { SuperSlot } from '../format/superblock.ts';
 import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
 import { LogHistory } from '../log/log-history.ts';
+import type { IndexBook } from '../secondary/index-book.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { Forest } from '../tree/forest.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
-import type { TreeView } from '../tree/key-tree.ts';
+import type { KeyTree, TreeView } from '../tree/key-tree.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
 import type { ValidatorOptions } from '../txn/validator.ts';
 import type { BackgroundCleaning } from './background-cleaning.ts';
@@ -32,6 +33,7 @@ import type { Env } from './env.ts';
 import { FeedWaits } from './feed-waits.ts';
 import type { HealthBook } from './health-book.ts';
 import { History } from './history.ts';
+import type { IndexWork } from './index-work.ts';
 import { KeyQueues } from './key-queues.ts';
 import type { CheckedOptions } from './options.ts';
 import type { Purger } from './purger.ts';
@@ -57,6 +59,7 @@ export interface WriteSide {
   readonly purger: Purger;
   /** Merges, range deletes and purges that are due begin. */
   readonly startIfDue: () => void;
+  readonly indexWork: IndexWork;
   readonly marks: ReadMarks;
   readonly history: History;
   readonly pacer: WritePacer;
@@ -81,6 +84,7 @@ export interface StoreParts {
   readonly blockCache: BlockCache;
   readonly health: HealthBook;
   readonly spaces: Spaces;
+  readonly indexes: IndexBook;
   /** Absent for a read-only or degraded store. */
   readonly write: WriteSide | undefined;
   /** Present where `write` is not. */
@@ -216,10 +220,10 @@ export class Store {
     return error;
   }
 
-  /** Pins the rows of the key tree for a scan; give it back with `closeView`. */
-  openView(): TreeView {
+  /** Pins the rows of a tree, the key tree if not said otherwise; give it back with `closeView`. */
+  openView(tree: KeyTree = this.forest.keys): TreeView {
     this.assertReadable();
-    const view = this.forest.keys.view();
+    const view = tree.view();
     this.#views.add(view);
     return view;
   }

@@ -36,7 +36,14 @@ export const catalogFeatures: readonly FeatureFlag[] = [
   { bit: 2, name: 'purges', summary: 'reclaimed versions: GONE rows, log ops PURGE and LISTDROP' },
   { bit: 4, name: 'expiry', summary: 'values that expire: expiry rows in the system tree' },
   { bit: 8, name: 'history', summary: 'policies and named snapshots: what they keep must not be dropped' },
+  {
+    bit: 16,
+    name: 'indexes',
+    summary: 'secondary indexes: definitions in the system tree, entries in tree X',
+  },
 ];
+/** The bit that secondary indexes need. */
+export const indexesFeature = 16;
 /** The bit of `catalogFeatures` that range deletes need. */
 export const rangesFeature = 1;
 /** The bit that purged versions and dropped list nodes need. */

@@ -33,6 +33,7 @@ import { RowRef } from '../tree/row-ref.ts';
 import type { NamedChunks } from '../value/value-ingest.ts';
 import { Applier } from './applier.ts';
 import { CommitWatch } from './commit-watch.ts';
+import type { RowIndexer } from './row-indexer.ts';
 import { refsOf, VersionEnds } from './version-ends.ts';
 import {
   absent,
@@ -76,6 +77,7 @@ export class TxnWriter {
   readonly #log: GroupCommit;
   readonly #presence: NodePresence;
   readonly #applier: Applier;
+  readonly #indexer: RowIndexer | undefined;
   readonly #row = new RowRef();
   readonly #record = new ByteWriter(1024);
   #nodes: ReadonlyMap<string, Uint8Array>[] = [];
@@ -83,8 +85,10 @@ export class TxnWriter {
   readonly ends: VersionEnds = new VersionEnds();
   readonly #watches = new Set<CommitWatch>();
 
-  constructor(forest: Forest, log: GroupCommit, presence: NodePresence) {
+  /** `indexer`: keeps the entries of secondary indexes. */
+  constructor(forest: Forest, log: GroupCommit, presence: NodePresence, indexer?: RowIndexer) {
     this.#forest = forest;
+    this.#indexer = indexer;
     this.#log = log;
     this.#presence = presence;
     this.#applier = new Applier(forest, {
@@ -145,12 +149,15 @@ export class TxnWriter {
     const { writer } = group;
     const from = writer.pos;
     const seq = this.#log.lastSeq + 1;
+    const indexer = this.#indexerOf(ops);
     this.ends.begin();
     try {
       const start = beginTxn(writer);
       this.#encodeBirths(writer, named);
       for (const { key, value } of sys) putSys(writer, key, value);
-      for (const [i, op] of ops.entries()) this.#encode(writer, op, old[i]!, seq, group.timeMs);
+      indexer?.begin(group.timeMs);
+      for (const [i, op] of ops.entries()) this.#encode(writer, op, old[i]!, seq, group.timeMs, indexer);
+      indexer?.encode(writer);
       endTxn(writer, start);
       if (writer.pos - from > batchBytesMax) throw tooLarge(writer.pos - from);
     } catch (error) {
@@ -175,7 +182,8 @@ export class TxnWriter {
   /**
    * The short way of a put of inline bytes without metadata and condition: `commit` of one such op with no
    * object made. The row prefix is prefix[0..to); both arrays are borrowed for the call. Undefined, and
-   * nothing has happened, when the key is not warm or its version has chunks: then `commit`. Errors as there.
+   * nothing has happened, when the key is not warm, its version has chunks or its space an index: then
+   * `commit`. Errors as there.
    */
   putInline(prefix: Uint8Array, to: number, value: Uint8Array, waiter: Waiter): Seq | undefined {
     const { keys } = this.#forest;
@@ -183,6 +191,7 @@ export class TxnWriter {
     if (step === MISS) return undefined;
     const old = this.#oldOf(step);
     if (old.refs !== undefined) return undefined;
+    if (this.#indexer?.isIdle === false && this.#indexer.covers(prefix)) return undefined;
     const group = this.#log.group(64 + to + value.length);
     const { writer, timeMs } = group;
     const start = beginTxn(writer);
@@ -280,20 +289,35 @@ export class TxnWriter {
     return undefined;
   }
 
-  #encode(writer: ByteWriter, op: WriteOp, old: OldRow, seq: Seq, timeMs: number): void {
+  #encode(
+    writer: ByteWriter,
+    op: WriteOp,
+    old: OldRow,
+    seq: Seq,
+    timeMs: number,
+    indexer: RowIndexer | undefined,
+  ): void {
     if (op.kind === 'delete') {
       if (!old.live) return;
       putDelete(writer, trees.K, op.prefix, 0);
+      indexer?.note(op.prefix, old.record, undefined);
     } else {
-      const { body, metadata } = op;
-      if (body.form === recordForms.inline && (metadata === undefined || metadata.length === 0)) {
-        encodeInline(writer, op.prefix, op.prefix.length, body.bytes, timeMs, old);
-      } else this.#encodePut(writer, op, old, timeMs);
+      const recordBytes = this.#encodePut(writer, op, old, timeMs);
+      if (indexer !== undefined) {
+        const { bytes, pos } = writer;
+        const record = parseValueRecord(bytes, pos - recordBytes, pos, { file: 'log' });
+        indexer.note(op.prefix, old.record, record);
+      }
     }
     if (old.refs !== undefined) this.ends.encode(writer, seq, op.prefix, old.seq, old.refs);
   }
 
-  #encodePut(writer: ByteWriter, op: PutOp, old: OldRow, timeMs: number): void {
+  /** Appends the PUTV; returns the bytes of its record, the last ones. */
+  #encodePut(writer: ByteWriter, op: PutOp, old: OldRow, timeMs: number): number {
+    const { body, metadata } = op;
+    if (body.form === recordForms.inline && (metadata === undefined || metadata.length === 0)) {
+      return encodeInline(writer, op.prefix, op.prefix.length, body.bytes, timeMs, old);
+    }
     this.#record.clear();
     writeValueRecord(this.#record, {
       kind: rowKinds.put,
@@ -303,6 +327,14 @@ export class TxnWriter {
       ...(op.metadata === undefined ? {} : { metadata: op.metadata }),
     });
     putPut(writer, trees.K, op.prefix, this.#record.written());
+    return this.#record.pos;
+  }
+
+  /** Undefined where none of the keys has an index. */
+  #indexerOf(ops: readonly WriteOp[]): RowIndexer | undefined {
+    const indexer = this.#indexer;
+    if (indexer === undefined || indexer.isIdle) return undefined;
+    return ops.some(({ prefix }) => indexer.covers(prefix)) ? indexer : undefined;
   }
 
   #oldRow(op: WriteOp): OldRow {
@@ -328,8 +360,8 @@ export class TxnWriter {
     if (step !== OK) return absent;
     const row = this.#row;
     const { seq } = row;
-    if (row.kind !== rowKinds.put) return { seq, live: false, createdMs: 0, refs: undefined };
+    if (row.kind !== rowKinds.put) return { ...absent, seq };
     const record = parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
-    return { seq, live: true, createdMs: record.createdMs, refs: refsOf(record) };
+    return { seq, live: true, createdMs: record.createdMs, refs: refsOf(record), record };
   }
 }

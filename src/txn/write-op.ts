@@ -7,7 +7,7 @@ import type { ByteWriter } from '../codec/byte-writer.ts';
 import { inlineRecordBytes, writeInlineRecord } from '../format/inline-record.ts';
 import { putPutHead } from '../format/log-ops.ts';
 import { trees } from '../format/trees.ts';
-import { type RecordBody, recordForms } from '../format/value-record.ts';
+import { type RecordBody, recordForms, type ValueRecord } from '../format/value-record.ts';
 import type { NamedChunks } from '../value/value-ingest.ts';
 import type { RecordRefs } from './version-ends.ts';
 
@@ -38,9 +38,11 @@ export interface OldRow {
   createdMs: number;
   /** What it gives back when it ends; undefined where it holds no chunks. */
   refs: RecordRefs | undefined;
+  /** Of a live row. */
+  record: ValueRecord | undefined;
 }
 
-export const absent: OldRow = { seq: 0, live: false, createdMs: 0, refs: undefined };
+export const absent: OldRow = { seq: 0, live: false, createdMs: 0, refs: undefined, record: undefined };
 
 /** Appends the PUTV of an inline value without metadata; returns the bytes of its record, the last ones. */
 export function encodeInline(

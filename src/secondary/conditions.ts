@@ -1,0 +1,127 @@
+/**
+ * What a query asks of a row, as intervals of encoded components: pure data, so that an index and a row are
+ * asked the same question. A row meets a condition when one of the field's components lies in its interval;
+ * a row without the field meets none.
+ */
+import { compareBytes, fromHex, prefixEnd } from '../base/bytes.ts';
+import { invalid } from '../base/errors.ts';
+import {
+  checkIndexValue,
+  encodeComponent,
+  encodeOpenComponent,
+  type IndexValue,
+} from '../format/index-key.ts';
+import type { IndexField } from '../format/index-rows.ts';
+import { checkField, fieldName } from './definition.ts';
+import type { RowFields } from './derive.ts';
+
+/** Bounds on one field; they hold together. `prefix` is for strings and bytes. */
+export interface FieldBounds {
+  eq?: IndexValue;
+  gt?: IndexValue;
+  gte?: IndexValue;
+  lt?: IndexValue;
+  lte?: IndexValue;
+  prefix?: string | Uint8Array;
+}
+
+/** A value the field must have, or bounds on it. */
+export type Condition = IndexValue | FieldBounds;
+
+/** from <= component < to. */
+export interface Interval {
+  readonly from: Uint8Array;
+  /** Undefined: no upper bound. */
+  readonly to: Uint8Array | undefined;
+}
+
+export interface FieldCondition extends Interval {
+  readonly field: IndexField;
+  /** fieldName of it. */
+  readonly name: string;
+  /** The one component that meets it, if it is an equality. */
+  readonly eq: Uint8Array | undefined;
+  /** As it was given, for `explain`. */
+  readonly given: FieldBounds;
+}
+
+const boundNames = ['eq', 'gt', 'gte', 'lt', 'lte', 'prefix'] as const;
+
+/** VARVE_INVALID_ARGUMENT for what is no condition on the field. */
+export function checkCondition(field: IndexField, given: Condition): FieldCondition {
+  const name = fieldName(checkField(field));
+  const bounds = isBounds(given) ? given : { eq: given };
+  const names = Object.keys(bounds);
+  if (names.length === 0) throw invalid(`${name}: give a value, or bounds`);
+  let from: Uint8Array = new Uint8Array(0);
+  let to: Uint8Array | undefined;
+  const narrow = (interval: Partial<Interval>): void => {
+    if (interval.from !== undefined && compareBytes(interval.from, from) > 0) from = interval.from;
+    if (interval.to === undefined) return;
+    if (to === undefined || compareBytes(interval.to, to) < 0) to = interval.to;
+  };
+  for (const bound of names) {
+    if (!(boundNames as readonly string[]).includes(bound)) {
+      throw invalid(`${name}: unknown bound ${JSON.stringify(bound)}; known: ${boundNames.join(', ')}`);
+    }
+    narrow(intervalOf(bound as keyof FieldBounds, componentOf(field, bound, bounds)));
+  }
+  const eq = bounds.eq === undefined ? undefined : encodeComponent(fieldValue(field, bounds.eq));
+  return { field, name, from, to, eq, given: bounds };
+}
+
+function isBounds(given: Condition): given is FieldBounds {
+  if (typeof given !== 'object' || given === null) return false;
+  return !(given instanceof Date) && !(given instanceof Uint8Array);
+}
+
+function componentOf(field: IndexField, bound: string, bounds: FieldBounds): Uint8Array {
+  const value = bounds[bound as keyof FieldBounds];
+  if (bound !== 'prefix') return encodeComponent(fieldValue(field, value));
+  return encodeOpenComponent(prefixValue(field, value));
+}
+
+/** The interval that one bound leaves, given the component (or tuple) it is a bound at. */
+export function intervalOf(bound: keyof FieldBounds, at: Uint8Array): Partial<Interval> {
+  const behind = prefixEnd(at);
+  switch (bound) {
+    case 'gte':
+      return { from: at };
+    case 'gt':
+      return behind === undefined ? { from: at, to: at } : { from: behind };
+    case 'lt':
+      return { to: at };
+    case 'lte':
+      return behind === undefined ? {} : { to: behind };
+    default:
+      return behind === undefined ? { from: at } : { from: at, to: behind };
+  }
+}
+
+/** A value as the field has it: digests may be given in hex, times in ms. */
+export function fieldValue(field: IndexField, given: unknown): IndexValue {
+  const value = checkIndexValue(given, fieldName(field));
+  if (field === 'digest' && typeof value === 'string') return fromHex(value);
+  if ((field === 'modified' || field === 'created') && typeof value === 'number') {
+    return checkIndexValue(new Date(value), fieldName(field));
+  }
+  return value;
+}
+
+/** The beginning of a string or of bytes. */
+export function prefixValue(field: IndexField, given: unknown): string | Uint8Array {
+  if (field === 'digest' && typeof given === 'string') return fromHex(given);
+  if (typeof given === 'string' || given instanceof Uint8Array) return given;
+  throw invalid(`${fieldName(field)}: prefix must be a string or a Uint8Array`);
+}
+
+/** True when a component lies in the interval. */
+export function isWithin({ from, to }: Interval, component: Uint8Array): boolean {
+  if (compareBytes(component, from) < 0) return false;
+  return to === undefined || compareBytes(component, to) < 0;
+}
+
+/** True when the row meets the condition. */
+export function meets(row: RowFields, condition: FieldCondition): boolean {
+  return row.components(condition.field).some((component) => isWithin(condition, component));
+}
