@@ -32,6 +32,15 @@ export type { VerifyVaultOptions, VerifyVaultReport } from '../src/backup/verify
 export type { Seq } from '../src/base/brands.ts';
 export type { Clock } from '../src/base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from '../src/base/errors.ts';
+export type {
+  Change,
+  ChangeFeed,
+  ChangesOptions,
+  DeleteChange,
+  DeleteRangeChange,
+  KeyBounds,
+  PutChange,
+} from '../src/engine/change-types.ts';
 export type { Engine, SpaceList } from '../src/engine/engine.ts';
 export type {
   ChangesRetention,
@@ -55,21 +64,14 @@ export type { TransactionFunction } from '../src/engine/transactions.ts';
 export type {
   BatchOperation,
   Bytes,
-  Change,
-  ChangeFeed,
-  ChangesOptions,
   Damage,
-  DeleteChange,
-  DeleteRangeChange,
   DeleteRangeOptions,
   Entry,
   EntryStat,
   Health,
   Key,
-  KeyBounds,
   KeyEntry,
   PrefixEntry,
-  PutChange,
   PutOptions,
   PutResult,
   ReadOptions,

@@ -16,6 +16,15 @@ export type { VerifyVaultOptions, VerifyVaultReport } from './backup/verify-run.
 export type { Seq } from './base/brands.ts';
 export type { Clock } from './base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from './base/errors.ts';
+export type {
+  Change,
+  ChangeFeed,
+  ChangesOptions,
+  DeleteChange,
+  DeleteRangeChange,
+  KeyBounds,
+  PutChange,
+} from './engine/change-types.ts';
 export type { Engine, SpaceList } from './engine/engine.ts';
 export type {
   Difference,
@@ -61,21 +70,14 @@ export type { TransactionFunction } from './engine/transactions.ts';
 export type {
   BatchOperation,
   Bytes,
-  Change,
-  ChangeFeed,
-  ChangesOptions,
   Damage,
-  DeleteChange,
-  DeleteRangeChange,
   DeleteRangeOptions,
   Entry,
   EntryStat,
   Health,
   Key,
-  KeyBounds,
   KeyEntry,
   PrefixEntry,
-  PutChange,
   PutOptions,
   PutResult,
   ReadOptions,

@@ -1,5 +1,6 @@
 /** The command line as a function: arguments in, exit code out. */
 import { Command, CommanderError } from 'commander';
+import { addChanges } from './commands/changes.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDump } from './commands/dump.ts';
 import { addExport } from './commands/export.ts';
@@ -105,6 +106,7 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addDump,
     addDoctor,
     addVerify,
+    addChanges,
   ];
   for (const add of commands) add(program, runner);
   return program;

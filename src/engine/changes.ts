@@ -21,10 +21,11 @@ import { parseValueRecord } from '../format/value-record.ts';
 import { LogTail, type TailFrame } from '../log/log-tail.ts';
 import { recordDigest } from '../value/value-writer.ts';
 import { ChangeFrame, type FramedChange, SpaceFinder } from './change-frame.ts';
+import type { Change, ChangeFeed, ChangesOptions, KeyBounds } from './change-types.ts';
 import { keyBytes, throwIfAborted } from './key-args.ts';
 import { checkNames } from './options.ts';
 import type { Store } from './store.ts';
-import type { Change, ChangeFeed, ChangesOptions, Key, KeyBounds } from './types.ts';
+import type { Key } from './types.ts';
 
 /** Begins a feed; options are checked, and the default `since` is fixed, at the call. */
 export function changes(store: Store, name: string | undefined, options: ChangesOptions): ChangeFeed<Key> {

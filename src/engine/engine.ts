@@ -4,6 +4,7 @@ import type { Vault } from '../backup/vault.ts';
 import type { VerifyReport } from '../integrity/verify-types.ts';
 import { nameOfPrefix } from '../txn/claims.ts';
 import { backupStore } from './backups.ts';
+import type { ChangeFeed, ChangesOptions } from './change-types.ts';
 import { changes } from './changes.ts';
 import { compact } from './compact.ts';
 import { diff } from './diff.ts';
@@ -28,8 +29,6 @@ import { type TransactionFunction, Transactions } from './transactions.ts';
 import type {
   BatchOperation,
   Bytes,
-  ChangeFeed,
-  ChangesOptions,
   DeleteRangeOptions,
   Entry,
   EntryStat,

@@ -36,6 +36,11 @@ function historyStats(store: Store): Stats['history'] {
   return { views: views.count, oldestViewMs: views.oldestMs, snapshots, horizon: store.keepRule().horizon };
 }
 
+function changeStats({ logHistory, feeds }: Store): Stats['changes'] {
+  const { files, bytes } = logHistory.kept;
+  return { keptFiles: files, keptBytes: bytes, waiting: feeds.size };
+}
+
 /** Everything stats() tells; reads no file. */
 export function statsOf(store: Store): Stats {
   const { parts } = store;
@@ -75,6 +80,7 @@ export function statsOf(store: Store): Stats {
     history: historyStats(store),
     ranges: rangeStats(store),
     space: spaceStats(store),
+    changes: changeStats(store),
     commits: { ...(write?.log.counters ?? { count: 0, groups: 0, syncs: 0, logBytes: 0 }) },
     chunks: { ...counters },
     ingestedBytes: store.ingestedBytes,

@@ -158,70 +158,6 @@ export interface StreamOptions {
   signal?: AbortSignal;
 }
 
-/** Where a change feed begins, and what it shows. */
-export interface ChangesOptions {
-  /**
-   * Commits with higher numbers are shown; 0 = all there ever were. Default: those after the call.
-   */
-  since?: Seq;
-  /** Only keys that begin with it. */
-  prefix?: Key;
-  /** Goes on with what is committed later (default true). False, or a store opened readOnly: ends. */
-  live?: boolean;
-  signal?: AbortSignal;
-}
-
-/** Keys between bounds; without any, all of the space. */
-export interface KeyBounds<K extends Key = string> {
-  gt?: K;
-  gte?: K;
-  lt?: K;
-  lte?: K;
-}
-
-/** What all changes have. */
-interface ChangeOfCommit {
-  seq: Seq;
-  /** When it was committed. */
-  time: Date;
-  /** The last change of its commit: `since: seq` goes on behind it without a loss. */
-  last: boolean;
-}
-
-/** A key was put. */
-export interface PutChange<K extends Key = string> extends ChangeOfCommit {
-  type: 'put';
-  key: K;
-  size: number;
-  digest: string;
-  metadata?: UserMetadata;
-  contentType?: string;
-  tags?: string[];
-}
-
-/** A key was deleted. */
-export interface DeleteChange<K extends Key = string> extends ChangeOfCommit {
-  type: 'delete';
-  key: K;
-}
-
-/** All keys in a range were deleted; puts of the same commit come after it and stay. */
-export interface DeleteRangeChange<K extends Key = string> extends ChangeOfCommit {
-  type: 'deleteRange';
-  range: KeyBounds<K>;
-}
-
-/** One committed change. Commits come in the order of their numbers, changes of one in the order of keys. */
-export type Change<K extends Key = string> = PutChange<K> | DeleteChange<K> | DeleteRangeChange<K>;
-
-/** A running feed. Ends when it is left, and when the engine is closed. */
-export interface ChangeFeed<K extends Key = string> extends AsyncIterableIterator<Change<K>, undefined> {
-  /** Everything up to here was shown, or does not concern the feed: a later feed may begin here. */
-  readonly seq: Seq;
-  [Symbol.asyncIterator](): ChangeFeed<K>;
-  return(): Promise<IteratorResult<Change<K>, undefined>>;
-}
-
 /** Options of a read. */
 export interface ReadOptions {
   /**
@@ -318,6 +254,8 @@ export interface Stats {
   };
   /** What of the segments is in use, and what can be freed. */
   space: SpaceStats;
+  /** Old log files kept for change feeds (counted in no size above), and feeds that wait for commits. */
+  changes: { keptFiles: number; keptBytes: number; waiting: number };
   commits: {
     /** Transactions. */
     count: number;

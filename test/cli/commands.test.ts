@@ -226,6 +226,7 @@ describe('usage, locks and help', () => {
       'inspect',
       'dump',
       'doctor',
+      'changes',
     ];
     for (const name of commands) {
       const run = await cli([name, '--help']);
