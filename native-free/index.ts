@@ -32,6 +32,7 @@ export type { VerifyVaultOptions, VerifyVaultReport } from '../src/backup/verify
 export type { Seq } from '../src/base/brands.ts';
 export type { Clock } from '../src/base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from '../src/base/errors.ts';
+export { type BackupView, type OpenBackupOptions, openBackup } from '../src/engine/backup-view.ts';
 export type {
   Change,
   ChangeFeed,

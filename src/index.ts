@@ -16,6 +16,7 @@ export type { VerifyVaultOptions, VerifyVaultReport } from './backup/verify-run.
 export type { Seq } from './base/brands.ts';
 export type { Clock } from './base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from './base/errors.ts';
+export { type BackupView, type OpenBackupOptions, openBackup } from './engine/backup-view.ts';
 export type {
   Change,
   ChangeFeed,

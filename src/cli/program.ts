@@ -1,5 +1,6 @@
 /** The command line as a function: arguments in, exit code out. */
 import { Command, CommanderError } from 'commander';
+import { addBackup } from './commands/backup.ts';
 import { addChanges } from './commands/changes.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDump } from './commands/dump.ts';
@@ -9,9 +10,11 @@ import { addImport } from './commands/import.ts';
 import { addInspect } from './commands/inspect.ts';
 import { addLs } from './commands/ls.ts';
 import { addPut } from './commands/put.ts';
+import { addRestore } from './commands/restore.ts';
 import { addRm } from './commands/rm.ts';
 import { addStat } from './commands/stat.ts';
 import { addStats } from './commands/stats.ts';
+import { addVault } from './commands/vault.ts';
 import { addVerify } from './commands/verify.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { type CliIo, columnsOf, Output } from './io.ts';
@@ -105,6 +108,9 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addInspect,
     addDump,
     addDoctor,
+    addBackup,
+    addVault,
+    addRestore,
     addVerify,
     addChanges,
   ];

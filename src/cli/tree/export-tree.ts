@@ -12,13 +12,13 @@ import { mkdir, readdir, stat } from 'node:fs/promises';
 import { emptyBytes } from '../../base/bytes.ts';
 import { invalid, isVarveError } from '../../base/errors.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
-import type { Key, KeyEntry } from '../../engine/types.ts';
+import type { Entry, Key, KeyEntry } from '../../engine/types.ts';
 import { Meter, type OnProgress } from '../progress.ts';
 import { errnoOf } from '../text.ts';
 import { DirectoryStack } from './directory-stack.ts';
 import { parentLength, pathFault } from './paths.ts';
 import { type TreeEntry, treeEntryOf } from './tree-metadata.ts';
-import { bytesOfKey, type Problem, ProblemList, type TreeStore, wholeBytesMax } from './tree-store.ts';
+import { bytesOfKey, type Problem, ProblemList, wholeBytesMax } from './tree-store.ts';
 import { WorkPool } from './work-pool.ts';
 import { makeLink, type NewFile, openNewFile } from './write-file.ts';
 
@@ -49,6 +49,18 @@ export interface ExportReport {
   readonly corrupt: boolean;
 }
 
+/** What is exported: a store, a space of one, a backup. */
+export interface ExportSource {
+  scan(options: {
+    prefix: Uint8Array;
+    values: false;
+    stats: true;
+    signal: AbortSignal | undefined;
+  }): AsyncIterable<Entry<Key>>;
+  get(key: Uint8Array): Promise<Uint8Array | undefined>;
+  stream(key: Uint8Array): ReadableStream<Uint8Array>;
+}
+
 const workUnits = 8;
 const streamUnits = 2;
 /** The target cannot take more: going on would only list every remaining key. */
@@ -59,7 +71,7 @@ const fatalErrnos: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);
  * VARVE_INVALID_ARGUMENT). VARVE_ABORTED by the signal; what was written until then stays.
  */
 export async function exportTree(
-  store: TreeStore,
+  store: ExportSource,
   out: string,
   options: ExportOptions = {},
 ): Promise<ExportReport> {
@@ -91,7 +103,7 @@ async function prepareTarget(out: string, overwrite: boolean): Promise<void> {
 }
 
 class ExportRun {
-  readonly #store: TreeStore;
+  readonly #store: ExportSource;
   readonly #overwrite: boolean;
   readonly #platform: string;
   readonly #directories: DirectoryStack;
@@ -103,7 +115,7 @@ class ExportRun {
   #links = 0;
   #corrupt = false;
 
-  constructor(store: TreeStore, out: string, options: ExportOptions) {
+  constructor(store: ExportSource, out: string, options: ExportOptions) {
     this.#store = store;
     this.#overwrite = options.overwrite === true;
     this.#platform = options.platform ?? process.platform;

@@ -1,0 +1,292 @@
+/** varve vault: what can be done with the backups of a vault. */
+import Table from 'cli-table3';
+import { type Command, InvalidArgumentError } from 'commander';
+import { encodeUtf8, toHex } from '../../base/bytes.ts';
+import { type BackupInfo, openVault, type Vault, type VerifyVaultOptions } from '../../index.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { collect, examples, jsonOption, wholeNumber } from '../options.ts';
+import { progressView } from '../progress.ts';
+import type { Runner, Session } from '../session.ts';
+import { plainTable } from '../table.ts';
+import { countText, keyText, plainText, plural, sizeText } from '../text.ts';
+
+interface Json {
+  json?: boolean;
+}
+
+export function addVault(program: Command, runner: Runner): void {
+  const command = program.command('vault').description('List, prove and thin out the backups of a vault.');
+  addList(command, runner);
+  addStats(command, runner);
+  addVerify(command, runner);
+  addForget(command, runner);
+  addPrune(command, runner);
+  addDiff(command, runner);
+}
+
+function sub(parent: Command, name: string, description: string, ...lines: string[]): Command {
+  return parent
+    .command(name)
+    .description(description)
+    .argument('<vault>', 'directory of the vault')
+    .addOption(jsonOption())
+    .addHelpText('after', examples(...lines));
+}
+
+function addList(parent: Command, runner: Runner): void {
+  sub(parent, 'list', 'List backups, oldest first.', 'varve vault list /mnt/vault').action(
+    (dir: string, options: Json) =>
+      runner.run(options, async (session) => {
+        const vault = await openVault(dir, { readOnly: true });
+        await printBackups(session, 'backup', await vault.list());
+        return exitCodes.done;
+      }),
+  );
+}
+
+async function printBackups(session: Session, type: string, infos: readonly BackupInfo[]): Promise<void> {
+  if (session.json) {
+    for (const info of infos) await session.out.json({ type, ...info });
+    return;
+  }
+  const head = ['id', 'begun', 'mode', 'keys', 'bytes', 'new', 'label', 'tags'];
+  const table = new Table(plainTable(session.paint, head));
+  for (const { id, time, mode, keys, logicalBytes, newBytes, label, tags, damagedKeys } of infos) {
+    table.push([
+      id.slice(0, 12),
+      time.toISOString(),
+      damagedKeys > 0 ? `${mode}, incomplete` : mode,
+      countText(keys),
+      sizeText(logicalBytes),
+      sizeText(newBytes),
+      plainText(label ?? ''),
+      tags.map(plainText).join(' '),
+    ]);
+  }
+  await session.out.line(table.toString());
+}
+
+function addStats(parent: Command, runner: Runner): void {
+  sub(parent, 'stats', 'Show what a vault holds and takes.', 'varve vault stats /mnt/vault').action(
+    (dir: string, options: Json) =>
+      runner.run(options, async (session) => {
+        const stats = await (await openVault(dir, { readOnly: true })).stats();
+        if (session.json) {
+          await session.out.json({ type: 'vault', ...stats });
+          return exitCodes.done;
+        }
+        const table = new Table(plainTable(session.paint));
+        table.push(
+          ['backups', countText(stats.backups)],
+          ['packs', `${countText(stats.packs)} (${sizeText(stats.packBytes)})`],
+          ['waiting to be deleted', plural(stats.pendingPacks, 'pack')],
+          ['chunks', countText(stats.chunks)],
+          ['index', `${sizeText(stats.indexBytes)} in ${plural(stats.indexObjects, 'object')}`],
+          ['runs that did not end', countText(stats.unfinished)],
+          [
+            'all backups together',
+            `${sizeText(stats.logicalBytes)}, ${stats.ratio.toFixed(2)} times the packs`,
+          ],
+        );
+        await session.out.line(table.toString());
+        return exitCodes.done;
+      }),
+  );
+}
+
+interface VerifyArguments extends Json {
+  level: number;
+  subset?: { part: number; of: number };
+  maxSeconds?: number;
+}
+
+function addVerify(parent: Command, runner: Runner): void {
+  sub(
+    parent,
+    'verify',
+    'Prove a vault: what is damaged is named with the keys and backups it concerns. Writes nothing.',
+    'varve vault verify /mnt/vault',
+    'varve vault verify /mnt/vault --subset 1/7',
+  )
+    .option('--level <n>', '0 trees, 1 packs are there, 2 their trailers, 3 every byte', wholeNumber, 3)
+    .option('--subset <k/n>', 'levels 2 and 3: the k-th of n parts of the packs', subsetArgument)
+    .option('--max-seconds <n>', 'end after about so long', wholeNumber)
+    .action((dir: string, options: VerifyArguments) =>
+      runner.run(options, async (session) => {
+        const vault = await openVault(dir, { readOnly: true });
+        const report = await withProgress(session, (onProgress) =>
+          vault.verify({
+            level: options.level as NonNullable<VerifyVaultOptions['level']>,
+            ...(options.subset === undefined ? {} : { subset: options.subset }),
+            ...(options.maxSeconds === undefined ? {} : { maxMs: options.maxSeconds * 1000 }),
+            signal: session.io.signal,
+            onProgress,
+          }),
+        );
+        if (session.json) await session.out.json({ type: 'verify', ...report });
+        else {
+          for (const { message, keys, keyCount, snapshots } of report.damage) {
+            const concerned = [
+              ...(keyCount === undefined
+                ? []
+                : [`${plural(keyCount, 'key')} (${(keys ?? []).slice(0, 5).join(', ')})`]),
+              ...(snapshots === undefined
+                ? []
+                : [`backups ${snapshots.map((id) => id.slice(0, 12)).join(', ')}`]),
+            ];
+            const tail = concerned.length === 0 ? '' : `\n  concerns ${plainText(concerned.join('; '))}`;
+            await session.out.line(`${plainText(message)}${tail}`);
+          }
+          const state = report.ok ? session.paint('green', 'whole') : session.paint('red', 'damaged');
+          await session.out.line(
+            `${state}: level ${report.level}, ${plural(report.backups, 'backup')}, ` +
+              `${plural(report.packs, 'pack')} (${sizeText(report.bytes)}) read${report.complete ? '' : ', ended early'}`,
+          );
+        }
+        return report.ok ? exitCodes.done : exitCodes.corrupt;
+      }),
+    );
+}
+
+interface ForgetArguments extends Json {
+  dryRun?: boolean;
+  keepLast?: number;
+  keepHourly?: number;
+  keepDaily?: number;
+  keepWeekly?: number;
+  keepMonthly?: number;
+  keepYearly?: number;
+  keepWithinDays?: number;
+  keepTag?: string[];
+  timeZone: string;
+  prune?: boolean;
+}
+
+function addForget(parent: Command, runner: Runner): void {
+  sub(
+    parent,
+    'forget',
+    'Remove backups that no rule keeps. The newest proved one always stays.',
+    'varve vault forget /mnt/vault --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run',
+  )
+    .option('--keep-last <n>', 'the newest n', wholeNumber)
+    .option('--keep-hourly <n>', 'the newest of each of the last n hours that have one', wholeNumber)
+    .option('--keep-daily <n>', 'the same for days', wholeNumber)
+    .option('--keep-weekly <n>', 'for ISO weeks', wholeNumber)
+    .option('--keep-monthly <n>', 'for months', wholeNumber)
+    .option('--keep-yearly <n>', 'for years', wholeNumber)
+    .option('--keep-within-days <n>', 'all within so many days before the newest', wholeNumber)
+    .option('--keep-tag <tag>', 'all with this tag; may be given several times', collect)
+    .option('--time-zone <name>', 'where days begin', 'UTC')
+    .option('-n, --dry-run', 'say what would go, remove nothing')
+    .option('--prune', 'prune afterwards')
+    .action((dir: string, options: ForgetArguments) =>
+      runner.run(options, async (session) => {
+        const vault = await openVault(dir);
+        const keep = Object.fromEntries(
+          Object.entries({
+            last: options.keepLast,
+            hourly: options.keepHourly,
+            daily: options.keepDaily,
+            weekly: options.keepWeekly,
+            monthly: options.keepMonthly,
+            yearly: options.keepYearly,
+            within: options.keepWithinDays === undefined ? undefined : options.keepWithinDays * 86_400_000,
+            tags: options.keepTag,
+          }).filter(([, value]) => value !== undefined),
+        );
+        const dryRun = options.dryRun === true;
+        const { removed, kept } = await vault.forget({ keep, dryRun, timeZone: options.timeZone });
+        await printBackups(session, 'forgotten', removed);
+        if (!session.json) {
+          const verb = dryRun ? 'would be removed' : 'removed';
+          await session.out.line(
+            `${plural(removed.length, 'backup')} ${verb}, ${plural(kept.length, 'backup')} kept`,
+          );
+        }
+        if (options.prune !== true) return exitCodes.done;
+        return await prune(session, vault, { dryRun });
+      }),
+    );
+}
+
+function addPrune(parent: Command, runner: Runner): void {
+  sub(parent, 'prune', 'Delete what no backup needs any more.', 'varve vault prune /mnt/vault --dry-run')
+    .option('-n, --dry-run', 'say what would go, delete nothing')
+    .option('--break-lock', 'remove the lock of a prune that is surely dead')
+    .action((dir: string, options: Json & { dryRun?: boolean; breakLock?: boolean }) =>
+      runner.run(options, async (session) => {
+        const { dryRun = false, breakLock = false } = options;
+        return await prune(session, await openVault(dir), { dryRun, breakLock });
+      }),
+    );
+}
+
+async function prune(
+  session: Session,
+  vault: Vault,
+  options: { dryRun: boolean; breakLock?: boolean },
+): Promise<number> {
+  const report = await withProgress(session, (onProgress) =>
+    vault.prune({ ...options, onProgress, signal: session.io.signal }),
+  );
+  if (session.json) await session.out.json({ type: 'prune', ...report });
+  else {
+    const { markedPacks, markedBytes, deletedPacks, deletedBytes, keptPacks, keptBytes } = report;
+    const gone = options.dryRun
+      ? `${plural(markedPacks + deletedPacks, 'pack')} (${sizeText(markedBytes + deletedBytes)}) would go`
+      : `${plural(deletedPacks, 'pack')} (${sizeText(deletedBytes)}) deleted`;
+    await session.out.line(`${gone}, ${plural(keptPacks, 'pack')} (${sizeText(keptBytes)}) kept`);
+  }
+  return exitCodes.done;
+}
+
+function addDiff(parent: Command, runner: Runner): void {
+  parent
+    .command('diff')
+    .description('List the keys that differ between two backups.')
+    .argument('<vault>', 'directory of the vault')
+    .argument('<a>', 'id of a backup, or the beginning of one')
+    .argument('<b>', "another one; 'latest' is the newest")
+    .addOption(jsonOption())
+    .addHelpText('after', examples('varve vault diff /mnt/vault 3fa4 latest'))
+    .action((dir: string, a: string, b: string, options: Json) =>
+      runner.run(options, async (session) => {
+        const vault = await openVault(dir, { readOnly: true });
+        for await (const { key, space, change, before, after } of vault.diff(a, b)) {
+          if (session.out.closed) break;
+          const named = typeof key === 'string' ? { key } : { keyHex: toHex(key) };
+          if (session.json)
+            await session.out.json({ type: 'difference', ...named, space, change, before, after });
+          else {
+            const sign = { added: '+', removed: '-', changed: '~' }[change];
+            const text = keyText(typeof key === 'string' ? encodeUtf8(key) : key);
+            const where = space === undefined ? '' : `[${plainText(space)}] `;
+            await session.out.line(`${sign} ${where}${text} ${sizeText(after ?? before ?? 0)}`);
+          }
+        }
+        return exitCodes.done;
+      }),
+    );
+}
+
+async function withProgress<T>(
+  session: Session,
+  task: (onProgress: NonNullable<VerifyVaultOptions['onProgress']>) => Promise<T>,
+): Promise<T> {
+  const view = progressView(session.io, session.json);
+  try {
+    return await task(({ phase, done, total, bytesPerSecond }) =>
+      view.update({ phase, done, total, unit: 'files', bytesPerSecond, files: done }),
+    );
+  } finally {
+    view.stop();
+  }
+}
+
+/** `2/7`. */
+function subsetArgument(text: string): { part: number; of: number } {
+  const match = /^(\d+)\/(\d+)$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('It must be K/N, such as 2/7.');
+  return { part: Number(match[1]), of: Number(match[2]) };
+}

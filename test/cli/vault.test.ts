@@ -1,0 +1,102 @@
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { openEngine } from '../../src/index.ts';
+import { cli, freshDir, hostileTree, snapshot } from './kit.ts';
+
+/** The drill of docs/BACKUP.md: every command of it, in its order. */
+describe('disaster drill', () => {
+  test('a store that was destroyed is back from its vault, key by key, and as files', async () => {
+    const dir = await freshDir();
+    const [tree, store, vault] = [join(dir, 'tree'), join(dir, 'data'), join(dir, 'vault')];
+    const { mkdir } = await import('node:fs/promises');
+    await mkdir(tree);
+    await hostileTree(tree);
+    expect((await cli(['import', store, tree, '--prefix', 'home/'])).code).toBe(0);
+    expect((await cli(['put', store, 'note'], { stdin: 'first' })).code).toBe(0);
+    expect((await cli(['backup', store, vault, '--label', 'drill'])).code).toBe(0);
+    expect((await cli(['put', store, 'note'], { stdin: 'second' })).code).toBe(0);
+    const second = await cli(['backup', store, vault, '--json']);
+    expect(second.json()[0]).toMatchObject({ type: 'backup', ok: true, mode: 'incremental' });
+    expect((await cli(['vault', 'verify', vault])).code).toBe(0);
+    const before = await cli(['ls', store, '--long', '--json']);
+
+    await rm(store, { recursive: true });
+
+    const restored = await cli(['restore', vault, store]);
+    expect(restored).toMatchObject({ code: 0 });
+    expect(restored.out).toContain('proved');
+    expect((await cli(['ls', store, '--long', '--json'])).out).toBe(before.out);
+    expect((await cli(['verify', store, '--level', 'full'])).code).toBe(0);
+    const files = join(dir, 'files');
+    expect((await cli(['restore', vault, files, '--files', '--prefix', 'home/'])).code).toBe(0);
+    const again = join(dir, 'again');
+    expect((await cli(['export', store, again, '--prefix', 'home/'])).code).toBe(0);
+    expect(await snapshot(files)).toEqual(await snapshot(again));
+    expect((await cli(['backup', store, vault])).code).toBe(0);
+  });
+});
+
+describe('vault commands', () => {
+  test('list, stats, diff, forget and prune', async () => {
+    const dir = await freshDir();
+    const [store, vault] = [join(dir, 'data'), join(dir, 'vault')];
+    for (const text of ['one', 'two', 'three']) {
+      await cli(['put', store, 'k'], { stdin: text.repeat(2000) });
+      expect((await cli(['backup', store, vault, '--tag', text])).code).toBe(0);
+    }
+    const list = (await cli(['vault', 'list', vault, '--json'])).json();
+    expect(list.map(({ tags }) => tags)).toEqual([['one'], ['two'], ['three']]);
+    expect((await cli(['vault', 'list', vault])).out).toContain('incremental');
+    const diff = await cli(['vault', 'diff', vault, String(list[0]!.id), 'latest']);
+    expect(diff.out).toBe('~ k 9.77 KiB\n');
+    const dry = await cli(['vault', 'forget', vault, '--keep-last', '1', '--dry-run', '--prune']);
+    expect(dry.out).toContain('2 backups would be removed, 1 backup kept');
+    const forgot = await cli(['vault', 'forget', vault, '--keep-last', '1', '--keep-tag', 'two', '--prune']);
+    expect(forgot.out).toContain('1 backup removed, 2 backups kept');
+    expect((await cli(['vault', 'stats', vault, '--json'])).json()[0]).toMatchObject({
+      type: 'vault',
+      backups: 2,
+    });
+    expect((await cli(['vault', 'stats', vault])).out).toContain('packs');
+    expect((await cli(['vault', 'prune', vault])).out).toContain('0 packs');
+    expect((await cli(['vault', 'verify', vault, '--subset', '1/2', '--json'])).json()[0]).toMatchObject({
+      ok: true,
+    });
+  });
+
+  test('exit codes tell what happened', async () => {
+    const dir = await freshDir();
+    const [store, vault] = [join(dir, 'data'), join(dir, 'vault')];
+    await cli(['put', store, 'k'], { stdin: 'v'.repeat(5000) });
+    expect((await cli(['vault', 'list', vault])).code).toBe(3);
+    expect((await cli(['backup', join(dir, 'no'), vault])).code).toBe(3);
+    expect((await cli(['backup', store, vault, '--mode', 'other'])).code).toBe(2);
+    expect((await cli(['backup', store, vault])).code).toBe(0);
+    expect((await cli(['vault', 'forget', vault])).code).toBe(2);
+    expect((await cli(['restore', vault, join(dir, 'r'), '--backup', 'ffff'])).code).toBe(3);
+    expect((await cli(['restore', vault, join(dir, 'r'), '--at', '2001-01-01'])).code).toBe(3);
+    expect((await cli(['restore', vault, store])).code).toBe(1);
+    const packs = join(vault, 'packs');
+    const [pack] = (await readdir(packs, { recursive: true })).filter((name) => name.endsWith('.pack'));
+    const bytes = await readFile(join(packs, pack!));
+    bytes[200]! ^= 1;
+    await writeFile(join(packs, pack!), bytes);
+    const found = await cli(['vault', 'verify', vault]);
+    expect(found.code).toBe(4);
+    expect(found.out).toContain('(k)');
+    expect((await cli(['restore', vault, join(dir, 'r')])).code).toBe(4);
+  });
+
+  test('a store in use is backed up as it was', async () => {
+    const dir = await freshDir();
+    const [store, vault] = [join(dir, 'data'), join(dir, 'vault')];
+    const engine = await openEngine(store);
+    await engine.put('k', 'v'.repeat(5000));
+    const result = await cli(['backup', store, vault, '--json']);
+    await engine.close();
+    expect(result.code).toBe(0);
+    expect(result.err).toContain('in use');
+    expect(result.json()[0]).toMatchObject({ keys: 1, ok: true });
+  });
+});
