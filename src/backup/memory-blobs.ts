@@ -27,6 +27,11 @@ export class MemoryBlobs implements BlobStore {
     return new MemoryBlobs(this.#objects);
   }
 
+  /** Names with their bytes, which are borrowed. */
+  entries(): Iterable<readonly [string, Uint8Array]> {
+    return this.#objects.entries();
+  }
+
   /** Every name, sorted. */
   names(): string[] {
     return [...this.#objects.keys()].sort();

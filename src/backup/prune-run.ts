@@ -13,7 +13,7 @@
  */
 import { corrupt, VarveError } from '../base/errors.ts';
 import { encodeBackupManifest } from '../format/backup-manifest.ts';
-import { packName, pendingHashOf, pendingName, pendingPrefix } from '../format/vault-names.ts';
+import { indexName, packName, pendingHashOf, pendingName, pendingPrefix } from '../format/vault-names.ts';
 import { decodePendingMarker, encodePendingMarker, pendingMarker } from '../format/vault-records.ts';
 import type { VaultProgress } from './backup-info.ts';
 import { DirectoryBlobs } from './directory-blobs.ts';
@@ -190,6 +190,7 @@ class PruneRun {
   async #delete(state: VaultState, packs: readonly { hash: string }[]): Promise<void> {
     const { store } = this.#env;
     const gone = new Set(packs.map(({ hash }) => hash));
+    for (const hash of state.superseded) await store.delete(indexName(hash));
     const touched = state.indexes.filter((index) => index.packs.some((hash) => gone.has(hash)));
     if (touched.length > 0)
       await mergeIndexes(

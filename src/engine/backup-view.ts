@@ -8,8 +8,8 @@ import { spaceNamed, sysKeyOf } from '../backup/system-rows.ts';
 import { checkFields, checkVault, type Vault } from '../backup/vault.ts';
 import { VaultReader } from '../backup/vault-reader.ts';
 import { adoptOrphans, everyPack, loadVault } from '../backup/vault-state.ts';
-import { concatBytes, encodeUtf8 } from '../base/bytes.ts';
-import { VarveError } from '../base/errors.ts';
+import { concatBytes, encodeUtf8, toHex } from '../base/bytes.ts';
+import { corrupt, VarveError } from '../base/errors.ts';
 import { decodeInternalKey, encodeInternalKey, encodeRowPrefix } from '../format/internal-key.ts';
 import type { KeyTreeNode } from '../format/key-tree-node.ts';
 import { keyTreeTags } from '../format/key-tree-node.ts';
@@ -68,6 +68,9 @@ export class BackupView {
     this.#space = space;
     this.#source = {
       read: (id) => reader.read(id, 0),
+      // Every read has compared them already.
+      mismatch: async (id) =>
+        corrupt(`chunk ${toHex(id)} has other bytes than its id says`, { file: 'vault' }),
       readSync: () => {
         throw new VarveError('VARVE_INVALID_ARGUMENT', 'a backup cannot be read on the calling thread');
       },

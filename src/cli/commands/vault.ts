@@ -140,7 +140,8 @@ function addVerify(parent: Command, runner: Runner): void {
           const state = report.ok ? session.paint('green', 'whole') : session.paint('red', 'damaged');
           await session.out.line(
             `${state}: level ${report.level}, ${plural(report.backups, 'backup')}, ` +
-              `${plural(report.packs, 'pack')} (${sizeText(report.bytes)}) read${report.complete ? '' : ', ended early'}`,
+              `${plural(report.packs, 'pack')} (${sizeText(report.bytes)}) read` +
+              (report.complete ? '' : ', ended early'),
           );
         }
         return report.ok ? exitCodes.done : exitCodes.corrupt;

@@ -58,7 +58,7 @@ export interface ExportSource {
     signal: AbortSignal | undefined;
   }): AsyncIterable<Entry<Key>>;
   get(key: Uint8Array): Promise<Uint8Array | undefined>;
-  stream(key: Uint8Array): ReadableStream<Uint8Array>;
+  stream(key: Uint8Array, options: { verify: true }): ReadableStream<Uint8Array>;
 }
 
 const workUnits = 8;
