@@ -22,6 +22,7 @@ import { LogTail, type TailFrame } from '../log/log-tail.ts';
 import { recordDigest } from '../value/value-writer.ts';
 import { ChangeFrame, type FramedChange, SpaceFinder } from './change-frame.ts';
 import type { Change, ChangeFeed, ChangesOptions, KeyBounds } from './change-types.ts';
+import type { FeedWaits } from './feed-waits.ts';
 import { keyBytes, throwIfAborted } from './key-args.ts';
 import { checkNames } from './options.ts';
 import type { Store } from './store.ts';
@@ -78,7 +79,8 @@ class Feed implements ChangeFeed<Key> {
     this.#signal = signal;
     this.#seq = filter.since;
     this.#tail = this.#newTail();
-    forgotten.register(this, this.#tail);
+    store.feeds.add(this.#tail);
+    forgotten.register(this, { tail: this.#tail, feeds: store.feeds });
   }
 
   [Symbol.asyncIterator](): this {
@@ -127,6 +129,8 @@ class Feed implements ChangeFeed<Key> {
       }
     } catch (error) {
       await this.#end();
+      // Closing takes the file from under a read.
+      if (this.#store.isClosing) return { value: undefined, done: true };
       throw this.#store.seen(error);
     }
   }
@@ -210,6 +214,7 @@ class Feed implements ChangeFeed<Key> {
     this.#commits = undefined;
     this.#commit = [];
     this.#shown = 0;
+    this.#store.feeds.drop(this.#tail);
     await this.#tail.close();
     return { value: undefined, done: true };
   }
@@ -256,6 +261,7 @@ class Feed implements ChangeFeed<Key> {
 const userKey: Uint8Array = new Uint8Array(keyBytesMax + 1);
 
 /** A feed nobody has any more gives back what it held; what closing fails with concerns nobody. */
-const forgotten = new FinalizationRegistry<LogTail>((tail) => {
+const forgotten = new FinalizationRegistry<{ tail: LogTail; feeds: FeedWaits }>(({ tail, feeds }) => {
+  feeds.drop(tail);
   tail.close().catch(() => undefined);
 });

@@ -271,6 +271,7 @@ export class Store {
       this.#idle = deferred<void>();
       await this.#idle.promise;
     }
+    await this.feeds.close();
     // A scan that was left in the middle must not keep the files open; going on with it is VARVE_CLOSED.
     for (const view of this.#views) this.closeView(view);
     await this.parts.shutDown();

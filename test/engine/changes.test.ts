@@ -185,6 +185,33 @@ describe('live', () => {
     expect(await codeOf(async () => engine.changes())).toBe('VARVE_CLOSED');
   });
 
+  test('a feed that is left in the middle holds no file of a closed store', async () => {
+    const { disk, engine } = await newStore();
+    await engine.put('a', 'x');
+    await engine.put('b', 'x');
+    let open = 0;
+    const original = disk.open.bind(disk);
+    disk.open = async (path, mode) => {
+      const file = await original(path, mode);
+      if (mode !== 'read' || !path.startsWith('wal/')) return file;
+      open++;
+      const close = file.close.bind(file);
+      file.close = () => {
+        open--;
+        return close();
+      };
+      return file;
+    };
+    const feed = engine.changes({ since: 0 });
+    await feed.next();
+    expect(open).toBe(1);
+    const reading = engine.changes({ since: 0 }).next();
+    await engine.close();
+    await reading;
+    expect(open).toBe(0);
+    expect((await feed.next()).done).toBe(true);
+  });
+
   test('it fails when nothing will be committed any more, after what is on the disk', async () => {
     const { disk, engine } = await newStore();
     const feed = engine.changes({ since: 0 });
