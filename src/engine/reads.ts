@@ -175,8 +175,8 @@ export class Reads {
             throwIfAborted(options.signal);
             check();
             reader ??= await open();
-            const piece = await reader.next();
-            if (piece !== undefined) return controller.enqueue(piece.chunk.slice(piece.from, piece.to));
+            const bytes = await reader.next();
+            if (bytes !== undefined) return controller.enqueue(bytes);
             mark.end();
             controller.close();
             answerEmpty(controller);

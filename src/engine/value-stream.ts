@@ -10,13 +10,69 @@ import type { StreamOptions } from './types.ts';
 
 /** Longer ranges are read in runs of many chunks. */
 const runBytesMin: number = 256 * KiB;
+/** Bytes of chunks handed out together, about: each hand-out to a stream costs as much as reading a chunk. */
+const gatheredBytesMax: number = 128 * KiB;
 /** Chunks under way in such a read; their bytes stay within the usual bound. */
 const runAhead: RangeOptions = { readAheadChunks: 64 };
 
-/** The pieces of a value, in order. */
-export interface ValueStream {
+/** What `openValue` reads from. */
+interface Pieces {
   next(): Promise<Piece | undefined>;
   cancel(): void;
+}
+
+/**
+ * The bytes of a range in arrays of their own: the first chunk alone, so that it comes soon, then more and
+ * more of them together. What cannot be read is told once the bytes before it are handed out.
+ */
+export class ValueStream {
+  readonly #pieces: Pieces;
+  readonly #gatheredMax: number;
+  #goal = 1;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(pieces: Pieces, gatheredMax: number) {
+    this.#pieces = pieces;
+    this.#gatheredMax = gatheredMax;
+  }
+
+  /** The next bytes, the caller's own; undefined at the end. */
+  async next(): Promise<Uint8Array | undefined> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const gathered: Piece[] = [];
+    let length = 0;
+    while (length < this.#goal) {
+      const piece = await this.#piece(length > 0);
+      if (piece === undefined) break;
+      gathered.push(piece);
+      length += piece.to - piece.from;
+    }
+    this.#goal = Math.min(this.#gatheredMax, Math.max(this.#goal, length) * 2);
+    if (gathered.length === 0) return undefined;
+    if (gathered.length === 1) return gathered[0]!.chunk.slice(gathered[0]!.from, gathered[0]!.to);
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const { chunk, from, to } of gathered) {
+      bytes.set(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to), at);
+      at += to - from;
+    }
+    return bytes;
+  }
+
+  /** Ends the read. Idempotent. */
+  cancel(): void {
+    this.#pieces.cancel();
+  }
+
+  async #piece(hasBytes: boolean): Promise<Piece | undefined> {
+    try {
+      return await this.#pieces.next();
+    } catch (error) {
+      if (!hasBytes) throw error;
+      this.#failure = { error };
+      return undefined;
+    }
+  }
 }
 
 /** Where the chunks of a range of `length` bytes come from, and how far ahead to ask for them. */
@@ -39,5 +95,6 @@ export function openValue(
   const { source, ahead } = sourceFor(chunks, length, verify);
   const range = signal === undefined ? ahead : { ...ahead, signal };
   const reader = new RangeReader(record, start, end, source, range);
-  return verify ? new CheckedReader(reader, source, length, threads) : reader;
+  const pieces = verify ? new CheckedReader(reader, source, length, threads) : reader;
+  return new ValueStream(pieces, length < runBytesMin ? 1 : gatheredBytesMax);
 }

@@ -15,7 +15,7 @@ const idleMs = 30_000;
 const heapMiB = 256;
 
 /** Where the threads begin; beside this file, also once built. */
-const entry = new URL('./worker.js', import.meta.url);
+export const piscinaEntry: URL = new URL('./worker.js', import.meta.url);
 
 /** Others than the pool's own serve tests. */
 export interface PiscinaPoolOptions {
@@ -67,7 +67,7 @@ export class PiscinaPool implements WorkPool {
   async #start(): Promise<Piscina> {
     const { FixedQueue, Piscina } = await import('piscina');
     const piscina = new Piscina({
-      filename: (this.#options.entry ?? entry).href,
+      filename: (this.#options.entry ?? piscinaEntry).href,
       name: 'runTask',
       minThreads: 0,
       maxThreads: this.size,

@@ -13,7 +13,7 @@ import type { PoolTask, ResultOf, WorkPool } from './port.ts';
 const heapMiB = 256;
 
 /** Where the threads begin; beside this file, also once built. */
-const entry = new URL('./thread-worker.js', import.meta.url);
+export const threadEntry: URL = new URL('./thread-worker.js', import.meta.url);
 
 interface Call {
   readonly resolve: (result: never) => void;
@@ -78,7 +78,7 @@ export class ThreadPool implements WorkPool {
   }
 
   #start(): Thread {
-    const worker = new Worker(this.#options.entry ?? entry, {
+    const worker = new Worker(this.#options.entry ?? threadEntry, {
       workerData: { sha256: this.#options.sha256 },
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: this.#options.heapMiB ?? heapMiB },

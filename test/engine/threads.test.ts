@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Env } from '../../src/engine/env.ts';
@@ -7,13 +11,30 @@ import { openWithEnv } from '../../src/engine/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
-import { PiscinaPool } from '../../src/pool/piscina-pool.ts';
+import { PiscinaPool, piscinaEntry } from '../../src/pool/piscina-pool.ts';
 import type { PoolProvider, WorkPool } from '../../src/pool/port.ts';
-import { ThreadPool } from '../../src/pool/thread-pool.ts';
+import { ThreadPool, threadEntry } from '../../src/pool/thread-pool.ts';
 import { FakePool, type Faults } from '../pool/fake-pool.ts';
 import { bytesOf, codeOf, same, TestClock } from './engine-kit.ts';
 
 const MiB = 1024 * 1024;
+const folder = mkdtempSync(path.join(tmpdir(), 'varve-threads-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** A thread that does its work, but dies over its second task. */
+function dyingEntry(real: URL): URL {
+  const file = path.join(folder, `dying-${path.basename(real.pathname, '.js')}.mjs`);
+  writeFileSync(
+    file,
+    `import { parentPort } from 'node:worker_threads';
+     const real = await import(${JSON.stringify(real.href)});
+     let tasks = 0;
+     const die = () => { if (++tasks === 2) process.exit(1); };
+     if (real.runTask === undefined) parentPort.prependListener('message', die);
+     export const runTask = (task) => { die(); return real.runTask(task); };`,
+  );
+  return pathToFileURL(file);
+}
 
 interface Opened {
   readonly engine: Engine;
@@ -97,6 +118,17 @@ describe.each(['fastcdc', 'sieve'] as const)('threads of a store (%s)', (algorit
       const { workers, threads } = engine.stats();
       expect([workers, threads.tasks > 0, threads.failures > 0]).toEqual([2, true, name === 'dying']);
     }
+  });
+
+  test.each([
+    ['piscina', (size: number) => new PiscinaPool(size, { entry: dyingEntry(piscinaEntry) })],
+    ['plain', (size: number) => new ThreadPool(size, { sha256: 'node', entry: dyingEntry(threadEntry) })],
+  ])('real threads that die in the middle of a task lose nothing (%s)', async (_name, open) => {
+    const alone = await openThreaded(undefined, { chunking });
+    const { engine } = await openThreaded(open, { chunking, workers: 2 });
+    expect(await putAll(engine, 5)).toBe(await putAll(alone.engine, 5));
+    await readAll(engine, 5);
+    expect(engine.stats().threads.failures).toBeGreaterThan(0);
   });
 
   test('several streams at a time come out right', async () => {
