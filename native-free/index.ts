@@ -11,6 +11,9 @@ import type { Engine } from '../src/engine/engine.ts';
 import { openDirectory, type Providers } from '../src/engine/open-directory.ts';
 import { openVaultWith, restoreWith } from '../src/engine/open-vault.ts';
 import type { EngineOptions } from '../src/engine/options.ts';
+import { repairDirectory } from '../src/engine/repair-directory.ts';
+import type { RepairOptions } from '../src/engine/repairing.ts';
+import type { RepairReport } from '../src/integrity/repair-types.ts';
 import type { Sha256Provider } from '../src/kernels/hash/sha256.ts';
 import { nobleSha256 } from '../src/kernels/hash/sha256-noble.ts';
 import { ThreadPool } from '../src/pool/thread-pool.ts';
@@ -52,6 +55,7 @@ export type {
   Logger,
   MemoryOptions,
 } from '../src/engine/options.ts';
+export type { RepairOptions } from '../src/engine/repairing.ts';
 export type { SpaceOptions } from '../src/engine/space-policy.ts';
 export type {
   CompactOptions,
@@ -87,6 +91,7 @@ export type { VerifyOptions } from '../src/engine/verifying.ts';
 export type { BackupMode } from '../src/format/backup-manifest.ts';
 export type { UserMetadata } from '../src/format/metadata.ts';
 export type { Finding, FindingKind } from '../src/integrity/findings.ts';
+export type { RepairLoss, RepairProgress, RepairReport } from '../src/integrity/repair-types.ts';
 export type { VerifyLevel } from '../src/integrity/verify-cursor.ts';
 export type { VerifyProgress, VerifyReport } from '../src/integrity/verify-types.ts';
 export type { Durability } from '../src/log/group-commit.ts';
@@ -132,6 +137,15 @@ async function providers(portable: PortableOptions): Promise<Providers> {
     open: (size: number) => new ThreadPool(size, { sha256: threadHash }),
   };
   return { sha256, flock: undefined, pool };
+}
+
+/** As repair of the main entry, without any native add-on. */
+export async function repair(
+  dir: string,
+  options: RepairOptions = {},
+  portable: PortableOptions = {},
+): Promise<RepairReport> {
+  return await repairDirectory(dir, options, await providers(portable));
 }
 
 /** A runtime built without OpenSSL has no node:crypto: importing it fails. */

@@ -57,6 +57,8 @@ export type {
   WhereQuery,
 } from './engine/query-types.ts';
 export type { ReadView, ViewReadOptions } from './engine/read-view.ts';
+export { repair } from './engine/repair-node.ts';
+export type { RepairOptions } from './engine/repairing.ts';
 export type { SnapshotList } from './engine/snapshots.ts';
 export type { SpaceOptions } from './engine/space-policy.ts';
 export type {
@@ -95,6 +97,7 @@ export type { IndexValue } from './format/index-key.ts';
 export type { IndexField } from './format/index-rows.ts';
 export type { UserMetadata } from './format/metadata.ts';
 export type { Finding, FindingKind } from './integrity/findings.ts';
+export type { RepairLoss, RepairProgress, RepairReport } from './integrity/repair-types.ts';
 export type { VerifyLevel } from './integrity/verify-cursor.ts';
 export type { VerifyProgress, VerifyReport } from './integrity/verify-types.ts';
 export type { Durability } from './log/group-commit.ts';

@@ -15,6 +15,11 @@ import { addRm } from './commands/rm.ts';
 import { addStat } from './commands/stat.ts';
 import { addStats } from './commands/stats.ts';
 import { addVault } from './commands/vault.ts';
+import { addRepair } from './commands/repair.ts';
+import { addRm } from './commands/rm.ts';
+import { addStat } from './commands/stat.ts';
+import { addStats } from './commands/stats.ts';
+import { addUnlock } from './commands/unlock.ts';
 import { addVerify } from './commands/verify.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { type CliIo, columnsOf, Output } from './io.ts';
@@ -113,6 +118,8 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addRestore,
     addVerify,
     addChanges,
+    addRepair,
+    addUnlock,
   ];
   for (const add of commands) add(program, runner);
   return program;

@@ -77,6 +77,16 @@ export class LiveFiles {
    * The tables of the catalog, opened by this check; undefined when one of `needed` trees has a damaged one.
    */
   async wholeForest(needed: readonly number[]): Promise<Forest | undefined> {
+    const forest = await this.openForest();
+    const tables = [...forest.keys.tables, ...forest.chunks.tables];
+    const isWhole = this.loaded.catalog.tables
+      .filter(({ tree }) => needed.includes(tree))
+      .every(({ no }) => tables.some((table) => table.no === no));
+    return isWhole ? forest : undefined;
+  }
+
+  /** The tables of the catalog that can be opened; this object's to close. */
+  async openForest(): Promise<Forest> {
     if (this.#forest === undefined) {
       const { catalog, slot } = this.loaded;
       const opened = await Forest.open(this.#fs, catalog.tables, {
@@ -91,12 +101,7 @@ export class LiveFiles {
       }
       this.#forest = opened.forest;
     }
-    const forest = this.#forest;
-    const tables = [...forest.keys.tables, ...forest.chunks.tables];
-    const isWhole = this.loaded.catalog.tables
-      .filter(({ tree }) => needed.includes(tree))
-      .every(({ no }) => tables.some((table) => table.no === no));
-    return isWhole ? forest : undefined;
+    return this.#forest;
   }
 
   /** Segments by their numbers, for reading frames; close it. */

@@ -202,6 +202,25 @@ export class SegmentReader {
     return footer;
   }
 
+  /**
+   * What a catalog would say of this segment, from its header and footer; undefined when it is not sealed, or
+   * either is damaged. VARVE_FORMAT_VERSION, VARVE_IO.
+   */
+  async describe(): Promise<SealedSegment | undefined> {
+    const header = this.#header;
+    const size = await this.#file.size();
+    if (header === undefined || size < segmentDataFrom + segmentFooter.size) return undefined;
+    const bytes = new Uint8Array(segmentFooter.size);
+    await readExact(this.#file, bytes, size - bytes.length);
+    try {
+      const { frames, dataLen, trailerChecksum } = decodeSegmentFooter(bytes, header.seed, size, this.path);
+      return { no: this.no, class: header.subKind, size, frames, dataLen, trailerChecksum };
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
+      return undefined;
+    }
+  }
+
   /** The trailer of a sealed segment, checked. Errors as `checkSealed`. */
   async readTrailer(sealed: SealedSegment): Promise<Trailer> {
     const footer = await this.checkSealed(sealed);

@@ -12,6 +12,7 @@
 import type { FileNo, Seq } from '../base/brands.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
+import type { FileSeed } from '../codec/checksum.ts';
 import { keyHashVersion } from '../codec/key-hash.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { checkDataBlock, EntrySpot, restartInterval, searchDataBlock } from '../format/data-block.ts';
@@ -127,6 +128,11 @@ export class KeyTable implements BlockSource {
   /** A cursor that reads the table front to back past the cache, for merges. Valid while it is held. */
   scan(): KeyCursor {
     return new TableCursor(new TableScan(this.#file, this.index), this.index, undefined);
+  }
+
+  /** Seeds the checksums of its blocks. */
+  get seed(): FileSeed {
+    return this.#file.seed;
   }
 
   /** Rows that are not PUT. */

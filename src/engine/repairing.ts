@@ -1,0 +1,84 @@
+/** `repair`: a store is mended under the writer lock, without being opened. */
+import { VarveError } from '../base/errors.ts';
+import { initChecksum } from '../codec/checksum.ts';
+import { repairStore } from '../integrity/repair.ts';
+import type { RepairProgress, RepairReport, RepairWork } from '../integrity/repair-types.ts';
+import type { Env } from './env.ts';
+import { identityOf } from './identity.ts';
+import { throwIfAborted } from './key-args.ts';
+import { type ChunkingOptions, checkNames, checkOptions, type EngineOptions } from './options.ts';
+
+/** How a store is repaired. */
+export interface RepairOptions {
+  /** Only say what would be done and lost; nothing is written but the record in LOCK. */
+  dryRun?: boolean;
+  /**
+   * What the store was created with: used where the superblock, which alone knows it, is lost. The defaults
+   * of openEngine where not given.
+   */
+  chunking?: ChunkingOptions;
+  inlineMax?: number;
+  onProgress?: (progress: RepairProgress) => void;
+  signal?: AbortSignal;
+}
+
+/** Where chunks that are lost may be had from. */
+export type HealFrom = NonNullable<RepairWork['healFrom']>;
+
+const names = ['dryRun', 'chunking', 'inlineMax', 'onProgress', 'signal'];
+
+/** Checks the options of a caller: VARVE_INVALID_ARGUMENT. */
+export function checkRepairOptions(options: RepairOptions): void {
+  checkNames(options, names, 'option');
+  const { dryRun, onProgress, chunking, inlineMax } = options;
+  checkOptions(identityOptions(chunking, inlineMax));
+  if (dryRun !== undefined && typeof dryRun !== 'boolean')
+    throw new VarveError('VARVE_INVALID_ARGUMENT', 'dryRun is true or false');
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    throw new VarveError('VARVE_INVALID_ARGUMENT', 'onProgress is a function');
+}
+
+function identityOptions(
+  chunking: ChunkingOptions | undefined,
+  inlineMax: number | undefined,
+): EngineOptions {
+  return {
+    ...(chunking === undefined ? {} : { chunking }),
+    ...(inlineMax === undefined ? {} : { inlineMax }),
+  };
+}
+
+/** Repairs the store that `env.fs` stands on; see `repair`. */
+export async function repairWithEnv(
+  env: Env,
+  options: RepairOptions = {},
+  healFrom?: HealFrom,
+): Promise<RepairReport> {
+  checkRepairOptions(options);
+  const { dryRun = false, chunking, inlineMax, onProgress, signal } = options;
+  await initChecksum();
+  throwIfAborted(signal);
+  const lock = await env.lock.acquire({ waitMs: 0, ...(signal === undefined ? {} : { signal }) });
+  try {
+    const { dbUuid: _dbUuid, ...defaults } = identityOf(
+      checkOptions(identityOptions(chunking, inlineMax)),
+      env,
+    );
+    return await repairStore({
+      fs: env.fs,
+      clock: env.clock,
+      random: env.random,
+      dryRun,
+      onProgress,
+      checkAborted: () => {
+        throwIfAborted(signal);
+        if (lock.lost) throw new VarveError('VARVE_LOCKED', 'the writer lock was lost during the repair');
+      },
+      defaults,
+      writerEpoch: lock.owner.writerEpoch,
+      healFrom,
+    });
+  } finally {
+    await lock.release();
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * The segments of a damaged store: which are whole, and those that are not, or never were sealed, written
+ * anew from their whole frames. Every chunk is compared with its id on the way.
+ *
+ * Memory: one window of 4 MiB, the ids of list nodes, and 47 B for each frame of a segment written anew.
+ */
+import type { FileNo } from '../base/brands.ts';
+import { compareRange, toHex } from '../base/bytes.ts';
+import { isDamage } from '../base/errors.ts';
+import type { Catalog, CatalogSegment } from '../format/catalog.ts';
+import type { ChunkFrame } from '../format/chunk-frame.ts';
+import { chunkKinds, codecs } from '../format/chunk-ref.ts';
+import { filePath } from '../format/file-names.ts';
+import { segmentDataFrom, streamClasses, type Trailer, TrailerBuilder } from '../format/segment.ts';
+import { hasErrno } from '../fs/dirs.ts';
+import type { FsPort } from '../fs/port.ts';
+import { sha256Into } from '../kernels/hash/sha256.ts';
+import { SegmentReader } from '../segment/segment-reader.ts';
+import { scanSegment } from '../segment/segment-scan.ts';
+import { SegmentWriter } from '../segment/segment-writer.ts';
+
+/** Where a frame lies that is whole. */
+export interface FramePlace {
+  readonly segment: FileNo;
+  readonly off8: number;
+  readonly storedLen: number;
+}
+
+/** A segment whose frames may be used, as it is to be named. */
+export interface UsableSegment {
+  readonly info: CatalogSegment;
+  /** Frames in memory where the file does not (yet) have this trailer; else they are read from it. */
+  readonly trailer: Trailer | undefined;
+  /** Some frame of it is needed where it says; decided later for those nobody named. */
+  isNamed: boolean;
+}
+
+export interface SegmentRepair {
+  readonly fs: FsPort;
+  readonly dbUuid: Uint8Array;
+  readonly random: (n: number) => Uint8Array;
+  readonly takeFileNo: () => FileNo;
+  readonly dryRun: boolean;
+  readonly pause: () => Promise<void> | undefined;
+  readonly onAction: (what: string) => void;
+  readonly onBytes: (bytes: number) => void;
+}
+
+export interface RepairedSegments {
+  readonly usable: UsableSegment[];
+  /** List nodes by id (hex). */
+  readonly nodes: Map<string, FramePlace>;
+  /** Files replaced by others. */
+  readonly replaced: FileNo[];
+}
+
+/**
+ * Goes through every file of `numbers`, named ones first. `ends`: how far a segment that is not sealed counts
+ * at least.
+ */
+export async function repairSegments(
+  numbers: readonly FileNo[],
+  catalog: Catalog | undefined,
+  ends: ReadonlyMap<FileNo, number>,
+  work: SegmentRepair,
+): Promise<RepairedSegments> {
+  const out: RepairedSegments = { usable: [], nodes: new Map(), replaced: [] };
+  const sealed = new Map(catalog?.sealed.map((info) => [info.no, info]));
+  const open = new Map(catalog?.unsealed.map((info) => [info.no, info]));
+  const isNamed = (no: FileNo): boolean =>
+    catalog === undefined || sealed.has(no) || open.has(no) || ends.has(no);
+  const ordered = [...numbers].sort((a, b) => Number(isNamed(b)) - Number(isNamed(a)) || a - b);
+  for (const no of ordered) {
+    const end = Math.max((open.get(no)?.committedOff8 ?? 0) * 8, ends.get(no) ?? 0);
+    const streamClass = sealed.get(no)?.class ?? open.get(no)?.class ?? streamClasses.data0;
+    await one(no, sealed.get(no), end, streamClass, isNamed(no), work, out);
+  }
+  return out;
+}
+
+async function one(
+  no: FileNo,
+  known: CatalogSegment | undefined,
+  committedEnd: number,
+  streamClass: number,
+  isNamed: boolean,
+  work: SegmentRepair,
+  out: RepairedSegments,
+): Promise<void> {
+  const { fs, dbUuid, onAction } = work;
+  const path = filePath('seg', no);
+  const frames = new TrailerBuilder();
+  const places: { id: string; place: FramePlace }[] = [];
+  let damagedBytes = 0;
+  const digest = new Uint8Array(32);
+  const isGood = (buf: Uint8Array, frame: ChunkFrame): boolean => {
+    if (frame.codec !== codecs.raw) return true;
+    sha256Into(buf, frame.payloadFrom, frame.payloadTo, digest, 0);
+    return compareRange(digest, 0, 32, buf, frame.idAt, frame.idAt + 32) === 0;
+  };
+  let bad = 0;
+  const note = (buf: Uint8Array, frame: ChunkFrame, offset: number): void => {
+    const { idAt, storedLen, rawLen, kind, codec } = frame;
+    frames.add(buf, idAt, offset / 8, storedLen, rawLen, kind, codec);
+    if (kind !== chunkKinds.list) return;
+    places.push({
+      id: toHex(buf.subarray(idAt, idAt + 32)),
+      place: { segment: no, off8: offset / 8, storedLen },
+    });
+  };
+  let scanned: Awaited<ReturnType<typeof scanSegment>>;
+  try {
+    scanned = await scanSegment(
+      fs,
+      no,
+      path,
+      {
+        dbUuid,
+        ...(known === undefined ? {} : { upTo: segmentDataFrom + known.dataLen }),
+        onDamage: (from, to) => {
+          damagedBytes += to - from;
+        },
+      },
+      (buf, pos, frame, offset) => {
+        work.onBytes(frame.next - pos);
+        if (isGood(buf, frame)) note(buf, frame, offset);
+        else bad++;
+        return work.pause();
+      },
+    );
+  } catch (error) {
+    if (!isDamage(error) && !hasErrno(error, 'ENOENT')) throw error;
+    onAction(`segment ${path} cannot be read: its chunks are looked for elsewhere`);
+    return;
+  }
+  const take = (info: CatalogSegment, trailer: Trailer | undefined): void => {
+    out.usable.push({ info, trailer, isNamed });
+    for (const { id, place } of places) if (!out.nodes.has(id)) out.nodes.set(id, place);
+  };
+  const whole = bad === 0 && damagedBytes === 0 ? await sealedInfo(fs, no, dbUuid, known) : undefined;
+  if (whole !== undefined) {
+    take(whole, undefined);
+    return;
+  }
+  if (
+    known !== undefined ||
+    scanned.footer !== undefined ||
+    (scanned.firstInvalid !== undefined && scanned.firstInvalid < committedEnd) ||
+    bad > 0 ||
+    scanned.headerDamage !== undefined
+  )
+    onAction(`${path} is damaged: its ${frames.count} whole chunks are written to a new segment`);
+  if (frames.count === 0) {
+    if (isNamed) out.replaced.push(no);
+    return;
+  }
+  if (work.dryRun) {
+    const trailer = frames.toTrailer(true);
+    take(
+      { no, class: streamClass, size: 0, frames: trailer.count, dataLen: 0, trailerChecksum: 0n },
+      trailer,
+    );
+    out.replaced.push(no);
+    return;
+  }
+  await rewrite(no, streamClass, isNamed, isGood, work, out);
+  out.replaced.push(no);
+}
+
+/** A segment as the catalog is to name it; undefined when header, trailer or footer are not whole. */
+async function sealedInfo(
+  fs: FsPort,
+  no: FileNo,
+  dbUuid: Uint8Array,
+  known: CatalogSegment | undefined,
+): Promise<CatalogSegment | undefined> {
+  const reader = await SegmentReader.open(fs, no, dbUuid);
+  try {
+    const info = known ?? (await reader.describe());
+    if (info === undefined) return undefined;
+    await reader.readTrailer(info);
+    return info;
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return undefined;
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Copies the whole frames of a segment into a new, sealed one. */
+async function rewrite(
+  from: FileNo,
+  streamClass: number,
+  isNamed: boolean,
+  isGood: (buf: Uint8Array, frame: ChunkFrame) => boolean,
+  work: SegmentRepair,
+  out: RepairedSegments,
+): Promise<void> {
+  const { fs, dbUuid, random, takeFileNo } = work;
+  const no = takeFileNo();
+  const writer = await SegmentWriter.create(fs, { no, class: streamClass, dbUuid, salt: random(12) });
+  try {
+    await scanSegment(fs, from, filePath('seg', from), { dbUuid }, async (buf, pos, frame) => {
+      if (!isGood(buf, frame)) return;
+      const off8 = writer.appendFrame(buf, pos, frame);
+      if (frame.kind === chunkKinds.list) {
+        const id = toHex(buf.subarray(frame.idAt, frame.idAt + 32));
+        if (!out.nodes.has(id)) out.nodes.set(id, { segment: no, off8, storedLen: frame.storedLen });
+      }
+      if (writer.needsDrain) await writer.drain();
+    });
+    const info = await writer.seal({ byRecovery: true });
+    out.usable.push({ info, trailer: undefined, isNamed });
+  } finally {
+    await writer.close();
+  }
+}
