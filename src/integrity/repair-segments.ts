@@ -16,7 +16,7 @@ import { hasErrno } from '../fs/dirs.ts';
 import type { FsPort } from '../fs/port.ts';
 import { sha256Into } from '../kernels/hash/sha256.ts';
 import { SegmentReader } from '../segment/segment-reader.ts';
-import { scanSegment } from '../segment/segment-scan.ts';
+import { type ScanResult, scanSegment } from '../segment/segment-scan.ts';
 import { SegmentWriter } from '../segment/segment-writer.ts';
 
 /** Where a frame lies that is whole. */
@@ -78,6 +78,24 @@ export async function repairSegments(
   return out;
 }
 
+const digest = new Uint8Array(32);
+
+/** The chunk is what its id says, as far as its codec lets that be seen. */
+function isGood(buf: Uint8Array, frame: ChunkFrame): boolean {
+  if (frame.codec !== codecs.raw) return true;
+  sha256Into(buf, frame.payloadFrom, frame.payloadTo, digest, 0);
+  return compareRange(digest, 0, 32, buf, frame.idAt, frame.idAt + 32) === 0;
+}
+
+/** What a segment holds. */
+interface Held {
+  readonly frames: TrailerBuilder;
+  readonly places: { readonly id: string; readonly place: FramePlace }[];
+  /** Frames that are not what their ids say. */
+  bad: number;
+  damagedBytes: number;
+}
+
 async function one(
   no: FileNo,
   known: CatalogSegment | undefined,
@@ -89,82 +107,72 @@ async function one(
 ): Promise<void> {
   const { fs, dbUuid, onAction } = work;
   const path = filePath('seg', no);
-  const frames = new TrailerBuilder();
-  const places: { id: string; place: FramePlace }[] = [];
-  let damagedBytes = 0;
-  const digest = new Uint8Array(32);
-  const isGood = (buf: Uint8Array, frame: ChunkFrame): boolean => {
-    if (frame.codec !== codecs.raw) return true;
-    sha256Into(buf, frame.payloadFrom, frame.payloadTo, digest, 0);
-    return compareRange(digest, 0, 32, buf, frame.idAt, frame.idAt + 32) === 0;
-  };
-  let bad = 0;
-  const note = (buf: Uint8Array, frame: ChunkFrame, offset: number): void => {
-    const { idAt, storedLen, rawLen, kind, codec } = frame;
-    frames.add(buf, idAt, offset / 8, storedLen, rawLen, kind, codec);
-    if (kind !== chunkKinds.list) return;
-    places.push({
-      id: toHex(buf.subarray(idAt, idAt + 32)),
-      place: { segment: no, off8: offset / 8, storedLen },
-    });
-  };
-  let scanned: Awaited<ReturnType<typeof scanSegment>>;
+  const held: Held = { frames: new TrailerBuilder(), places: [], bad: 0, damagedBytes: 0 };
+  let scanned: ScanResult;
   try {
-    scanned = await scanSegment(
-      fs,
-      no,
-      path,
-      {
-        dbUuid,
-        ...(known === undefined ? {} : { upTo: segmentDataFrom + known.dataLen }),
-        onDamage: (from, to) => {
-          damagedBytes += to - from;
-        },
-      },
-      (buf, pos, frame, offset) => {
-        work.onBytes(frame.next - pos);
-        if (isGood(buf, frame)) note(buf, frame, offset);
-        else bad++;
-        return work.pause();
-      },
-    );
+    scanned = await scanHeld(no, known, held, work);
   } catch (error) {
     if (!isDamage(error) && !hasErrno(error, 'ENOENT')) throw error;
     onAction(`segment ${path} cannot be read: its chunks are looked for elsewhere`);
     return;
   }
+  const { frames, places, bad, damagedBytes } = held;
   const take = (info: CatalogSegment, trailer: Trailer | undefined): void => {
     out.usable.push({ info, trailer, isNamed });
     for (const { id, place } of places) if (!out.nodes.has(id)) out.nodes.set(id, place);
   };
-  const whole = bad === 0 && damagedBytes === 0 ? await sealedInfo(fs, no, dbUuid, known) : undefined;
+  const whole = bad + damagedBytes === 0 ? await sealedInfo(fs, no, dbUuid, known) : undefined;
   if (whole !== undefined) {
     take(whole, undefined);
     return;
   }
-  if (
-    known !== undefined ||
-    scanned.footer !== undefined ||
-    (scanned.firstInvalid !== undefined && scanned.firstInvalid < committedEnd) ||
-    bad > 0 ||
-    scanned.headerDamage !== undefined
-  )
+  const isCut = scanned.firstInvalid !== undefined && scanned.firstInvalid < committedEnd;
+  const wasSealed = known !== undefined || scanned.footer !== undefined;
+  if (wasSealed || isCut || bad > 0 || scanned.headerDamage !== undefined)
     onAction(`${path} is damaged: its ${frames.count} whole chunks are written to a new segment`);
   if (frames.count === 0) {
     if (isNamed) out.replaced.push(no);
     return;
   }
-  if (work.dryRun) {
-    const trailer = frames.toTrailer(true);
-    take(
-      { no, class: streamClass, size: 0, frames: trailer.count, dataLen: 0, trailerChecksum: 0n },
-      trailer,
-    );
-    out.replaced.push(no);
+  out.replaced.push(no);
+  if (!work.dryRun) {
+    await rewrite(no, streamClass, isNamed, work, out);
     return;
   }
-  await rewrite(no, streamClass, isNamed, isGood, work, out);
-  out.replaced.push(no);
+  const trailer = frames.toTrailer(true);
+  const info = { no, class: streamClass, size: 0, frames: trailer.count, dataLen: 0, trailerChecksum: 0n };
+  take(info, trailer);
+}
+
+/** Goes through the frames of a segment. */
+async function scanHeld(
+  no: FileNo,
+  known: CatalogSegment | undefined,
+  held: Held,
+  { fs, dbUuid, onBytes, pause }: SegmentRepair,
+): Promise<ScanResult> {
+  const { frames, places } = held;
+  const options = {
+    dbUuid,
+    ...(known === undefined ? {} : { upTo: segmentDataFrom + known.dataLen }),
+    onDamage: (from: number, to: number): void => {
+      held.damagedBytes += to - from;
+    },
+  };
+  return await scanSegment(fs, no, filePath('seg', no), options, (buf, pos, frame, offset) => {
+    onBytes(frame.next - pos);
+    if (!isGood(buf, frame)) {
+      held.bad++;
+      return pause();
+    }
+    const { idAt, storedLen, rawLen, kind, codec } = frame;
+    frames.add(buf, idAt, offset / 8, storedLen, rawLen, kind, codec);
+    if (kind === chunkKinds.list) {
+      const place = { segment: no, off8: offset / 8, storedLen };
+      places.push({ id: toHex(buf.subarray(idAt, idAt + 32)), place });
+    }
+    return pause();
+  });
 }
 
 /** A segment as the catalog is to name it; undefined when header, trailer or footer are not whole. */
@@ -193,7 +201,6 @@ async function rewrite(
   from: FileNo,
   streamClass: number,
   isNamed: boolean,
-  isGood: (buf: Uint8Array, frame: ChunkFrame) => boolean,
   work: SegmentRepair,
   out: RepairedSegments,
 ): Promise<void> {
