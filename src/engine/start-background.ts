@@ -28,7 +28,10 @@ export type WriteParts = Pick<CompactorOptions, 'catalogs' | 'checkpointer' | 'l
 
 /** The parts that work, and what starts those that have something to do. */
 export interface StartedBackground
-  extends Pick<WriteSide, 'compactor' | 'reaper' | 'purger' | 'indexWork' | 'marks' | 'history' | 'pacer'> {
+  extends Pick<
+    WriteSide,
+    'compactor' | 'reaper' | 'purger' | 'indexWork' | 'marks' | 'history' | 'pacer' | 'snapshotDeleted'
+  > {
   readonly startIfDue: () => void;
 }
 
@@ -63,5 +66,7 @@ export function startBackground(
     purger.startIfDue();
     indexWork.startIfDue();
   };
-  return { compactor, reaper, purger, indexWork, marks, history, pacer, startIfDue };
+  const snapshotDeleted = (): void => purger.startIfDue();
+  const works = { compactor, reaper, purger, indexWork };
+  return { ...works, marks, history, pacer, startIfDue, snapshotDeleted };
 }

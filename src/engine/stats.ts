@@ -1,6 +1,7 @@
 /** Figures of a running engine, gathered when asked for. */
 import { nameOfAlgorithm } from '../kernels/chunker/params.ts';
 import type { ForestStats } from '../tree/forest.ts';
+import { purgeStats } from './purge-stats.ts';
 import { spaceStats } from './space-stats.ts';
 import type { Store } from './store.ts';
 import type { Stats } from './types.ts';
@@ -79,6 +80,7 @@ export function statsOf(store: Store): Stats {
     compaction: compactionStats(store, forest.levels),
     history: historyStats(store),
     ranges: rangeStats(store),
+    purge: purgeStats(store),
     space: spaceStats(store),
     changes: changeStats(store),
     commits: { ...(write?.log.counters ?? { count: 0, groups: 0, syncs: 0, logBytes: 0 }) },

@@ -2,6 +2,7 @@
 import type { Seq } from '../base/brands.ts';
 import type { UserMetadata } from '../format/metadata.ts';
 import type { At } from './point.ts';
+import type { PurgeStats } from './purge-stats.ts';
 import type { SpaceStats } from './space-types.ts';
 
 /** 0 to 65,535 bytes. Strings must be well-formed and are stored as UTF-8. Order is unsigned byte order. */
@@ -252,6 +253,8 @@ export interface Stats {
     /** Steps that failed. */
     failures: number;
   };
+  /** Superseded versions, and what was given back of them. */
+  purge: PurgeStats;
   /** What of the segments is in use, and what can be freed. */
   space: SpaceStats;
   /** Old log files kept for change feeds (counted in no size above), and feeds that wait for commits. */

@@ -5,11 +5,14 @@
  * Invariants (test/tree/compaction.test.ts)
  * - All versions of a key go to one table ("versions of a key stay in one table").
  * - Every row read is either given out or counted as dropped, with its bytes ("a merge equals the model").
- * - Memory: one piece per input, two rows.
+ * - Memory: one piece per input, three rows.
  */
 import { assert } from '../base/assert.ts';
+import type { Seq } from '../base/brands.ts';
 import { compareRange } from '../base/bytes.ts';
 import { seqBytes, seqOf } from '../format/internal-key.ts';
+import { rowKinds } from '../format/row-kinds.ts';
+import { parseValueRecord } from '../format/value-record.ts';
 import { END, type KeyCursor, MISS, OK, type RowSource, type Step } from './cursor.ts';
 import type { DeeperRanges } from './deeper-ranges.ts';
 import type { MergeSlice } from './merge-slice.ts';
@@ -29,6 +32,9 @@ class RowCopy {
     this.bytes.set(valueBytes.subarray(valueFrom, valueTo), this.keyTo);
   }
 }
+
+/** With the row the merge stands on: go to the next one, give it, or decide about it. */
+const onwards = { move: 1, give: 2, decide: 3 } as const;
 
 /** What was read and what became of it. */
 export interface RowCounts {
@@ -57,8 +63,14 @@ export class MergedRows implements RowSource {
   readonly #key = new RowCopy();
   readonly #held = new RowCopy();
   #holds = false;
-  /** The merge stands on a kept row that comes after the held one. */
-  #behindHeld = false;
+  /** A GONE row that goes if its version follows. */
+  readonly #gone = new RowCopy();
+  #awaits = false;
+  /** Rows held back that stay: they are given before anything else is done. */
+  readonly #out: RowCopy[] = [];
+  #outAt = 0;
+  /** What is done after them. */
+  #onward: (typeof onwards)[keyof typeof onwards] = 1;
   #started = false;
   #rests = false;
   #ended = false;
@@ -129,31 +141,82 @@ export class MergedRows implements RowSource {
 
   /** Goes to the next row that is kept. */
   #find(): Step {
-    if (this.#behindHeld) {
-      this.#behindHeld = false;
-      return this.#stand(this.#merge);
+    for (;;) {
+      if (this.#outAt < this.#out.length) return this.#standOn(this.#out[this.#outAt++]!);
+      this.#out.length = 0;
+      this.#outAt = 0;
+      const onward = this.#onward;
+      this.#onward = onwards.move;
+      if (onward === onwards.give) return this.#stand(this.#merge);
+      if (onward === onwards.move) {
+        const step = this.#move();
+        if (step === MISS) return MISS;
+        if (step === END) {
+          if (this.#out.length > 0) continue;
+          return END;
+        }
+      }
+      if (this.#decide()) return this.#stand(this.#merge);
     }
-    while (!this.#ended) {
-      if (this.#slice.isOver()) {
-        this.#rests = true;
-        return MISS;
-      }
-      const step = this.#started ? this.#merge.next() : this.#merge.first();
-      if (step === MISS) return MISS;
-      this.#started = true;
-      if (step === END) {
-        this.#ended = true;
-        this.#dropHeld();
-        return END;
-      }
-      if (this.#judge() === verdicts.keep) {
-        if (!this.#holds) return this.#stand(this.#merge);
-        this.#holds = false;
-        this.#behindHeld = true;
-        return this.#standOnHeld();
-      }
+  }
+
+  /** The next row of the merge; at its end what was held back is let go. */
+  #move(): Step {
+    if (this.#ended) return END;
+    if (this.#slice.isOver()) {
+      this.#rests = true;
+      return MISS;
     }
+    const step = this.#started ? this.#merge.next() : this.#merge.first();
+    if (step === MISS) return MISS;
+    this.#started = true;
+    if (step === OK) return OK;
+    this.#ended = true;
+    if (this.#awaits) this.#giveHeld();
+    this.#dropHeld();
     return END;
+  }
+
+  /** True when the row of the merge is to be given at once; else it is counted, held, or waits its turn. */
+  #decide(): boolean {
+    if (this.#awaits && !this.#isPartner()) {
+      // The GONE row stays, and with it the delete marker above it.
+      this.#giveHeld();
+      this.#onward = onwards.decide;
+      return false;
+    }
+    const verdict = this.#judge();
+    if (verdict === verdicts.pair) {
+      if (this.#awaits) this.#dropGone();
+      this.#gone.take(this.#merge);
+      this.#awaits = true;
+    } else if (this.#awaits) this.#dropGone();
+    if (verdict !== verdicts.keep) return false;
+    if (!this.#holds && !this.#awaits) return true;
+    this.#giveHeld();
+    this.#onward = onwards.give;
+    return false;
+  }
+
+  /** The GONE row goes, with its version. */
+  #dropGone(): void {
+    this.#awaits = false;
+    this.superseded.rows++;
+    this.superseded.bytes += this.#gone.valueTo;
+  }
+
+  /** Rows that were held back come next. */
+  #giveHeld(): void {
+    if (this.#holds) this.#out.push(this.#held);
+    if (this.#awaits) this.#out.push(this.#gone);
+    this.#holds = false;
+    this.#awaits = false;
+  }
+
+  /** The row of the merge is the version that the awaiting GONE row takes away. */
+  #isPartner(): boolean {
+    const { keyBytes, keyFrom, keyTo } = this.#merge;
+    return compareRange(keyBytes, keyFrom, keyTo, this.#gone.bytes, 0, this.#gone.keyTo) === 0;
   }
 
   #judge(): number {
@@ -171,7 +234,8 @@ export class MergedRows implements RowSource {
       this.#retention.begin(keyBytes, keyFrom);
     }
     const head = valueFrom < valueTo ? valueBytes[valueFrom]! : 0;
-    const verdict = this.#retention.judge(seqOf(keyBytes, keyTo), head);
+    const purgedAt = (head & 15) === rowKinds.gone ? goneSeqOf(valueBytes, valueFrom, valueTo) : undefined;
+    const verdict = this.#retention.judge(seqOf(keyBytes, keyTo), head, purgedAt);
     if (verdict === verdicts.drop) {
       this.superseded.rows++;
       this.superseded.bytes += bytes;
@@ -201,8 +265,7 @@ export class MergedRows implements RowSource {
     return OK;
   }
 
-  #standOnHeld(): Step {
-    const { bytes, keyTo, valueTo } = this.#held;
+  #standOn({ bytes, keyTo, valueTo }: RowCopy): Step {
     this.keyBytes = bytes;
     this.keyFrom = 0;
     this.keyTo = keyTo;
@@ -211,4 +274,9 @@ export class MergedRows implements RowSource {
     this.valueTo = valueTo;
     return OK;
   }
+}
+
+/** The number of the commit that purged, from the value of a GONE row; VARVE_CORRUPT when it has none. */
+function goneSeqOf(bytes: Uint8Array, from: number, to: number): Seq {
+  return parseValueRecord(bytes, from, to, { file: 'table' }).goneSeq;
 }

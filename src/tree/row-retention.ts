@@ -4,7 +4,8 @@
  * The newest row of a key stays. One below it was superseded by the row above, and stays where the keep rule
  * says that somebody may ask for it (keep-rule.ts), with two exceptions:
  * - a superseded version that holds chunks stays until a GONE row says that its references were given back;
- * - GONE rows, and the rows they belong to, stay.
+ * - a GONE row and its version go together, once nobody reads below the commit that purged it; without its
+ *   version in the merge it stays.
  * Rows above that are not in this merge make a version younger to it than it is: then it stays too long.
  *
  * A delete marker at or below the horizon, late or not, goes where nothing of its key is left under it, in
@@ -24,8 +25,11 @@ import { rowKinds } from '../format/row-kinds.ts';
 import { trees } from '../format/trees.ts';
 import { isPinned, type KeepRule } from './keep-rule.ts';
 
-/** `hold`: a delete marker that goes unless a row of the same key is kept after it. */
-export const verdicts = { keep: 1, drop: 2, hold: 3 } as const;
+/**
+ * `hold`: a delete marker that goes unless a row of the same key is kept after it. `pair`: a GONE row that
+ * goes if its version follows, which is then dropped.
+ */
+export const verdicts = { keep: 1, drop: 2, hold: 3, pair: 4 } as const;
 export type Verdict = (typeof verdicts)[keyof typeof verdicts];
 
 /** State of one key; reused from key to key. */
@@ -41,6 +45,8 @@ export class RowRetention {
   #superseded = 0;
   /** Number of the last GONE row; -1 = none. */
   #goneSeq = -1;
+  /** That row is one of a pair. */
+  #folds = false;
 
   /**
    * `tree`: whose rows they are; those of the key tree belong to spaces, which may have rules of their own.
@@ -62,17 +68,23 @@ export class RowRetention {
     if (space !== this.#space) this.#enter(space);
   }
 
-  /** `head`: first byte of the row's value, kind and form; 0 for an empty one. */
-  judge(seq: Seq, head: number): Verdict {
+  /**
+   * `head`: first byte of the row's value, kind and form; 0 for an empty one. `purgedAt`: of a GONE row, the
+   * number of the commit that purged.
+   */
+  judge(seq: Seq, head: number, purgedAt: Seq = Number.MAX_SAFE_INTEGER): Verdict {
     const kind = head & 15;
     const isDelete = kind === rowKinds.delete || kind === rowKinds.lateDelete;
     if (!isDelete && kind !== rowKinds.put) {
       this.#goneSeq = seq;
-      return verdicts.keep;
+      this.#folds = purgedAt <= this.#horizon && !isPinned(this.#rule.pinned, seq, purgedAt);
+      return this.#folds ? verdicts.pair : verdicts.keep;
     }
+    const isGone = seq === this.#goneSeq;
+    // The row that superseded it says the same to whoever comes.
+    if (isGone && this.#folds) return verdicts.drop;
     const above = this.#above;
     this.#above = seq;
-    const isGone = seq === this.#goneSeq;
     const horizon = this.#horizon;
     if (above === 0) return isDelete && !isGone && seq <= horizon ? verdicts.hold : verdicts.keep;
     const newer = this.#superseded;
