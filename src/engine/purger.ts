@@ -261,9 +261,9 @@ export class Purger implements VersionFate {
     } finally {
       view.release();
     }
-    const visible = candidates.filter(({ above }) => above <= this.#options.log.visibleSeq);
     this.#watched.delete(name);
-    await this.#purge(visible);
+    // What is superseded by a commit that is not read yet is kept for the horizon, and met again.
+    await this.#purge(candidates);
   }
 
   /** Decides in the section that sequences, by the rule of that moment. */

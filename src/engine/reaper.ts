@@ -152,6 +152,7 @@ export class Reaper {
         }
         if (next === undefined) putSys(writer, rangeKey(range.seq), undefined);
       });
+      for (const { prefix } of doomed) txn.ends.superseded(prefix);
       pacer.charge(bytes);
       checkpointer.startIfDue();
       // What the commit fails with stops the log, and with it this reaper.
