@@ -47,7 +47,7 @@ export type {
   MemoryOptions,
 } from './engine/options.ts';
 export type { At } from './engine/point.ts';
-export type { PurgeStats } from './engine/purge-stats.ts';
+export type { PurgeStats } from './engine/purge-types.ts';
 export type {
   IndexQuery,
   IndexTuple,

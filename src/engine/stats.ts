@@ -42,6 +42,10 @@ function changeStats({ logHistory, feeds }: Store): Stats['changes'] {
   return { keptFiles: files, keptBytes: bytes, waiting: feeds.size };
 }
 
+function deathStats(store: Store): Pick<Stats, 'ranges' | 'purge'> {
+  return { ranges: rangeStats(store), purge: purgeStats(store) };
+}
+
 /** Everything stats() tells; reads no file. */
 export function statsOf(store: Store): Stats {
   const { parts } = store;
@@ -79,8 +83,7 @@ export function statsOf(store: Store): Stats {
     },
     compaction: compactionStats(store, forest.levels),
     history: historyStats(store),
-    ranges: rangeStats(store),
-    purge: purgeStats(store),
+    ...deathStats(store),
     space: spaceStats(store),
     changes: changeStats(store),
     commits: { ...(write?.log.counters ?? { count: 0, groups: 0, syncs: 0, logBytes: 0 }) },

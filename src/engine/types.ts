@@ -2,7 +2,7 @@
 import type { Seq } from '../base/brands.ts';
 import type { UserMetadata } from '../format/metadata.ts';
 import type { At } from './point.ts';
-import type { PurgeStats } from './purge-stats.ts';
+import type { PurgeStats } from './purge-types.ts';
 import type { SpaceStats } from './space-types.ts';
 
 /** 0 to 65,535 bytes. Strings must be well-formed and are stored as UTF-8. Order is unsigned byte order. */

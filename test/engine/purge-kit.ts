@@ -1,4 +1,4 @@
-/** What the tests of purging share: every version of a store, those that are gone, and who keeps the others. */
+/** What the tests of purging share: every version of a store, those that are gone, and who keeps others. */
 import { toHex } from '../../src/base/bytes.ts';
 import { queueFrom, scanQueue } from '../../src/engine/queue-scan.ts';
 import type { Store } from '../../src/engine/store.ts';
