@@ -29,7 +29,7 @@ export async function openParts(disk: MemoryFileSystem, shape: CleanerShape = {}
   const parts: Store[] = [];
   const engine = await openWithEnv(
     envOf(disk, ++opened),
-    { ...smallOptions, cleaning: { enabled: false }, ...options },
+    { ...smallOptions, cleaning: { enabled: false }, changesRetention: { bytes: 0 }, ...options },
     {
       segmentBytes,
       ...(guard === undefined ? {} : { guard }),

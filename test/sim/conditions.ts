@@ -16,6 +16,8 @@ export function engineOptionsOf(options: SimOptions, number: number): EngineOpti
     inlineMax: options.inlineMax,
     keyEncoding: options.keyEncoding,
     lockWaitMs,
+    // Logs kept for feeds are files that no catalog names.
+    changesRetention: { bytes: 0 },
     memory: {
       memtableBytes: options.memtableBytes,
       blockCacheBytes: options.blockCacheBytes,
