@@ -49,7 +49,7 @@ export function storeAt(space: Engine, at: At | undefined): ExportSource {
   if (at === undefined) return space;
   return {
     get: (key) => space.get(key, { at }),
-    stream: (key, options = {}) => space.stream(key, { ...options, at }),
+    stream: (key, options) => space.stream(key, { ...options, at }),
     scan: (options) => space.scan({ ...options, at }),
   };
 }

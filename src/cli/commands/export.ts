@@ -2,13 +2,14 @@
 import type { Command } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
 import { VarveError } from '../../base/errors.ts';
+import type { Engine } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
-import { type AtOptions, spaceAt, storeAt, withAt } from '../point.ts';
+import { type AtOptions, readAt, spaceAt, storeAt, withAt } from '../point.ts';
 import { progressView } from '../progress.ts';
 import { type Runner, readStore, type Session } from '../session.ts';
 import { keyArgument, plainText, plural, sizeText } from '../text.ts';
-import { type ExportReport, type ExportSource, exportTree } from '../tree/export-tree.ts';
+import { type ExportReport, exportTree } from '../tree/export-tree.ts';
 import { problemFields, warnOfProblems } from './problems.ts';
 
 interface Options extends KeyOptions, AtOptions {
@@ -45,12 +46,12 @@ async function exportCommand(
   const given = options.prefix === undefined ? '' : keyArgument(options.prefix, options.hex);
   const prefix = typeof given === 'string' ? encodeUtf8(given) : given;
   return await readStore(session, store, async (engine) => {
-    const space = storeAt(spaceAt(engine, options.space, options.at), options.at);
-    if (prefix.length > 0) await requireKeys(space, prefix, options.prefix!);
+    const space = spaceAt(engine, options.space, options.at);
+    if (prefix.length > 0) await requireKeys(space, prefix, options);
     const view = progressView(session.io, session.json);
     let report: ExportReport;
     try {
-      report = await exportTree(space, target, {
+      report = await exportTree(storeAt(space, options.at), target, {
         prefix,
         overwrite: options.overwrite,
         signal: session.io.signal,
@@ -66,9 +67,10 @@ async function exportCommand(
 }
 
 /** A mistyped prefix must not look like an export that worked. */
-async function requireKeys(space: ExportSource, prefix: Uint8Array, text: string): Promise<void> {
-  for await (const _ of space.scan({ prefix, limit: 1, values: false })) return;
-  throw new VarveError('VARVE_NOT_FOUND', `no key begins with ${plainText(text)}`);
+async function requireKeys(space: Engine, prefix: Uint8Array, options: Options): Promise<void> {
+  const scan = { prefix, limit: 1, values: false, ...readAt(options.at) };
+  for await (const _ of space.scan(scan)) return;
+  throw new VarveError('VARVE_NOT_FOUND', `no key begins with ${plainText(options.prefix!)}`);
 }
 
 async function print(session: Session, report: ExportReport): Promise<void> {

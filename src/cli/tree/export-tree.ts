@@ -66,9 +66,6 @@ const streamUnits = 2;
 /** The target cannot take more: going on would only list every remaining key. */
 const fatalErrnos: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EROFS']);
 
-/** What an export reads. */
-export type ExportSource = Pick<TreeStore, 'get' | 'stream' | 'scan'>;
-
 /**
  * Exports to directory `out`, which must be empty or not there unless `overwrite` is given (else
  * VARVE_INVALID_ARGUMENT). VARVE_ABORTED by the signal; what was written until then stays.
