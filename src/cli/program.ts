@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { addBackup } from './commands/backup.ts';
 import { addChanges } from './commands/changes.ts';
+import { addDiff } from './commands/diff.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDump } from './commands/dump.ts';
 import { addExport } from './commands/export.ts';
@@ -13,11 +14,13 @@ import { addPut } from './commands/put.ts';
 import { addRepair } from './commands/repair.ts';
 import { addRestore } from './commands/restore.ts';
 import { addRm } from './commands/rm.ts';
+import { addSnapshot } from './commands/snapshot.ts';
 import { addStat } from './commands/stat.ts';
 import { addStats } from './commands/stats.ts';
 import { addUnlock } from './commands/unlock.ts';
 import { addVault } from './commands/vault.ts';
 import { addVerify } from './commands/verify.ts';
+import { addVersions } from './commands/versions.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { type CliIo, columnsOf, Output } from './io.ts';
 import { newSession, type Runner, wasAborted } from './session.ts';
@@ -104,6 +107,9 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addRm,
     addLs,
     addStat,
+    addVersions,
+    addSnapshot,
+    addDiff,
     addImport,
     addExport,
     addStats,

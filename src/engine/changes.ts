@@ -66,6 +66,10 @@ class Feed implements ChangeFeed<Key> {
   #isOver = false;
   #endWait: (() => void) | undefined;
   #turns: Promise<unknown> = Promise.resolve();
+  /** Calls of `next` that have not ended. */
+  #calls = 0;
+  /** What a look without waiting met: the next call that waits is told. */
+  #fault: { readonly error: unknown } | undefined;
 
   constructor(
     store: Store,
@@ -92,7 +96,16 @@ class Feed implements ChangeFeed<Key> {
   }
 
   next(): Promise<Result> {
-    const turn = this.#turns.then(() => this.#next());
+    if (this.#calls === 0 && !this.#isOver && !this.#store.isClosing && this.#signal?.aborted !== true) {
+      const change = this.#ofFrameNow();
+      if (change !== undefined) return Promise.resolve({ value: change, done: false });
+    }
+    this.#calls++;
+    const turn = this.#turns
+      .then(() => this.#next())
+      .finally(() => {
+        this.#calls--;
+      });
     this.#turns = turn.catch(() => undefined);
     return turn;
   }
@@ -114,6 +127,7 @@ class Feed implements ChangeFeed<Key> {
       for (;;) {
         if (this.#isOver || this.#store.isClosing) return await this.#end();
         throwIfAborted(this.#signal);
+        if (this.#fault !== undefined) throw this.#fault.error;
         const change = this.#nextOfFrame();
         if (change !== undefined) return { value: change, done: false };
         if (await this.#nextFrame()) continue;
@@ -132,6 +146,16 @@ class Feed implements ChangeFeed<Key> {
       // Closing takes the file from under a read.
       if (this.#store.isClosing) return { value: undefined, done: true };
       throw this.#store.seen(error);
+    }
+  }
+
+  /** The next change of the frame under way, for a call that needs no promise but its own. */
+  #ofFrameNow(): Change<Key> | undefined {
+    try {
+      return this.#nextOfFrame();
+    } catch (error) {
+      this.#fault = { error };
+      return undefined;
     }
   }
 

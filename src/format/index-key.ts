@@ -231,8 +231,9 @@ function decodeComponent(buf: Uint8Array, at: number, end: number, place: Place)
     case indexTags.number:
       return decodeNumber(buf, at + 1, place);
     case indexTags.date: {
-      const date = new Date(decodeNumber(buf, at + 1, place));
-      if (Number.isNaN(date.getTime())) throw damaged('index component is no date', place, at);
+      const ms = decodeNumber(buf, at + 1, place);
+      const date = new Date(ms);
+      if (date.getTime() !== ms) throw damaged('index component is no date', place, at);
       return date;
     }
     case indexTags.string: {

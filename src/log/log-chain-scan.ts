@@ -202,6 +202,7 @@ class ChainScan {
     this.#durableSeq = Math.max(this.#durableSeq, frame.durableSeq);
     this.#end = end;
     if (open !== undefined) {
+      this.#lastTimeMs = Math.max(this.#lastTimeMs, frame.commitTimeMs);
       if (frame.offset !== firstFrameOffset)
         this.#problems.push(corrupt('OPEN frame inside a log file', place));
       return;
@@ -209,6 +210,8 @@ class ChainScan {
     const lastSeq = lastSeqOf(frame);
     if (link.file.open !== undefined && frame.seqFirst > link.file.openSeq) this.#openProven = true;
     if (lastSeq > link.seqMax) return;
+    // Those below the checkpoint count too: times never fall, also behind a clean close.
+    this.#lastTimeMs = Math.max(this.#lastTimeMs, frame.commitTimeMs);
     if (lastSeq <= this.#options.checkpointSeq) {
       this.#skippedSeq = lastSeq;
       this.#openProven = true;
@@ -228,7 +231,6 @@ class ChainScan {
     this.#closeHole(first - 1);
     this.#frames.push(frame);
     this.#expected = lastSeq + 1;
-    this.#lastTimeMs = Math.max(this.#lastTimeMs, frame.commitTimeMs);
     if (frame.type === frameTypes.seal) this.#sealedAt = this.#frames.length - 1;
     this.#skipOpen();
   }

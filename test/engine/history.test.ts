@@ -131,3 +131,20 @@ describe('history', () => {
     expect(engine.health().ok).toBe(true);
   });
 });
+
+test('commit times never fall, also behind a clean close', async () => {
+  const { engine, disk, clock } = await newStore({ history: { ms: 100_000 } });
+  const { seq } = await engine.put('k', 'one');
+  await engine.close();
+  const closedMs = clock.ms;
+  clock.ms -= 50_000;
+  const again = await openOn(disk, {}, undefined, clock);
+  await again.put('k', 'two');
+  expect((await again.stat('k'))?.modified.getTime()).toBeGreaterThanOrEqual(closedMs);
+  expect(text(await again.get('k', { at: seq }))).toBe('one');
+  await again.close();
+  const reader = await openOn(disk, { readOnly: true }, undefined, clock);
+  expect(await codeOf(reader.get('k', { at: new Date(clock.ms - 100_000) }))).toBe('VARVE_HISTORY_GONE');
+  expect(text(await reader.get('k', { at: new Date(closedMs) }))).toBe('two');
+  await reader.close();
+});

@@ -37,6 +37,7 @@ import {
   recordForms,
   writeValueRecord,
 } from '../../src/format/value-record.ts';
+import { indexTargets } from './index-targets.ts';
 import { integer } from './op-targets.ts';
 import { tableTargets } from './table-targets.ts';
 import { sameBytes, sameValue, type Target } from './target.ts';
@@ -347,5 +348,6 @@ export const recordTargets: readonly Target[] = [
   msgpack,
   metadata,
   spaceRow,
+  ...indexTargets,
   ...tableTargets,
 ];

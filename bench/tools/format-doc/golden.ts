@@ -3,6 +3,8 @@ import { concatBytes, encodeUtf8, toHex, viewOf } from '../../../src/base/bytes.
 import { ByteWriter } from '../../../src/codec/byte-writer.ts';
 import { xxh64 } from '../../../src/codec/checksum.ts';
 import { hashKey32, mix32 } from '../../../src/codec/key-hash.ts';
+import { encodeComponent, encodeIndexPrefix, hashComponent } from '../../../src/format/index-key.ts';
+import { encodeIndexRow, indexKinds, indexStates } from '../../../src/format/index-rows.ts';
 import { encodeInternalKey, encodeRowPrefix, encodeSysKey } from '../../../src/format/internal-key.ts';
 import { encodeListNode } from '../../../src/format/list-node.ts';
 import {
@@ -36,6 +38,7 @@ export const goldens: Readonly<Record<string, () => string>> = {
   basics: () => table(basics()),
   keys: () => table(keys()),
   records: () => table(records()),
+  indexes: () => table(indexes()),
   metadata: () => table(metadata()),
   ops: () => table(ops()),
   chunkers: () => table([...chunkerKey('fastcdc'), ...chunkerKey('sieve')]),
@@ -55,6 +58,22 @@ function varintHex(value: number): string {
 
 const hex64 = (value: bigint): string => `0x${value.toString(16).padStart(16, '0')}`;
 const hex32 = (value: number): string => `0x${value.toString(16).padStart(8, '0')}`;
+
+function indexes(): Row[] {
+  const row = {
+    ...{ space: 0, name: 'by-n', index: 7, kind: indexKinds.range, unique: false, state: indexStates.ready },
+    ...{ definedSeq: 5, readySeq: 9, on: ['tags', { metadata: 'a.b' }] as const, reason: undefined },
+  };
+  const values = [Number.NaN, -1.5, 0, 2, new Date(timeMs), 'a\u0000b', Uint8Array.of(0, 255)] as const;
+  const shown = ['NaN', '-1.5', '0', '2', `date ${timeMs}`, '`a` 00 `b`', 'bytes 00 ff'];
+  const entry = encodeIndexPrefix(7, encodeComponent('red'), encodeRowPrefix(0, encodeUtf8('k')));
+  return [
+    ...values.map((value, i): Row => [`component of ${shown[i]}`, toHex(encodeComponent(value))]),
+    ['hash component of the string `red`', toHex(hashComponent(encodeComponent('red')))],
+    ['key of index 7, string `red`, key `k`, number 1', toHex(encodeInternalKey(entry, 1))],
+    ['definition of index 7 on tags and a.b, ready', toHex(encodeIndexRow(row))],
+  ];
+}
 
 function basics(): Row[] {
   const text = encodeUtf8('varve');

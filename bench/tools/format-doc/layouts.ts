@@ -7,6 +7,7 @@ import * as chunkRefBytes from '../../../src/format/chunk-ref-bytes.ts';
 import * as chunkTable from '../../../src/format/chunk-table.ts';
 import * as fileHeader from '../../../src/format/file-header.ts';
 import * as historyRows from '../../../src/format/history-rows.ts';
+import * as indexRows from '../../../src/format/index-rows.ts';
 import * as keyTreeNode from '../../../src/format/key-tree-node.ts';
 import * as listNode from '../../../src/format/list-node.ts';
 import * as logFrame from '../../../src/format/log-frame.ts';
@@ -32,6 +33,7 @@ const modules: readonly object[] = [
   valueRecord,
   systemRows,
   historyRows,
+  indexRows,
   table,
   chunkTable,
   vaultRecords,

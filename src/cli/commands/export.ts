@@ -2,15 +2,17 @@
 import type { Command } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
 import { VarveError } from '../../base/errors.ts';
+import type { Engine } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
+import { type AtOptions, readAt, spaceAt, storeAt, withAt } from '../point.ts';
 import { progressView } from '../progress.ts';
-import { type Runner, readStore, type Session, spaceOf } from '../session.ts';
+import { type Runner, readStore, type Session } from '../session.ts';
 import { keyArgument, plainText, plural, sizeText } from '../text.ts';
 import { type ExportReport, exportTree } from '../tree/export-tree.ts';
 import { problemFields, warnOfProblems } from './problems.ts';
 
-interface Options extends KeyOptions {
+interface Options extends KeyOptions, AtOptions {
   prefix?: string;
   overwrite?: boolean;
 }
@@ -30,7 +32,7 @@ Keys that could leave the directory ('..', absolute paths and the like) are refu
 ever written through a link. Set-user-id bits of files are not restored.
 ${examples('varve export ./data ./restored --prefix photos/')}`,
     );
-  withKeyOptions(command).action((store: string, out: string, options: Options) =>
+  withAt(withKeyOptions(command)).action((store: string, out: string, options: Options) =>
     runner.run(options, (session) => exportCommand(session, store, out, options)),
   );
 }
@@ -44,12 +46,12 @@ async function exportCommand(
   const given = options.prefix === undefined ? '' : keyArgument(options.prefix, options.hex);
   const prefix = typeof given === 'string' ? encodeUtf8(given) : given;
   return await readStore(session, store, async (engine) => {
-    const space = spaceOf(engine, options.space, true);
-    if (prefix.length > 0) await requireKeys(space, prefix, options.prefix!);
+    const space = spaceAt(engine, options.space, options.at);
+    if (prefix.length > 0) await requireKeys(space, prefix, options);
     const view = progressView(session.io, session.json);
     let report: ExportReport;
     try {
-      report = await exportTree(space, target, {
+      report = await exportTree(storeAt(space, options.at), target, {
         prefix,
         overwrite: options.overwrite,
         signal: session.io.signal,
@@ -65,13 +67,10 @@ async function exportCommand(
 }
 
 /** A mistyped prefix must not look like an export that worked. */
-async function requireKeys(
-  space: ReturnType<typeof spaceOf>,
-  prefix: Uint8Array,
-  text: string,
-): Promise<void> {
-  for await (const _ of space.scan({ prefix, limit: 1, values: false })) return;
-  throw new VarveError('VARVE_NOT_FOUND', `no key begins with ${plainText(text)}`);
+async function requireKeys(space: Engine, prefix: Uint8Array, options: Options): Promise<void> {
+  const scan = { prefix, limit: 1, values: false, ...readAt(options.at) };
+  for await (const _ of space.scan(scan)) return;
+  throw new VarveError('VARVE_NOT_FOUND', `no key begins with ${plainText(options.prefix!)}`);
 }
 
 async function print(session: Session, report: ExportReport): Promise<void> {

@@ -5,13 +5,14 @@ import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { encodeUtf8, toHex } from '../../base/bytes.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
-import type { Engine } from '../../index.ts';
+import type { At, Engine } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
-import { noSuchKey, type Runner, readStore, type Session, spaceOf } from '../session.ts';
+import { type AtOptions, readAt, spaceAt, withAt } from '../point.ts';
+import { noSuchKey, type Runner, readStore, type Session } from '../session.ts';
 import { errorFields, keyArgument, keyFields } from '../text.ts';
 
-interface Options extends KeyOptions {
+interface Options extends KeyOptions, AtOptions {
   output?: string;
 }
 
@@ -26,7 +27,7 @@ export function addGet(program: Command, runner: Runner): void {
       'after',
       examples('varve get ./data report.pdf -o report.pdf', 'varve get ./data now | wc -c'),
     );
-  withKeyOptions(command).action((store: string, key: string, options: Options) =>
+  withAt(withKeyOptions(command)).action((store: string, key: string, options: Options) =>
     runner.run(options, (session) => get(session, store, key, options)),
   );
 }
@@ -34,18 +35,18 @@ export function addGet(program: Command, runner: Runner): void {
 async function get(session: Session, store: string, keyText: string, options: Options): Promise<number> {
   const key = keyArgument(keyText, options.hex);
   return await readStore(session, store, async (engine) => {
-    const space = spaceOf(engine, options.space, true);
-    const found = await space.stat(key);
+    const space = spaceAt(engine, options.space, options.at);
+    const found = await space.stat(key, readAt(options.at));
     if (found === undefined) throw noSuchKey(key);
     const { output } = options;
     if (output !== undefined && output !== '-') {
-      await intoFile(output, pieces(session, space, key));
+      await intoFile(output, pieces(session, space, key, options.at));
       const { size, digest, seq } = found;
       if (session.json)
         await session.out.json({ type: 'got', ...fieldsOf(key), file: output, size, digest, seq });
-    } else if (session.json) await asJson(session, space, key, found.size);
+    } else if (session.json) await asJson(session, pieces(session, space, key, options.at), key, found.size);
     else {
-      for await (const piece of pieces(session, space, key)) {
+      for await (const piece of pieces(session, space, key, options.at)) {
         await session.out.bytes(piece);
         if (session.out.closed) break;
       }
@@ -62,9 +63,10 @@ async function* pieces(
   session: Session,
   space: Engine,
   key: string | Uint8Array,
+  at: At | undefined,
 ): AsyncGenerator<Uint8Array> {
   const { signal } = session.io;
-  for await (const piece of space.stream(key, { signal })) {
+  for await (const piece of space.stream(key, { signal, ...readAt(at) })) {
     throwIfAborted(signal);
     yield piece;
   }
@@ -73,7 +75,7 @@ async function* pieces(
 /** The value in base64 inside one JSON object, written as it is read: no length is too long for memory. */
 async function asJson(
   session: Session,
-  space: Engine,
+  content: AsyncIterable<Uint8Array>,
   key: string | Uint8Array,
   size: number,
 ): Promise<void> {
@@ -82,7 +84,7 @@ async function asJson(
   await out.text(`${head.slice(0, -1)},"base64":"`);
   let rest = new Uint8Array(0);
   try {
-    for await (const piece of pieces(session, space, key)) {
+    for await (const piece of content) {
       const joined = Buffer.concat([rest, piece]);
       const whole = joined.length - (joined.length % 3);
       await out.text(joined.toString('base64', 0, whole));

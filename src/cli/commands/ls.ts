@@ -4,11 +4,12 @@ import { throwIfAborted } from '../../engine/key-args.ts';
 import type { Entry, EntryStat, KeyEntry, ScanOptions } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, wholeNumber, withKeyOptions } from '../options.ts';
-import { type Runner, readStore, type Session, spaceOf } from '../session.ts';
+import { type AtOptions, readAt, spaceAt, withAt } from '../point.ts';
+import { type Runner, readStore, type Session } from '../session.ts';
 import { keyArgument, keyFields, keyText, plainText } from '../text.ts';
 import { statFields } from './stat.ts';
 
-interface Options extends KeyOptions {
+interface Options extends KeyOptions, AtOptions {
   prefix?: string;
   after?: string;
   limit?: number;
@@ -32,21 +33,21 @@ export function addLs(program: Command, runner: Runner): void {
       'after',
       examples('varve ls ./data --prefix photos/ --delimiter /', 'varve ls ./data --json --limit 100'),
     );
-  withKeyOptions(command).action((store: string, options: Options) =>
+  withAt(withKeyOptions(command)).action((store: string, options: Options) =>
     runner.run(options, (session) => ls(session, store, options)),
   );
 }
 
 async function ls(session: Session, store: string, options: Options): Promise<number> {
   const long = options.long === true;
-  const scan: ScanOptions = { values: false, stats: long };
+  const scan: ScanOptions = { values: false, stats: long, ...readAt(options.at) };
   if (options.prefix !== undefined) scan.prefix = keyArgument(options.prefix, options.hex);
   if (options.after !== undefined) scan.after = keyArgument(options.after, options.hex);
   if (options.limit !== undefined) scan.limit = options.limit;
   if (options.delimiter !== undefined) scan.delimiter = options.delimiter;
   if (options.reverse === true) scan.reverse = true;
   return await readStore(session, store, async (engine) => {
-    for await (const entry of spaceOf(engine, options.space, true).scan<Uint8Array>(scan)) {
+    for await (const entry of spaceAt(engine, options.space, options.at).scan<Uint8Array>(scan)) {
       throwIfAborted(session.io.signal);
       if (session.json) await session.out.json(entryFields(entry));
       else await session.out.line(entryText(session, entry, long));

@@ -34,8 +34,8 @@ async function stat(session: Session, store: string, text: string, options: KeyO
 
 /** An EntryStat in JSON output. */
 export function statFields(stat: EntryStat): object {
-  const { seq, size, digest, sha256, created, modified, contentType, tags, metadata, chunks } = stat;
-  return { seq, size, digest, sha256, created, modified, contentType, tags, metadata, chunks };
+  const { seq, size, digest, sha256, created, modified, expires, contentType, tags, metadata, chunks } = stat;
+  return { seq, size, digest, sha256, created, modified, expires, contentType, tags, metadata, chunks };
 }
 
 function statLines(session: Session, key: Uint8Array, stat: EntryStat): string[] {
@@ -47,6 +47,7 @@ function statLines(session: Session, key: Uint8Array, stat: EntryStat): string[]
     ['sha256', stat.sha256],
     ['created', stat.created.toISOString()],
     ['modified', stat.modified.toISOString()],
+    ['expires', stat.expires?.toISOString()],
     ['seq', String(stat.seq)],
     ['content type', stat.contentType === undefined ? undefined : plainText(stat.contentType)],
     [

@@ -1,0 +1,82 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { pointArgument } from '../../src/cli/point.ts';
+import { openEngine } from '../../src/index.ts';
+import { cli, freshDir } from './kit.ts';
+
+/** A store with two named states and the number of its first commit. */
+async function storeWithPast(): Promise<{ store: string; seq: number }> {
+  const store = join(await freshDir(), 'store');
+  const engine = await openEngine(store, { durability: 'os', history: { versions: 5 } });
+  const { seq } = await engine.put('a.txt', 'one');
+  await engine.put('b.txt', 'same');
+  await engine.space('s').put('k', 'v');
+  await engine.snapshots.create('monday', { note: 'first' });
+  await engine.put('a.txt', 'second');
+  await engine.put('c.txt', 'new');
+  await engine.spaces.drop('s');
+  await engine.close();
+  expect((await cli(['snapshot', 'create', store, 'tuesday'])).code).toBe(0);
+  return { store, seq };
+}
+
+describe('the past on the command line', () => {
+  test('get, ls and export read a state that is named', async () => {
+    const { store, seq } = await storeWithPast();
+    expect((await cli(['get', store, 'a.txt', '--at', 'monday'])).out).toBe('one');
+    expect((await cli(['get', store, 'a.txt', '--at', String(seq)])).out).toBe('one');
+    expect((await cli(['get', store, 'a.txt'])).out).toBe('second');
+    expect((await cli(['get', store, 'k', '--space', 's', '--at', 'monday'])).out).toBe('v');
+    expect((await cli(['ls', store, '--at', 'monday'])).out.trim().split('\n')).toEqual(['a.txt', 'b.txt']);
+    const out = join(await freshDir(), 'out');
+    expect((await cli(['export', store, out, '--at', 'monday'])).code).toBe(0);
+    expect(await readFile(join(out, 'a.txt'), 'utf8')).toBe('one');
+    expect((await cli(['get', store, 'a.txt', '--at', '1999-01-01'])).code).toBe(1);
+    expect((await cli(['get', store, 'a.txt', '--at', 'never'])).code).toBe(3);
+    expect((await cli(['ls', store, '--at', '2026-13-77'])).code).toBe(2);
+  });
+
+  test('versions say why they are kept', async () => {
+    const { store, seq } = await storeWithPast();
+    const lines = (await cli(['versions', store, 'a.txt', '--json'])).json();
+    expect(lines).toMatchObject([
+      { type: 'version', deleted: false, size: 6, keptBy: ['current'] },
+      { type: 'version', seq, size: 3, keptBy: ['history.versions', 'snapshot:monday'] },
+    ]);
+    expect((await cli(['versions', store, 'a.txt'])).out).toContain('snapshot:monday');
+    expect((await cli(['versions', store, 'none'])).code).toBe(3);
+  });
+
+  test('snapshots are made, listed and deleted', async () => {
+    const { store } = await storeWithPast();
+    const listed = (await cli(['snapshot', 'list', store, '--json'])).json();
+    expect(listed).toMatchObject([{ name: 'monday', note: 'first' }, { name: 'tuesday' }]);
+    expect((await cli(['snapshot', 'create', store, 'monday'])).code).toBe(1);
+    const [made] = (await cli(['snapshot', 'create', store, 'x', '--note', 'n', '--json'])).json();
+    expect(made).toMatchObject({ type: 'snapshot', name: 'x', note: 'n', seq: expect.any(Number) });
+    expect((await cli(['snapshot', 'delete', store, 'x'])).code).toBe(0);
+    expect((await cli(['snapshot', 'delete', store, 'x'])).code).toBe(3);
+    expect((await cli(['snapshot', 'list', store])).out).not.toContain(' x');
+  });
+
+  test('diff lists what was added, changed and removed', async () => {
+    const { store } = await storeWithPast();
+    expect((await cli(['diff', store, 'monday', 'tuesday'])).out).toBe('~ a.txt\n+ c.txt\n');
+    expect((await cli(['diff', store, 'tuesday', 'monday', '--json'])).json()).toMatchObject([
+      { type: 'difference', key: 'a.txt', change: 'changed', before: { size: 6 }, after: { size: 3 } },
+      { type: 'difference', key: 'c.txt', change: 'removed', before: { size: 3 } },
+    ]);
+    expect((await cli(['diff', store, 'monday', 'tuesday', '--space', 's'])).out).toBe('- k\n');
+    expect((await cli(['diff', store, 'monday', 'tuesday', '--prefix', 'c'])).out).toBe('+ c.txt\n');
+  });
+
+  test('points in time are numbers, dates in UTC, or names', () => {
+    expect(pointArgument('17')).toBe(17);
+    expect(pointArgument('2026-11-21')).toEqual(new Date('2026-11-21T00:00:00Z'));
+    expect(pointArgument('2026-11-21 10:30')).toEqual(new Date('2026-11-21T10:30:00Z'));
+    expect(pointArgument('2026-11-21T10:30:00+02:00')).toEqual(new Date('2026-11-21T08:30:00Z'));
+    expect(pointArgument('monday')).toEqual({ snapshot: 'monday' });
+    expect(pointArgument('2026-backup')).toEqual({ snapshot: '2026-backup' });
+  });
+});
