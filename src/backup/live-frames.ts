@@ -20,6 +20,7 @@ import type { ReadFrame } from './vault-reader.ts';
 
 const runBytes: number = MiB;
 const runsMax = 6;
+const triesMax = 4;
 
 interface Run extends FrameRun {
   readonly segment: number;
@@ -53,12 +54,13 @@ export class LiveFrames {
       }
     }
     const row = new ChunkHit();
-    const missing = (): VarveError =>
-      damage ?? corrupt(`chunk ${toHex(id)} is missing`, { file: filePath('seg', row.segment || 1) });
-    if ((await this.#chunks.findAsync(id, 0, row)) !== OK) throw missing();
-    const found = await this.#at(row.segment, row.off8, id);
-    if (found === undefined) throw missing();
-    return found;
+    // Cleaning may move a chunk between the lookup and the read.
+    for (let tries = 0; tries < triesMax; tries++) {
+      if ((await this.#chunks.findAsync(id, 0, row)) !== OK) break;
+      const found = await this.#at(row.segment, row.off8, id);
+      if (found !== undefined) return found;
+    }
+    throw damage ?? corrupt(`chunk ${toHex(id)} is missing`, { file: filePath('seg', row.segment || 1) });
   }
 
   /** Undefined when the place is out of date. */

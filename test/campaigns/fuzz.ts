@@ -4,6 +4,7 @@ import { fileTargets } from '../fuzz/file-targets.ts';
 import { Fuzzer } from '../fuzz/fuzzer.ts';
 import { recordTargets } from '../fuzz/record-targets.ts';
 import type { Target } from '../fuzz/target.ts';
+import { vaultTargets } from '../fuzz/vault-targets.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
 const shortCount = 100_000;
@@ -11,7 +12,7 @@ const shortCount = 100_000;
 /** Scripts whose code guides the fuzzer: the decoders and what they are made of. */
 const isDecoder = (url: string): boolean => /\/src\/(codec|format|fs|log|tree)\//.test(url);
 
-export const fuzzTargets: readonly Target[] = [...fileTargets, ...recordTargets];
+export const fuzzTargets: readonly Target[] = [...fileTargets, ...recordTargets, ...vaultTargets];
 
 export const campaign: Campaign = {
   name: 'fuzz',

@@ -1,0 +1,105 @@
+/**
+ * Backups, forgets and prunes of one vault at the same time, their calls on the objects interleaved by a
+ * seed: whatever they meet, every backup that exists is whole. Prunes have no grace and give runs up at once.
+ */
+import { describe, expect, test } from 'vitest';
+import type { BlobEntry } from '../../src/backup/blob-store.ts';
+import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
+import type { Vault } from '../../src/backup/vault.ts';
+import { isVarveError } from '../../src/base/errors.ts';
+import { Prng } from '../../src/base/prng.ts';
+import type { Engine } from '../../src/engine/engine.ts';
+import { bytesOf, newStore, TestClock, turn } from '../engine/engine-kit.ts';
+import { restored, vaultOn } from './backup-kit.ts';
+
+/** Objects whose every call waits a while first, as the seed says. */
+class Slow extends MemoryBlobs {
+  readonly #prng: Prng;
+  wait = true;
+
+  constructor(seed: number) {
+    super();
+    this.#prng = new Prng(seed);
+  }
+
+  async #pause(): Promise<void> {
+    if (!this.wait) return;
+    const turns = this.#prng.chance(0.1) ? this.#prng.below(60) : this.#prng.below(4);
+    for (let i = 0; i < turns; i++) await turn();
+  }
+
+  override async put(name: string, data: Uint8Array, options?: { ifAbsent?: boolean }): Promise<boolean> {
+    await this.#pause();
+    return await super.put(name, data, options);
+  }
+
+  override async get(name: string, bytesMax: number): Promise<Uint8Array> {
+    await this.#pause();
+    return await super.get(name, bytesMax);
+  }
+
+  override async delete(name: string): Promise<boolean> {
+    await this.#pause();
+    return await super.delete(name);
+  }
+
+  override async *list(prefix: string): AsyncGenerator<BlobEntry> {
+    await this.#pause();
+    // One moment, as object stores list: what comes or goes while it is read is not in it.
+    const entries: BlobEntry[] = [];
+    for await (const entry of super.list(prefix)) entries.push(entry);
+    yield* entries;
+  }
+}
+
+/** Errors that a call may end with when others get in its way. */
+async function mayGiveWay(call: Promise<unknown>): Promise<void> {
+  await call.catch((error: unknown) => {
+    if (!isVarveError(error, 'VARVE_CONFLICT', 'VARVE_LOCKED')) throw error;
+  });
+}
+
+async function allWhole(vault: Vault, what: string): Promise<void> {
+  const report = await vault.verify({ level: 0 });
+  expect(report.damage, what).toEqual([]);
+  for (const { id } of await vault.list()) {
+    const one = await restored(vault, { backup: id });
+    expect(one.report, `${what}, backup ${id}`).toMatchObject({ ok: true, proved: true });
+  }
+}
+
+describe('vault protocol', () => {
+  test('any interleaving of backups, forgets and prunes keeps every backup whole', async () => {
+    const engines: Engine[] = [(await newStore()).engine, (await newStore()).engine];
+    for (let seed = 1; seed <= 30; seed++) {
+      const prng = new Prng(seed);
+      const store = new Slow(seed);
+      const vault = await vaultOn(store, new TestClock());
+      for (const engine of engines) await engine.put('shared', bytesOf(seed % 3, 5000));
+      await mayGiveWay(engines[0]!.backup(vault));
+      const writer = async (engine: Engine): Promise<void> => {
+        for (let i = 0; i < 3; i++) {
+          // Values come and go and come again: what was pruned away is needed anew.
+          await engine.put('value', bytesOf(prng.below(3), 4000));
+          await mayGiveWay(engine.backup(vault, { mode: prng.chance(0.2) ? 'full' : 'incremental' }));
+        }
+      };
+      const pruner = async (): Promise<void> => {
+        for (let i = 0; i < 5; i++) {
+          if (prng.chance(0.7)) await vault.forget({ keep: { last: 1 } });
+          await mayGiveWay(vault.prune({ graceMs: 0, partAgeMs: prng.chance(0.3) ? 0 : 1e9 }));
+        }
+      };
+      await Promise.all([
+        writer(engines[0]!),
+        writer(engines[1]!),
+        pruner(),
+        prng.chance(0.5) ? pruner() : undefined,
+      ]);
+      store.wait = false;
+      await allWhole(vault, `seed ${seed}`);
+      await vault.prune({ partAgeMs: 0 });
+      await allWhole(vault, `seed ${seed} after the last prune`);
+    }
+  });
+});
