@@ -23,6 +23,7 @@ import type { Forest, FrozenSet } from '../tree/forest.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Logger } from './options.ts';
+import { growReserve } from './reserve.ts';
 
 /** Failures of the table writer before the engine refuses writes. */
 const flushTriesMax = 3;
@@ -133,9 +134,18 @@ export class Checkpointer {
     const installed = await this.install(cut.lastSeq, this.#logFile.no, tables, []);
     await forest.install(frozen, tables);
     await this.cleanUp(installed);
+    await this.#setAside();
     for (const { size } of tables) this.#flushedBytes += size;
     this.#options.onDone();
     this.#options.logger.debug?.('checkpoint', { seq: cut.lastSeq, tables: catalogs.catalog.tables.length });
+  }
+
+  /** Space against a full disk, by the size of the store. */
+  async #setAside(): Promise<void> {
+    const { catalogs, env, logger } = this.#options;
+    const { tables, sealed } = catalogs.catalog;
+    const bytes = [...tables, ...sealed].reduce((sum, { size }) => sum + size, 0);
+    await growReserve(env.fs, bytes, env.random, logger);
   }
 
   /** Installs a catalog with `added` tables; returns what may be unlinked now. */

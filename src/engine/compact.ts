@@ -11,10 +11,11 @@
  * - No answer changes ("what is read is the same before and after").
  * - It ends, and a second call has nothing left to do ("a second compaction finds nothing to do").
  */
-import { invalid } from '../base/errors.ts';
+import { invalid, isVarveError } from '../base/errors.ts';
 import { type CleanOutcome, newOutcome } from './cleaner.ts';
 import { throwIfAborted } from './key-args.ts';
 import { checkNames } from './options.ts';
+import { withReserve } from './reserve.ts';
 import { pinnedSpace } from './space-stats.ts';
 import type { CompactOptions, CompactProgress, CompactReport } from './space-types.ts';
 import { fullLimits } from './start-cleaning.ts';
@@ -126,9 +127,10 @@ class Compaction {
     await purger.idle();
     this.#go();
     this.#tell('tables', 0, undefined, 0);
-    await compactor.mergeAll(false, () => this.#isAborted);
+    await this.#merge();
     this.#go();
-    const complete = await this.#clean();
+    const { fs } = this.#store.parts.env;
+    const complete = await withReserve(fs, this.#store.parts.options.logger, () => this.#clean());
     this.#go();
     await this.#dropSpent();
     this.#tell('finish', 0, undefined, 0);
@@ -153,6 +155,17 @@ class Compaction {
   #go(): void {
     throwIfAborted(this.#options.signal);
     this.#store.stillWritable();
+  }
+
+  /** A disk too full for merges is no reason not to empty segments, which makes room. */
+  async #merge(): Promise<void> {
+    try {
+      await this.#write.compactor.mergeAll(false, () => this.#isAborted);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_NO_SPACE')) throw error;
+      this.#go();
+      this.#store.parts.options.logger.warn?.('no room to merge tables', { error });
+    }
   }
 
   /** False when the budget ended it. */

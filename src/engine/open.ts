@@ -42,6 +42,7 @@ import { type CheckedOptions, checkOptions, type EngineOptions } from './options
 import { readingOnce } from './read-once.ts';
 import { replay } from './recovery.ts';
 import { openSegments } from './rescue.ts';
+import { withReserve } from './reserve.ts';
 import { restingFiles } from './resting.ts';
 import { askedHistory } from './space-policy.ts';
 import { Spaces } from './spaces.ts';
@@ -83,7 +84,9 @@ export async function openWithEnv(
   });
   try {
     await createIfNeeded(own, options, exists);
-    return await openFound(own, options, bounds, lock, await loadCatalogs(own));
+    return await withReserve(own.fs, options.logger, async () =>
+      openFound(own, options, bounds, lock, await loadCatalogs(own)),
+    );
   } catch (error) {
     await lock.release();
     throw error;

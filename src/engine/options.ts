@@ -100,6 +100,11 @@ export interface EngineOptions {
   /** A view that is older fails with VARVE_SNAPSHOT_EXPIRED and holds nothing any more. Default 0: never. */
   maxViewAgeMs?: number;
   cleaning?: CleaningOptions;
+  /**
+   * Free bytes on the disk below which puts are refused with VARVE_NO_SPACE, while deletes and compact go on.
+   * Default: what memory still has to write, and a 64th of the store (64 MiB at most). 0: none.
+   */
+  freeSpaceFloorBytes?: number;
   /** Opens without a lock and without writing a byte; the store is seen as it was at that moment. */
   readOnly?: boolean;
   /** Default true. When false a missing store is VARVE_NOT_FOUND. */
@@ -134,6 +139,8 @@ export interface CheckedOptions {
   readonly changesRetention: Required<ChangesRetention>;
   readonly maxViewAgeMs: number;
   readonly cleaning: Required<CleaningOptions>;
+  /** Undefined: by the size of the store. */
+  readonly freeSpaceFloorBytes: number | undefined;
   readonly readOnly: boolean;
   readonly createIfMissing: boolean;
   readonly errorIfExists: boolean;
@@ -178,6 +185,7 @@ const engineNames: readonly (keyof EngineOptions)[] = [
   'changesRetention',
   'maxViewAgeMs',
   'cleaning',
+  'freeSpaceFloorBytes',
   'readOnly',
   'createIfMissing',
   'errorIfExists',
@@ -211,6 +219,10 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
     history: options.history === undefined ? undefined : checkHistory(options.history),
     maxViewAgeMs: integer('maxViewAgeMs', options.maxViewAgeMs ?? 0, 0, historyMsMax),
     cleaning: checkCleaning(options.cleaning ?? {}),
+    freeSpaceFloorBytes:
+      options.freeSpaceFloorBytes === undefined
+        ? undefined
+        : integer('freeSpaceFloorBytes', options.freeSpaceFloorBytes, 0, Number.MAX_SAFE_INTEGER),
     readOnly: flag('readOnly', options.readOnly, false),
     createIfMissing: flag('createIfMissing', options.createIfMissing, true),
     errorIfExists: flag('errorIfExists', options.errorIfExists, false),

@@ -1,13 +1,16 @@
 /** Puts the parts of cleaning together. */
-import { GiB } from '../base/limits.ts';
+import { GiB, MiB } from '../base/limits.ts';
 import type { CleanLimits } from '../chunk/clean-planner.ts';
 import { BackgroundCleaning } from './background-cleaning.ts';
 import { Cleaner, type CleanerOptions } from './cleaner.ts';
+import { DiskRoom } from './disk-room.ts';
 import type { Found } from './found.ts';
 
 /** Input of one cycle, at most: bytes, and frames (44 B of memory each). */
 const cycleBytesMax = GiB;
 const cycleFramesMax = 512 * 1024;
+/** What is kept free for the size of the store, at most, where the caller has not said. */
+const floorBytesMax = 64 * MiB;
 
 /** How segments are chosen in the background. */
 export function backgroundLimits(segmentBytes: number, maxGarbage: number): CleanLimits {
@@ -39,7 +42,7 @@ export function startCleaning(
   { env, forest, segments, health, options }: Found,
   segmentBytes: number,
   parts: Omit<CleanerOptions, 'env' | 'forest' | 'segments' | 'health' | 'logger' | 'segmentBytes'>,
-): { cleaner: Cleaner; cleaning: BackgroundCleaning } {
+): { cleaner: Cleaner; cleaning: BackgroundCleaning; room: DiskRoom } {
   const { logger } = options;
   const cleaner = new Cleaner({ ...parts, env, forest, segments, health, logger, segmentBytes });
   const cleaning = new BackgroundCleaning({
@@ -51,5 +54,17 @@ export function startCleaning(
     limits: backgroundLimits(segmentBytes, options.cleaning.maxGarbage),
     settings: options.cleaning,
   });
-  return { cleaner, cleaning };
+  const { log, lanes, chunks, catalogs } = parts;
+  const room = new DiskRoom({
+    fs: env.fs,
+    logger,
+    written: () => log.counters.logBytes + chunks.counters.storedBytes,
+    floor: () => {
+      if (options.freeSpaceFloorBytes !== undefined) return options.freeSpaceFloorBytes;
+      const files = [...catalogs.catalog.tables, ...lanes.sealed()];
+      const bytes = files.reduce((sum, { size }) => sum + size, 0);
+      return Math.round(Math.min(floorBytesMax, bytes / 64) + forest.bytesUsed);
+    },
+  });
+  return { cleaner, cleaning, room };
 }

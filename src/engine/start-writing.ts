@@ -248,7 +248,7 @@ function compose(
   const { presence } = options;
   const parts = { catalogs, checkpointer, log, txn, entries, chunks, presence, onFailed: failed };
   const background: StartedBackground = startBackground(found, options, parts);
-  const { cleaner, cleaning } = startCleaning(found, options.segmentBytes ?? catalogs.slot.segTarget, {
+  const { cleaner, cleaning, room } = startCleaning(found, options.segmentBytes ?? catalogs.slot.segTarget, {
     ...{ dbUuid, chunks, lanes, catalogs, checkpointer, log, txn },
     ...background,
   });
@@ -256,7 +256,7 @@ function compose(
   const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
   const closing = { log, lanes, checkpointer, ...background, cleaner, cleaning, catalogs };
   const finish = (): Promise<void> => close(closing);
-  const write = { log, logHistory, txn, checkpointer, ...background, cleaner, cleaning };
+  const write = { log, logHistory, txn, checkpointer, ...background, cleaner, cleaning, room };
   return { write, lanes, chunks, catalogs, finish, cleanUp };
 }
 

@@ -29,6 +29,7 @@ import type { BackgroundCleaning } from './background-cleaning.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Compactor } from './compactor.ts';
+import type { DiskRoom } from './disk-room.ts';
 import type { Env } from './env.ts';
 import { FeedWaits } from './feed-waits.ts';
 import type { HealthBook } from './health-book.ts';
@@ -60,6 +61,7 @@ export interface WriteSide {
   /** Merges, range deletes and purges that are due begin. */
   readonly startIfDue: () => void;
   readonly indexWork: IndexWork;
+  readonly room: DiskRoom;
   readonly marks: ReadMarks;
   readonly history: History;
   readonly pacer: WritePacer;

@@ -271,6 +271,8 @@ export class Writes {
 
   /** Stores the value's bytes: inline ones are hashed only, others are cut and stored. */
   async prepare(value: Bytes, wantsSha256: boolean, signal: AbortSignal | undefined): Promise<Prepared> {
+    const { room } = this.#store.stillWritable();
+    if (room.isLow) await room.admit();
     const inlineMax = this.#store.parts.identity.inlineMax;
     const whole = wholeBytes(value);
     if (whole !== undefined && whole.length <= inlineMax) return inlineValue(whole, wantsSha256);
@@ -310,6 +312,7 @@ export class Writes {
     const write = this.#store.stillWritable();
     const stage = async (named: NamedChunks, later: Births): Promise<void> => {
       await this.relieve(write);
+      if (write.room.isLow) await write.room.admit();
       const staged = write.txn.stage(named, later);
       write.checkpointer.startIfDue();
       await staged;
@@ -344,7 +347,7 @@ export class Writes {
 
   /** Memory is at a bound, or merges are behind: the caller must wait before it adds more. */
   isPressed(write: WriteSide): boolean {
-    return write.pacer.waitMs > 0 || this.#isFull(write);
+    return write.pacer.waitMs > 0 || write.room.isLow || this.#isFull(write);
   }
 
   #isFull(write: WriteSide): boolean {

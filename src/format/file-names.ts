@@ -7,6 +7,8 @@ import type { FileNo } from '../base/brands.ts';
 
 export const superName = 'SUPER';
 export const lockName = 'LOCK';
+/** Space set aside against a full disk. */
+export const reserveName = 'reserve';
 
 /** Top-level directories of a store, in the order they are made. */
 export const storeDirs = ['cat', 'wal', 'tab', 'seg', 'readers', 'quarantine', 'tmp'] as const;

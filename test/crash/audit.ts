@@ -9,7 +9,7 @@ import type { LoadedCatalogs } from '../../src/catalog/catalog-load.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { chunkIdBytes, chunkKinds } from '../../src/format/chunk-ref.ts';
 import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
-import { filePath, lockName, superName } from '../../src/format/file-names.ts';
+import { filePath, lockName, reserveName, superName } from '../../src/format/file-names.ts';
 import { decodeInternalKey } from '../../src/format/internal-key.ts';
 import { parseListNode } from '../../src/format/list-node.ts';
 import { rowKindAt, rowKinds } from '../../src/format/row-kinds.ts';
@@ -147,7 +147,7 @@ function count(counted: Map<string, number>, bytes: Uint8Array, at: number): voi
 /** Files that a store whose newest catalogs are these has no use for. */
 export async function strayFiles(disk: MemoryFileSystem, given?: LoadedCatalogs): Promise<string[]> {
   const { catalog, previous } = given ?? (await CatalogStore.load(disk));
-  const kept = new Set<string>([superName, lockName]);
+  const kept = new Set<string>([superName, lockName, reserveName]);
   let walFrom = catalog.walFirstNo;
   for (const each of [catalog, previous?.catalog]) {
     if (each === undefined) continue;
