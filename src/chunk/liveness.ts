@@ -28,6 +28,8 @@ export interface Liveness {
   readonly entries: number;
   /** Entries of chunks nobody references, whose frames are gone: a merge may drop them. */
   readonly spent: number;
+  /** Ids of some list nodes nobody references: of puts that were given up, or under way. */
+  readonly orphans: readonly Uint8Array[];
 }
 
 /** True for a location that must not go. A negative count is a fault, and no reason to drop anything. */
@@ -35,6 +37,13 @@ function isLive({ flags, refs, kind }: ChunkColumns): boolean {
   if ((flags & chunkEntryFlags.hasLocation) === 0) return false;
   return refs !== 0 || kind !== chunkKinds.data || (flags & chunkEntryFlags.saturated) !== 0;
 }
+
+function isOrphan({ refs, kind, flags }: ChunkColumns): boolean {
+  return refs === 0 && kind === chunkKinds.list && (flags & chunkEntryFlags.saturated) === 0;
+}
+
+/** Orphans told of at a time. */
+export const orphansMax = 4096;
 
 /**
  * Sums live bytes. `isThere` says whether a segment is a live file. VARVE_CORRUPT and VARVE_IO of the tables,
@@ -51,9 +60,13 @@ export async function measureLiveness(
   let spent = 0;
   let liveBytes = 0;
   let liveFrames = 0;
-  await chunks.scanAll(({ columns }) => {
+  const orphans: Uint8Array[] = [];
+  await chunks.scanAll(({ columns, idBytes, idAt }) => {
     entries++;
     if (isLive(columns)) {
+      if (isOrphan(columns) && orphans.length < orphansMax) {
+        orphans.push(idBytes.slice(idAt, idAt + chunkIdBytes));
+      }
       const bytes = frameBytes(columns.storedLen);
       sums.add(columns.segment, bytes);
       liveBytes += bytes;
@@ -61,7 +74,7 @@ export async function measureLiveness(
     } else if (isSpent(columns, isThere)) spent++;
     if (slice.isOver()) return slice.rest();
   });
-  return { live: sums.toMap(), liveBytes, liveFrames, entries, spent };
+  return { live: sums.toMap(), liveBytes, liveFrames, entries, spent, orphans };
 }
 
 /** True for an entry that says nothing any more, once no other source has a part of its count. */

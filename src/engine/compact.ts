@@ -12,6 +12,7 @@
  * - It ends, and a second call has nothing left to do ("a second compaction finds nothing to do").
  */
 import { invalid, isVarveError } from '../base/errors.ts';
+import { orphansMax } from '../chunk/liveness.ts';
 import { type CleanOutcome, newOutcome } from './cleaner.ts';
 import { throwIfAborted } from './key-args.ts';
 import { checkNames } from './options.ts';
@@ -127,6 +128,7 @@ class Compaction {
     await purger.idle();
     this.#go();
     this.#tell('tables', 0, undefined, 0);
+    await this.#dropOrphans();
     await this.#merge();
     this.#go();
     const { fs } = this.#store.parts.env;
@@ -155,6 +157,20 @@ class Compaction {
   #go(): void {
     throwIfAborted(this.#options.signal);
     this.#store.stillWritable();
+  }
+
+  /** List nodes of puts that were given up die like others, and with them what only they refer to. */
+  async #dropOrphans(): Promise<void> {
+    const { cleaner, purger } = this.#write;
+    for (let left = orphansMax; left === orphansMax; ) {
+      const { orphans } = await cleaner.measure(() => this.#isAborted);
+      this.#go();
+      for (const id of orphans) purger.nodes.add(id, 0, 0, 0);
+      purger.startIfDue();
+      await purger.idle();
+      this.#go();
+      left = orphans.length;
+    }
   }
 
   /** A disk too full for merges is no reason not to empty segments, which makes room. */

@@ -7,8 +7,8 @@
  * the purged version need its place: it stays until nobody reads below the purge.
  *
  * Invariants (test/engine/purger.test.ts)
- * - A node dies only with no reference left, and while no running put works with it, both decided when its
- *   LISTDROP is sequenced ("a node that a running put relies on does not die").
+ * - A node dies only with no reference left, and while no running put works with it, or has found a chunk of
+ *   its very bytes (chunk/put-guard.ts), all decided when its LISTDROP is sequenced ("a node that a running put relies on does not die").
  * - When nothing waits any more, every node in the index is referenced or belongs to a put that was given up
  *   ("deleting everything leaves no reference and no node").
  */
@@ -148,7 +148,7 @@ export class NodeDeaths {
   async #judge(waiting: Waiting): Promise<Judged | undefined> {
     const { forest, presence, chunks, health } = this.#options;
     const { id } = waiting;
-    if (presence.isUsed(id, 0)) return this.#defer(id);
+    if (presence.isUsed(id, 0) || chunks.guard.isHeld(id, 0)) return this.#defer(id);
     const probe = await forest.chunks.probe(id);
     const { refs, flags, kind } = probe.columns;
     const isPresent = (flags & chunkEntryFlags.hasLocation) !== 0 && kind === chunkKinds.list;
@@ -178,9 +178,10 @@ export class NodeDeaths {
 
   /** Decides again, in the section that sequences: what has changed since it was looked at waits on. */
   #commit(judged: readonly Judged[], bytes: number): { bytes: number; done: Promise<void> } | undefined {
-    const { forest, presence, txn } = this.#options;
+    const { forest, presence, chunks, txn } = this.#options;
     const sure = judged.filter(({ probe }) => {
-      const isSure = forest.chunks.isCurrent(probe) && !presence.isUsed(probe.id, 0);
+      const isSure =
+        forest.chunks.isCurrent(probe) && !presence.isUsed(probe.id, 0) && !chunks.guard.isHeld(probe.id, 0);
       if (!isSure) this.#defer(probe.id);
       return isSure;
     });

@@ -102,7 +102,8 @@ export interface EngineOptions {
   cleaning?: CleaningOptions;
   /**
    * Free bytes on the disk below which puts are refused with VARVE_NO_SPACE, while deletes and compact go on.
-   * Default: what memory still has to write, and a 64th of the store (64 MiB at most). 0: none.
+   * Default: what memory still has to write, what segments not yet full hold (an open after a crash copies
+   * it), and a 64th of the store (64 MiB at most). 0: none.
    */
   freeSpaceFloorBytes?: number;
   /** Opens without a lock and without writing a byte; the store is seen as it was at that moment. */

@@ -63,7 +63,9 @@ export function startCleaning(
       if (options.freeSpaceFloorBytes !== undefined) return options.freeSpaceFloorBytes;
       const files = [...catalogs.catalog.tables, ...lanes.sealed()];
       const bytes = files.reduce((sum, { size }) => sum + size, 0);
-      return Math.round(Math.min(floorBytesMax, bytes / 64) + forest.bytesUsed);
+      // What a checkpoint writes, and what an open after a crash copies.
+      const unsettled = forest.bytesUsed + lanes.openBytes().bytes;
+      return Math.round(Math.min(floorBytesMax, bytes / 64) + unsettled);
     },
   });
   return { cleaner, cleaning, room };

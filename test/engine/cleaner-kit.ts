@@ -23,7 +23,7 @@ export interface CleanerShape {
 
 let opened = 0;
 
-/** Opens a store whose versions with few chunks give back their references when they are superseded. */
+/** Opens a store; nothing is cleaned in the background. */
 export async function openParts(disk: MemoryFileSystem, shape: CleanerShape = {}): Promise<Opened> {
   const { segmentBytes = 16 * 1024, guard, bounds, options } = shape;
   const parts: Store[] = [];
@@ -38,17 +38,6 @@ export async function openParts(disk: MemoryFileSystem, shape: CleanerShape = {}
     },
   );
   const [store] = parts;
-  const ends = store!.parts.write?.txn.ends;
-  if (ends !== undefined) {
-    ends.fate ??= {
-      judge: () => () => true,
-      watchesRanks: false,
-      superseded: () => undefined,
-      trashed: () => undefined,
-      ended: () => undefined,
-      encodeMore: () => undefined,
-    };
-  }
   return { engine, store: store! };
 }
 
