@@ -55,6 +55,8 @@ export class TransactionState {
   /** Versions above it are not seen. */
   readonly view: Seq;
   readonly moment: Moment;
+  /** Number of the commit, once it is as durable as a put. */
+  seq: Seq | undefined;
   readonly #writes: Writes;
   readonly #write: WriteSide;
   readonly #claims: Claims | undefined;

@@ -1,5 +1,6 @@
 /** What the function of a transaction is given: reads and writes of one space, all of one transaction. */
 
+import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { checkPutOptions, encodedMetadata, ownCopy } from './batch-plan.ts';
@@ -37,6 +38,13 @@ export class Transaction {
   constructor(state: TransactionState, space: number) {
     this.#state = state;
     this.#space = space;
+  }
+
+  /**
+   * Number of the commit, once the transaction has resolved; undefined before, and where it wrote nothing.
+   */
+  get seq(): Seq | undefined {
+    return this.#state.seq;
   }
 
   /** The value of a key (the caller's to keep), or undefined. */

@@ -117,6 +117,7 @@ export class Transactions {
     write.pacer.charge(ops.reduce((sum, op) => sum + bytesOfOp(op), 0));
     write.checkpointer.startIfDue();
     await sequenced.done;
+    state.seq = sequenced.seq;
   }
 
   /** A random part of a time that doubles from try to try. */

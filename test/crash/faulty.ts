@@ -12,6 +12,7 @@ import { openOn, type StoreShape } from './machine.ts';
 import { hexKey } from './recorder.ts';
 import type { Row } from './row.ts';
 import { covers } from './system-rows.ts';
+import { inTransaction } from './transact.ts';
 import type { Call, Change, Workload } from './workload.ts';
 
 /** A call's changes of one key; `seq` once it was acknowledged. */
@@ -175,6 +176,7 @@ async function perform(space: Engine, call: Call, engine: Engine): Promise<numbe
   if (call.kind === 'clear') return (await space.clear()).seq;
   if (call.kind === 'delete') return (await space.delete(call.key)) ? 0 : noChange;
   if (call.kind === 'batch') return (await space.batch(call.changes.map(operationOf))).seq;
+  if (call.kind === 'transaction') return await inTransaction(space, call.changes);
   const ifSeq = call.kind === 'swap' ? { ifSeq: (await space.stat(call.key))?.seq ?? 0 } : {};
   return (await space.put(call.key, call.value, ifSeq)).seq;
 }
@@ -185,7 +187,8 @@ function operationOf({ key, value }: Change): BatchOperation {
 
 function changesOf(call: Call): Map<string, Uint8Array | undefined> {
   if (call.kind === 'delete') return new Map([[hexKey(call.key), undefined]]);
-  if (call.kind === 'batch') return new Map(call.changes.map(({ key, value }) => [hexKey(key), value]));
+  if (call.kind === 'batch' || call.kind === 'transaction')
+    return new Map(call.changes.map(({ key, value }) => [hexKey(key), value]));
   if (call.kind === 'range' || call.kind === 'clear' || call.kind === 'drop') return new Map();
   return new Map([[hexKey(call.key), call.value]]);
 }

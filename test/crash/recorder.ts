@@ -16,6 +16,7 @@ import { rowsProblem } from './kept-rows.ts';
 import { LogRows, type SpaceRow } from './log-rows.ts';
 import { openOn } from './machine.ts';
 import type { Row } from './row.ts';
+import { inPieces, inTransaction } from './transact.ts';
 import type { Call, Workload } from './workload.ts';
 
 /** A moment just before a changing operation. */
@@ -225,6 +226,11 @@ async function performCall(run: Run, call: Call): Promise<void> {
   } else if (call.kind === 'range' || call.kind === 'clear') {
     const { seq } = await (call.kind === 'range' ? engine.deleteRange(call.bounds) : engine.clear());
     run.ranges.push(seq);
+  } else if (call.kind === 'transaction') {
+    const seq = await inTransaction(engine, call.changes);
+    for (const { key, value } of call.changes) {
+      if (value !== undefined) run.noteValue(seq, call.space, key, value);
+    }
   } else if (call.kind === 'batch') {
     const operations = call.changes.map(
       ({ key, value }): BatchOperation =>
@@ -240,11 +246,6 @@ async function performCall(run: Run, call: Call): Promise<void> {
     const { seq } = await engine.put(key, call.kind === 'stream' ? inPieces(value) : value, ifSeq);
     run.noteValue(seq, call.space, key, value);
   }
-}
-
-async function* inPieces(value: Uint8Array): AsyncGenerator<Uint8Array> {
-  const step = Math.max(1, Math.floor(value.length / 3));
-  for (let from = 0; from < value.length; from += step) yield value.subarray(from, from + step);
 }
 
 /** All rows committed, checked against what the calls returned and what the finished store has. */

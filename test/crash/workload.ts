@@ -7,6 +7,7 @@ export type Call =
   | { kind: 'put' | 'stream' | 'swap'; space: string; key: string; value: Uint8Array }
   | { kind: 'delete'; space: string; key: string }
   | { kind: 'batch'; space: string; changes: readonly Change[] }
+  | { kind: 'transaction'; space: string; changes: readonly Change[] }
   | { kind: 'range'; space: string; bounds: Bounds }
   | { kind: 'clear'; space: string }
   | { kind: 'drop'; space: string };
