@@ -5,12 +5,15 @@ import { addChanges } from './commands/changes.ts';
 import { addDiff } from './commands/diff.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDump } from './commands/dump.ts';
+import { addDuplicates } from './commands/duplicates.ts';
 import { addExport } from './commands/export.ts';
 import { addGet } from './commands/get.ts';
 import { addImport } from './commands/import.ts';
+import { addIndex } from './commands/indexes.ts';
 import { addInspect } from './commands/inspect.ts';
 import { addLs } from './commands/ls.ts';
 import { addPut } from './commands/put.ts';
+import { addQuery } from './commands/query.ts';
 import { addRepair } from './commands/repair.ts';
 import { addRestore } from './commands/restore.ts';
 import { addRm } from './commands/rm.ts';
@@ -121,6 +124,9 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addRestore,
     addVerify,
     addChanges,
+    addQuery,
+    addIndex,
+    addDuplicates,
     addRepair,
     addUnlock,
   ];

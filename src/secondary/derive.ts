@@ -6,9 +6,9 @@
  *   combination. Elements that are maps or arrays give none, and so does a map in the place of a value.
  * - A path goes through maps only.
  *
- * Invariants (test/secondary/derive.test.ts)
- * - No tuple is given twice, and none beyond the bounds of base/limits.ts ("more entries than the bound are
- *   refused").
+ * Invariants (test/engine/indexes.test.ts, test/engine/index-model.test.ts)
+ * - No tuple is given twice, and none beyond the bounds of base/limits.ts ("values that are too many or too
+ *   long are refused by name").
  */
 import { compareBytes, concatBytes, equalBytes } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';

@@ -7,10 +7,10 @@
  * before it: one seek for each value that came. Only live keys count: an entry is believed where the newest
  * version of its key has the value.
  *
- * Invariants (test/secondary/entry-writer.test.ts, test/engine/indexes.test.ts)
+ * Invariants (test/engine/indexes.test.ts, test/engine/index-model.test.ts)
  * - For a ready index and every key with a live version, the newest rows of tree X are entries for exactly
- *   the values of that version; there may be others, of keys deleted by a range ("entries are those a rebuild
- *   makes").
+ *   the values of that version; there may be others, of keys deleted by a range ("an index built while writes
+ *   go on equals one that was there before").
  * - Two live keys never have one value in a ready unique index, whoever races ("of writers that race for one
  *   value one wins").
  */

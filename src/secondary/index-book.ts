@@ -2,10 +2,11 @@
  * The indexes of a store, in memory: definitions by space and name, and numbers whose entries are being
  * removed. Read once at open; afterwards each change is noted in the turn that sequences its rows.
  *
- * Invariants (test/secondary/index-book.test.ts, test/engine/indexes.test.ts)
- * - What is in the book is what its rows say: loading them gives the same ("a book reads what it has
- *   written").
- * - A number is given to one index for ever ("numbers are never given twice").
+ * Invariants (test/engine/index-model.test.ts, test/engine/indexes.test.ts)
+ * - What is in the book is what its rows say: loading them gives the same ("queries equal a filter over all
+ *   keys", which reopens in between).
+ * - A number is given to one index for ever ("indexes of a space go with it, and a new space of that name has
+ *   none").
  */
 
 import { assert } from '../base/assert.ts';
