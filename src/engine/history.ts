@@ -56,6 +56,22 @@ export interface HistoryParts {
   readonly writer: HistoryWriter | undefined;
 }
 
+/** What policies keep of a space: versions by rank, and those superseded above the horizon. */
+interface Figures {
+  readonly versions: number;
+  readonly horizon: Seq;
+}
+
+/** Everything of a rule but how far back reads look, which changes with each commit. */
+interface Basis {
+  readonly pins: number;
+  readonly rows: number;
+  readonly pinned: readonly Seq[];
+  readonly own: ReadonlyMap<number, Figures>;
+  readonly others: Figures;
+  readonly lowest: Seq;
+}
+
 /** From which commit, and from which moment on every state can be read. */
 export interface Readable {
   readonly seq: Seq;
@@ -70,6 +86,7 @@ export class History {
   #horizons = new Map<number, Seq>();
   /** Policies asked for whose rows are on their way. */
   readonly #declared = new Map<number, Kept>();
+  #lastBasis: Basis | undefined;
   #advancing: Promise<void> | undefined;
   /** Views that are too old end before the pins are listed. */
   onRule: () => void = () => undefined;
@@ -84,34 +101,44 @@ export class History {
     const { marks, visibleSeq, forest } = this.#parts;
     const rows = forest.history;
     this.onRule();
-    const durableSeq = this.#durableSeq;
-    rows.settle(durableSeq);
+    rows.settle(this.#durableSeq);
     const horizon = marks.horizon(visibleSeq());
-    const pins = new Set(marks.pinned);
-    rows.pinsInto(pins);
-    const pinned = Array.from(pins).sort((a, b) => a - b);
+    const { pinned, own, others, lowest } = this.#basis();
     // Nobody knows what is pinned: everything stays.
     if (rows.damage !== undefined) return plainRule(0, pinned, Number.MAX_SAFE_INTEGER);
-    return this.#ruleOfSpaces(horizon, pinned, durableSeq);
+    return {
+      horizon: Math.min(horizon, lowest),
+      pinned,
+      versionsOf: (space) => (own.get(space) ?? others).versions,
+      horizonOf: (space) => Math.min(horizon, (own.get(space) ?? others).horizon),
+    };
   }
 
-  #ruleOfSpaces(horizon: Seq, pinned: readonly Seq[], durableSeq: Seq): KeepRule {
-    const { history: rows } = this.#parts.forest;
-    const figures = (space: number): { versions: number; horizon: Seq } => {
-      const { versions, ms } = this.#keptOf(space, durableSeq);
-      return { versions, horizon: ms === 0 ? horizon : Math.min(horizon, this.#horizonOf(ms)) };
+  /** What rules are made of; the same object until something changes. */
+  #basis(): Basis {
+    const { marks, forest } = this.#parts;
+    const rows = forest.history;
+    const last = this.#lastBasis;
+    if (last?.pins === marks.pinsVersion && last.rows === rows.version) return last;
+    const pins = new Set(marks.pinned);
+    rows.pinsInto(pins);
+    const figures = (space: number): Figures => {
+      const { versions, ms } = this.#keptOf(space, this.#durableSeq);
+      return { versions, horizon: ms === 0 ? Number.POSITIVE_INFINITY : this.#horizonOf(ms) };
     };
     const others = figures(0);
-    const own = new Map<number, { versions: number; horizon: Seq }>();
+    const own = new Map<number, Figures>();
     for (const space of [...rows.spaces, ...this.#declared.keys()]) own.set(space, figures(space));
-    const of = (space: number): { versions: number; horizon: Seq } => own.get(space) ?? others;
-    const lowest = Math.min(others.horizon, ...Array.from(own.values(), (one) => one.horizon));
-    return {
-      horizon: lowest,
-      pinned,
-      versionsOf: (space) => of(space).versions,
-      horizonOf: (space) => of(space).horizon,
+    const basis = {
+      pins: marks.pinsVersion,
+      rows: rows.version,
+      pinned: Array.from(pins).sort((a, b) => a - b),
+      own,
+      others,
+      lowest: Math.min(others.horizon, ...Array.from(own.values(), (one) => one.horizon)),
     };
+    this.#lastBasis = basis;
+    return basis;
   }
 
   #keptOf(space: number, durableSeq: Seq): Kept {
@@ -187,6 +214,7 @@ export class History {
     await log.syncNow();
     this.#clockMs = now;
     this.#horizons.clear();
+    this.#lastBasis = undefined;
   }
 
   #clockStep(): number {
@@ -203,6 +231,7 @@ export class History {
   rowsToDrop(space: number): { readonly key: Uint8Array; readonly value: Uint8Array }[] {
     const rows = this.#parts.forest.history;
     this.#declared.delete(space);
+    this.#lastBasis = undefined;
     const own = rows.policyOf(space);
     const history = own.history ?? rows.policyOf(0).history;
     if (history === undefined || history.versions === 0) return [];
@@ -228,6 +257,7 @@ export class History {
   async setPolicy(space: number, asked: Partial<PolicyAsked>): Promise<void> {
     const { log, txn, checkpointer } = this.#parts.writer!;
     if (asked.history !== undefined) this.#declared.set(space, asked.history);
+    this.#lastBasis = undefined;
     await checkpointer.require(historyFeature);
     txn.sequence(rowBytes + policyKey(space).length + 64, (writer, seq, timeMs) => {
       const row = this.#rowOf(space, asked, seq, timeMs);
@@ -235,6 +265,7 @@ export class History {
     });
     if (asked.history !== undefined && this.#declared.get(space) === asked.history) {
       this.#declared.delete(space);
+      this.#lastBasis = undefined;
     }
     await log.syncNow();
   }

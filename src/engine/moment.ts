@@ -46,8 +46,7 @@ function momentOfSeq(store: Store, seq: Seq): AskedMoment {
     throw invalid('at: the number of a commit is an integer, 0 or more', { actual: seq });
   }
   if (seq > visibleSeq) throw invalid(`at: the newest commit is ${visibleSeq}`, { actual: seq });
-  const isKept =
-    seq === visibleSeq || store.forest.history.snapshotsAt(visibleSeq).some((row) => row.seq === seq);
+  const isKept = seq === visibleSeq || store.forest.history.isSnapshotAt(seq, visibleSeq);
   const viewed = views.at(seq);
   const from = history.readable();
   const isWhole = (space: number): boolean =>

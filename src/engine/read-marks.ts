@@ -36,6 +36,8 @@ export class ReadMarks {
   /** The number of each pin, by when it began. */
   readonly #begun = new Map<number, Seq>();
   #pinsMade = 0;
+  /** Rises whenever a number is pinned for the first time, or no more. */
+  pinsVersion = 0;
   /** Oldest first; never empty. */
   #eras: ReadEra[];
   /** A read or the last pin of a number has ended: what they kept may go. Cheap; never throws. */
@@ -68,7 +70,9 @@ export class ReadMarks {
     const pins = this.#pins;
     const all = this.#begun;
     const when = this.#pinsMade++;
-    pins.set(seq, (pins.get(seq) ?? 0) + 1);
+    const before = pins.get(seq) ?? 0;
+    if (before === 0) this.pinsVersion++;
+    pins.set(seq, before + 1);
     all.set(when, seq);
     let over = false;
     const end = (): void => {
@@ -76,11 +80,13 @@ export class ReadMarks {
       over = true;
       all.delete(when);
       const left = pins.get(seq)! - 1;
-      if (left > 0) pins.set(seq, left);
-      else {
-        pins.delete(seq);
-        this.onReleased();
+      if (left > 0) {
+        pins.set(seq, left);
+        return;
       }
+      pins.delete(seq);
+      this.pinsVersion++;
+      this.onReleased();
     };
     const pin = { seq, end, isOver: () => over };
     this.#forgotten.register(pin, end);

@@ -62,6 +62,8 @@ export class HistoryRows {
   marksTime = false;
   /** Why rows may be missing, if so: nothing can be said of snapshots then. */
   damage: VarveError | undefined;
+  /** Rises whenever what is kept changes. */
+  version = 0;
   readonly #policies = new Map<number, SpacePolicy>();
   readonly #snapshots = new Map<string, SnapshotRow>();
   #ended: Ended[] = [];
@@ -99,8 +101,11 @@ export class HistoryRows {
 
   /** Forgets what is past for good. */
   settle(durableSeq: Seq): void {
-    if (this.#former.length > 0) this.#former = this.#former.filter(({ endSeq }) => endSeq > durableSeq);
-    if (this.#ended.length > 0) this.#ended = this.#ended.filter(({ endSeq }) => endSeq > durableSeq);
+    const isPast = ({ endSeq }: { readonly endSeq: Seq }): boolean => endSeq <= durableSeq;
+    if (!this.#former.some(isPast) && !this.#ended.some(isPast)) return;
+    this.#former = this.#former.filter((one) => !isPast(one));
+    this.#ended = this.#ended.filter((one) => !isPast(one));
+    this.version++;
   }
 
   /** Some space keeps history by time, or did until a commit that is not durable. */
@@ -117,6 +122,13 @@ export class HistoryRows {
   /** The snapshot of that name in the newest state, visible or not. */
   newest(name: string): SnapshotRow | undefined {
     return this.#snapshots.get(name);
+  }
+
+  /** A reader at `visibleSeq` sees a snapshot of that number. */
+  isSnapshotAt(seq: Seq, visibleSeq: Seq): boolean {
+    if (seq > visibleSeq) return false;
+    for (const row of this.#snapshots.values()) if (row.seq === seq) return true;
+    return this.#ended.some(({ row, endSeq }) => row.seq === seq && endSeq > visibleSeq);
   }
 
   /** Snapshots as a reader at `visibleSeq` sees them, by their numbers. */
@@ -173,6 +185,7 @@ export class HistoryRows {
   }
 
   #applySnapshot(key: Uint8Array, value: Uint8Array | undefined, seq: Seq): void {
+    this.version++;
     const name = new TextDecoder().decode(key.subarray(snapshotPrefix.length));
     const before = this.#snapshots.get(name);
     if (before !== undefined) this.#ended.push({ row: before, endSeq: seq });
@@ -181,6 +194,7 @@ export class HistoryRows {
   }
 
   #applyPolicy(space: number, value: Uint8Array | undefined, seq: Seq): void {
+    this.version++;
     const history = this.policyOf(space).history ?? this.policyOf(0).history;
     if (history !== undefined) {
       this.#former.push({ space, versions: history.versions, ms: history.ms, endSeq: seq });

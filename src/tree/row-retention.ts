@@ -13,6 +13,8 @@
  * hides, so what it hides is in the merge or deeper. What a range delete that is still pending hides needs no
  * care: it hides whatever has a lower number, and dropping some of that changes no answer.
  *
+ * Time rows of the system tree go at or below the horizon: they lead to no number that can be read.
+ *
  * Invariants (test/tree/row-retention.test.ts)
  * - A lookup at any number at or above the horizon, or at a pinned one, finds the same before and after
  *   ("lookups at or above the horizon do not notice", "lookups at pinned numbers do not notice").
@@ -20,6 +22,7 @@
  * - A version with chunks is never dropped ("a version that holds chunks stays until it is gone").
  */
 import type { Seq } from '../base/brands.ts';
+import { timePrefix } from '../format/history-rows.ts';
 import { spaceOf } from '../format/internal-key.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { trees } from '../format/trees.ts';
@@ -36,6 +39,9 @@ export type Verdict = (typeof verdicts)[keyof typeof verdicts];
 export class RowRetention {
   readonly #rule: KeepRule;
   readonly #hasSpaces: boolean;
+  readonly #hasMarks: boolean;
+  /** The key is that of a time row. */
+  #isMark = false;
   #space = 0;
   #horizon: Seq = 0;
   #versions = 0;
@@ -54,6 +60,7 @@ export class RowRetention {
   constructor(rule: KeepRule, tree: number) {
     this.#rule = rule;
     this.#hasSpaces = tree === trees.K;
+    this.#hasMarks = tree === trees.S;
     this.#horizon = rule.horizon;
     if (this.#hasSpaces) this.#enter(0);
   }
@@ -63,6 +70,7 @@ export class RowRetention {
     this.#above = 0;
     this.#superseded = 0;
     this.#goneSeq = -1;
+    if (this.#hasMarks) this.#isMark = startsAt(key, from, timePrefix);
     if (!this.#hasSpaces) return;
     const space = spaceOf(key, from);
     if (space !== this.#space) this.#enter(space);
@@ -73,6 +81,7 @@ export class RowRetention {
    * number of the commit that purged.
    */
   judge(seq: Seq, head: number, purgedAt: Seq = Number.MAX_SAFE_INTEGER): Verdict {
+    if (this.#isMark) return seq <= this.#horizon ? verdicts.drop : verdicts.keep;
     const kind = head & 15;
     const isDelete = kind === rowKinds.delete || kind === rowKinds.lateDelete;
     if (!isDelete && kind !== rowKinds.put) {
@@ -100,4 +109,11 @@ export class RowRetention {
     this.#horizon = this.#rule.horizonOf(space);
     this.#versions = this.#rule.versionsOf(space);
   }
+}
+
+/** key[from..] begins with `prefix`, which has no zero bytes, so that its escaped form is itself. */
+function startsAt(key: Uint8Array, from: number, prefix: Uint8Array): boolean {
+  if (key.length - from < prefix.length) return false;
+  for (let i = 0; i < prefix.length; i++) if (key[from + i] !== prefix[i]) return false;
+  return true;
 }

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { encodeUtf8 } from '../../src/base/bytes.ts';
+import { encodeSysKey } from '../../src/format/internal-key.ts';
 import { rowKinds } from '../../src/format/row-kinds.ts';
 import { trees } from '../../src/format/trees.ts';
 import { plainRule } from '../../src/tree/keep-rule.ts';
@@ -71,6 +73,16 @@ describe('row retention', () => {
     const deleted = [5, 4, 3].map((seq) => ({ seq, head: seq === 4 ? rowKinds.delete : rowKinds.put }));
     expect(kept(deleted, 9, [], 1)).toEqual(deleted.slice(0, 2));
     expect(kept(deleted, 9, [], 2)).toEqual(deleted);
+  });
+
+  test('time rows go at or below the horizon', () => {
+    const retention = new RowRetention(plainRule(4), trees.S);
+    const judge = (name: string, seq: number): number => {
+      retention.begin(encodeSysKey(encodeUtf8(name), seq), 0);
+      return retention.judge(seq, rowKinds.put);
+    };
+    const { keep, drop } = verdicts;
+    expect([judge('time/1', 5), judge('time/2', 4), judge('timer', 3)]).toEqual([keep, drop, keep]);
   });
 
   test('spaces have rules of their own', () => {
