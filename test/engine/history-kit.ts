@@ -45,8 +45,6 @@ export class Twin {
   views: { view: ReadView; seq: number }[] = [];
   engine!: Engine;
   readonly #history: HistoryOptions;
-  /** An open counts as a commit of that moment. */
-  openedMs = 0;
   #opens = 0;
   #named = 0;
 
@@ -59,7 +57,6 @@ export class Twin {
     const { disk, clock } = this;
     const env = { fs: disk, lock: memoryLock(disk, clock), clock, random: (n: number) => prng.bytes(n) };
     const options = this.#opens === 1 ? { history: this.#history } : {};
-    this.openedMs = clock.now();
     this.engine = await openWithEnv(env, { ...smallOptions, ...options }, bounds);
   }
 
