@@ -8,7 +8,8 @@
  *
  * Invariants (test/engine/purger.test.ts)
  * - A node dies only with no reference left, and while no running put works with it, or has found a chunk of
- *   its very bytes (chunk/put-guard.ts), all decided when its LISTDROP is sequenced ("a node that a running put relies on does not die").
+ *   its very bytes (chunk/put-guard.ts), all decided when its LISTDROP is sequenced ("a node that a running
+ *   put relies on does not die").
  * - When nothing waits any more, every node in the index is referenced or belongs to a put that was given up
  *   ("deleting everything leaves no reference and no node").
  */

@@ -2,12 +2,13 @@
  * Space set aside against a full disk: a file of random bytes, freed when the disk refuses a write, so that
  * the store can be opened, things deleted and space reclaimed. Nothing in it is ever read.
  *
- * It grows with the store, at checkpoints: a 64th of it, at least a MiB and at most 64 MiB, but never more than
- * a quarter, so that small stores stay small; none below 256 KiB. A disk without ample room gets none.
+ * It grows with the store, at checkpoints: a 64th of it, at least a MiB and at most 64 MiB, but never more
+ * than a quarter, so that small stores stay small; none below 256 KiB. A disk without ample room gets none.
  *
  * Invariants (test/engine/reserve.test.ts)
  * - Nothing fails for want of it ("a reserve that cannot be written is none").
- * - A store on a full disk can be opened and emptied with it ("a full store is opened, emptied and compacted").
+ * - A store on a full disk can be opened and emptied with it ("a full store is opened, emptied and
+ *   compacted").
  */
 import { isVarveError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
