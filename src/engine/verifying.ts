@@ -51,7 +51,7 @@ export async function verify(store: Store, options: VerifyOptions = {}): Promise
         segments,
         rows: () => view.cursor(),
         spaceName: (space) => spaces.nameOf(space),
-        snapshots: [],
+        snapshots: store.forest.history.snapshotsAt(store.visibleSeq),
       },
       onDamage: (error) => health.note(error),
     });

@@ -7,6 +7,7 @@
 import type { FileNo, Seq } from '../base/brands.ts';
 import { isDamage } from '../base/errors.ts';
 import { BlockCache } from '../cache/block-cache.ts';
+import type { CatalogTable } from '../format/catalog.ts';
 import { frameBytes } from '../format/chunk-frame.ts';
 import { frameTypes, lastSeqOf } from '../format/log-frame.ts';
 import { durabilityCodes, type OpVisitor, visitOps, visitStage } from '../format/log-ops.ts';
@@ -24,6 +25,8 @@ export interface LogRepair {
   readonly walFirstNo: FileNo;
   readonly checkpointSeq: Seq;
   readonly closedEpoch: number | undefined;
+  /** Tables of the system tree that are whole: what they say of ranges and history the log goes on from. */
+  readonly system: readonly CatalogTable[];
 }
 
 export interface RepairedLog {
@@ -45,7 +48,10 @@ export interface RepairedLog {
 export async function replayLog(work: LogRepair): Promise<RepairedLog> {
   const { fs, dbUuid, walFirstNo, checkpointSeq, closedEpoch } = work;
   const options = { dbUuid, cache: new BlockCache(0), memtableBytes: 2 ** 30 };
-  const { forest } = await Forest.open(fs, [], options);
+  const { forest } = await Forest.open(fs, work.system, options);
+  // What of them is damaged is reported with the tables.
+  await forest.ranges.load(forest.system);
+  await forest.history.load(forest.system);
   const chain = await readLogChain(fs, {
     dbUuid,
     walFirstNo,

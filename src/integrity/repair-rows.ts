@@ -77,6 +77,10 @@ export class TableRows {
     return this.of(tree).map(({ meta }) => meta!);
   }
 
+  wholeMetasOf(tree: number): CatalogTable[] {
+    return this.of(tree).flatMap(({ isWhole, meta }) => (isWhole ? [meta!] : []));
+  }
+
   /** All rows of a tree, those in memory being the newest; `keep` leaves some out. */
   rows(tree: number, memtable: KeyMemtable, keep?: (rows: KeyCursor) => boolean): KeyCursor {
     const sources: KeyCursor[] = memtable.entries > 0 ? [memtable.cursor()] : [];

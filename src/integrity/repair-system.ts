@@ -3,6 +3,15 @@
 import type { Seq } from '../base/brands.ts';
 import { concatBytes, startsWith } from '../base/bytes.ts';
 import { isDamage } from '../base/errors.ts';
+import {
+  decodeIndexRow,
+  encodeIndexRow,
+  type IndexRow,
+  indexAtPrefix,
+  indexRowKey,
+  indexRowPrefix,
+  indexStates,
+} from '../format/index-rows.ts';
 import { decodeSysKey, encodeSysKey, encodeSysPrefix, seqBytes, spaceOf } from '../format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import {
@@ -28,6 +37,7 @@ export interface SystemRows {
   readonly spaces: ReadonlyMap<number, string>;
   readonly nextSpace: number;
   readonly ranges: readonly RangeRow[];
+  readonly indexes: readonly IndexRow[];
 }
 
 export async function readSystem(
@@ -36,6 +46,7 @@ export async function readSystem(
 ): Promise<SystemRows> {
   const spaces = new Map<number, string>();
   const ranges: RangeRow[] = [];
+  const indexes: IndexRow[] = [];
   let nextSpace = 1;
   await walkRows(
     rows,
@@ -49,7 +60,8 @@ export async function readSystem(
           const { name, number } = decodeSpaceRow(sysKey, value);
           spaces.set(number, name);
           nextSpace = Math.max(nextSpace, number + 1);
-        } else if (sysKey.length === nextSpaceKey.length && startsWith(sysKey, nextSpaceKey)) {
+        } else if (startsWith(sysKey, indexRowPrefix)) indexes.push(decodeIndexRow(sysKey, value));
+        else if (sysKey.length === nextSpaceKey.length && startsWith(sysKey, nextSpaceKey)) {
           nextSpace = Math.max(nextSpace, decodeNextSpace(value));
         }
       } catch (error) {
@@ -59,7 +71,7 @@ export async function readSystem(
     },
     pause,
   );
-  return { spaces, nextSpace, ranges };
+  return { spaces, nextSpace, ranges, indexes };
 }
 
 const trashFrom: Uint8Array = encodeSysPrefix(trashPrefix).subarray(0, trashPrefix.length);
@@ -67,6 +79,13 @@ const trashFrom: Uint8Array = encodeSysPrefix(trashPrefix).subarray(0, trashPref
 /** True for the rows that `SystemRepair` makes anew. */
 export function isTrashRow({ keyBytes, keyFrom, keyTo }: KeyCursor): boolean {
   return startsWith(keyBytes.subarray(keyFrom, keyTo), trashFrom);
+}
+
+const buildFrom: Uint8Array = encodeSysPrefix(indexAtPrefix).subarray(0, indexAtPrefix.length);
+
+/** True for the rows that say how far an index is built. */
+export function isBuildRow({ keyBytes, keyFrom, keyTo }: KeyCursor): boolean {
+  return startsWith(keyBytes.subarray(keyFrom, keyTo), buildFrom);
 }
 
 /**
@@ -103,6 +122,15 @@ export class SystemRepair {
     }
     if (next > nextSpace || given.length > 0) this.#add(nextSpaceKey, seq, encodeSpaceRow(next));
     return given;
+  }
+
+  /** Every index is to be built from the rows that are there now; returns their names. */
+  rebuildIndexes({ indexes }: SystemRows, seq: Seq): string[] {
+    for (const row of indexes) {
+      const again = { ...row, state: indexStates.building, definedSeq: seq, readySeq: 0, reason: undefined };
+      this.#add(indexRowKey(row.space, row.name), seq, encodeIndexRow(again));
+    }
+    return indexes.map(({ name }) => name);
   }
 
   #add(sysKey: Uint8Array, seq: Seq, value: Uint8Array | undefined): void {

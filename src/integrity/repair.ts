@@ -52,7 +52,7 @@ import {
   type UsableSegment,
 } from './repair-segments.ts';
 import { nextSlot } from './repair-slot.ts';
-import { isTrashRow, readSystem, SystemRepair, type SystemRows } from './repair-system.ts';
+import { isBuildRow, isTrashRow, readSystem, SystemRepair, type SystemRows } from './repair-system.ts';
 import type { RepairReport, RepairWork } from './repair-types.ts';
 
 /** Numbers left out where nobody knows how many commits are lost. */
@@ -82,6 +82,8 @@ class Repair {
   #rows!: TableRows;
   #log!: RepairedLog;
   #heal: SegmentWriter | undefined;
+  /** Tables that are named again as they are. */
+  readonly #staying: FileNo[] = [];
 
   constructor(work: RepairWork, roots: FoundRoots) {
     this.#work = work;
@@ -108,6 +110,7 @@ class Repair {
       walFirstNo: catalog?.walFirstNo ?? 0,
       checkpointSeq: catalog?.checkpointSeq ?? 0,
       closedEpoch,
+      system: this.#rows.wholeMetasOf(trees.S),
     });
     const system = await readSystem(this.#rows.rows(trees.S, this.#log.forest.system.active), this.#pause);
     if (before.isSound) return await this.#report(before.damage, system, undefined, []);
@@ -135,7 +138,7 @@ class Repair {
     }
     this.#actions.push(`the chunk index is made anew: ${chunks.entries} chunks`);
     const tables = await this.#tables(system, seq);
-    const replaced = await this.#replaced(segments, chunks, tables);
+    const replaced = this.#replaced(segments, chunks);
     if (this.#roots.slot === undefined)
       this.#actions.push('what was fixed when the store was created is lost: see the options of repair');
     const slot = nextSlot(this.#roots, this.#work, this.#log.writerEpoch);
@@ -224,15 +227,20 @@ class Repair {
     const rowsLost =
       isGuess || missing.length > 0 || this.#rows.hasLost(trees.K) || this.#rows.hasLost(trees.S);
     const out: CatalogTable[] = [];
+    // Entries that are missing, or are of versions that are, would make queries wrong: they are built again.
+    const indexesAnew = rowsLost || !this.#rows.isWhole(trees.X);
     for (const tree of rowTrees) {
       const memtable = forest.tree(tree).active;
-      const anew = tree === trees.S && rowsLost;
+      if (tree === trees.X && indexesAnew) continue;
+      const anew = tree === trees.S && indexesAnew;
       if (!anew && !isGuess && this.#rows.isWhole(tree)) {
-        out.push(...this.#rows.metasOf(tree));
+        const metas = this.#rows.metasOf(tree);
+        this.#staying.push(...metas.map(({ no }) => no));
+        out.push(...metas);
         if (memtable.entries > 0) out.push(...(await this.#write(tree, 0, memtable.cursor())));
         continue;
       }
-      const rows = anew ? await this.#systemRows(system, seq) : this.#rows.rows(tree, memtable);
+      const rows = anew ? await this.#systemRows(system, seq, rowsLost) : this.#rows.rows(tree, memtable);
       const made = await this.#write(tree, 1, rows);
       out.push(...made);
       const what = tree === trees.K ? 'keys' : tree === trees.S ? 'system rows' : 'index rows';
@@ -241,12 +249,22 @@ class Repair {
     return out;
   }
 
-  async #systemRows(system: SystemRows, seq: Seq): Promise<KeyCursor> {
+  /** The system rows as they are to be; `rowsLost`: those made from keys are made anew as well. */
+  async #systemRows(system: SystemRows, seq: Seq, rowsLost: boolean): Promise<KeyCursor> {
     const made = new SystemRepair();
-    await walkRows(this.#keyRows(), (row) => made.row(row), this.#pause);
-    const names = made.nameSpaces(system, seq);
-    if (names.length > 0) this.#actions.push(`spaces without a name are named ${names.join(', ')}`);
-    const rest = this.#rows.rows(trees.S, this.#log.forest.system.active, (rows) => !isTrashRow(rows));
+    if (rowsLost) {
+      await walkRows(this.#keyRows(), (row) => made.row(row), this.#pause);
+      const names = made.nameSpaces(system, seq);
+      if (names.length > 0) this.#actions.push(`spaces without a name are named ${names.join(', ')}`);
+    }
+    const indexes = made.rebuildIndexes(system, seq);
+    if (indexes.length > 0)
+      this.#actions.push(`indexes are built again once the store is opened: ${indexes.join(', ')}`);
+    const rest = this.#rows.rows(
+      trees.S,
+      this.#log.forest.system.active,
+      (rows) => !(rowsLost && isTrashRow(rows)) && !isBuildRow(rows),
+    );
     return made.memtable.entries === 0 ? rest : new MergeCursor([made.memtable.cursor(), rest]);
   }
 
@@ -273,13 +291,9 @@ class Repair {
   }
 
   /** Files of the store that the new catalog does not need. */
-  async #replaced(
-    segments: RepairedSegments,
-    chunks: RepairedChunks,
-    tables: readonly CatalogTable[],
-  ): Promise<string[]> {
+  #replaced(segments: RepairedSegments, chunks: RepairedChunks): string[] {
     const { files } = this.#roots;
-    const kept = new Set<FileNo>(this.#work.dryRun ? this.#keptTables() : tables.map(({ no }) => no));
+    const kept = new Set<FileNo>(this.#staying);
     for (const { info, isNamed } of segments.usable)
       if (isNamed || chunks.used.has(info.no)) kept.add(info.no);
     for (const no of segments.replaced) kept.delete(no);
@@ -288,13 +302,6 @@ class Repair {
       for (const no of files[kind]) if (!kept.has(no)) paths.push(filePath(kind, no));
     }
     return paths;
-  }
-
-  #keptTables(): FileNo[] {
-    if (this.#roots.catalog === undefined) return [];
-    return rowTrees
-      .filter((tree) => this.#rows.isWhole(tree))
-      .flatMap((tree) => this.#rows.of(tree).map(({ no }) => no));
   }
 
   async #install(
