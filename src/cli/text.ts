@@ -76,7 +76,7 @@ export function errorText(error: unknown): string {
 
 const hints: Partial<Record<VarveError['code'], string>> = {
   VARVE_LOCKED: 'see who has it with: varve doctor STORE',
-  VARVE_CORRUPT: 'see what is damaged with: varve inspect STORE',
+  VARVE_CORRUPT: 'see what is damaged with: varve verify STORE',
   VARVE_FORMAT_VERSION: 'a newer version of varve wrote this store',
 };
 

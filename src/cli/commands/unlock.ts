@@ -1,5 +1,6 @@
 /** varve unlock: takes the writer lock from an owner that cannot be asked, and gives it back. */
 import type { Command } from 'commander';
+import { initChecksum } from '../../codec/checksum.ts';
 import type { LockDescription } from '../../fs/lock-port.ts';
 import { describeLock } from '../../fs/writer-lock.ts';
 import { openEngine } from '../../index.ts';
@@ -32,6 +33,7 @@ ${examples('varve unlock ./data', 'varve unlock ./data --break')}`,
 }
 
 async function unlock(session: Session, store: string, mayBreak: boolean): Promise<number> {
+  await initChecksum();
   const before = await describeLock(store);
   const isFree = before === null || (before.alive !== undefined && !before.held) || before.released;
   if (isFree || !mayBreak) {
