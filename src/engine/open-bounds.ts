@@ -25,6 +25,12 @@ export interface OpenBounds {
   readonly guard?: PutGuard;
   /** Shown the parts of the store before anybody uses them. */
   readonly onOpen?: (store: Store) => void;
+  /** Shorter values, and buffers of this size and number, for threads. */
+  readonly threads?: {
+    readonly bytesMin: number;
+    readonly bufferBytes: number;
+    readonly buffers: number;
+  };
   /** `flush` also waits until no merge is due. */
   readonly flushMerges?: boolean;
   /** Leaves out a part of the validation of transactions, to show that checkers of histories notice. */

@@ -328,7 +328,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
       onDamage: (error) => health.note(error),
     });
   for (const segment of found.distrusted) chunks.distrust(segment);
-  const threads = threadsFor(env, options, chunkers.params);
+  const threads = threadsFor(env, options, chunkers.params, bounds.threads);
   const openedSeq: Seq = Math.max(loaded.catalog.checkpointSeq, found.replayed.lastSeq);
   const parts: StoreParts = {
     env,

@@ -1,26 +1,39 @@
 /** Threads of an open store, as `workers` asks for: none where the entry point has none to offer. */
 import type { ChunkerParams } from '../kernels/chunker/params.ts';
-import { type BufferRing, ringFor } from '../pool/buffer-ring.ts';
+import { BufferRing, ringFor } from '../pool/buffer-ring.ts';
 import { Jobs } from '../pool/jobs.ts';
 import type { Env } from './env.ts';
+import type { OpenBounds } from './open-bounds.ts';
 import type { CheckedOptions } from './options.ts';
 
 /** Threads and the memory they are given their bytes in. */
 export interface Threads {
   readonly jobs: Jobs;
   readonly ring: BufferRing;
+  /** Values and reads shorter than this stay on the calling thread; left out: about 1 MiB. */
+  readonly bytesMin?: number | undefined;
 }
 
 /** More than this gain nothing: the calling thread has to store what they hand back. */
 const autoThreadsMax = 4;
 
-/** No thread is started before there is work for it. Undefined: everything on the calling thread. */
-export function threadsFor(env: Env, options: CheckedOptions, params: ChunkerParams): Threads | undefined {
+/**
+ * No thread is started before there is work for it. Undefined: everything on the calling thread. `bounds` are
+ * for tests.
+ */
+export function threadsFor(
+  env: Env,
+  options: CheckedOptions,
+  params: ChunkerParams,
+  bounds: OpenBounds['threads'],
+): Threads | undefined {
   const { pool, clock } = env;
   if (pool === undefined) return undefined;
   const { workers, logger } = options;
   const size = workers === 'auto' ? autoThreads(pool.cores) : workers;
-  const ring = size === 0 ? undefined : ringFor(params.max, size);
+  if (size === 0) return undefined;
+  const { bytesMin, bufferBytes, buffers = 2 } = bounds ?? {};
+  const ring = bufferBytes === undefined ? ringFor(params.max, size) : new BufferRing(bufferBytes, buffers);
   if (ring === undefined) return undefined;
   const onFailure = (error: unknown, last: boolean): void => {
     logger.warn?.(
@@ -30,7 +43,7 @@ export function threadsFor(env: Env, options: CheckedOptions, params: ChunkerPar
       { error },
     );
   };
-  return { jobs: new Jobs({ pool: pool.open(size), clock, onFailure }), ring };
+  return { jobs: new Jobs({ pool: pool.open(size), clock, onFailure }), ring, bytesMin };
 }
 
 function autoThreads(cores: number): number {

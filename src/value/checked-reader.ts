@@ -30,7 +30,7 @@ export interface CheckThreads {
   readonly jobs: Jobs;
   readonly ring: BufferRing;
   /** Smaller in tests; `threadedBytesMin` when not given. */
-  readonly bytesMin?: number;
+  readonly bytesMin?: number | undefined;
 }
 
 interface Batch {

@@ -63,6 +63,7 @@ export function boundsOf(options: SimOptions): OpenBounds {
     stageBirthsMax: options.stageBirths,
     compaction: merging[options.merging],
     reaping: reaping[options.reaping ?? 'usual'],
+    threads: { bytesMin: 2000, bufferBytes: 4 * options.chunkSizes[2], buffers: 3 },
   };
 }
 

@@ -25,6 +25,7 @@ export const optionValues = {
   stageBirths: [4, 40, 4096],
   merging: ['off', 'usual', 'eager', 'always'],
   reaping: ['usual', 'small', 'least'],
+  threads: ['none', 'steady', 'dying'],
   memtableBytes: [65_536, 131_072, 1_048_576],
   blockCacheBytes: [0, 16_384, 1_048_576],
   trailerCacheBytes: [0, 8192, 1_048_576],

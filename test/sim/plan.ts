@@ -152,6 +152,8 @@ export interface SimOptions {
   readonly merging: 'off' | 'usual' | 'eager' | 'always';
   /** How much a step of the reaper does; plans of before have none. */
   readonly reaping?: 'usual' | 'small' | 'least';
+  /** Threads that cut and hash, and whether they die and hang now and then; plans of before have none. */
+  readonly threads?: 'none' | 'steady' | 'dying';
   readonly memtableBytes: number;
   readonly blockCacheBytes: number;
   readonly trailerCacheBytes: number;

@@ -23,6 +23,7 @@ import type { FaultKind, SimEnd, SimFault, SimOp, SimPlan } from './plan.ts';
 import type { SimResult } from './result.ts';
 import { checkRetained } from './retained.ts';
 import { Scheduler } from './scheduler.ts';
+import { threadsOfLife } from './sim-pool.ts';
 import { StoreAudit } from './store-audit.ts';
 
 const opensMax = 8;
@@ -238,6 +239,7 @@ class Run {
       lock: memoryLock(this.#disk, clock),
       clock,
       random: (n: number) => prng.bytes(n),
+      ...threadsOfLife(this.#world.scheduler, seed + number, options.threads),
     };
     return new Life(
       this.#world,
