@@ -241,14 +241,8 @@ class Run {
       random: (n: number) => prng.bytes(n),
       ...threadsOfLife(this.#world.scheduler, seed + number, options.threads),
     };
-    return new Life(
-      this.#world,
-      number,
-      this.#disk,
-      env,
-      engineOptionsOf(options, number),
-      boundsOf(options),
-    );
+    const asked = engineOptionsOf(options, number);
+    return new Life(this.#world, number, this.#disk, env, asked, boundsOf(options));
   }
 
   /** Opens the store and holds what it found against the oracle; undefined when the process died first. */
