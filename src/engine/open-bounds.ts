@@ -6,6 +6,7 @@ import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import type { ValidatorOptions } from '../txn/validator.ts';
 import type { ReapLimits } from './reaper.ts';
 import type { Store } from './store.ts';
+import type { ThreadBounds } from './threads.ts';
 
 /** Test-only bounds that are no public options. */
 export interface OpenBounds {
@@ -26,11 +27,7 @@ export interface OpenBounds {
   /** Shown the parts of the store before anybody uses them. */
   readonly onOpen?: (store: Store) => void;
   /** Shorter values, and buffers of this size and number, for threads. */
-  readonly threads?: {
-    readonly bytesMin: number;
-    readonly bufferBytes: number;
-    readonly buffers: number;
-  };
+  readonly threads?: ThreadBounds;
   /** `flush` also waits until no merge is due. */
   readonly flushMerges?: boolean;
   /** Leaves out a part of the validation of transactions, to show that checkers of histories notice. */

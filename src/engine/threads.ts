@@ -3,7 +3,6 @@ import type { ChunkerParams } from '../kernels/chunker/params.ts';
 import { BufferRing, ringFor } from '../pool/buffer-ring.ts';
 import { Jobs } from '../pool/jobs.ts';
 import type { Env } from './env.ts';
-import type { OpenBounds } from './open-bounds.ts';
 import type { CheckedOptions } from './options.ts';
 
 /** Threads and the memory they are given their bytes in. */
@@ -12,6 +11,14 @@ export interface Threads {
   readonly ring: BufferRing;
   /** Values and reads shorter than this stay on the calling thread; left out: about 1 MiB. */
   readonly bytesMin?: number | undefined;
+}
+
+/** Smaller in tests. */
+export interface ThreadBounds {
+  readonly bytesMin: number;
+  /** Of one buffer. */
+  readonly bufferBytes: number;
+  readonly buffers: number;
 }
 
 /** More than this gain nothing: the calling thread has to store what they hand back. */
@@ -25,15 +32,15 @@ export function threadsFor(
   env: Env,
   options: CheckedOptions,
   params: ChunkerParams,
-  bounds: OpenBounds['threads'],
+  bounds: ThreadBounds | undefined,
 ): Threads | undefined {
   const { pool, clock } = env;
   if (pool === undefined) return undefined;
   const { workers, logger } = options;
   const size = workers === 'auto' ? autoThreads(pool.cores) : workers;
   if (size === 0) return undefined;
-  const { bytesMin, bufferBytes, buffers = 2 } = bounds ?? {};
-  const ring = bufferBytes === undefined ? ringFor(params.max, size) : new BufferRing(bufferBytes, buffers);
+  const ring =
+    bounds === undefined ? ringFor(params.max, size) : new BufferRing(bounds.bufferBytes, bounds.buffers);
   if (ring === undefined) return undefined;
   const onFailure = (error: unknown, last: boolean): void => {
     logger.warn?.(
@@ -43,7 +50,7 @@ export function threadsFor(
       { error },
     );
   };
-  return { jobs: new Jobs({ pool: pool.open(size), clock, onFailure }), ring, bytesMin };
+  return { jobs: new Jobs({ pool: pool.open(size), clock, onFailure }), ring, bytesMin: bounds?.bytesMin };
 }
 
 function autoThreads(cores: number): number {
