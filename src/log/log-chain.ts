@@ -203,7 +203,7 @@ export class LogChain {
  * is in the result; VARVE_FORMAT_VERSION when a file is of a newer format, VARVE_IO when one cannot be read.
  */
 export async function readLogChain(fs: FsPort, options: LogChainOptions): Promise<LogChain> {
-  const files = await listLogFiles(fs, options.dbUuid);
+  const files = await listLogFiles(fs, options.dbUuid, options.walFirstNo);
   const links = await linkLogFiles(fs, files, options.checkpointSeq);
   const reading = await readChain(fs, links, options);
   return new LogChain(fs, files, reading, options.checkpointSeq);

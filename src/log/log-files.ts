@@ -32,12 +32,15 @@ export interface LogFile {
   readonly wasOpened: boolean;
 }
 
-/** Every log file by rising number. VARVE_FORMAT_VERSION when one of them is of a newer format. */
-export async function listLogFiles(fs: FsPort, dbUuid: Uint8Array): Promise<LogFile[]> {
+/**
+ * Log files by rising number, those from `firstNo` on: older ones are only kept for change feeds.
+ * VARVE_FORMAT_VERSION when one of them is of a newer format.
+ */
+export async function listLogFiles(fs: FsPort, dbUuid: Uint8Array, firstNo: FileNo = 0): Promise<LogFile[]> {
   const files: LogFile[] = [];
   for (const entry of await listOrNone(fs)) {
     const name = parseFileName(entry.name);
-    if (name !== null && name.kind === 'wal' && entry.kind === 'file')
+    if (name !== null && name.kind === 'wal' && entry.kind === 'file' && name.no >= firstNo)
       files.push(await peek(fs, name.no, dbUuid));
   }
   return files.sort((a, b) => a.no - b.no);

@@ -361,5 +361,10 @@ describe('what is kept', () => {
     disk.flipBit(first!, 200 * 8);
     expect(await codeOf(now(engine))).toBe('VARVE_CORRUPT');
     expect(engine.health().damage[0]!.file).toBe(first);
+    await engine.close();
+    // Recovery does not need it.
+    const again = await openOn(disk);
+    expect(again.health().ok).toBe(true);
+    await again.close();
   });
 });
