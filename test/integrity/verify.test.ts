@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
+import { repairWithEnv } from '../../src/engine/repairing.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { VerifyReport } from '../../src/integrity/verify-types.ts';
-import { openOn as openShape } from '../crash/machine.ts';
+import { envOf, openOn as openShape } from '../crash/machine.ts';
 import { type BuiltStore, buildStore, shapeNames } from '../damage/stores.ts';
-import { bytesOf, codeOf, newStore, turn } from '../engine/engine-kit.ts';
+import { bytesOf, codeOf, newStore, openOn as openKit, smallChunks, turn } from '../engine/engine-kit.ts';
 
 /** Opens a built store for reading. */
 async function reader({ disk, shape, more }: BuiltStore, on: MemoryFileSystem = disk): Promise<Engine> {
@@ -197,4 +198,34 @@ describe('verify', () => {
     await engine.verify({ onProgress: ({ phase }) => phases.push(phase) });
     expect(phases[0]).toBe('roots');
   });
+
+  test('a store is sound while values are purged and segments cleaned, and so is a repaired one', async () => {
+    const { engine, disk } = await newStore({}, 4096);
+    const prng = new Prng(12);
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 25; i++) await engine.put(`key/${prng.below(30)}`, bytesOf(prng.below(60), 9000));
+      await engine.deleteRange({ prefix: `key/${round}` });
+      const compacting = engine.compact();
+      const during = await engine.verify({ level: 'full' });
+      await compacting;
+      const after = await engine.verify({ level: 'full' });
+      for (const { damage, unchecked } of [during, after])
+        expect([round, damage, unchecked]).toEqual([round, [], []]);
+    }
+    await engine.close();
+    for (const dir of ['tab/', 'SUPER', 'cat/']) {
+      const hit = disk.fork();
+      const file = prng.pick(hit.files().filter((name) => name.startsWith(dir)));
+      hit.corrupt(file, (bytes) => bytes.subarray(0, Math.floor(bytes.length / 2)));
+      const report = await repairWithEnv(envOf(hit, 9), { chunking: smallChunks, inlineMax: 40 });
+      const again = await openKit(hit);
+      const { damage, unchecked } = await again.verify({ level: 'full' });
+      expect([file, report.lost.chunks, damage, unchecked]).toEqual([file, 0, [], []]);
+      // What was reclaimed does not come back to be reclaimed again, and what is left still can be.
+      await again.clear();
+      await again.compact();
+      expect((await again.verify({ level: 'full' })).damage).toEqual([]);
+      await again.close();
+    }
+  }, 60_000);
 });
