@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { addBackup } from './commands/backup.ts';
 import { addChanges } from './commands/changes.ts';
 import { addDiff } from './commands/diff.ts';
+import { addCompact } from './commands/compact.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDump } from './commands/dump.ts';
 import { addDuplicates } from './commands/duplicates.ts';
@@ -116,6 +117,7 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addImport,
     addExport,
     addStats,
+    addCompact,
     addInspect,
     addDump,
     addDoctor,

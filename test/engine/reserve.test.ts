@@ -35,7 +35,7 @@ test('it grows and is freed; a reserve that cannot be written is none', async ()
   expect(await releaseReserve(disk)).toBe(true);
   expect(await releaseReserve(disk)).toBe(false);
   // Room enough to write it, and not ample.
-  disk.capacity = 4 * MiB;
+  disk.capacity = 3 * MiB;
   await growReserve(disk, 4 * MiB, random, logger);
   expect(await disk.stat(reserveName)).toBe(null);
   disk.capacity = 100 * MiB;
