@@ -2,8 +2,8 @@
  * Space set aside against a full disk: a file of random bytes, freed when the disk refuses a write, so that
  * the store can be opened, things deleted and space reclaimed. Nothing in it is ever read.
  *
- * It grows with the store, at checkpoints: a 64th of it, at least a MiB and at most 64 MiB, but never more
- * than a quarter, so that small stores stay small; none below 256 KiB. A disk without ample room gets none.
+ * It grows with the store, at checkpoints: a 64th of it, at least a MiB and at most 64 MiB. Stores below 4
+ * MiB have none, so that it is never more than a quarter. A disk without ample room gets none.
  *
  * Invariants (test/engine/reserve.test.ts)
  * - Nothing fails for want of it ("a reserve that cannot be written is none").
@@ -18,14 +18,17 @@ import type { Logger } from './options.ts';
 
 const reserveBytesMax = 64 * MiB;
 const reserveBytesMin = MiB;
+/** Smaller stores have none. */
+const storeBytesMin = 4 * MiB;
 /** The file grows by whole steps. */
 const stepBytes = 64 * KiB;
 /** Free space that must be left for each byte set aside. */
-const spare = 8;
+const spare = 4;
 
 /** Bytes to set aside for a store of `storeBytes`. */
 export function reserveBytes(storeBytes: number): number {
-  const wanted = Math.min(reserveBytesMax, Math.max(reserveBytesMin, storeBytes / 64), storeBytes / 4);
+  if (storeBytes < storeBytesMin) return 0;
+  const wanted = Math.min(reserveBytesMax, Math.max(reserveBytesMin, storeBytes / 64));
   return Math.floor(wanted / stepBytes) * stepBytes;
 }
 

@@ -7,6 +7,7 @@ import {
   lockName,
   type NumberedKind,
   parseFileName,
+  reserveName,
   storeDirs,
   superName,
 } from '../../format/file-names.ts';
@@ -22,7 +23,7 @@ import { tableRecords } from './table-records.ts';
 /** A file below a store's directory. */
 export interface StoreFile {
   readonly path: string;
-  readonly kind: 'superblock' | 'lock' | 'catalog' | 'log' | 'table' | 'segment' | 'other';
+  readonly kind: 'superblock' | 'lock' | 'reserve' | 'catalog' | 'log' | 'table' | 'segment' | 'other';
   readonly no: FileNo | undefined;
   readonly size: number;
 }
@@ -75,6 +76,7 @@ async function fileAt(fs: FsPort, path: string): Promise<StoreFile> {
   const size = (await fs.stat(path))?.size ?? 0;
   if (path === superName) return { path, kind: 'superblock', no: undefined, size };
   if (path === lockName) return { path, kind: 'lock', no: undefined, size };
+  if (path === reserveName) return { path, kind: 'reserve', no: undefined, size };
   const parsed = parseFileName(path.slice(path.lastIndexOf('/') + 1));
   // A file of ours at another place (quarantine/) still has its kind.
   if (parsed === null) return { path, kind: 'other', no: undefined, size };
@@ -86,7 +88,8 @@ export async function fileRecords(fs: FsPort, file: StoreFile, detail: Detail, e
   const { path, kind, no } = file;
   if (kind === 'log') return await logRecords(fs, path, no!, detail, emit);
   if (kind === 'segment') return await segmentRecords(fs, path, no!, detail, emit);
-  if (kind === 'other') return await emit({ offset: 0, what: 'file', fields: { bytes: file.size } });
+  if (kind === 'other' || kind === 'reserve')
+    return await emit({ offset: 0, what: 'file', fields: { bytes: file.size } });
   const opened = await fs.open(path, 'read');
   try {
     await ownRecords(opened, file, detail, emit);
