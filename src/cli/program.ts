@@ -2,8 +2,8 @@
 import { Command, CommanderError } from 'commander';
 import { addBackup } from './commands/backup.ts';
 import { addChanges } from './commands/changes.ts';
-import { addDiff } from './commands/diff.ts';
 import { addCompact } from './commands/compact.ts';
+import { addDiff } from './commands/diff.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDump } from './commands/dump.ts';
 import { addDuplicates } from './commands/duplicates.ts';
