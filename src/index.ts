@@ -27,6 +27,7 @@ export type {
   PutChange,
 } from './engine/change-types.ts';
 export type { Engine, SpaceList } from './engine/engine.ts';
+export type { EngineEvents, Listener } from './engine/events.ts';
 export type {
   Difference,
   DiffOptions,

@@ -65,6 +65,8 @@ export const reapBytesTarget = 256 * KiB;
 /** List nodes that one step ends, and keys remembered for a look at their old versions, at most. */
 export const listDropsMax = 64;
 export const rankedKeysMax = 4096;
+/** Longest time to live of a value, ms: times of expiry are stored in 48 bits. */
+export const ttlMsMax: number = 2 ** 45;
 /** A batch or transaction, encoded without chunk data, bytes. */
 export const batchBytesMax = 32 * MiB - 64 * KiB;
 /**

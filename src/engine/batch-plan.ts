@@ -7,6 +7,7 @@
  */
 import { compareRange } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
+import { ttlMsMax } from '../base/limits.ts';
 import { hashKey32 } from '../codec/key-hash.ts';
 import { encodeMetadata } from '../format/metadata.ts';
 import { recordForms } from '../format/value-record.ts';
@@ -16,7 +17,9 @@ import { KeyScratch } from './key-scratch.ts';
 import { checkNames } from './options.ts';
 import type { BatchOperation, Bytes, PutOptions } from './types.ts';
 
-const batchPutNames = ['type', 'key', 'value', 'metadata', 'contentType', 'tags', 'ifSeq', 'sha256'] as const;
+const batchPutNames = [
+  ...['type', 'key', 'value', 'metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'ttlMs'],
+] as const;
 
 /** One operation of a batch. */
 export interface Planned {
@@ -59,6 +62,11 @@ function planOne(operation: BatchOperation, prefix: Uint8Array): Planned {
   return { prefix, put: { value, isBorrowed, options: operation, metadata: encodedMetadata(operation) } };
 }
 
+/** Some put of the plan expires. */
+export function expires(planned: readonly Planned[]): boolean {
+  return planned.some(({ put }) => put?.options.ttlMs !== undefined);
+}
+
 /** Copies the values the caller may change: for a batch that has to wait. */
 export function own(planned: readonly Planned[]): void {
   for (const { put } of planned) if (put?.isBorrowed === true) put.value = put.value.slice();
@@ -78,7 +86,7 @@ export function inlineOps(planned: readonly Planned[], inlineMax: number): Write
     const { value, metadata, options } = put;
     if (value.length > inlineMax || options.sha256 === true) return undefined;
     const body = { form: recordForms.inline, size: value.length, bytes: value };
-    ops.push({ kind: 'put', prefix, body, metadata, ifSeq: options.ifSeq });
+    ops.push({ kind: 'put', prefix, body, metadata, ifSeq: options.ifSeq, ttlMs: options.ttlMs });
   }
   return ops;
 }
@@ -143,6 +151,10 @@ export function checkPutOptions(options: PutOptions, names: readonly string[]): 
   checkIfSeq(options.ifSeq);
   if (options.sha256 !== undefined && typeof options.sha256 !== 'boolean') {
     throw invalid('sha256 must be true or false');
+  }
+  const { ttlMs } = options;
+  if (ttlMs !== undefined && !(Number.isSafeInteger(ttlMs) && ttlMs >= 1 && ttlMs <= ttlMsMax)) {
+    throw invalid(`ttlMs must be an integer from 1 to ${ttlMsMax}`, { actual: ttlMs });
   }
 }
 

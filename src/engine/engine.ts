@@ -1,4 +1,5 @@
 /** The public face of an open store, bound to one of its spaces. */
+
 import type { BackupOptions, BackupReport } from '../backup/backup-run.ts';
 import type { Vault } from '../backup/vault.ts';
 import type { VerifyReport } from '../integrity/verify-types.ts';
@@ -8,6 +9,7 @@ import type { ChangeFeed, ChangesOptions } from './change-types.ts';
 import { changes } from './changes.ts';
 import { compact } from './compact.ts';
 import { diff } from './diff.ts';
+import type { EngineEvents, Listener } from './events.ts';
 import type { Difference, DiffOptions, VersionInfo, ViewOptions } from './history-types.ts';
 import { Indexes, type IndexList } from './indexes.ts';
 import { rowPrefix } from './key-args.ts';
@@ -380,6 +382,15 @@ export class Engine {
    */
   close(): Promise<void> {
     return this.#store.close();
+  }
+
+  /** Calls `listener` at each event of the store from now on, once what it tells of can be read. */
+  on<E extends keyof EngineEvents>(event: E, listener: Listener<E>): void {
+    this.#store.listeners.add(event, listener);
+  }
+
+  off<E extends keyof EngineEvents>(event: E, listener: Listener<E>): void {
+    this.#store.listeners.remove(event, listener);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

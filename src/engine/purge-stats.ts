@@ -11,6 +11,7 @@ export function purgeStats({ parts: { write } }: Store): PurgeStats {
     purgedBytes: purger?.counters.bytes ?? 0,
     nodesPending: purger?.nodes.pending ?? 0,
     nodes: purger?.nodes.died ?? 0,
+    expired: write?.expirer.deleted ?? 0,
     running: purger?.isRunning ?? false,
     failures: purger?.failures ?? 0,
   };

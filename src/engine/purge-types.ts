@@ -15,6 +15,8 @@ export interface PurgeStats {
   /** List nodes that wait for a look, and that were given back. */
   nodesPending: number;
   nodes: number;
+  /** Keys deleted because their time to live was over. */
+  expired: number;
   /** Purging is under way. */
   running: boolean;
   /** Steps that failed. */

@@ -4,6 +4,7 @@ import { defaultIndexStepLimits, type IndexStepLimits } from '../secondary/index
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
 import { Compactor, type CompactorOptions, defaultCompactionLimits } from './compactor.ts';
+import { Expirer } from './expirer.ts';
 import type { Found } from './found.ts';
 import { History } from './history.ts';
 import { IndexWork, type IndexWorkOptions } from './index-work.ts';
@@ -30,7 +31,15 @@ export type WriteParts = Pick<CompactorOptions, 'catalogs' | 'checkpointer' | 'l
 export interface StartedBackground
   extends Pick<
     WriteSide,
-    'compactor' | 'reaper' | 'purger' | 'indexWork' | 'marks' | 'history' | 'pacer' | 'snapshotDeleted'
+    | 'compactor'
+    | 'reaper'
+    | 'purger'
+    | 'expirer'
+    | 'indexWork'
+    | 'marks'
+    | 'history'
+    | 'pacer'
+    | 'snapshotDeleted'
   > {
   readonly startIfDue: () => void;
 }
@@ -58,15 +67,19 @@ export function startBackground(
   const reaper = new Reaper({ ...common, limits: { ...defaultReapLimits, ...reaping }, onStep });
   const stepLimits = { ...defaultIndexStepLimits, ...indexing };
   const indexWork = new IndexWork({ ...common, book: indexes, limits: stepLimits });
+  const expirer = new Expirer(common);
+  txn.now = () => Math.max(env.clock.now(), parts.log.lastTimeMs);
+  txn.onExpiry = (ms) => expirer.noted(ms);
   txn.ends.fate = purger;
   marks.onReleased = () => purger.released();
   const startIfDue = (): void => {
     compactor.startIfDue();
     reaper.startIfDue();
     purger.startIfDue();
+    expirer.startIfDue();
     indexWork.startIfDue();
   };
   const snapshotDeleted = (): void => purger.startIfDue();
-  const works = { compactor, reaper, purger, indexWork };
+  const works = { compactor, reaper, purger, expirer, indexWork };
   return { ...works, marks, history, pacer, startIfDue, snapshotDeleted };
 }

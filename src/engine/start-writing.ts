@@ -23,6 +23,7 @@ import type { BackgroundCleaning } from './background-cleaning.ts';
 import { Checkpointer } from './checkpointer.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Compactor } from './compactor.ts';
+import type { Expirer } from './expirer.ts';
 import type { Found } from './found.ts';
 import type { IndexWork } from './index-work.ts';
 import type { Purger } from './purger.ts';
@@ -303,6 +304,7 @@ interface Closing {
   readonly cleaner: Cleaner;
   readonly cleaning: BackgroundCleaning;
   readonly purger: Purger;
+  readonly expirer: Expirer;
   readonly indexWork: IndexWork;
   readonly catalogs: CatalogStore;
 }
@@ -313,12 +315,24 @@ interface Closing {
  * files are only closed; the next open recovers. Rejects with the failure.
  */
 async function close(closing: Closing): Promise<void> {
-  const { log, lanes, checkpointer, compactor, reaper, purger, indexWork, cleaner, cleaning, catalogs } =
-    closing;
+  const {
+    log,
+    lanes,
+    checkpointer,
+    compactor,
+    reaper,
+    purger,
+    expirer,
+    indexWork,
+    cleaner,
+    cleaning,
+    catalogs,
+  } = closing;
   try {
     await cleaning.stop();
     await reaper.stop();
     await purger.stop();
+    await expirer.stop();
     await indexWork.stop();
     await compactor.stop();
     if (log.failure !== undefined) throw stopped(log.failure);

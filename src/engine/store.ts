@@ -31,10 +31,13 @@ import type { Cleaner } from './cleaner.ts';
 import type { Compactor } from './compactor.ts';
 import type { DiskRoom } from './disk-room.ts';
 import type { Env } from './env.ts';
+import { Listeners } from './events.ts';
+import type { Expirer } from './expirer.ts';
 import { FeedWaits } from './feed-waits.ts';
 import type { HealthBook } from './health-book.ts';
 import { History } from './history.ts';
 import type { IndexWork } from './index-work.ts';
+import { keyOut } from './key-args.ts';
 import { KeyQueues } from './key-queues.ts';
 import type { CheckedOptions } from './options.ts';
 import type { Purger } from './purger.ts';
@@ -58,6 +61,7 @@ export interface WriteSide {
   readonly cleaner: Cleaner;
   readonly cleaning: BackgroundCleaning;
   readonly purger: Purger;
+  readonly expirer: Expirer;
   /** Merges, range deletes and purges that are due begin. */
   readonly startIfDue: () => void;
   readonly indexWork: IndexWork;
@@ -127,6 +131,8 @@ export class Store {
   /** Change feeds that wait for commits. */
   readonly feeds: FeedWaits = new FeedWaits();
   readonly logHistory: LogHistory;
+  /** Who is told of events. */
+  readonly listeners: Listeners;
   ingestedBytes = 0;
   readonly #views = new Set<TreeView>();
   #running = 0;
@@ -138,6 +144,9 @@ export class Store {
     this.forest = parts.forest;
     this.chunks = parts.chunks;
     this.keyEncoding = parts.options.keyEncoding;
+    const told = parts.options.logger;
+    this.listeners = new Listeners((error) => told.error?.('a listener failed', { error }));
+    this.#listen();
     this.marks = parts.write?.marks ?? new ReadMarks(parts.openedSeq);
     const { marks } = this;
     this.history = parts.write?.history ?? readerHistory(parts, marks);
@@ -157,6 +166,15 @@ export class Store {
   /** The moment by which a read made now judges what has expired: a clock that steps back revives nothing. */
   get nowMs(): number {
     return Math.max(this.parts.env.clock.now(), this.lastCommitMs);
+  }
+
+  /** Listeners hear of keys that expire. */
+  #listen(): void {
+    const { write, spaces } = this.parts;
+    if (write === undefined) return;
+    write.expirer.onExpired = (space, userKey) => {
+      this.listeners.tell({ key: keyOut(userKey, this.keyEncoding), space: spaces.nameOf(space) });
+    };
   }
 
   /** Which old versions somebody may still ask for; of this very moment, so ask again after each wait. */

@@ -14,6 +14,7 @@ import { batchBytesMax } from '../base/limits.ts';
 import { Births } from '../chunk/births.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { expiresBy } from '../format/expiry.ts';
+import { expiryFeature } from '../format/format-ladder.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { parseValueRecord, recordForms, type ValueRecord, writeValueRecord } from '../format/value-record.ts';
 import { Claims, nameOfPrefix, type PrefixRange } from '../txn/claims.ts';
@@ -35,6 +36,7 @@ export interface OwnValue {
   named: NamedChunks | undefined;
   readonly newChunks: number;
   readonly newBytes: number;
+  readonly ttlMs: number | undefined;
   /** Its chunks are being made readable. */
   staging: Promise<void> | undefined;
 }
@@ -156,7 +158,7 @@ export class TransactionState {
     at: Omit<OwnWrite, 'value'>,
     value: Bytes,
     metadata: Uint8Array | undefined,
-    { sha256 = false, signal }: PutOptions,
+    { sha256 = false, ttlMs, signal }: PutOptions,
   ): Promise<OwnValue> {
     const either = signal === undefined ? this.#abort.signal : AbortSignal.any([signal, this.#abort.signal]);
     const stored = await this.#writes.prepare(value, sha256, either);
@@ -169,9 +171,15 @@ export class TransactionState {
       newChunks,
       newBytes,
       staging: undefined,
+      ttlMs,
     };
     this.#note({ ...at, value: own });
     return own;
+  }
+
+  /** Values that expire may be put: the store is marked as one that has such. */
+  async mayExpire(): Promise<void> {
+    await this.store.writable().checkpointer.require(expiryFeature);
   }
 
   delete(at: Omit<OwnWrite, 'value'>): void {
@@ -248,7 +256,7 @@ export class TransactionState {
         continue;
       }
       spaces.add(space);
-      ops.push({ kind: 'put', prefix, body: value.body, metadata: value.metadata });
+      ops.push({ kind: 'put', prefix, body: value.body, metadata: value.metadata, ttlMs: value.ttlMs });
       if (value.named !== undefined) named.push(value.named);
     }
     return { ops, named, claims, spaces };

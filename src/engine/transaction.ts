@@ -22,7 +22,7 @@ import type {
   ScanOptions,
 } from './types.ts';
 
-const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'signal'] as const;
+const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'ttlMs', 'signal'] as const;
 const boundNames = ['prefix', 'gt', 'gte', 'lt', 'lte'] as const;
 
 /**
@@ -106,6 +106,7 @@ export class Transaction {
       const whole = wholeBytes(value);
       const kept = whole === undefined ? value : ownCopy(value, whole);
       const order = state.nextOrder();
+      if (options.ttlMs !== undefined) await state.mayExpire();
       if (options.ifSeq !== undefined) await this.#expect(at, options.ifSeq);
       const { body, newChunks, newBytes } = await state.put({ ...at, order }, kept, metadata, options);
       const { size, chunks } = body;

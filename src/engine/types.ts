@@ -25,6 +25,8 @@ export interface PutOptions {
   ifSeq?: Seq;
   /** Also computes the plain SHA-256 of the whole value; stat() then has it. */
   sha256?: boolean;
+  /** The key is absent once so many ms have passed since the commit, 1 up to 2^45. Default: never. */
+  ttlMs?: number;
   signal?: AbortSignal;
 }
 
@@ -73,7 +75,7 @@ export type UpdateFunction = (
 ) => Bytes | undefined | Promise<Bytes | undefined>;
 
 /** Options of an update: what is not given stays as it was. */
-export type UpdateOptions = Omit<PutOptions, 'ifSeq'>;
+export type UpdateOptions = Omit<PutOptions, 'ifSeq' | 'ttlMs'>;
 
 /** How a transaction is kept apart from others at the same time. */
 export interface TransactionOptions {

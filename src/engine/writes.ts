@@ -10,6 +10,7 @@
 import { concatBytes, encodeUtf8, toHex } from '../base/bytes.ts';
 import { invalid, isVarveError } from '../base/errors.ts';
 import type { Births } from '../chunk/births.ts';
+import { expiryFeature } from '../format/format-ladder.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
 import type { Committed, WriteOp } from '../txn/txn-writer.ts';
 import { type IngestedValue, type NamedChunks, ValueIngest } from '../value/value-ingest.ts';
@@ -18,6 +19,7 @@ import {
   checkIfSeq,
   checkPutOptions,
   encodedMetadata,
+  expires,
   inlineOps,
   own,
   ownCopy,
@@ -33,7 +35,7 @@ import type { Store, WriteSide } from './store.ts';
 import type { BatchOperation, Bytes, Key, PutOptions, PutResult } from './types.ts';
 import { bytesOfOp, rowBytes } from './write-pacer.ts';
 
-const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'signal'] as const;
+const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'ttlMs', 'signal'] as const;
 
 export class Writes {
   readonly #store: Store;
@@ -106,11 +108,12 @@ export class Writes {
     const whole = wholeBytes(value);
     // Encoded before the first wait: the caller may change the objects it gave.
     const metadata = encodedMetadata(options);
-    const { ifSeq } = options;
+    const { ifSeq, ttlMs } = options;
     const inlineMax = this.#store.parts.identity.inlineMax;
     if (
       whole !== undefined &&
       whole.length <= inlineMax &&
+      ttlMs === undefined &&
       write.txn.isWarm(prefix) &&
       !this.isPressed(write)
     ) {
@@ -119,12 +122,13 @@ export class Writes {
     }
     const kept = whole === undefined ? undefined : ownCopy(value, whole);
     await this.relieve(write);
+    if (ttlMs !== undefined) await write.checkpointer.require(expiryFeature);
     const prepared = await this.prepare(kept ?? value, options.sha256 === true, options.signal);
     try {
       throwIfAborted(options.signal);
       await write.txn.warm(prefix);
       this.#store.stillWritable();
-      return await this.commitPut(write, space, prefix, prepared, ifSeq, metadata);
+      return await this.commitPut(write, space, prefix, prepared, ifSeq, metadata, ttlMs);
     } finally {
       prepared.release();
     }
@@ -164,7 +168,7 @@ export class Writes {
     checkNames(options, ['signal'], 'option');
     throwIfAborted(options.signal);
     const planned = planBatch(space, operations);
-    if (!this.isPressed(write)) {
+    if (!this.isPressed(write) && !expires(planned)) {
       const ops = inlineOps(planned, this.#store.parts.identity.inlineMax);
       if (ops?.every(({ prefix }) => write.txn.isWarm(prefix))) {
         return await this.#commitBatch(write, space, ops, []);
@@ -182,6 +186,7 @@ export class Writes {
     signal: AbortSignal | undefined,
   ): Promise<{ seq: number }> {
     await this.relieve(write);
+    if (expires(planned)) await write.checkpointer.require(expiryFeature);
     const prepared: Prepared[] = [];
     try {
       const ops: WriteOp[] = [];
@@ -200,6 +205,7 @@ export class Writes {
           body: value.body,
           metadata,
           ifSeq: item.put.options.ifSeq,
+          ttlMs: item.put.options.ttlMs,
         });
       }
       for (const { prefix } of ops) if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
@@ -244,10 +250,11 @@ export class Writes {
     prepared: Prepared,
     ifSeq: number | undefined,
     encoded: Uint8Array | undefined,
+    ttlMs?: number,
   ): Promise<PutResult> {
     const { body, named } = prepared;
     const metadata = withSha256(encoded, prepared.sha256);
-    const op: WriteOp = { kind: 'put', prefix, body, metadata, ifSeq };
+    const op: WriteOp = { kind: 'put', prefix, body, metadata, ifSeq, ttlMs };
     const committed = await decided(write, () => {
       const rows = this.#spaceRows(space, [op]);
       const sequenced = write.txn.commit([op], named === undefined ? [] : [named], rows)!;

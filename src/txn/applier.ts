@@ -21,13 +21,16 @@ import { encodeSysKey, writeSeq } from '../format/internal-key.ts';
 import { parseListNode } from '../format/list-node.ts';
 import type { OpVisitor } from '../format/log-ops.ts';
 import { rowKinds } from '../format/row-kinds.ts';
-import { decodeRangeRow, isRangeKey, rangeSeqOf, trashKey } from '../format/system-rows.ts';
+import { decodeRangeRow, expiryKey, isRangeKey, rangeSeqOf, trashKey } from '../format/system-rows.ts';
 import { trees } from '../format/trees.ts';
 import {
   deleteRecord,
   goneRecord,
+  parseValueRecord,
+  recordFlags,
   recordForm,
   recordForms,
+  recordHead,
   visitRecordRefs,
 } from '../format/value-record.ts';
 import type { Forest } from '../tree/forest.ts';
@@ -47,6 +50,7 @@ export interface ApplierEvents {
   readonly onNodeDied: (id: Uint8Array, at: number) => void;
   readonly onNodeMissing: (error: VarveError) => void;
   readonly onTrash: (seq2: Seq) => void;
+  readonly onExpiry?: (expireAtMs: number) => void;
 }
 
 export class Applier implements OpVisitor {
@@ -56,6 +60,7 @@ export class Applier implements OpVisitor {
   readonly #onNodeDied: (id: Uint8Array, at: number) => void;
   readonly #onNodeMissing: (error: VarveError) => void;
   readonly #onTrash: (seq2: Seq) => void;
+  readonly #onExpiry: (expireAtMs: number) => void;
   #key = new Uint8Array(1024);
 
   /** `onNodeMissing` may throw; where it returns, the children of that node stay uncounted. */
@@ -66,6 +71,7 @@ export class Applier implements OpVisitor {
     this.#onNodeDied = events.onNodeDied;
     this.#onNodeMissing = events.onNodeMissing;
     this.#onTrash = events.onTrash;
+    this.#onExpiry = events.onExpiry ?? (() => undefined);
   }
 
   /** Rows written to the key tree since this applier was made. */
@@ -104,8 +110,25 @@ export class Applier implements OpVisitor {
     this.#forest.tree(tree).insert(this.#key, 0, end, buf, valueFrom, valueTo);
     if (tree !== trees.K) return;
     this.rows++;
+    if ((buf[valueFrom + recordHead.at.flags]! & recordFlags.ttl) !== 0) {
+      this.#expiry(seq, buf, keyFrom, keyTo, valueFrom, valueTo);
+    }
     if (recordForm(buf, valueFrom) === recordForms.inline) return;
     visitRecordRefs(buf, valueFrom, valueTo, (idAt) => this.#forest.chunks.addRefs(buf, idAt, 1));
+  }
+
+  /** The row of the queue that the reaping of expired versions goes by. */
+  #expiry(
+    seq: Seq,
+    buf: Uint8Array,
+    keyFrom: number,
+    keyTo: number,
+    valueFrom: number,
+    valueTo: number,
+  ): void {
+    const { expireAtMs } = parseValueRecord(buf, valueFrom, valueTo, { file: 'log' });
+    this.#sysRow(expiryKey(expireAtMs!, buf.subarray(keyFrom, keyTo), seq), seq, putMarker);
+    this.#onExpiry(expireAtMs!);
   }
 
   /**

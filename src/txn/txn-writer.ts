@@ -81,6 +81,10 @@ export class TxnWriter {
   readonly #row = new RowRef();
   readonly #record = new ByteWriter(1024);
   #nodes: ReadonlyMap<string, Uint8Array>[] = [];
+  /** The moment by which versions have expired, ms since 1970: never before the last commit. */
+  now: () => number = () => this.#log.lastTimeMs;
+  /** A version that expires then was applied. */
+  onExpiry: (expireAtMs: number) => void = () => undefined;
   /** Ends of superseded versions. */
   readonly ends: VersionEnds = new VersionEnds();
   readonly #watches = new Set<CommitWatch>();
@@ -96,6 +100,7 @@ export class TxnWriter {
       onNodeBorn: (id, at) => presence.born(id, at),
       onNodeDied: (id, at) => presence.died(id, at),
       onTrash: (seq2) => this.ends.fate?.trashed(seq2),
+      onExpiry: (ms) => this.onExpiry(ms),
       onNodeMissing: (error) => {
         throw error;
       },
@@ -315,7 +320,8 @@ export class TxnWriter {
   /** Appends the PUTV; returns the bytes of its record, the last ones. */
   #encodePut(writer: ByteWriter, op: PutOp, old: OldRow, timeMs: number): number {
     const { body, metadata } = op;
-    if (body.form === recordForms.inline && (metadata === undefined || metadata.length === 0)) {
+    const isPlain = metadata === undefined || metadata.length === 0;
+    if (body.form === recordForms.inline && isPlain && op.ttlMs === undefined) {
       return encodeInline(writer, op.prefix, op.prefix.length, body.bytes, timeMs, old);
     }
     this.#record.clear();
@@ -325,6 +331,7 @@ export class TxnWriter {
       body: op.body,
       createdMs: old.live ? Math.min(old.createdMs, timeMs) : timeMs,
       ...(op.metadata === undefined ? {} : { metadata: op.metadata }),
+      ...(op.ttlMs === undefined ? {} : { expireAtMs: timeMs + op.ttlMs }),
     });
     putPut(writer, trees.K, op.prefix, this.#record.written());
     return this.#record.pos;
@@ -338,7 +345,9 @@ export class TxnWriter {
   }
 
   #oldRow(op: WriteOp): OldRow {
-    const old = this.#newest(op.prefix);
+    const found = this.#newest(op.prefix);
+    const isTaken = op.kind === 'delete' && op.isExpired === true && found.record !== undefined;
+    const old = isTaken ? { ...found, live: true } : found;
     if (op.ifSeq === undefined) return old;
     const current = old.live ? old.seq : 0;
     if (current !== op.ifSeq) {
@@ -348,6 +357,12 @@ export class TxnWriter {
       });
     }
     return old;
+  }
+
+  /** Number of the newest version where it is a put, expired or not; undefined else. May read the disk. */
+  newestPut(prefix: Uint8Array): Seq | undefined {
+    const { seq, record } = this.#newest(prefix);
+    return record === undefined ? undefined : seq;
   }
 
   #newest(prefix: Uint8Array): OldRow {
@@ -362,6 +377,8 @@ export class TxnWriter {
     const { seq } = row;
     if (row.kind !== rowKinds.put) return { ...absent, seq };
     const record = parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
-    return { seq, live: true, createdMs: record.createdMs, refs: refsOf(record), record };
+    const { expireAtMs } = record;
+    const live = expireAtMs === undefined || expireAtMs > this.now();
+    return { seq, live, createdMs: record.createdMs, refs: refsOf(record), record };
   }
 }

@@ -19,6 +19,8 @@ export interface PutOp {
   /** Encoded metadata; undefined = none. */
   readonly metadata: Uint8Array | undefined;
   readonly ifSeq?: Seq | undefined;
+  /** The version expires so long after its commit, ms; undefined = never. */
+  readonly ttlMs?: number | undefined;
 }
 
 /** Removes a key where there is one. */
@@ -26,6 +28,8 @@ export interface DeleteOp {
   readonly kind: 'delete';
   readonly prefix: Uint8Array;
   readonly ifSeq?: Seq | undefined;
+  /** Also removes a version that has expired, which counts as absent else. */
+  readonly isExpired?: boolean;
 }
 
 export type WriteOp = PutOp | DeleteOp;
