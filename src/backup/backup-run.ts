@@ -6,10 +6,10 @@
  * marks, or its markers are seen by the check, which then uploads again what is about to go.
  *
  * Invariants (test/backup/backup.test.ts, test/backup/vault-crash.test.ts)
- * - A `.snap` exists only when everything it reaches is in packs that no marker names ("a crash at any
- *   operation leaves older backups whole").
- * - The root is the one a backup into an empty vault would have ("an incremental root is the root from
- *   scratch").
+ * - A `.snap` exists only when everything it reaches is in packs that no marker names ("a backup leaves
+ *   older ones whole, and the next run succeeds").
+ * - The root is the one a backup into an empty vault would have ("an incremental backup sends what
+ *   is new and has the root from scratch").
  */
 import { toHex } from '../base/bytes.ts';
 import { isVarveError, VarveError } from '../base/errors.ts';
@@ -155,7 +155,7 @@ class BackupRun {
     let state = await loadVault(this.#env, lastingPacks);
     for (const error of state.damage) this.#note(error);
     const adopted =
-      mode === 'incremental' && !dryRun ? await adoptOrphans(this.#env, state, lastingPacks) : [];
+      mode === 'incremental' && !dryRun ? await adoptOrphans(this.#env, state, lastingPacks, true) : [];
     if (mode === 'full') state = { ...state, table: new ChunkTable() };
     if (mode === 'differential') state = { ...state, table: await this.#reachedBy(state, base) };
     // Where packs are gone, nothing of earlier backups is taken for granted.

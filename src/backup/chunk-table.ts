@@ -1,7 +1,7 @@
 /**
  * Chunks of a vault by id, in memory: open addressing over columns, 50 B and two slots at most per chunk.
  *
- * Invariants (test/backup/chunk-table.test.ts)
+ * Invariants (test/backup/key-tree.test.ts)
  * - Equals a Map of what was added ("the table equals a map").
  */
 import { chunkIdBytes } from '../format/chunk-ref.ts';

@@ -2,9 +2,9 @@
  * What backups reach: one bit for each chunk of the vault's table. Subtrees that several backups share are
  * walked once.
  *
- * Invariants (test/backup/verify.test.ts)
- * - After `mark` without a miss every chunk that a restore of the tree reads is marked ("what is marked is
- *   what a restore reads").
+ * Invariants (test/backup/vault.test.ts)
+ * - After `mark` without a miss every chunk that a restore of the tree reads is marked ("each backup restores
+ *   alone with all others forgotten and pruned").
  */
 
 import { toHex } from '../base/bytes.ts';

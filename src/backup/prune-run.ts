@@ -9,7 +9,8 @@
  * Invariants (test/backup/vault.test.ts, test/backup/vault-protocol.test.ts)
  * - No pack that a backup reaches is ever deleted, however many backups and prunes run ("any interleaving of
  *   backups, forgets and prunes keeps every backup whole").
- * - It refuses when something a backup reaches is missing ("a prune refuses where a backup is not whole").
+ * - It refuses when something a backup reaches is missing ("a prune refuses where a backup is not whole, and
+ * touches nothing").
  */
 import { corrupt, VarveError } from '../base/errors.ts';
 import { encodeBackupManifest } from '../format/backup-manifest.ts';

@@ -150,7 +150,7 @@ class RestoreRun {
       await takeLeftovers(this.#fs, dbUuid, this.#builder);
       const state = await loadVault(this.#env, everyPack);
       await adoptOrphans(this.#env, state, everyPack);
-      this.#reader = new VaultReader(this.#env, state.packs, state.table);
+      this.#reader = new VaultReader(this.#env, state.packs, state.table, state.copies);
       const whole = await this.#copy();
       const proved = whole && this.#damaged === 0 && (await this.#prove());
       throwIfAborted(this.#options.signal);

@@ -5,11 +5,11 @@
  *
  * Memory: the memtables' budget, one segment's write buffers.
  *
- * Invariants (test/backup/restore.test.ts)
+ * Invariants (test/backup/backup.test.ts, test/backup/vault-crash.test.ts)
  * - References are what replaying the puts would count: one for each that a record names, one for each child
  *   of a list node that is in the store ("a restored store counts its references as its source did").
- * - A crash at any operation leaves no store, and the next run completes it ("a restore that was cut off goes
- *   on").
+ * - A crash at any operation leaves no store, and the next run completes it ("of the target of a
+ *   restore: there is no store, and the restore goes on").
  */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { MiB } from '../base/limits.ts';

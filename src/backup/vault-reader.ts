@@ -4,8 +4,8 @@
  *
  * Memory: `windowsMax` windows of `windowBytes`.
  *
- * Invariants (test/backup/vault-reader.test.ts)
- * - What is read has the bytes its id names, else it is VARVE_CORRUPT ("a chunk is right or an error").
+ * Invariants (test/backup/verify.test.ts)
+ * - What is read has the bytes its id names, else it is VARVE_CORRUPT ("every flipped bit is found …").
  */
 import { toHex } from '../base/bytes.ts';
 import { corrupt, isVarveError } from '../base/errors.ts';
@@ -13,7 +13,7 @@ import { MiB } from '../base/limits.ts';
 import { ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { packName } from '../format/vault-names.ts';
-import type { ChunkTable } from './chunk-table.ts';
+import type { ChunkTable, IndexRows } from './chunk-table.ts';
 import { checkWholeFrame } from './pack-reader.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
 
@@ -37,13 +37,18 @@ export class VaultReader {
   readonly table: ChunkTable;
   readonly #env: VaultEnv;
   readonly #packs: readonly PackState[];
+  readonly #copies: IndexRows | undefined;
+  /** Rows of the copies by id in hex; made when first needed. */
+  #copiesById: Map<string, number[]> | undefined;
   /** Last used last. */
   #windows: Window[] = [];
 
-  constructor(env: VaultEnv, packs: readonly PackState[], table: ChunkTable) {
+  /** `copies`: where chunks of the table lie beside; asked where the first copy is damaged. */
+  constructor(env: VaultEnv, packs: readonly PackState[], table: ChunkTable, copies?: IndexRows) {
     this.#env = env;
     this.#packs = packs;
     this.table = table;
+    this.#copies = copies;
   }
 
   /** Name of the pack a row lies in. */
@@ -61,10 +66,38 @@ export class VaultReader {
   async readFrame(id: Uint8Array, idAt: number): Promise<ReadFrame> {
     const row = this.table.find(id, idAt);
     if (row < 0) throw corrupt(`chunk ${hexAt(id, idAt)} is missing`, { file: 'vault' });
-    const { table } = this;
-    const pack = table.pack[row]!;
-    const offset = table.off8[row]! * 8;
-    const length = frameBytes(table.storedLen[row]!);
+    try {
+      return await this.#readAt(this.table, row, id, idAt);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
+      for (const copy of this.#copiesOf(hexAt(id, idAt))) {
+        const found = await this.#readAt(this.#copies!, copy, id, idAt).catch((another: unknown) => {
+          if (isVarveError(another, 'VARVE_CORRUPT')) return undefined;
+          throw another;
+        });
+        if (found !== undefined) return found;
+      }
+      throw error;
+    }
+  }
+
+  #copiesOf(id: string): readonly number[] {
+    const copies = this.#copies;
+    if (copies === undefined) return [];
+    if (this.#copiesById === undefined) {
+      this.#copiesById = new Map();
+      for (let row = 0; row < copies.count; row++) {
+        const hex = toHex(copies.idOf(row));
+        this.#copiesById.set(hex, [...(this.#copiesById.get(hex) ?? []), row]);
+      }
+    }
+    return this.#copiesById.get(id) ?? [];
+  }
+
+  async #readAt(rows: IndexRows, row: number, id: Uint8Array, idAt: number): Promise<ReadFrame> {
+    const pack = rows.pack[row]!;
+    const offset = rows.off8[row]! * 8;
+    const length = frameBytes(rows.storedLen[row]!);
     const window = await this.#window(pack, offset, length);
     const name = packName(this.#packs[pack]!.hash);
     const pos = offset - window.from;

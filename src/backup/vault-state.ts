@@ -22,6 +22,7 @@ import {
   indexName,
   indexPrefix,
   packHashOf,
+  packName,
   packPrefix,
   pendingHashOf,
   pendingPrefix,
@@ -29,7 +30,7 @@ import {
 import { sha256Hex } from '../kernels/hash/sha256.ts';
 import type { BlobStore } from './blob-store.ts';
 import { ChunkTable, IndexRows } from './chunk-table.ts';
-import { readPackTrailer } from './pack-reader.ts';
+import { checkPack, readPackTrailer } from './pack-reader.ts';
 
 /** What everything about a vault needs. */
 export interface VaultEnv {
@@ -56,6 +57,8 @@ export interface VaultState {
   readonly byHash: ReadonlyMap<string, number>;
   /** Chunks of packs that may be used; `pack` numbers `packs`. */
   readonly table: ChunkTable;
+  /** Further copies of chunks in the table. */
+  readonly copies: IndexRows;
   /** Index objects that count, and those that another one stands for. */
   readonly indexes: { readonly hash: string; readonly size: number; readonly packs: readonly string[] }[];
   readonly superseded: readonly string[];
@@ -119,20 +122,21 @@ async function tryLoad({ store, vaultId }: VaultEnv, choose: PackChoice): Promis
   }
   const superseded = new Set([...objects.values()].flatMap((object) => object.superseded));
   const table = new ChunkTable();
+  const copies = new IndexRows();
   const missing = new Set<string>();
   const indexes: VaultState['indexes'][number][] = [];
   for (const [hash, object] of objects) {
     if (superseded.has(hash)) continue;
     indexes.push({ hash, size: object.size, packs: object.packs.map((pack) => pack.hash) });
     // Of two copies the one that is to stay counts.
-    addObject(object, packs, byHash, (pack) => choose(pack) && !pack.pending, table, missing);
+    addObject(object, packs, byHash, (pack) => choose(pack) && !pack.pending, { table, copies }, missing);
   }
   for (const [hash, object] of objects) {
     if (pending.size === 0 || superseded.has(hash)) continue;
-    addObject(object, packs, byHash, (pack) => choose(pack) && pack.pending, table, missing);
+    addObject(object, packs, byHash, (pack) => choose(pack) && pack.pending, { table, copies }, missing);
   }
   const gone = [...superseded].filter((hash) => objects.has(hash));
-  return { packs, byHash, table, indexes, superseded: gone, pending, missing: [...missing], damage };
+  return { packs, byHash, table, copies, indexes, superseded: gone, pending, missing: [...missing], damage };
 }
 
 function addObject(
@@ -140,7 +144,7 @@ function addObject(
   packs: PackState[],
   byHash: ReadonlyMap<string, number>,
   choose: PackChoice,
-  table: ChunkTable,
+  { table, copies }: { table: ChunkTable; copies: IndexRows },
   missing: Set<string>,
 ): void {
   const numbers = object.packs.map(({ hash, size, frames }) => {
@@ -157,7 +161,10 @@ function addObject(
   });
   visitEntries(object, (at, pack, off8, storedLen, rawLen, kind, codec) => {
     const number = numbers[pack]!;
-    if (number >= 0) table.add(object.bytes, at, number, off8, storedLen, rawLen, kind, codec);
+    if (number < 0) return;
+    const { bytes } = object;
+    if (table.add(bytes, at, number, off8, storedLen, rawLen, kind, codec) < 0)
+      copies.append(bytes, at, number, off8, storedLen, rawLen, kind, codec);
   });
 }
 
@@ -190,13 +197,23 @@ function visitEntries({ bytes, entriesFrom, count }: VaultIndexObject, visit: En
 
 /**
  * Takes in packs that no index object names, as interrupted runs and lost index objects leave them, from
- * their trailers. Those that cannot be read are left alone. Returns the numbers of the packs taken in.
+ * their trailers. With `prove` every byte is read first: nobody has said yet that they are whole. Those that
+ * cannot be read are left alone. Returns the numbers of the packs taken in.
  */
-export async function adoptOrphans(env: VaultEnv, state: VaultState, choose: PackChoice): Promise<number[]> {
+export async function adoptOrphans(
+  env: VaultEnv,
+  state: VaultState,
+  choose: PackChoice,
+  prove = false,
+): Promise<number[]> {
   const adopted: number[] = [];
   for (const [number, pack] of state.packs.entries()) {
     if (pack.indexed || !choose(pack)) continue;
     try {
+      if (prove) {
+        const bytes = await env.store.get(packName(pack.hash), pack.size);
+        if (checkPack(bytes, pack.hash, env.vaultId).length > 0) continue;
+      }
       const trailer = await readPackTrailer(env.store, pack.hash, pack.size, env.vaultId);
       const { ids, off8, storedLen, rawLen, kind, codec } = trailer;
       for (let i = 0; i < trailer.count; i++) {

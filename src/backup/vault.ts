@@ -203,7 +203,7 @@ export class Vault {
     const [before, after] = [findSnap(snaps, a), findSnap(snaps, b)];
     const state = await loadVault(this.env, everyPack);
     await adoptOrphans(this.env, state, everyPack);
-    const reader = new VaultReader(this.env, state.packs, state.table);
+    const reader = new VaultReader(this.env, state.packs, state.table, state.copies);
     yield* diffTrees(reader, before.manifest, after.manifest);
   }
 }

@@ -10,7 +10,7 @@
  *
  * Invariants (test/backup/verify.test.ts)
  * - Level 3 finds any flipped bit of any object, and names the keys it concerns ("every flipped bit is
- * found").
+ *   found by level 3, and what is restored all the same is right").
  */
 import { toHex } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';

@@ -35,7 +35,7 @@ export async function openBackup(target: Vault, options: OpenBackupOptions = {})
   const snap = await chooseBackup(vault.env, options);
   const state = await loadVault(vault.env, everyPack);
   await adoptOrphans(vault.env, state, everyPack);
-  const reader = new VaultReader(vault.env, state.packs, state.table);
+  const reader = new VaultReader(vault.env, state.packs, state.table, state.copies);
   const { space } = options;
   const number = space === undefined ? 0 : await spaceNumber(reader, snap, space);
   return new BackupView(reader, snap, number);

@@ -5,9 +5,25 @@ import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { type RestoreOptions, type RestoreReport, runRestore } from '../../src/backup/restore-run.ts';
 import { openVaultIn, type Vault } from '../../src/backup/vault.ts';
 import { Prng } from '../../src/base/prng.ts';
+import { BlockCache } from '../../src/cache/block-cache.ts';
+import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { Forest } from '../../src/tree/forest.ts';
 import { openOn, TestClock } from '../engine/engine-kit.ts';
+
+/** References of every chunk that the tables of a store on this disk count, by id. */
+export async function refsOf(disk: MemoryFileSystem): Promise<Map<string, number>> {
+  const loaded = await CatalogStore.load(disk);
+  const options = { dbUuid: loaded.slot.dbUuid, cache: new BlockCache(1 << 20), memtableBytes: 1 << 20 };
+  const { forest } = await Forest.open(disk, loaded.catalog.tables, options);
+  const refs = new Map<string, number>();
+  await forest.chunks.scanAll(({ idBytes, idAt, columns }) => {
+    refs.set(Buffer.from(idBytes.subarray(idAt, idAt + 32)).toString('hex'), columns.refs);
+  });
+  await forest.close();
+  return refs;
+}
 
 let seeds = 1000;
 

@@ -3,7 +3,15 @@ import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { bytesOf, inPieces, newStore, openOn } from '../engine/engine-kit.ts';
-import { everything, restored, rootFromScratch, rootOf, vaultOn, withRestored } from './backup-kit.ts';
+import {
+  everything,
+  refsOf,
+  restored,
+  rootFromScratch,
+  rootOf,
+  vaultOn,
+  withRestored,
+} from './backup-kit.ts';
 
 async function fill(engine: Engine): Promise<void> {
   await engine.put('inline', 'small', { metadata: { a: 1 }, contentType: 'text/plain', tags: ['x'] });
@@ -161,6 +169,57 @@ describe('backup', () => {
       expect([...(await everything(copy)).keys()]).toEqual(['other/k']);
     });
     await expect(restored(vault, { space: 'no' })).rejects.toMatchObject({ code: 'VARVE_NOT_FOUND' });
+  });
+
+  test('a restored store counts its references as its source did', async () => {
+    const { engine, disk } = await newStore();
+    await fill(engine);
+    await engine.put('again', bytesOf(1, 5000));
+    await engine.flush();
+    const vault = await vaultOn();
+    await engine.backup(vault);
+    const copy = await restored(vault);
+    const [source, found] = [await refsOf(disk), await refsOf(copy.disk)];
+    for (const [id, refs] of found) expect(refs, id).toBe(source.get(id));
+    // What the source has beyond that nobody refers to.
+    for (const [id, refs] of source) if (!found.has(id)) expect(refs, id).toBe(0);
+  });
+
+  test('policies of spaces go with them, and history begins with the restore', async () => {
+    const { engine } = await newStore();
+    const space = engine.space('past', { history: { versions: 5, ms: 1e9 } });
+    const { seq } = await space.put('k', 'one');
+    await space.put('k', 'two');
+    expect(await space.get('k', { at: seq })).toBeDefined();
+    const vault = await vaultOn();
+    await engine.backup(vault);
+    await withRestored(vault, {}, async (copy, report) => {
+      expect(report.proved).toBe(true);
+      const again = copy.space('past');
+      await expect(again.get('k', { at: seq })).rejects.toMatchObject({ code: 'VARVE_HISTORY_GONE' });
+      const third = await again.put('k', 'three');
+      await again.put('k', 'four');
+      expect(new TextDecoder().decode(await again.get('k', { at: third.seq }))).toBe('three');
+      expect(await rootFromScratch(copy)).not.toBe(await rootOf(vault));
+    });
+  });
+
+  test('a target that does not give back what was put is no backup', async () => {
+    const { engine } = await newStore();
+    await engine.put('a', bytesOf(1, 9000));
+    const store = new MemoryBlobs();
+    const vault = await vaultOn(store);
+    const put = store.put.bind(store);
+    store.put = async (name, data, options) => {
+      const bytes = Uint8Array.from(data as Uint8Array);
+      if (name.startsWith('packs/')) bytes[300]! ^= 1;
+      return await put(name, bytes, options);
+    };
+    await expect(engine.backup(vault)).rejects.toMatchObject({ code: 'VARVE_IO' });
+    expect(await vault.list()).toEqual([]);
+    store.put = put;
+    expect((await engine.backup(vault)).ok).toBe(true);
+    await withRestored(vault, {}, async (_copy, report) => expect(report.proved).toBe(true));
   });
 
   test('random histories: a restored store equals the model, the root that from scratch', async () => {

@@ -114,6 +114,24 @@ describe('verify', () => {
     expect((await lost.list()).map(({ id }) => id)).toEqual([ids[1]]);
   });
 
+  test('a damaged chunk is read from another copy where a full backup has made one', async () => {
+    const { engine } = await newStore();
+    await engine.put('k', bytesOf(1, 3000));
+    const store = new MemoryBlobs();
+    const vault = await vaultOn(store);
+    await engine.backup(vault);
+    await engine.backup(vault, { mode: 'full' });
+    for (const name of store.names().filter((one) => one.startsWith('packs/'))) {
+      const damaged = await vaultOn(await flipped(store, name, 8 * 200));
+      expect((await damaged.verify()).ok).toBe(false);
+      for (const { id } of await damaged.list()) {
+        await withRestored(damaged, { backup: id }, async (_copy, report) =>
+          expect(report.proved).toBe(true),
+        );
+      }
+    }
+  });
+
   test('parts of a verify together read every pack once', async () => {
     const { vault } = await made();
     let packs = 0;
