@@ -58,7 +58,7 @@ export class Transactions {
       try {
         return await this.#once(run, isolation === 'serializable', signal);
       } catch (error) {
-        if (tries >= retries || !isVarveError(error, 'VARVE_CONFLICT')) throw error;
+        if (tries >= retries || !isVarveError(error, 'VARVE_CONFLICT') || !error.retryable) throw error;
         await this.#backOff(tries, signal);
       }
     }

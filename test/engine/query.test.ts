@@ -135,6 +135,7 @@ describe('by index', () => {
       ).toBe('VARVE_INVALID_ARGUMENT');
     }
     expect(await codeOf(() => engine.query({ index: 'none' }))).toBe('VARVE_NOT_FOUND');
+    expect(await keysOf(engine, { orderBy: 'size', limit: queryHeapRowsMax })).toHaveLength(30);
   });
 });
 
