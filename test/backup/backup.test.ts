@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { bytesOf, inPieces, newStore, openOn } from '../engine/engine-kit.ts';
+import { bytesOf, inPieces, newStore, openOn, TestClock } from '../engine/engine-kit.ts';
 import {
   everything,
   refsOf,
@@ -183,6 +183,26 @@ describe('backup', () => {
     for (const [id, refs] of found) expect(refs, id).toBe(source.get(id));
     // What the source has beyond that nobody refers to.
     for (const [id, refs] of source) if (!found.has(id)) expect(refs, id).toBe(0);
+  });
+
+  test('values that expire do so in the restored store, at the same moment', async () => {
+    const { engine } = await newStore();
+    await engine.put('soon', bytesOf(1, 5000), { ttlMs: 1000 });
+    await engine.put('inline', 'x', { ttlMs: 5000 });
+    await engine.put('stays', 'y');
+    const vault = await vaultOn();
+    await engine.backup(vault);
+    const { disk, report } = await restored(vault);
+    expect(report).toMatchObject({ ok: true, proved: true, keys: 3 });
+    const clock = new TestClock();
+    const copy = await openOn(disk, {}, undefined, clock);
+    expect(await copy.stat('soon')).toEqual(await engine.stat('soon'));
+    clock.ms += 1500;
+    expect(await copy.has('soon')).toBe(false);
+    expect(await copy.has('inline')).toBe(true);
+    clock.ms += 5000;
+    expect([...(await everything(copy)).keys()]).toEqual(['/stays']);
+    await copy.close();
   });
 
   test('policies of spaces go with them, and history begins with the restore', async () => {
