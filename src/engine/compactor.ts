@@ -101,8 +101,10 @@ export class Compactor {
   readonly #options: CompactorOptions;
   /** Damaged inputs: not touched again before the store is reopened. */
   readonly #avoid = new Set<FileNo>();
-  /** Tables made while readers still needed rows in them that could go later. */
+  /** Tables made while readers still needed rows in them that could go later, and those only moved. */
   readonly #unsettled = new Set<FileNo>();
+  /** Tables made while rows in them stayed for a pinned number alone, and the numbers pinned then. */
+  readonly #pinned = new Map<FileNo, readonly Seq[]>();
   #running: Promise<void> | undefined;
   #stopped = false;
   #failuresInRow = 0;
@@ -159,7 +161,7 @@ export class Compactor {
   get debt(): CompactionDebt {
     const { limits } = this.#options;
     if (limits === undefined) return { level0Tables: 0, bytes: 0 };
-    return compactionDebt(this.#planTables(0), limits, this.#avoid);
+    return compactionDebt(this.#planTables(undefined), limits, this.#avoid);
   }
 
   #isOver(): boolean {
@@ -178,15 +180,23 @@ export class Compactor {
   #plan(): CompactionPlan | undefined {
     const { limits } = this.#options;
     if (limits === undefined) return undefined;
-    return planCompaction(this.#planTables(this.#options.keepRule().horizon), limits, this.#avoid);
+    return planCompaction(this.#planTables(this.#options.keepRule()), limits, this.#avoid);
   }
 
-  #planTables(horizon: Seq): PlanTable[] {
+  /** `rule`: tables it lets shrink are not settled. */
+  #planTables(rule: KeepRule | undefined): PlanTable[] {
+    const pinned = new Set(rule?.pinned);
     return this.#options.forest.tables.map((table) => ({
       ...table.meta,
       tombstones: table instanceof KeyTable ? table.tombstones : 0,
-      settled: table.meta.level > 0 && !(this.#unsettled.has(table.no) && table.meta.maxSeq <= horizon),
+      settled: table.meta.level > 0 && (rule === undefined || !this.#mayShrink(table, rule.horizon, pinned)),
     }));
+  }
+
+  /** Rows that stayed when the table was made may go now. */
+  #mayShrink({ no, meta }: Table, horizon: Seq, pinned: ReadonlySet<Seq>): boolean {
+    if (this.#unsettled.has(no) && meta.maxSeq <= horizon) return true;
+    return this.#pinned.get(no)?.some((seq) => !pinned.has(seq)) === true;
   }
 
   async #run(): Promise<void> {
@@ -208,7 +218,7 @@ export class Compactor {
     const { limits } = this.#options;
     if (limits === undefined) return;
     while (!this.#isOver() && !cancelled()) {
-      const tables = this.#planTables(this.#options.keepRule().horizon);
+      const tables = this.#planTables(this.#options.keepRule());
       const isWorth = ({ tree, no, tombstones, settled }: PlanTable): boolean =>
         no < below && (tree === trees.C ? spent : tombstones > 0 || !settled);
       const plan =
@@ -240,6 +250,8 @@ export class Compactor {
       inputs,
       inputs.map(({ meta }) => ({ ...meta, level: plan.outputLevel })),
     );
+    // No merge has looked at their rows: some may go.
+    for (const { no } of inputs) this.#unsettled.add(no);
     this.counters.moves += inputs.length;
   }
 
@@ -274,7 +286,10 @@ export class Compactor {
       },
     );
     await this.#install(inputs, result.tables);
-    for (const { no, maxSeq } of result.tables) if (maxSeq > rule.horizon) this.#unsettled.add(no);
+    for (const { no, maxSeq } of result.tables) {
+      if (maxSeq > rule.horizon) this.#unsettled.add(no);
+      if (result.pinned > 0) this.#pinned.set(no, rule.pinned);
+    }
     this.#count(result);
     logger.debug?.('tables merged', { ...plan, tables: result.tables.length });
   }
@@ -313,7 +328,10 @@ export class Compactor {
       throw error;
     }
     prepared.swap();
-    for (const no of removed) this.#unsettled.delete(no);
+    for (const no of removed) {
+      this.#unsettled.delete(no);
+      this.#pinned.delete(no);
+    }
     await checkpointer.cleanUp(unlinkable);
   }
 

@@ -70,6 +70,8 @@ export interface CompactionResult {
   readonly deletes: number;
   /** Chunk entries that became one with another of their id. */
   readonly joined: number;
+  /** Superseded rows kept for a pinned number and nothing else. */
+  readonly pinned: number;
   /** Chunk entries that said nothing any more. */
   readonly spent: number;
 }
@@ -79,6 +81,7 @@ interface Merged {
   readonly superseded: number;
   readonly deletes: number;
   readonly joined: number;
+  readonly pinned: number;
   readonly spent: number;
 }
 
@@ -111,9 +114,10 @@ async function mergeRows(
   tables: CatalogTable[],
 ): Promise<Merged> {
   const inputs = newestFirst(job.inputs.filter((table) => table instanceof KeyTable));
+  const retention = new RowRetention(job.rule, job.tree);
   const rows = new MergedRows(
     new MergeCursor(inputs.map((table) => table.scan())),
-    new RowRetention(job.rule, job.tree),
+    retention,
     new DeeperRanges(job.around, job.outputLevel),
     new MergeSlice(ports.pace),
     job.tableBytes,
@@ -129,7 +133,15 @@ async function mergeRows(
     read.rows === given.rows + superseded.rows + deletes.rows &&
     read.bytes === given.bytes + superseded.bytes + deletes.bytes;
   if (!whole) throw notConserved(job, 'rows', read.rows, written + superseded.rows + deletes.rows);
-  return { rowsRead: read.rows, superseded: superseded.rows, deletes: deletes.rows, joined: 0, spent: 0 };
+  const pinned = retention.pinnedRows;
+  return {
+    rowsRead: read.rows,
+    superseded: superseded.rows,
+    deletes: deletes.rows,
+    joined: 0,
+    spent: 0,
+    pinned,
+  };
 }
 
 async function mergeChunks(
@@ -166,7 +178,7 @@ async function mergeChunks(
   if (!entries.saturated && entries.givenRefs !== refs) {
     throw notConserved(job, 'references', refs, entries.givenRefs);
   }
-  return { rowsRead, superseded: 0, deletes: 0, joined: merge.joined, spent: dropped };
+  return { rowsRead, superseded: 0, deletes: 0, joined: merge.joined, spent: dropped, pinned: 0 };
 }
 
 function identityOf(job: CompactionJob, ports: CompactionPorts) {

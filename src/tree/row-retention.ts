@@ -38,6 +38,8 @@ export type Verdict = (typeof verdicts)[keyof typeof verdicts];
 /** State of one key; reused from key to key. */
 export class RowRetention {
   readonly #rule: KeepRule;
+  /** Superseded rows that only a pinned number keeps, of all keys so far. */
+  pinnedRows = 0;
   readonly #hasSpaces: boolean;
   readonly #hasMarks: boolean;
   /** The key is that of a time row. */
@@ -99,7 +101,11 @@ export class RowRetention {
     const newer = this.#superseded;
     if (!isGone) this.#superseded++;
     if (above > horizon) return isDelete && !isGone && seq <= horizon ? verdicts.hold : verdicts.keep;
-    if (newer < this.#versions || isPinned(this.#rule.pinned, seq, above)) return verdicts.keep;
+    if (newer < this.#versions) return verdicts.keep;
+    if (isPinned(this.#rule.pinned, seq, above)) {
+      this.pinnedRows++;
+      return verdicts.keep;
+    }
     const holdsChunks = kind === rowKinds.put && head >> 4 !== 0;
     return holdsChunks || isGone ? verdicts.keep : verdicts.drop;
   }

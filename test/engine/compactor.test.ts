@@ -144,8 +144,8 @@ describe('compactor', () => {
     expect(engine.stats().tables.entries).toBeLessThan(100);
   });
 
-  test('versions that hold chunks, and what hides them, outlive every merge', async () => {
-    const engine = await storeOn(new MemoryFileSystem());
+  test('versions that are kept, and what hides them, outlive every merge', async () => {
+    const engine = await storeOn(new MemoryFileSystem(), { history: { versions: 12 } });
     const large = 'x'.repeat(1000);
     for (let round = 0; round < 6; round++) {
       for (let i = 0; i < 10; i++) await engine.put(`k${i}`, `${large}${round}${i}`);
