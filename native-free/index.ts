@@ -13,10 +13,12 @@ import { openVaultWith, restoreWith } from '../src/engine/open-vault.ts';
 import type { EngineOptions } from '../src/engine/options.ts';
 import { repairDirectory } from '../src/engine/repair-directory.ts';
 import type { RepairOptions } from '../src/engine/repairing.ts';
+import { tuneWith } from '../src/engine/tuning.ts';
 import type { RepairReport } from '../src/integrity/repair-types.ts';
 import type { Sha256Provider } from '../src/kernels/hash/sha256.ts';
 import { nobleSha256 } from '../src/kernels/hash/sha256-noble.ts';
 import { ThreadPool } from '../src/pool/thread-pool.ts';
+import type { TuneOptions, TuneReport, TuneSource } from '../src/tune/tune-types.ts';
 
 export type {
   BackupInfo,
@@ -96,6 +98,16 @@ export type { VerifyLevel } from '../src/integrity/verify-cursor.ts';
 export type { VerifyProgress, VerifyReport } from '../src/integrity/verify-types.ts';
 export type { Durability } from '../src/log/group-commit.ts';
 
+export type {
+  Recommendation,
+  TuneOptions,
+  TuneProgress,
+  TuneReport,
+  TuneResult,
+  TuneSize,
+  TuneSource,
+} from '../src/tune/tune-types.ts';
+
 /** How SHA-256 is computed: 'auto' (default) takes node:crypto where it is, 'javascript' never does. */
 export interface PortableOptions {
   sha256?: 'auto' | 'javascript';
@@ -127,6 +139,16 @@ export async function restore(
   portable: PortableOptions = {},
 ): Promise<RestoreReport> {
   return await restoreWith(vault, targetDir, options, await providers(portable));
+}
+
+/** As tune of the main entry. */
+export async function tune(
+  files: readonly string[] | AsyncIterable<TuneSource>,
+  options: TuneOptions = {},
+  portable: PortableOptions = {},
+): Promise<TuneReport> {
+  const sha256 = portable.sha256 === 'javascript' ? nobleSha256 : await builtInSha256();
+  return await tuneWith(files, options, { sha256 });
 }
 
 async function providers(portable: PortableOptions): Promise<Providers> {

@@ -37,7 +37,7 @@ export type {
   ViewOptions,
 } from './engine/history-types.ts';
 export type { DefineOptions, IndexList } from './engine/indexes.ts';
-export { openEngine, openVault, restore } from './engine/open-node.ts';
+export { openEngine, openVault, restore, tune } from './engine/open-node.ts';
 export type {
   ChangesRetention,
   ChunkingOptions,
@@ -105,3 +105,12 @@ export type { VerifyProgress, VerifyReport } from './integrity/verify-types.ts';
 export type { Durability } from './log/group-commit.ts';
 export type { Condition, FieldBounds } from './secondary/conditions.ts';
 export type { IndexDefinition, IndexInfo, IndexStats } from './secondary/definition.ts';
+export type {
+  Recommendation,
+  TuneOptions,
+  TuneProgress,
+  TuneReport,
+  TuneResult,
+  TuneSize,
+  TuneSource,
+} from './tune/tune-types.ts';

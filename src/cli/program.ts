@@ -21,6 +21,7 @@ import { addRm } from './commands/rm.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStat } from './commands/stat.ts';
 import { addStats } from './commands/stats.ts';
+import { addTune } from './commands/tune.ts';
 import { addUnlock } from './commands/unlock.ts';
 import { addVault } from './commands/vault.ts';
 import { addVerify } from './commands/verify.ts';
@@ -122,6 +123,7 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addDump,
     addDoctor,
     addBackup,
+    addTune,
     addVault,
     addRestore,
     addVerify,

@@ -7,10 +7,12 @@ import type { Vault, VaultOptions } from '../backup/vault.ts';
 import { loadFlock } from '../fs/flock.ts';
 import { nodeSha256 } from '../kernels/hash/sha256-node.ts';
 import { PiscinaPool } from '../pool/piscina-pool.ts';
+import type { TuneOptions, TuneReport, TuneSource } from '../tune/tune-types.ts';
 import type { Engine } from './engine.ts';
 import { openDirectory, type Providers } from './open-directory.ts';
 import { openVaultWith, restoreWith } from './open-vault.ts';
 import type { EngineOptions } from './options.ts';
+import { tuneWith } from './tuning.ts';
 
 /**
  * Opens the store in directory `dir`, or creates it. One writer at a time, over all processes; any number of
@@ -42,6 +44,18 @@ export async function restore(
   options: RestoreOptions = {},
 ): Promise<RestoreReport> {
   return await restoreWith(vault, targetDir, options, await providers());
+}
+
+/**
+ * Measures which chunk sizes fit some data: paths of files and directories, or sources. Stores nothing. See
+ * TuneOptions and TuneReport. VARVE_NOT_FOUND, VARVE_INVALID_ARGUMENT (also when there is no byte), VARVE_IO,
+ * VARVE_ABORTED.
+ */
+export async function tune(
+  files: readonly string[] | AsyncIterable<TuneSource>,
+  options: TuneOptions = {},
+): Promise<TuneReport> {
+  return await tuneWith(files, options, { sha256: nodeSha256 });
 }
 
 async function providers(): Promise<Providers> {

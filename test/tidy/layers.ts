@@ -23,6 +23,7 @@ export const tiers: Readonly<Record<string, number>> = {
   backup: 8,
   integrity: 8,
   migrate: 8,
+  tune: 8,
   engine: 9,
   'index.ts': 10,
   layers: 11,
