@@ -31,6 +31,7 @@ describe('examples', () => {
     expect(examples.map(({ name }) => name)).toEqual([
       'quick-start',
       'backup',
+      'time',
       'small-values',
       'chunk-sizes',
     ]);
