@@ -8,10 +8,9 @@
  *
  * Invariants (test/engine/purger.test.ts)
  * - A node dies only with no reference left, and while no running put works with it, or has found a chunk of
- *   its very bytes (chunk/put-guard.ts), all decided when its LISTDROP is sequenced ("a node that a running
- *   put relies on does not die").
+ *   its very bytes (chunk/put-guard.ts), all decided when its LISTDROP is sequenced.
  * - When nothing waits any more, every node in the index is referenced or belongs to a put that was given up
- *   ("deleting everything leaves no reference and no node").
+ *   (the end of each history of "what is purged equals a search of all versions, and what is kept is read").
  */
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';

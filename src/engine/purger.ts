@@ -10,12 +10,12 @@
  * gone: a pinned number (rows superseded between it and the next one), the horizon of its space, its rank
  * (when its key is written again).
  *
- * Invariants (test/engine/purger.test.ts, test/engine/purger-crash.test.ts)
- * - No reader notices: what the keep rule keeps is not purged ("every version that somebody may ask for is
- *   read, whatever is purged").
- * - What it does not keep is gone when nothing is due ("what is purged equals a search of all versions").
- * - A crash anywhere leaves a version in the trash or purged ("a crash at any operation leaves counts that a
- *   recount gives").
+ * Invariants (test/engine/purger.test.ts, test/crash/crash.test.ts)
+ * - No reader notices: what the keep rule keeps is not purged ("what is purged equals a search of
+ *   all versions, and what is kept is read").
+ * - What it does not keep is gone when nothing is due (the same test).
+ * - A crash anywhere leaves a version in the trash or purged (audits of the crash tests:
+ *   counts equal a recount, every old version is in the trash once or purged).
  * - A version is purged once: only its trash row leads to it, and goes in the same commit.
  */
 import type { Seq } from '../base/brands.ts';

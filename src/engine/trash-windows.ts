@@ -8,9 +8,9 @@
  * - the horizon of a space: rows of that space from the first one kept for it up to the horizon;
  * - a row that came late, behind the front.
  *
- * Invariants (test/engine/trash-windows.test.ts)
+ * Invariants (test/engine/purger.test.ts)
  * - Every row is in some window after the last thing that kept it has gone ("what is purged equals a search
- *   of all versions", over random histories of versions, snapshots and views).
+ *   of all versions, and what is kept is read", over random versions, snapshots and views).
  */
 import type { Seq } from '../base/brands.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';

@@ -7,6 +7,7 @@
 import type { Seq } from '../base/brands.ts';
 import { isDamage, isVarveError } from '../base/errors.ts';
 import { type LoadedCatalogs, loadCatalogs } from '../catalog/catalog-load.ts';
+import type { Catalog } from '../format/catalog.ts';
 import { frameTypes, lastSeqOf } from '../format/log-frame.ts';
 import { type OpVisitor, visitOps, visitStage } from '../format/log-ops.ts';
 import { trees } from '../format/trees.ts';
@@ -80,23 +81,34 @@ async function readRoots(check: RootsCheck): Promise<Roots> {
   const loaded = await loadCatalogs(fs);
   for (const problem of loaded.problems)
     findings.add(problem.file === 'SUPER' ? 'superblock' : 'catalog', problem);
-  const { catalog, slot } = loaded;
+  const { catalog } = loaded;
+  const log = await checkLog(loaded, catalog, check);
+  const before = loaded.previous?.catalog;
   // The catalog before needs more of the log, should this one be lost.
-  const first = loaded.previous?.catalog ?? catalog;
-  const { checkpointSeq } = catalog;
+  if (before !== undefined && before.walFirstNo < catalog.walFirstNo) await checkLog(loaded, before, check);
+  return { loaded, ...log, files: 2 + (before === undefined ? 0 : 1) };
+}
+
+/** The log as an open of the store with `from` as its catalog would read it. */
+async function checkLog(
+  { catalog, slot }: LoadedCatalogs,
+  from: Catalog,
+  check: RootsCheck,
+): Promise<{ frames: number; bytes: number }> {
+  const { fs, findings } = check;
   const chain = await readLogChain(fs, {
     dbUuid: slot.dbUuid,
-    walFirstNo: catalog.walFirstNo,
-    checkpointSeq: first.checkpointSeq,
+    walFirstNo: from.walFirstNo,
+    checkpointSeq: from.checkpointSeq,
     ...(slot.cleanShutdown ? { closedEpoch: slot.writerEpoch } : {}),
   });
   try {
     for (const problem of chain.problems) findings.add('log', problem);
     for (const { error, missingFrom, missingTo } of chain.damage) {
-      findings.add('log', error, lost(missingFrom, missingTo, checkpointSeq));
+      findings.add('log', error, lost(missingFrom, missingTo, catalog.checkpointSeq));
     }
-    const bytes = await checkFrames(chain, check, checkpointSeq);
-    return { loaded, frames: chain.frames.length, bytes, files: 2 + (loaded.previous === undefined ? 0 : 1) };
+    const bytes = await checkFrames(chain, check, from === catalog ? catalog.checkpointSeq : undefined);
+    return { frames: chain.frames.length, bytes };
   } finally {
     await chain.close();
   }
@@ -108,18 +120,24 @@ function lost(from: Seq, to: Seq | undefined, checkpointSeq: Seq): FindingFields
   return { sequences: { from: Math.max(from, checkpointSeq + 1), ...(to === undefined ? {} : { to }) } };
 }
 
-/** Every frame again with its payload: that its ops are whole, and so are the records in them. */
+/**
+ * Every frame again with its payload: that its ops are whole, and so are the records in them. Without
+ * `checkpointSeq` nothing is lost with one, and what it names is of no account.
+ */
 async function checkFrames(
   chain: LogChain,
   { findings, seqMax, onNamed }: RootsCheck,
-  checkpointSeq: Seq,
+  checkpointSeq: Seq | undefined,
 ): Promise<number> {
   let bytes = 0;
   for (const frame of chain.frames) {
     if (frame.type !== frameTypes.batch && frame.type !== frameTypes.stage) continue;
     const place = { file: frame.path, offset: frame.offset };
     const last = lastSeqOf(frame);
-    const visitor = recordsOf(place.file, last > checkpointSeq && last <= seqMax ? onNamed : undefined);
+    const visitor = recordsOf(
+      place.file,
+      checkpointSeq !== undefined && last > checkpointSeq && last <= seqMax ? onNamed : undefined,
+    );
     try {
       const payload = await chain.readPayload(frame);
       bytes += payload.length;
@@ -128,7 +146,7 @@ async function checkFrames(
       else visitOps(payload, 0, payload.length, frame.seqFirst, frame.count, visitor, place);
     } catch (error) {
       if (!isDamage(error)) throw error;
-      findings.add('log', error, lost(frame.seqFirst, last, checkpointSeq));
+      findings.add('log', error, lost(frame.seqFirst, last, checkpointSeq ?? last));
     }
   }
   return bytes;

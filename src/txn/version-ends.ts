@@ -5,9 +5,9 @@
  * Readers that begin before the frame is published still see a version purged in it; a GONE row counts only
  * for readers at or above its number, and chunks lie where they are until no reader is below.
  *
- * Invariants (test/txn/version-ends.test.ts)
+ * Invariants (test/crash/crash.test.ts)
  * - Every superseded version that holds chunks is named by one PURGE or one TRASH of the transaction that
- *   superseded it ("a superseded version is purged or goes to the trash").
+ *   superseded it (the audit of the system rows after each crash).
  */
 import type { Seq } from '../base/brands.ts';
 import type { ByteWriter } from '../codec/byte-writer.ts';

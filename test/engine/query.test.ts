@@ -92,6 +92,23 @@ describe('by index', () => {
     expect(await keysOf(engine, { where: { tags: 'x' }, at: early })).toEqual(['a']);
   });
 
+  test('expired keys are in no answer, and hold no value of a unique index', async () => {
+    const { engine, clock } = await newStore();
+    await engine.indexes.define({ name: 't', kind: 'range', on: 'tags', unique: true });
+    await engine.put('a', '1', { tags: ['x'], ttlMs: 5000 });
+    await engine.put('b', '1', { tags: ['y'] });
+    expect(await codeOf(engine.put('c', '1', { tags: ['x'] }))).toBe('VARVE_CONFLICT');
+    expect(await keysOf(engine, { index: 't' })).toEqual(['a', 'b']);
+    clock.ms += 6000;
+    expect(await keysOf(engine, { index: 't' })).toEqual(['b']);
+    expect(await keysOf(engine, { where: { tags: 'x' } })).toEqual([]);
+    await engine.put('c', '1', { tags: ['x'] });
+    await engine.put('a', '2', { tags: ['z'] });
+    expect(await keysOf(engine, { index: 't' })).toEqual(['c', 'b', 'a']);
+    await engine.flush();
+    expect((await engine.indexes.stats('t')).entries).toBe(3);
+  });
+
   test('a query that is left lets go, and close ends the others', async () => {
     const engine = await filled();
     await engine.indexes.define({ name: 't', kind: 'range', on: 'tags' });

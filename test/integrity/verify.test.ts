@@ -199,7 +199,7 @@ describe('verify', () => {
     expect(phases[0]).toBe('roots');
   });
 
-  test('a store is sound while values are purged and segments cleaned, and so is a repaired one', async () => {
+  test('a store is sound while values are purged and segments cleaned, and once repaired', async () => {
     const { engine, disk } = await newStore({}, 4096);
     const prng = new Prng(12);
     for (let round = 0; round < 3; round++) {
