@@ -8,7 +8,18 @@ import { bytesOf, codeOf, collect, failure, inPieces, keysOf, same, text } from 
 import { tempDir } from '../fs/temp-dir.ts';
 
 test('the package exports what it promises', () => {
-  expect(Object.keys(varve).sort()).toEqual(['VarveError', 'errorCodes', 'isVarveError', 'openEngine']);
+  expect(Object.keys(varve).sort()).toEqual([
+    'VarveError',
+    'checkBlobStore',
+    'errorCodes',
+    'isVarveError',
+    'openBackup',
+    'openEngine',
+    'openVault',
+    'repair',
+    'restore',
+    'tune',
+  ]);
 });
 
 test('every call of the engine, through a close and a new open', async () => {

@@ -136,10 +136,11 @@ describe('what a feed shows', () => {
 describe('live', () => {
   test('it goes on with what is committed later, and polls nothing', async () => {
     const { engine, clock } = await newStore();
+    const { sleeping } = clock;
     const feed = engine.changes();
     const first = feed.next();
     for (let i = 0; i < 5; i++) await turn();
-    expect(clock.sleeping).toBe(0);
+    expect(clock.sleeping).toBe(sleeping);
     const { seq } = await engine.put('a', 'x');
     expect(line((await first).value!)).toBe(`${seq} put a 1`);
     await engine.flush();

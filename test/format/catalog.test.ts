@@ -184,7 +184,7 @@ describe('catalog file', () => {
       ),
     ).toThrow('left over');
     expect(() =>
-      decode(forged((payload) => viewOf(payload).setUint32(catalogHead.at.features, 4, true))),
+      decode(forged((payload) => viewOf(payload).setUint32(catalogHead.at.features, 2 ** 31, true))),
     ).toThrow(expect.objectContaining({ code: 'VARVE_FORMAT_VERSION' }));
   });
 });

@@ -193,7 +193,7 @@ export const filePlants: readonly Plant[] = [
     'hit not logged',
     'a chunk found through a trailer is used without a CHUNK op',
     'value/value-ingest.ts',
-    ['    this.#named.births.add(this.#id, 0, this.#place, chunkKinds.data, true);\n', ''],
+    ['    this.#named.births.add(ids, idAt, this.#place, chunkKinds.data, true);\n', ''],
     sim(300),
     crash(20_000),
   ),

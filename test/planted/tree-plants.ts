@@ -66,7 +66,7 @@ export const treePlants: readonly Plant[] = [
     'damaged chunks are hits',
     'a put of the same bytes relies on a segment in which damage was met',
     'chunk/chunk-store.ts',
-    [' && !this.#distrusted.has(row.segment)', ''],
+    [' && !this.#distrusted.has(segment)', ''],
     damage(20_000),
   ),
   plant(
