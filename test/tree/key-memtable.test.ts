@@ -170,7 +170,7 @@ describe('key memtable', () => {
           if (found === undefined || show(found) !== text) throw new Error(`row ${i} was not found`);
         }
       }),
-      { numRuns: 6 },
+      { numRuns: 3 },
     );
   });
 
