@@ -14,8 +14,12 @@
 import type { FileNo, Seq } from '../base/brands.ts';
 import { logHistoryFilesMax } from '../base/limits.ts';
 import { filePath } from '../format/file-names.ts';
+import { hasErrno } from '../fs/dirs.ts';
 import type { FsPort } from '../fs/port.ts';
 import { type LogFile, listLogFiles } from './log-files.ts';
+
+/** Listings repeated while a writer goes on removing old files. */
+const listTriesMax = 10;
 
 /** One file of the log, as far as it counts. */
 export interface LogSpan {
@@ -151,13 +155,28 @@ export class LogHistory {
     if (going.length === 0) return;
     const last = Math.max(...going);
     this.#made = this.#made.filter(({ no }) => no > last);
-    const found = await this.#found;
+    // Whoever reads the history hears why it could not be found; there is nothing to forget then.
+    const found = await this.#found?.catch(() => undefined);
     if (found !== undefined) found.splice(0, found.findLastIndex(({ no }) => no <= last) + 1);
+  }
+
+  /**
+   * Every log file. Old ones may be unlinked between the listing and the look at them; left out of the list,
+   * a file would let the one before it pass for the newest, so the listing is made again.
+   */
+  async #list(): Promise<LogFile[]> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await listLogFiles(this.#fs, this.#dbUuid);
+      } catch (error) {
+        if (tries === listTriesMax || !hasErrno(error, 'ENOENT')) throw error;
+      }
+    }
   }
 
   /** Files from before, back from the one the writer began with, or from the newest. */
   async #find(): Promise<LogSpan[]> {
-    const files = await listLogFiles(this.#fs, this.#dbUuid);
+    const files = await this.#list();
     const spans: LogSpan[] = [];
     let turn = this.#first;
     if (turn === undefined) {
