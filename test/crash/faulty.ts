@@ -83,6 +83,8 @@ class Faulty implements FaultyRun {
   engine: Engine | undefined;
   readonly #disk: MemoryFileSystem;
   readonly #workload: Workload;
+  /** Spaces whose drop was asked for at any time. */
+  readonly #dropped = new Set<string>();
   #opens = 0;
 
   constructor(disk: MemoryFileSystem, workload: Workload) {
@@ -110,13 +112,14 @@ class Faulty implements FaultyRun {
     }
   }
 
-  async guard<T>(what: string, work: Promise<T>): Promise<T | undefined> {
+  async guard<T>(what: string, work: Promise<T>, space?: string): Promise<T | undefined> {
     try {
       return await work;
     } catch (error) {
-      // A write to a space that was dropped meanwhile.
-      const isDropped = what !== 'swap' && isVarveError(error, 'VARVE_CONFLICT');
-      if (!isRefusal(error) && !isDropped) throw error;
+      // A write to a space that was dropped meanwhile is refused without a fault, too.
+      const isDropped = space !== undefined && this.#dropped.has(space);
+      if (isDropped && isVarveError(error, 'VARVE_CONFLICT')) return undefined;
+      if (!isRefusal(error)) throw error;
       this.failures.push(`${what}: ${String(error)}`);
       return undefined;
     }
@@ -157,7 +160,8 @@ class Faulty implements FaultyRun {
       life,
     };
     this.attempts.push(attempt);
-    const seq = await this.guard(call.kind, perform(space, call, engine));
+    if (call.kind === 'drop') this.#dropped.add(call.space);
+    const seq = await this.guard(call.kind, perform(space, call, engine), call.space);
     if (engine.health().status === 'degraded') this.stopped = true;
     if (seq === undefined) return;
     if (wasDegraded && seq !== noChange) throw new Error('a write was acknowledged after a failed one');
