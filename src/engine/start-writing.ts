@@ -351,6 +351,8 @@ async function close(closing: Closing): Promise<void> {
     await catalogs.markClean();
     await logFile.close();
   } catch (error) {
+    // What was under way when a write failed ends before the lock goes: it may still be making a file.
+    await Promise.allSettled([checkpointer.running, log.settled()]);
     await lanes.abandon();
     await checkpointer.logFile.close();
     throw error;

@@ -10,34 +10,21 @@
  * - visibleSeq rises only over whole groups, in order;
  * - chunk data is written (and in `full` synced) before the frame that names it;
  * - after a failed write or sync nothing is ever acknowledged again, nor does anything become visible
- *   (test/regressions/commit-after-failure.test.ts).
+ *   (test/regressions/commit-after-failure.test.ts, test/regressions/cut-after-failed-sync.test.ts).
  */
 import type { Seq } from '../base/brands.ts';
 import type { Clock } from '../base/clock.ts';
 import { VarveError } from '../base/errors.ts';
 import { groupBytesTarget } from '../base/limits.ts';
-import { type Deferred, deferred, Mutex } from '../base/sync.ts';
+import { deferred, Mutex } from '../base/sync.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
-import { type FrameFields, frameHeaderBytes, frameTypes } from '../format/log-frame.ts';
-import { type Group, GroupEnd, lastOf, type NamedFile } from './group-end.ts';
+import { frameHeaderBytes, frameTypes } from '../format/log-frame.ts';
+import { type Cut, type Group, GroupEnd, type LogSink, lastOf, type NamedFile } from './group-end.ts';
 
 /** 'full': acknowledged = on disk. groupMs: on disk within that time. 'os': handed to the kernel. */
 export type Durability = 'full' | 'os' | { readonly groupMs: number };
 
-export type { NamedFile } from './group-end.ts';
-
-/** Where frames go. */
-export interface LogSink {
-  readonly end: number;
-  /** `buf` holds header space followed by the payload; borrowed until the result settles. */
-  append(buf: Uint8Array, payloadLen: number, header: FrameFields): Promise<void> | void;
-  dataSync(): Promise<void>;
-}
-
-interface Cut {
-  readonly next: () => Promise<LogSink>;
-  readonly done: Deferred<void>;
-}
+export type { LogSink, NamedFile } from './group-end.ts';
 
 export interface GroupCommitOptions {
   readonly log: LogSink;
@@ -195,10 +182,16 @@ export class GroupCommit {
     if (this.#failure !== undefined) throw this.#poisoned();
   }
 
+  /** Resolves when nothing is under way that was begun before a failure: the files may then be closed. */
+  async settled(): Promise<void> {
+    await this.#running;
+    await this.#syncs.run(async () => undefined);
+  }
+
   /** Puts everything acknowledged so far on disk, in every mode. */
   async syncNow(): Promise<void> {
     await this.drained();
-    await this.#guard(() => this.#syncAll());
+    await this.#syncAll();
     if (this.#failure !== undefined) throw this.#poisoned();
   }
 
@@ -269,6 +262,7 @@ export class GroupCommit {
     const first = this.#queue[0]!;
     if ('next' in first) {
       await this.#syncAll();
+      if (this.#failure !== undefined) return;
       this.#log = await first.next();
       this.#queue.shift();
       first.done.resolve();
@@ -333,21 +327,26 @@ export class GroupCommit {
     this.#syncDue ??= this.#clock.sleep(ms).then(async () => {
       this.#syncDue = undefined;
       const isDue = this.#durableSeq < this.#visibleSeq && this.#failure === undefined;
-      if (isDue) await this.#guard(() => this.#syncAll());
+      if (isDue) await this.#syncAll();
     });
   }
 
-  /** One at a time: a second one may not call durable what the first has taken to sync and not synced yet. */
+  /**
+   * One at a time: a second one may not call durable what the first has taken to sync and not synced yet, nor
+   * what it could not sync.
+   */
   #syncAll(): Promise<void> {
-    return this.#syncs.run(() => this.#syncOnce());
+    return this.#syncs.run(() => this.#guard(() => this.#syncOnce()));
   }
 
   async #syncOnce(): Promise<void> {
+    if (this.#failure !== undefined) return;
     const upTo = this.#visibleSeq;
     const files = Array.from(this.#unsyncedFiles);
     this.#unsyncedFiles.clear();
     await Promise.all(files.map((file) => file.sync()));
     await this.#log.dataSync();
+    if (this.#failure !== undefined) return;
     this.counters.syncs++;
     this.#durableSeq = Math.max(this.#durableSeq, upTo);
   }

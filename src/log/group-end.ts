@@ -7,6 +7,21 @@
 import type { Seq } from '../base/brands.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
 import type { ByteWriter } from '../codec/byte-writer.ts';
+import type { FrameFields } from '../format/log-frame.ts';
+
+/** Where frames go. */
+export interface LogSink {
+  readonly end: number;
+  /** `buf` holds header space followed by the payload; borrowed until the result settles. */
+  append(buf: Uint8Array, payloadLen: number, header: FrameFields): Promise<void> | void;
+  dataSync(): Promise<void>;
+}
+
+/** Another file takes over behind the groups before it. */
+export interface Cut {
+  readonly next: () => Promise<LogSink>;
+  readonly done: Deferred<void>;
+}
 
 /** Somebody who is told how a group ended; neither call may throw. */
 export interface Waiter {
