@@ -7,9 +7,10 @@
  *
  * Each step leaves a sound store, so it may end anywhere; another call goes on.
  *
- * Invariants (test/engine/compact.test.ts, test/engine/cleaner-crash.test.ts)
- * - No answer changes ("what is read is the same before and after").
- * - It ends, and a second call has nothing left to do ("a second compaction finds nothing to do").
+ * Invariants (test/engine/cleaner.test.ts, test/engine/cleaner-crash.test.ts)
+ * - No answer changes; it ends, and a second call has nothing left to do ("garbage goes, what is referenced
+ *   stays, and no file is left over").
+ * - It may be ended anywhere ("a signal ends it, and another call goes on").
  */
 import { invalid, isVarveError } from '../base/errors.ts';
 import { orphansMax } from '../chunk/liveness.ts';
