@@ -20,7 +20,7 @@ export const errorCodes = {
   VARVE_FORMAT_VERSION: 'the store uses a format or feature this build does not know',
   VARVE_COMMIT_UNKNOWN: 'the commit was handed to the disk and its sync failed: it may or may not survive',
   VARVE_HISTORY_GONE: 'the asked-for point in time is no longer readable',
-  VARVE_SNAPSHOT_EXPIRED: 'a read-only view outlived its lease',
+  VARVE_SNAPSHOT_EXPIRED: 'a view is too old, or the files a reader opened with are gone: open it again',
   VARVE_NOT_READY: 'what the call needs is still being made in the background, as an index is',
   VARVE_ABORTED: 'the AbortSignal given to the call fired; nothing became visible',
 } as const;
@@ -108,6 +108,11 @@ export function isPassing(error: unknown): boolean {
 /** Damage of a file: its bytes fail a check, or the disk cannot read them (EIO). */
 export function isDamage(error: unknown): error is VarveError {
   return isVarveError(error, 'VARVE_CORRUPT') || (isVarveError(error, 'VARVE_IO') && error.errno === 'EIO');
+}
+
+/** Damage because a file is not there, as an error whose cause says so. */
+export function isGoneFile(error: unknown): error is VarveError {
+  return isVarveError(error, 'VARVE_CORRUPT') && isVarveError(error.cause) && error.cause.errno === 'ENOENT';
 }
 
 const hexByte = (byte: number): string => byte.toString(16).padStart(2, '0');

@@ -13,7 +13,7 @@
  * - nothing recovered is served to a writer's callers before it is on disk under the new catalog.
  */
 import type { Seq } from '../base/brands.ts';
-import { isPassing, isVarveError, VarveError } from '../base/errors.ts';
+import { isGoneFile, isPassing, isVarveError, VarveError } from '../base/errors.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import type { LoadedCatalogs } from '../catalog/catalog-load.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
@@ -325,7 +325,7 @@ async function assemble(found: Found, chunkers: ChunkerPool, bounds: OpenBounds)
       lanes,
       locality,
       cache: found.blockCache,
-      onDamage: (error) => health.note(error),
+      onDamage: notedIn(health, options),
     });
   for (const segment of found.distrusted) chunks.distrust(segment);
   const threads = threadsFor(env, options, chunkers.params, bounds.threads);
@@ -389,4 +389,11 @@ async function closeAll(...steps: readonly (() => Promise<void>)[]): Promise<voi
     }
   }
   if (first !== undefined) throw first.error;
+}
+
+/** A reader is told of a file that is gone as VARVE_SNAPSHOT_EXPIRED: that is no damage. */
+function notedIn(health: HealthBook, { readOnly }: CheckedOptions): (error: unknown) => void {
+  return (error) => {
+    if (!readOnly || !isGoneFile(error)) health.note(error);
+  };
 }

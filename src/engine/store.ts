@@ -6,7 +6,7 @@
  * - once a write or sync has failed, or damage was found at open, no write is accepted; reads go on.
  */
 import type { Seq } from '../base/brands.ts';
-import { isVarveError, VarveError } from '../base/errors.ts';
+import { isGoneFile, isVarveError, VarveError } from '../base/errors.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { ChunkStore } from '../chunk/chunk-store.ts';
@@ -236,6 +236,7 @@ export class Store {
 
   /** Notes damage for health() and returns the error to throw. */
   seen(error: unknown): unknown {
+    if (this.isReadOnly && isGoneFile(error)) return expired(error);
     if (isVarveError(error, 'VARVE_CORRUPT')) this.parts.health.note(error);
     return error;
   }
@@ -296,4 +297,13 @@ export class Store {
     for (const view of this.#views) this.closeView(view);
     await this.parts.shutDown();
   }
+}
+
+/** A reader holds nothing: a writer beside it may have emptied a segment since. */
+function expired(error: VarveError): VarveError {
+  return new VarveError(
+    'VARVE_SNAPSHOT_EXPIRED',
+    'a file that was live when this reader was opened is gone: open it again',
+    { cause: error, ...(error.file === undefined ? {} : { file: error.file }) },
+  );
 }

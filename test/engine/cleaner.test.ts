@@ -1,4 +1,5 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { VarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { filePath } from '../../src/format/file-names.ts';
 import { streamClasses } from '../../src/format/segment.ts';
@@ -6,7 +7,7 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { strayFiles } from '../crash/audit.ts';
 import { chunkProblems } from './chunk-audit.ts';
 import { abandon, type CleanerShape, type Opened, openParts } from './cleaner-kit.ts';
-import { bytesOf, codeOf, collect, filesIn, same } from './engine-kit.ts';
+import { bytesOf, codeOf, collect, filesIn, openOn, same, smallOptions } from './engine-kit.ts';
 
 async function newParts(shape: CleanerShape = {}): Promise<Opened & { disk: MemoryFileSystem }> {
   const disk = new MemoryFileSystem();
@@ -147,6 +148,32 @@ describe('compact', () => {
     for (let read = await reader.read(); !read.done; read = await reader.read()) parts.push(read.value!);
     expect(same(Buffer.concat(parts), value)).toBe(true);
     expect(same(await collect(engine.stream('kept')), bytesOf(11, 12_000))).toBe(true);
+  });
+
+  test('a reader whose files are gone is told to open again, and then reads', async () => {
+    const { engine, disk } = await newParts();
+    for (let i = 0; i < 20; i++) await engine.put(`k${i}`, bytesOf(i, 6000));
+    await engine.flush();
+    // Segments of the catalog before are not looked at when a reader opens.
+    await engine.put('x', 'y');
+    await engine.flush();
+    const reader = await openOn(disk, { ...smallOptions, readOnly: true });
+    for (let i = 0; i < 20; i++) if (i % 5 !== 0) await engine.delete(`k${i}`);
+    await engine.compact();
+    await engine.compact();
+    const codes = new Set<string>();
+    for (let i = 0; i < 20; i += 5) {
+      const got = await reader.get(`k${i}`).catch((error: VarveError) => error.code);
+      codes.add(typeof got === 'string' ? got : 'read');
+    }
+    expect(codes).toContain('VARVE_SNAPSHOT_EXPIRED');
+    expect(codes).not.toContain('VARVE_CORRUPT');
+    expect(reader.health()).toMatchObject({ ok: true, damage: [] });
+    await reader.close();
+    const again = await openOn(disk, { ...smallOptions, readOnly: true });
+    for (let i = 0; i < 20; i += 5) expect(same(await again.get(`k${i}`), bytesOf(i, 6000))).toBe(true);
+    await again.close();
+    await engine.close();
   });
 
   test('a signal ends it, and another call goes on', async () => {
