@@ -97,7 +97,8 @@ export class Client {
 
   /** Throws an error that nothing excuses. */
   #judge(error: unknown, ...expected: VarveError['code'][]): void {
-    if (expected.length > 0 && isVarveError(error, ...expected)) return;
+    // A reader may be told that the writer beside it has removed its files.
+    if (isVarveError(error, 'VARVE_SNAPSHOT_EXPIRED', ...expected)) return;
     const life = this.#life;
     if (life.closing && isVarveError(error, 'VARVE_CLOSED')) return;
     if (life.faulted && isVarveError(error, ...faultCodes)) return;
@@ -335,9 +336,8 @@ export class Client {
   async #reader(op: Extract<SimOp, { kind: 'reader' }>, number: number): Promise<void> {
     const life = this.#life;
     const leastSeen = life.beforeReader();
-    const opened = await this.read(() =>
-      openWithEnv(life.env, { ...life.options, readOnly: true }, life.bounds),
-    );
+    const readOnly = { ...life.options, readOnly: true };
+    const opened = await this.read(() => openWithEnv(life.env, readOnly, life.bounds));
     if (opened === undefined) return;
     const reader = opened.value;
     const health = reader.health();
@@ -346,9 +346,10 @@ export class Client {
     if (health.status !== 'degraded') {
       const [view, least] = [reader.stats().seq, leastSeen()];
       if (view < least) throw new Error(`a reader sees ${view}, ${least} was acknowledged before`);
-      const options = { space: op.space, scan: {}, entries: Number.MAX_SAFE_INTEGER };
-      await this.#read({ kind: 'getMany', space: op.space, keys: op.keys }, reader, number, view);
-      await this.#read({ kind: 'scan', ...options }, reader, number, view);
+      const { space, keys } = op;
+      const options = { scan: {}, entries: Number.MAX_SAFE_INTEGER };
+      await this.#read({ kind: 'getMany', space, keys }, reader, number, view);
+      await this.#read({ kind: 'scan', space, ...options }, reader, number, view);
     }
     await this.read(() => reader.close());
   }
