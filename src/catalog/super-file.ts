@@ -39,7 +39,16 @@ export async function readSlots(fs: FsPort): Promise<ReadSlots> {
 /** The same for a SUPER that is open. */
 export async function slotsOf(file: FsFile): Promise<ReadSlots> {
   const bytes = new Uint8Array(slotCount * slotBytes);
-  const got = await file.read(bytes, 0);
+  return slotsIn(bytes, await file.read(bytes, 0));
+}
+
+/** Highest generation of a valid slot, read on the calling thread; 0 without one. Errors as readSlots. */
+export function newestGeneration(file: FsFile): number {
+  const bytes = new Uint8Array(slotCount * slotBytes);
+  return slotsIn(bytes, file.readSync(bytes, 0)).slots[0]?.generation ?? 0;
+}
+
+function slotsIn(bytes: Uint8Array, got: number): ReadSlots {
   const slots: SuperSlot[] = [];
   const problems: VarveError[] = [];
   for (let i = 0; i < slotCount; i++) {

@@ -9,11 +9,13 @@ import type { Seq } from '../base/brands.ts';
 import { isGoneFile, isVarveError, VarveError } from '../base/errors.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
+import { newestGeneration } from '../catalog/super-file.ts';
 import type { ChunkStore } from '../chunk/chunk-store.ts';
 import type { LocalityCache } from '../chunk/locality-cache.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
 import type { SegmentLanes } from '../chunk/segment-lanes.ts';
 import type { Catalog } from '../format/catalog.ts';
+import { superName } from '../format/file-names.ts';
 import type { SuperSlot } from '../format/superblock.ts';
 import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
@@ -236,9 +238,23 @@ export class Store {
 
   /** Notes damage for health() and returns the error to throw. */
   seen(error: unknown): unknown {
-    if (this.isReadOnly && isGoneFile(error)) return expired(error);
+    if (this.isReadOnly && isGoneFile(error) && this.#isLeftBehind()) return expired(error);
     if (isVarveError(error, 'VARVE_CORRUPT')) this.parts.health.note(error);
     return error;
+  }
+
+  /** A writer has installed other files since this reader was opened. */
+  #isLeftBehind(): boolean {
+    const { env, identity, options } = this.parts;
+    try {
+      const file = env.fs.openSync(superName);
+      const generation = newestGeneration(file);
+      file.close().catch((error: unknown) => options.logger.warn?.('closing SUPER failed', { error }));
+      return generation > identity.generation;
+    } catch (error) {
+      if (!isVarveError(error)) throw error;
+      return false;
+    }
   }
 
   /** Pins the rows of a tree, the key tree if not said otherwise; give it back with `closeView`. */

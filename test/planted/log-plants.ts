@@ -71,8 +71,8 @@ export const logPlants: readonly Plant[] = [
     'in group mode a failed sync in the background is forgotten, and the next one taken for good',
     'log/group-commit.ts',
     [
-      'await this.#guard(() => this.#syncAll());\n    });',
-      'await this.#syncAll().catch(() => undefined);\n    });',
+      '      if (isDue) await this.#syncAll();',
+      '      if (isDue) await this.#syncs.run(() => this.#syncOnce().catch(() => undefined));',
     ],
     sim(300),
     crash(20_000),
