@@ -47,7 +47,7 @@ export type {
   KeyBounds,
   PutChange,
 } from '../src/engine/change-types.ts';
-export type { Engine, SpaceList } from '../src/engine/engine.ts';
+export type { Engine } from '../src/engine/engine.ts';
 export type {
   ChangesRetention,
   ChunkingOptions,
@@ -90,6 +90,7 @@ export type {
   UpdateOptions,
 } from '../src/engine/types.ts';
 export type { VerifyOptions } from '../src/engine/verifying.ts';
+export type { SpaceList } from '../src/engine/whole-store.ts';
 export type { BackupMode } from '../src/format/backup-manifest.ts';
 export type { UserMetadata } from '../src/format/metadata.ts';
 export type { Finding, FindingKind } from '../src/integrity/findings.ts';

@@ -26,7 +26,7 @@ export type {
   KeyBounds,
   PutChange,
 } from './engine/change-types.ts';
-export type { Engine, SpaceList } from './engine/engine.ts';
+export type { Engine } from './engine/engine.ts';
 export type { EngineEvents, Listener } from './engine/events.ts';
 export type {
   Difference,
@@ -94,6 +94,7 @@ export type {
   UpdateOptions,
 } from './engine/types.ts';
 export type { VerifyOptions } from './engine/verifying.ts';
+export type { SpaceList } from './engine/whole-store.ts';
 export type { BackupMode } from './format/backup-manifest.ts';
 export type { IndexValue } from './format/index-key.ts';
 export type { IndexField } from './format/index-rows.ts';

@@ -1,15 +1,9 @@
 /** The public face of an open store, bound to one of its spaces. */
 
-import type { BackupOptions, BackupReport } from '../backup/backup-run.ts';
-import type { Vault } from '../backup/vault.ts';
-import type { VerifyReport } from '../integrity/verify-types.ts';
 import { nameOfPrefix } from '../txn/claims.ts';
-import { backupStore } from './backups.ts';
 import type { ChangeFeed, ChangesOptions } from './change-types.ts';
 import { changes } from './changes.ts';
-import { compact } from './compact.ts';
 import { diff } from './diff.ts';
-import type { EngineEvents, Listener } from './events.ts';
 import type { Difference, DiffOptions, VersionInfo, ViewOptions } from './history-types.ts';
 import { Indexes, type IndexList } from './indexes.ts';
 import { rowPrefix } from './key-args.ts';
@@ -22,10 +16,7 @@ import { RangeDeletes } from './range-deletes.ts';
 import { openReadView, type ReadView } from './read-view.ts';
 import { Reads } from './reads.ts';
 import { newestScan, scan } from './scans.ts';
-import { type SnapshotList, snapshotsOf } from './snapshots.ts';
 import { checkSpaceOptions, type SpaceOptions, setSpacePolicy } from './space-policy.ts';
-import type { CompactOptions, CompactReport } from './space-types.ts';
-import { statsOf } from './stats.ts';
 import type { Store } from './store.ts';
 import { type TransactionFunction, Transactions } from './transactions.ts';
 import type {
@@ -34,35 +25,21 @@ import type {
   DeleteRangeOptions,
   Entry,
   EntryStat,
-  Health,
   Key,
   KeyEntry,
   PutOptions,
   PutResult,
   ReadOptions,
   ScanOptions,
-  Stats,
   StreamOptions,
   TransactionOptions,
   UpdateFunction,
   UpdateOptions,
 } from './types.ts';
 import { Updates } from './updates.ts';
-import { type VerifyOptions, verify } from './verifying.ts';
 import { versions } from './versions.ts';
+import { WholeStore } from './whole-store.ts';
 import { Writes } from './writes.ts';
-
-/** Named key spaces of a store. */
-export interface SpaceList {
-  /** Names that have been written to, in byte order. */
-  list(): string[];
-  /**
-   * Drops a space with all its keys, as one commit; true when there was one. The name is free at once: who
-   * puts under it again begins an empty space. Reads begun before go on; writes under way to the space reject
-   * with VARVE_CONFLICT. Durable as put.
-   */
-  drop(name: string, options?: { signal?: AbortSignal }): Promise<boolean>;
-}
 
 /**
  * An open store, or one space of it. All spaces share the store's chunks, log and options; `close`, `flush`,
@@ -71,7 +48,7 @@ export interface SpaceList {
  * Every call rejects (or throws, where it is synchronous) with VarveError; calls after close() with
  * VARVE_CLOSED.
  */
-export class Engine {
+export class Engine extends WholeStore {
   readonly #store: Store;
   readonly #name: string | undefined;
   readonly #reads: Reads;
@@ -80,15 +57,12 @@ export class Engine {
   readonly #ranges: RangeDeletes;
   readonly #updates: Updates;
   readonly #transactions: Transactions;
-  /** Named spaces of the store. */
-  readonly spaces: SpaceList;
-  /** Named states of the store. */
-  readonly snapshots: SnapshotList;
   /** Secondary indexes of this space. */
   readonly indexes: IndexList;
 
   /** Use openEngine. `name`: of a space; undefined = the store's own keys. */
   constructor(store: Store, name?: string) {
+    super(store);
     this.#store = store;
     this.#name = name;
     this.#reads = new Reads(store);
@@ -97,15 +71,7 @@ export class Engine {
     this.#ranges = new RangeDeletes(store);
     this.#updates = new Updates(store, this.#writes);
     this.#transactions = new Transactions(store, { writes: this.#writes, reads: this.#reads }, name);
-    this.snapshots = snapshotsOf(store);
     this.indexes = new Indexes(store, () => this.#space);
-    this.spaces = {
-      list: () => {
-        store.assertReadable();
-        return store.parts.spaces.names();
-      },
-      drop: (name, options) => store.run(() => this.#ranges.drop(name, options)),
-    };
   }
 
   /** The number of the space; another one once it was dropped. */
@@ -313,87 +279,5 @@ export class Engine {
     // A name that cannot be one is refused here.
     setSpacePolicy(this.#store, this.#store.parts.spaces.numberOf(name), asked);
     return new Engine(this.#store, name);
-  }
-
-  /**
-   * Backs the whole store up, all spaces, as of the moment of the call, while it goes on being used; also a
-   * store that is read-only or damaged, whose damaged keys are left out and listed. The backup exists when
-   * the promise resolves. VARVE_CONFLICT when a prune of the vault gave the run up, or one is under way;
-   * VARVE_CORRUPT when the keys cannot be listed; VARVE_ABORTED; whatever the target refuses. After an error
-   * run it again: what was sent is used.
-   */
-  backup(vault: Vault, options?: BackupOptions): Promise<BackupReport> {
-    return this.#store.run(() => backupStore(this.#store, vault, options));
-  }
-
-  /** Puts everything acknowledged so far on disk and into tables, whatever the durability mode. */
-  flush(): Promise<void> {
-    return this.#store.run(async () => {
-      const { checkpointer, compactor } = this.#store.writable();
-      await checkpointer.run();
-      if (this.#store.parts.flushMerges) await compactor.idle();
-    });
-  }
-
-  /**
-   * Frees what nobody needs any more: merges tables, empties segments with garbage into new ones, removes
-   * files. Reads and writes go on meanwhile. May be called again and again, and be ended by its signal: what
-   * is done stays done. VARVE_ABORTED, VARVE_NO_SPACE, and as put.
-   */
-  compact(options?: CompactOptions): Promise<CompactReport> {
-    return this.#store.run(() => compact(this.#store, options));
-  }
-
-  /**
-   * Forgets blocks and chunks kept in memory, for measurements of cold reads; the counts in stats() go on.
-   */
-  dropCaches(): void {
-    this.#store.assertReadable();
-    this.#store.parts.blockCache.clear();
-  }
-
-  /** Figures of the store; reads no file. */
-  stats(): Stats {
-    this.#store.assertReadable();
-    return statsOf(this.#store);
-  }
-
-  /** What is known to be wrong, if anything; reads no file. */
-  health(): Health {
-    this.#store.assertReadable();
-    const { health, write } = this.#store.parts;
-    return health.report(this.#store.isReadOnly, write?.log.failure);
-  }
-
-  /**
-   * Checks the files of the store, all spaces of it, and lists each damaged place with the keys it affects;
-   * what is found health() lists too. Writes nothing, works beside writes, on readOnly and on degraded
-   * stores. With `maxMs` it may end early: go on with the `cursor` of the report. VARVE_CORRUPT only where
-   * nothing can be checked at all; VARVE_INVALID_ARGUMENT, VARVE_ABORTED, VARVE_IO.
-   */
-  verify(options?: VerifyOptions): Promise<VerifyReport> {
-    return this.#store.run(() => verify(this.#store, options));
-  }
-
-  /**
-   * Waits for the calls under way, makes everything durable, seals the files and releases the lock.
-   * Idempotent. VARVE_POISONED when an earlier write failed: the store is closed all the same, the next open
-   * recovers it.
-   */
-  close(): Promise<void> {
-    return this.#store.close();
-  }
-
-  /** Calls `listener` at each event of the store from now on, once what it tells of can be read. */
-  on<E extends keyof EngineEvents>(event: E, listener: Listener<E>): void {
-    this.#store.listeners.add(event, listener);
-  }
-
-  off<E extends keyof EngineEvents>(event: E, listener: Listener<E>): void {
-    this.#store.listeners.remove(event, listener);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
   }
 }

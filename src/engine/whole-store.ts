@@ -1,0 +1,131 @@
+/** What concerns a whole store, whichever of its spaces is asked. */
+
+import type { BackupOptions, BackupReport } from '../backup/backup-run.ts';
+import type { Vault } from '../backup/vault.ts';
+import type { VerifyReport } from '../integrity/verify-types.ts';
+import { backupStore } from './backups.ts';
+import { compact } from './compact.ts';
+import type { EngineEvents, Listener } from './events.ts';
+import { RangeDeletes } from './range-deletes.ts';
+import { type SnapshotList, snapshotsOf } from './snapshots.ts';
+import type { CompactOptions, CompactReport } from './space-types.ts';
+import { statsOf } from './stats.ts';
+import type { Store } from './store.ts';
+import type { Health, Stats } from './types.ts';
+import { type VerifyOptions, verify } from './verifying.ts';
+
+/** Named key spaces of a store. */
+export interface SpaceList {
+  /** Names that have been written to, in byte order. */
+  list(): string[];
+  /**
+   * Drops a space with all its keys, as one commit; true when there was one. The name is free at once: who
+   * puts under it again begins an empty space. Reads begun before go on; writes under way to the space reject
+   * with VARVE_CONFLICT. Durable as put.
+   */
+  drop(name: string, options?: { signal?: AbortSignal }): Promise<boolean>;
+}
+
+/** The part of Engine that is the same for every space: looking after the store, its figures, its end. */
+export class WholeStore {
+  readonly #store: Store;
+  /** Named spaces of the store. */
+  readonly spaces: SpaceList;
+  /** Named states of the store. */
+  readonly snapshots: SnapshotList;
+
+  constructor(store: Store) {
+    this.#store = store;
+    this.snapshots = snapshotsOf(store);
+    const ranges = new RangeDeletes(store);
+    this.spaces = {
+      list: () => {
+        store.assertReadable();
+        return store.parts.spaces.names();
+      },
+      drop: (name, options) => store.run(() => ranges.drop(name, options)),
+    };
+  }
+
+  /**
+   * Backs the whole store up, all spaces, as of the moment of the call, while it goes on being used; also a
+   * store that is read-only or damaged, whose damaged keys are left out and listed. The backup exists when
+   * the promise resolves. VARVE_CONFLICT when a prune of the vault gave the run up, or one is under way;
+   * VARVE_CORRUPT when the keys cannot be listed; VARVE_ABORTED; whatever the target refuses. After an error
+   * run it again: what was sent is used.
+   */
+  backup(vault: Vault, options?: BackupOptions): Promise<BackupReport> {
+    return this.#store.run(() => backupStore(this.#store, vault, options));
+  }
+
+  /** Puts everything acknowledged so far on disk and into tables, whatever the durability mode. */
+  flush(): Promise<void> {
+    return this.#store.run(async () => {
+      const { checkpointer, compactor } = this.#store.writable();
+      await checkpointer.run();
+      if (this.#store.parts.flushMerges) await compactor.idle();
+    });
+  }
+
+  /**
+   * Frees what nobody needs any more: merges tables, empties segments with garbage into new ones, removes
+   * files. Reads and writes go on meanwhile. May be called again and again, and be ended by its signal: what
+   * is done stays done. VARVE_ABORTED, VARVE_NO_SPACE, and as put.
+   */
+  compact(options?: CompactOptions): Promise<CompactReport> {
+    return this.#store.run(() => compact(this.#store, options));
+  }
+
+  /**
+   * Forgets blocks and chunks kept in memory, for measurements of cold reads; the counts in stats() go on.
+   */
+  dropCaches(): void {
+    this.#store.assertReadable();
+    this.#store.parts.blockCache.clear();
+  }
+
+  /** Figures of the store; reads no file. */
+  stats(): Stats {
+    this.#store.assertReadable();
+    return statsOf(this.#store);
+  }
+
+  /** What is known to be wrong, if anything; reads no file. */
+  health(): Health {
+    this.#store.assertReadable();
+    const { health, write } = this.#store.parts;
+    return health.report(this.#store.isReadOnly, write?.log.failure);
+  }
+
+  /**
+   * Checks the files of the store, all spaces of it, and lists each damaged place with the keys it affects;
+   * what is found health() lists too. Writes nothing, works beside writes, on readOnly and on degraded
+   * stores. With `maxMs` it may end early: go on with the `cursor` of the report. VARVE_CORRUPT only where
+   * nothing can be checked at all; VARVE_INVALID_ARGUMENT, VARVE_ABORTED, VARVE_IO.
+   */
+  verify(options?: VerifyOptions): Promise<VerifyReport> {
+    return this.#store.run(() => verify(this.#store, options));
+  }
+
+  /**
+   * Waits for the calls under way, makes everything durable, seals the files and releases the lock.
+   * Idempotent. VARVE_POISONED when an earlier write failed: the store is closed all the same, the next open
+   * recovers it.
+   */
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+
+  /** Calls `listener` at each event of the store from now on, once what it tells of can be read. */
+  on<E extends keyof EngineEvents>(event: E, listener: Listener<E>): void {
+    this.#store.listeners.add(event, listener);
+  }
+
+  off<E extends keyof EngineEvents>(event: E, listener: Listener<E>): void {
+    this.#store.listeners.remove(event, listener);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
