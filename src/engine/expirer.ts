@@ -14,23 +14,18 @@
 import { reapDeletesMax } from '../base/limits.ts';
 import { decodeInternalKey, encodeInternalKey } from '../format/internal-key.ts';
 import { decodeQueueKey, expiryKey, expiryPrefix, type QueuedVersion } from '../format/system-rows.ts';
-import type { Forest } from '../tree/forest.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
 import { Background, type BackgroundOptions } from './background.ts';
-import type { Checkpointer } from './checkpointer.ts';
+import { type PaceParts, relieved, settled } from './paced-step.ts';
 import { queueFrom, scanQueue } from './queue-scan.ts';
-import type { WritePacer } from './write-pacer.ts';
 
 /** Longest sleep until the clock is looked at again, ms. */
 const sleepMsMax = 60_000;
 /** What a delete takes in the log beside its key, about. */
 const rowBytes = 128;
 
-export interface ExpirerOptions extends BackgroundOptions {
-  readonly forest: Forest;
+export interface ExpirerOptions extends BackgroundOptions, PaceParts {
   readonly txn: TxnWriter;
-  readonly checkpointer: Checkpointer;
-  readonly pacer: WritePacer;
 }
 
 export class Expirer {
@@ -103,8 +98,8 @@ export class Expirer {
   }
 
   async #step(): Promise<void> {
-    const { forest, txn, pacer, checkpointer } = this.#options;
-    await this.#work.orStopped(pacer.wait());
+    const { forest, txn } = this.#options;
+    await relieved(this.#work, this.#options);
     const now = this.#nowMs;
     let later = Number.POSITIVE_INFINITY;
     const isOver = (key: Uint8Array): boolean => {
@@ -125,12 +120,11 @@ export class Expirer {
       this.#nextMs = 0;
       throw error;
     }
-    checkpointer.startIfDue();
     this.#sleep();
   }
 
   async #commit(rows: readonly QueuedVersion[]): Promise<void> {
-    const { txn, pacer } = this.#options;
+    const { txn } = this.#options;
     if (rows.length === 0) return;
     // From here to the commit nothing else runs: what is decided is what is sequenced.
     const expired = onePerKey(rows.filter(({ rowPrefix, seq }) => txn.newestPut(rowPrefix) === seq));
@@ -142,11 +136,10 @@ export class Expirer {
     });
     const committed = txn.commit(deletes, [], gone);
     if (committed === undefined) return;
-    pacer.charge(rows.reduce((sum, { rowPrefix }) => sum + rowBytes + 2 * rowPrefix.length, 0));
     this.deleted += expired.length;
-    const done = committed.done.then(() => this.#tell(expired));
-    // What the commit fails with stops the log, and with it this work.
-    await this.#work.orStopped(done.catch(() => undefined));
+    const bytes = rows.reduce((sum, { rowPrefix }) => sum + rowBytes + 2 * rowPrefix.length, 0);
+    const told = committed.done.then(() => this.#tell(expired));
+    await settled(this.#work, this.#options, bytes, told);
   }
 
   #tell(expired: readonly QueuedVersion[]): void {

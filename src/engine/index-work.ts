@@ -16,19 +16,14 @@ import {
   type IndexStepLimits,
   type IndexStepParts,
 } from '../secondary/index-steps.ts';
-import type { Forest } from '../tree/forest.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
 import { Background, type BackgroundOptions } from './background.ts';
-import type { Checkpointer } from './checkpointer.ts';
-import type { WritePacer } from './write-pacer.ts';
+import { type PaceParts, relieved, settled } from './paced-step.ts';
 
-export interface IndexWorkOptions extends BackgroundOptions {
-  readonly forest: Forest;
+export interface IndexWorkOptions extends BackgroundOptions, PaceParts {
   readonly book: IndexBook;
   readonly entries: EntryWriter;
   readonly txn: TxnWriter;
-  readonly checkpointer: Checkpointer;
-  readonly pacer: WritePacer;
   readonly limits: IndexStepLimits;
 }
 
@@ -98,7 +93,7 @@ export class IndexWork {
   async #step(): Promise<void> {
     const { book } = this.#options;
     try {
-      await this.#relieve();
+      await relieved(this.#work, this.#options);
       if (this.#work.isOver) return;
       const { building, dropping } = book;
       if (building !== undefined) await this.#done(await buildStep(this.#steps, building));
@@ -118,21 +113,7 @@ export class IndexWork {
   }
 
   async #done(step: IndexStep | undefined): Promise<void> {
-    if (step === undefined) return;
-    const { pacer, checkpointer } = this.#options;
-    pacer.charge(step.bytes);
-    checkpointer.startIfDue();
-    // What the commit fails with stops the log, and with it this work.
-    await this.#work.orStopped(step.committed.done.catch(() => undefined));
-  }
-
-  /** Waits as other writers do: for merges that are behind, and while memory is full. */
-  async #relieve(): Promise<void> {
-    const { pacer, checkpointer, forest } = this.#options;
-    await this.#work.orStopped(pacer.wait());
-    while (!this.#work.isOver && forest.full && checkpointer.running !== undefined) {
-      await this.#work.orStopped(checkpointer.running.catch(() => undefined));
-    }
+    if (step !== undefined) await settled(this.#work, this.#options, step.bytes, step.committed.done);
   }
 }
 

@@ -31,16 +31,13 @@ import type { KeyCursor } from '../tree/cursor.ts';
 import { isKept, isPinned, type KeepRule } from '../tree/keep-rule.ts';
 import type { DeathJudge, PurgedVersion, RecordRefs, VersionFate } from '../txn/version-ends.ts';
 import { Background, type BackgroundOptions } from './background.ts';
-import type { Checkpointer } from './checkpointer.ts';
 import { NodeDeaths, type NodeDeathsOptions, putNodeRow } from './node-deaths.ts';
 import { oldVersions, refsOfVersion } from './old-versions.ts';
+import { type PaceParts, relieved, settled } from './paced-step.ts';
 import { queueFrom, scanQueue } from './queue-scan.ts';
 import { TrashWindows, type Window } from './trash-windows.ts';
-import type { WritePacer } from './write-pacer.ts';
 
-export interface PurgerOptions extends BackgroundOptions, NodeDeathsOptions {
-  readonly checkpointer: Checkpointer;
-  readonly pacer: WritePacer;
+export interface PurgerOptions extends BackgroundOptions, NodeDeathsOptions, PaceParts {
   /** Nothing is purged. */
   readonly isOff: boolean;
   /** Moves the horizon of history.ms on. */
@@ -208,7 +205,7 @@ export class Purger implements VersionFate {
     const window = this.#windows.take(rule, log.visibleSeq);
     if (window !== undefined) return await this.#stepWindow(window, rule);
     const ended = await this.nodes.step(() => this.#work.isOver);
-    if (ended !== undefined) await this.#wait(ended.bytes, ended.done);
+    if (ended !== undefined) await settled(this.#work, this.#options, ended.bytes, ended.done);
   }
 
   async #stepWindow(window: Window, rule: KeepRule): Promise<void> {
@@ -271,7 +268,7 @@ export class Purger implements VersionFate {
     const { checkpointer, keepRule, txn } = this.#options;
     if (candidates.length === 0 || this.#work.isOver) return;
     await checkpointer.require(purgesFeature);
-    await this.#relieve();
+    await relieved(this.#work, this.#options);
     if (this.#work.isOver) return;
     const rule = keepRule();
     const doomed = candidates.filter(({ prefix, seq, above, newer, refs }) => {
@@ -297,24 +294,7 @@ export class Purger implements VersionFate {
     });
     this.#note(purged, committed.seq);
     this.#pending = Math.max(0, this.#pending - doomed.length);
-    await this.#wait(bytes, committed.done);
-  }
-
-  /** Waits as other writers do: for merges that are behind, and while memory is full. */
-  async #relieve(): Promise<void> {
-    const { pacer, checkpointer, forest } = this.#options;
-    await this.#work.orStopped(pacer.wait());
-    while (!this.#work.isOver && forest.full && checkpointer.running !== undefined) {
-      await this.#work.orStopped(checkpointer.running.catch(() => undefined));
-    }
-  }
-
-  async #wait(bytes: number, done: Promise<void>): Promise<void> {
-    const { pacer, checkpointer } = this.#options;
-    pacer.charge(bytes);
-    checkpointer.startIfDue();
-    // What the commit fails with stops the log, and with it this work.
-    await this.#work.orStopped(done.catch(() => undefined));
+    await settled(this.#work, this.#options, bytes, committed.done);
   }
 }
 

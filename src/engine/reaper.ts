@@ -36,6 +36,7 @@ import type { Checkpointer } from './checkpointer.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Logger } from './options.ts';
+import { relieved, settled } from './paced-step.ts';
 import type { WritePacer } from './write-pacer.ts';
 
 /** What a late delete takes in the log and the trees beside its key, about. */
@@ -137,8 +138,8 @@ export class Reaper {
   }
 
   async #step(range: RangeRow): Promise<void> {
-    const { txn, pacer, checkpointer } = this.#options;
-    await this.#relieve();
+    const { txn } = this.#options;
+    await relieved(this.#work, this.#options);
     const from = this.#at?.seq === range.seq ? this.#at.from : range.from;
     const { doomed, next } = await findDoomed(this.#options, range, from);
     if (this.#work.isOver) return;
@@ -153,24 +154,12 @@ export class Reaper {
         if (next === undefined) putSys(writer, rangeKey(range.seq), undefined);
       });
       for (const { prefix } of doomed) txn.ends.superseded(prefix);
-      pacer.charge(bytes);
-      checkpointer.startIfDue();
-      // What the commit fails with stops the log, and with it this reaper.
-      await this.#work.orStopped(committed.done.catch(() => undefined));
+      await settled(this.#work, this.#options, bytes, committed.done);
       this.#options.onStep();
     }
     this.counters.deletes += doomed.length;
     this.#at = next === undefined ? undefined : { seq: range.seq, from: next };
     if (next === undefined) this.counters.ranges++;
-  }
-
-  /** Waits as other writers do: for merges that are behind, and while memory is full. */
-  async #relieve(): Promise<void> {
-    const { pacer, checkpointer, forest } = this.#options;
-    await this.#work.orStopped(pacer.wait());
-    while (!this.#work.isOver && forest.full && checkpointer.running !== undefined) {
-      await this.#work.orStopped(checkpointer.running.catch(() => undefined));
-    }
   }
 }
 
