@@ -10,7 +10,7 @@ import { assert } from '../base/assert.ts';
 import { toHex, viewOf } from '../base/bytes.ts';
 import { corrupt } from '../base/errors.ts';
 import { GiB, segmentBytesMax } from '../base/limits.ts';
-import { checksumMatches, writeChecksum } from '../codec/checksum.ts';
+import { checksumMatches, type FileSeed, writeChecksum } from '../codec/checksum.ts';
 import { decodeLayout, defineLayout, encodeLayout, f } from '../codec/layout.ts';
 import { chunkPayloadBytesMax, knownKindAndCodec } from './chunk-frame.ts';
 import { chunkIdBytes } from './chunk-ref.ts';
@@ -124,31 +124,77 @@ export function encodeVaultIndex(
  * VARVE_CORRUPT on damage or another vault's object, VARVE_FORMAT_VERSION on a newer one. Borrows `bytes`.
  */
 export function decodeVaultIndex(bytes: Uint8Array, file: string, vaultId: Uint8Array): VaultIndexObject {
+  // The shape last: what is damaged is said to be damaged.
   const header = decodeFileHeader(bytes, { kind: 'index', fileNo: 0, dbUuid: vaultId }, file);
+  const sum = header.seed.at(fileHeader.size);
+  if (bytes.length < vaultIndexFrontBytes) throw corrupt('vault index is cut off', { file });
+  if (!checksumMatches(bytes, fileHeader.size, fileHeader.size + 8, bytes.length, sum))
+    throw corrupt('vault index fails its checksum', { file, offset: fileHeader.size });
+  const { packs, superseded, entries, entriesFrom } = decodeVaultIndexTables(bytes, file, vaultId);
+  if (bytes.length !== entriesFrom + entries * vaultIndexEntry.size)
+    throw corrupt('vault index does not have the length it says', { file, offset: fileHeader.size });
+  checkVaultIndexEntries(bytes, entriesFrom, entries, packs, file);
+  return { packs, superseded, count: entries, entriesFrom, bytes };
+}
+
+/** What stands in front of the entries of an index object. */
+export interface VaultIndexTables {
+  readonly packs: readonly IndexedPack[];
+  readonly superseded: readonly string[];
+  readonly entries: number;
+  /** Where the entries start in the object. */
+  readonly entriesFrom: number;
+  readonly seed: FileSeed;
+  /** The checksum that the bytes from `fileHeader.size + 8` on must have. */
+  readonly checksum: bigint;
+}
+
+/** Bytes at the front that `vaultIndexLengths` needs. */
+export const vaultIndexFrontBytes: number = fileHeader.size + vaultIndexHead.size;
+
+/** Where the entries of an object of `size` bytes start, by its first bytes. VARVE_CORRUPT, … as below. */
+export function vaultIndexEntriesFrom(front: Uint8Array, size: number, file: string): number {
+  const head = decodeLayout(vaultIndexHead, front, fileHeader.size, { file });
+  const from = vaultIndexFrontBytes + head.packs * vaultIndexPack.size + head.superseded * 32;
+  if (size > vaultIndexBytesMax || size !== from + head.entries * vaultIndexEntry.size)
+    throw corrupt('vault index does not have the length it says', { file, offset: fileHeader.size });
+  return from;
+}
+
+/**
+ * What stands in front of the entries: `bytes` are those. Nothing is checked but the shape: the checksum
+ * covers the entries too. VARVE_CORRUPT, VARVE_FORMAT_VERSION.
+ */
+export function decodeVaultIndexTables(
+  bytes: Uint8Array,
+  file: string,
+  vaultId: Uint8Array,
+): VaultIndexTables {
+  const { seed, subKind } = decodeFileHeader(bytes, { kind: 'index', fileNo: 0, dbUuid: vaultId }, file);
   const place = { file, offset: fileHeader.size };
   const head = decodeLayout(vaultIndexHead, bytes, fileHeader.size, { file });
-  const sum = header.seed.at(fileHeader.size);
-  if (!checksumMatches(bytes, fileHeader.size, fileHeader.size + 8, bytes.length, sum))
-    throw corrupt('vault index fails its checksum', place);
-  if (head.flags !== 0 || header.subKind !== 0) throw newerFormat('vault index of an unknown kind', place);
-  const packsFrom = fileHeader.size + vaultIndexHead.size;
-  const supersededFrom = packsFrom + head.packs * vaultIndexPack.size;
+  if (head.flags !== 0 || subKind !== 0) throw newerFormat('vault index of an unknown kind', place);
+  const supersededFrom = vaultIndexFrontBytes + head.packs * vaultIndexPack.size;
   const entriesFrom = supersededFrom + head.superseded * 32;
-  if (bytes.length !== entriesFrom + head.entries * vaultIndexEntry.size)
-    throw corrupt('vault index does not have the length it says', place);
+  if (bytes.length < entriesFrom) throw corrupt('vault index does not have the length it says', place);
   const packs: IndexedPack[] = [];
   for (let i = 0; i < head.packs; i++) {
-    const record = decodeLayout(vaultIndexPack, bytes, packsFrom + i * vaultIndexPack.size, { file });
+    const record = decodeLayout(vaultIndexPack, bytes, vaultIndexFrontBytes + i * vaultIndexPack.size, {
+      file,
+    });
     if (record.size > segmentBytesMax) throw corrupt('pack has an impossible size', place);
     packs.push({ hash: toHex(record.name), size: record.size, frames: record.frames });
   }
   const superseded: string[] = [];
   for (let i = supersededFrom; i < entriesFrom; i += 32) superseded.push(toHex(bytes.subarray(i, i + 32)));
-  checkEntries(bytes, entriesFrom, head.entries, packs, file);
-  return { packs, superseded, count: head.entries, entriesFrom, bytes };
+  return { packs, superseded, entries: head.entries, entriesFrom, seed, checksum: head.checksum };
 }
 
-function checkEntries(
+/**
+ * Checks `count` entries at bytes[from..]: in range, of known kinds, rising. VARVE_CORRUPT,
+ * VARVE_FORMAT_VERSION; `file` for messages.
+ */
+export function checkVaultIndexEntries(
   bytes: Uint8Array,
   from: number,
   count: number,
