@@ -2,6 +2,7 @@
 import { toHex } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
 import { invalid, isVarveError, VarveError } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { packPrefix, snapPrefix, vaultName } from '../format/vault-names.ts';
 import { decodeVaultFile, encodeVaultFile, vaultFileBytes } from '../format/vault-records.ts';
@@ -151,7 +152,7 @@ export class Vault {
 
   /** Proves the vault; see VerifyVaultOptions. Never writes. */
   async verify(options: VerifyVaultOptions = {}): Promise<VerifyVaultReport> {
-    checkFields(options, ['level', 'subset', 'maxMs', 'onProgress', 'signal']);
+    checkNames(options, ['level', 'subset', 'maxMs', 'onProgress', 'signal'], 'option');
     const { level, subset } = options;
     if (level !== undefined && ![0, 1, 2, 3].includes(level)) throw invalid('level is 0, 1, 2 or 3');
     const { part, of } = subset ?? { part: 1, of: 1 };
@@ -165,7 +166,7 @@ export class Vault {
    * needed stays until `prune`. Returns what was (or with `dryRun` would be) removed and why the rest stays.
    */
   async forget(options: ForgetOptions): Promise<ForgetReport> {
-    checkFields(options, ['keep', 'dryRun', 'timeZone', 'signal']);
+    checkNames(options, ['keep', 'dryRun', 'timeZone', 'signal'], 'option');
     const timeZone = options.timeZone ?? 'UTC';
     checkKeepRules(options.keep, timeZone);
     const { snaps } = await listSnaps(this.env, 'snap');
@@ -189,7 +190,7 @@ export class Vault {
 
   /** Removes packs that no backup needs; see PruneOptions. Safe beside backups. */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
-    checkFields(options, ['dryRun', 'graceMs', 'partAgeMs', 'breakLock', 'onProgress', 'signal']);
+    checkNames(options, ['dryRun', 'graceMs', 'partAgeMs', 'breakLock', 'onProgress', 'signal'], 'option');
     for (const name of ['graceMs', 'partAgeMs'] as const) {
       const value = options[name];
       if (value !== undefined && !(value >= 0)) throw invalid(`${name} is a number from 0 up`);
@@ -212,11 +213,4 @@ export class Vault {
 export function checkVault(vault: unknown): Vault {
   if (vault instanceof Vault) return vault;
   throw invalid('a vault from openVault is needed');
-}
-
-/** VARVE_INVALID_ARGUMENT names the first option that is not known. */
-export function checkFields(options: object, names: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) throw invalid('options are an object');
-  const unknown = Object.keys(options).find((name) => !names.includes(name));
-  if (unknown !== undefined) throw invalid(`unknown option ${unknown}: there are ${names.join(', ')}`);
 }

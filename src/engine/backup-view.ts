@@ -5,11 +5,12 @@ import { leavesOf } from '../backup/key-tree-walk.ts';
 import { chooseBackup, isWithin, keyRange } from '../backup/restore-run.ts';
 import type { Snap } from '../backup/snaps.ts';
 import { spaceNamed, sysKeyOf } from '../backup/system-rows.ts';
-import { checkFields, checkVault, type Vault } from '../backup/vault.ts';
+import { checkVault, type Vault } from '../backup/vault.ts';
 import { VaultReader } from '../backup/vault-reader.ts';
 import { adoptOrphans, everyPack, loadVault } from '../backup/vault-state.ts';
 import { concatBytes, encodeUtf8, toHex } from '../base/bytes.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import { decodeInternalKey, encodeInternalKey, encodeRowPrefix } from '../format/internal-key.ts';
 import type { KeyTreeNode } from '../format/key-tree-node.ts';
 import { keyTreeTags } from '../format/key-tree-node.ts';
@@ -31,7 +32,7 @@ export interface OpenBackupOptions {
 /** Opens a backup for reading. VARVE_NOT_FOUND (no such backup or space), VARVE_CORRUPT, VARVE_IO. */
 export async function openBackup(target: Vault, options: OpenBackupOptions = {}): Promise<BackupView> {
   const vault = checkVault(target);
-  checkFields(options, ['backup', 'at', 'space']);
+  checkNames(options, ['backup', 'at', 'space'], 'option');
   const snap = await chooseBackup(vault.env, options);
   const state = await loadVault(vault.env, everyPack);
   await adoptOrphans(vault.env, state, everyPack);

@@ -6,6 +6,7 @@ import { backedUpValue, isBackedUp } from '../backup/system-rows.ts';
 import { checkVault, type Vault } from '../backup/vault.ts';
 import { prefixEnd, startsWith, toHex } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import type { BackupMode } from '../format/backup-manifest.ts';
 import { decodeSysKey, rowPrefixEnd, seqOf } from '../format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
@@ -17,7 +18,6 @@ import {
   encodeBackupRow,
 } from '../format/vault-records.ts';
 import { OK, settle } from '../tree/cursor.ts';
-import { checkNames } from './options.ts';
 import { ScanRows } from './scan-rows.ts';
 import type { Store } from './store.ts';
 

@@ -8,13 +8,13 @@
 import { compareRange } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
 import { ttlMsMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import { hashKey32 } from '../codec/key-hash.ts';
 import { encodeMetadata } from '../format/metadata.ts';
 import { recordForms } from '../format/value-record.ts';
 import type { WriteOp } from '../txn/txn-writer.ts';
 import { rowPrefix, wholeBytes } from './key-args.ts';
 import { KeyScratch } from './key-scratch.ts';
-import { checkNames } from './options.ts';
 import type { BatchOperation, Bytes, PutOptions } from './types.ts';
 
 const batchPutNames = [

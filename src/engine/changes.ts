@@ -13,6 +13,7 @@ import type { Seq } from '../base/brands.ts';
 import { decodeUtf8, toHex } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { keyBytesMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import { type KeyRange, seqBytes, writeUserKey } from '../format/internal-key.ts';
 import { decodeMetadata } from '../format/metadata.ts';
 import { keyBoundsOf } from '../format/row-bounds.ts';
@@ -24,7 +25,6 @@ import { ChangeFrame, type FramedChange, SpaceFinder } from './change-frame.ts';
 import type { Change, ChangeFeed, ChangesOptions, KeyBounds } from './change-types.ts';
 import type { FeedWaits } from './feed-waits.ts';
 import { keyBytes, throwIfAborted } from './key-args.ts';
-import { checkNames } from './options.ts';
 import type { Store } from './store.ts';
 import type { Key } from './types.ts';
 

@@ -13,10 +13,10 @@
  * - It may be ended anywhere ("a signal ends it, and another call goes on").
  */
 import { invalid, isVarveError } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import { orphansMax } from '../chunk/liveness.ts';
 import { type CleanOutcome, newOutcome } from './cleaner.ts';
 import { throwIfAborted } from './key-args.ts';
-import { checkNames } from './options.ts';
 import { withReserve } from './reserve.ts';
 import { pinnedSpace } from './space-stats.ts';
 import type { CompactOptions, CompactProgress, CompactReport } from './space-types.ts';

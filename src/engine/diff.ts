@@ -5,12 +5,12 @@
  * - A diff gives what a comparison of both states would ("a diff equals that of the two maps").
  */
 import { compareBytes } from '../base/bytes.ts';
+import { checkNames } from '../base/names.ts';
 import { boundsOf, decodeInternalKey, encodeInternalKey } from '../format/internal-key.ts';
 import { changedKeys } from '../snapshot/changed-keys.ts';
 import type { Difference, DiffOptions } from './history-types.ts';
 import { keyBytes, keyOut, rowPrefix, throwIfAborted } from './key-args.ts';
 import { historyGone, momentOf, spaceAt } from './moment.ts';
-import { checkNames } from './options.ts';
 import type { At, Moment } from './point.ts';
 import type { Pin } from './read-marks.ts';
 import { type FoundVersion, type Reads, statOf } from './reads.ts';

@@ -1,5 +1,6 @@
 /** The public face of an open store, bound to one of its spaces. */
 
+import { checkNames } from '../base/names.ts';
 import { nameOfPrefix } from '../txn/claims.ts';
 import type { ChangeFeed, ChangesOptions } from './change-types.ts';
 import { changes } from './changes.ts';
@@ -7,7 +8,6 @@ import { diff } from './diff.ts';
 import type { Difference, DiffOptions, VersionInfo, ViewOptions } from './history-types.ts';
 import { Indexes, type IndexList } from './indexes.ts';
 import { rowPrefix } from './key-args.ts';
-import { checkNames } from './options.ts';
 import { PastReads } from './past-reads.ts';
 import type { At } from './point.ts';
 import { explain, query } from './queries.ts';

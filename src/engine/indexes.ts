@@ -2,6 +2,7 @@
 import { compareBytes, equalBytes, prefixEnd } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { indexesPerSpaceMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import { indexesFeature } from '../format/format-ladder.ts';
 import { indexIdBytes, indexPrefix, tupleEnd } from '../format/index-key.ts';
 import { type IndexRow, indexKinds, indexStates } from '../format/index-rows.ts';
@@ -21,7 +22,6 @@ import {
 import type { BookChange } from '../secondary/index-book.ts';
 import { OK, settle } from '../tree/cursor.ts';
 import { throwIfAborted } from './key-args.ts';
-import { checkNames } from './options.ts';
 import type { Store, WriteSide } from './store.ts';
 
 /** What the rows of a definition take in the log, at most, beside its fields. */

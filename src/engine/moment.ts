@@ -2,13 +2,13 @@
 import type { Seq } from '../base/brands.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { historyMsMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import type { SnapshotRow } from '../format/history-rows.ts';
 import { encodeSysPrefix } from '../format/internal-key.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { decodeSpaceRow, spaceKey } from '../format/system-rows.ts';
 import { OK } from '../tree/cursor.ts';
 import { RowRef } from '../tree/row-ref.ts';
-import { checkNames } from './options.ts';
 import type { AskedMoment, At, Moment } from './point.ts';
 import type { Store } from './store.ts';
 

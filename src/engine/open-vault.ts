@@ -2,8 +2,9 @@
 import type { BlobStore } from '../backup/blob-store.ts';
 import { DirectoryBlobs } from '../backup/directory-blobs.ts';
 import { type RestoreOptions, type RestoreReport, runRestore } from '../backup/restore-run.ts';
-import { checkFields, checkVault, openVaultIn, type Vault, type VaultOptions } from '../backup/vault.ts';
+import { checkVault, openVaultIn, type Vault, type VaultOptions } from '../backup/vault.ts';
 import { invalid } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { openNodeFileSystem } from '../fs/node-file-system.ts';
 import { systemClock } from '../fs/system-clock.ts';
@@ -17,7 +18,7 @@ export async function openVaultWith(
   options: VaultOptions,
   { sha256 }: Providers,
 ): Promise<Vault> {
-  checkFields(options, ['create', 'readOnly']);
+  checkNames(options, ['create', 'readOnly'], 'option');
   setSha256(sha256);
   const means = { clock: systemClock, random };
   if (typeof target !== 'string') return await openVaultIn(checkStore(target), options, means);
@@ -49,7 +50,7 @@ export async function restoreWith(
 
 /** VARVE_INVALID_ARGUMENT names what is unknown or out of range. */
 export function checkRestoreOptions(options: RestoreOptions): void {
-  checkFields(options, ['backup', 'at', 'prefix', 'space', 'onProgress', 'signal']);
+  checkNames(options, ['backup', 'at', 'prefix', 'space', 'onProgress', 'signal'], 'option');
   const { backup, at, prefix, space } = options;
   if (backup !== undefined && at !== undefined) throw invalid('give backup or at, not both');
   if (backup !== undefined && (typeof backup !== 'string' || backup === '')) throw invalid('backup is an id');

@@ -5,6 +5,7 @@
 import type { Clock } from '../base/clock.ts';
 import { invalid } from '../base/errors.ts';
 import { GiB, historyMsMax, inlineBytesMax, KiB, logHistoryBytes, MiB, workersMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import type { Durability } from '../log/group-commit.ts';
 
 /** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */
@@ -234,16 +235,6 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
     clock: options.clock,
     signal: options.signal,
   };
-}
-
-/** VARVE_INVALID_ARGUMENT when `given` is not an object or has a name that is not in `names`. */
-export function checkNames(given: object, names: readonly string[], what: string): void {
-  if (typeof given !== 'object' || given === null || Array.isArray(given))
-    throw invalid(`${what}s must be an object`);
-  for (const name of Object.keys(given)) {
-    if (!names.includes(name))
-      throw invalid(`unknown ${what} ${JSON.stringify(name)}; known: ${names.join(', ')}`);
-  }
 }
 
 /** A byte range: `end` exclusive. VARVE_INVALID_ARGUMENT unless 0 <= start <= end are integers. */

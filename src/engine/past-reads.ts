@@ -6,9 +6,9 @@
  * - What is served is what the space held then ("every state that can be read equals the model").
  */
 import { invalid } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import { rowPrefix } from './key-args.ts';
 import { historyGone, momentOf, spaceAt } from './moment.ts';
-import { checkNames } from './options.ts';
 import { ownVersion } from './own-version.ts';
 import type { AskedMoment, At } from './point.ts';
 import { type FoundVersion, type Reads, statOf } from './reads.ts';

@@ -2,6 +2,7 @@
 import { compareBytes, concatBytes, encodeUtf8 } from '../base/bytes.ts';
 import { invalid, isVarveError } from '../base/errors.ts';
 import { queryHeapRowsMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import { decodeMsgpack, encodeMsgpack } from '../codec/msgpack.ts';
 import { encodeComponent, encodeOpenComponent, hashComponent } from '../format/index-key.ts';
 import { type IndexField, type IndexRow, indexKinds } from '../format/index-rows.ts';
@@ -16,7 +17,6 @@ import {
 } from '../secondary/conditions.ts';
 import { checkField, checkIndexName, checkPath } from '../secondary/definition.ts';
 import { keyBytes } from './key-args.ts';
-import { checkNames } from './options.ts';
 import type { IndexQuery, QueryOptions, Where, WhereQuery } from './query-types.ts';
 
 const commonNames = ['limit', 'reverse', 'after', 'at', 'values', 'stats', 'signal', 'explain'] as const;

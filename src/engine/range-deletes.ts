@@ -9,12 +9,12 @@
 import { compareBytes } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { pendingRangesMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import { rangesFeature } from '../format/format-ladder.ts';
 import { boundsOf, type KeyRange } from '../format/internal-key.ts';
 import { putSys } from '../format/log-ops.ts';
 import { encodeRangeRow, rangeKey } from '../format/system-rows.ts';
 import { keyBytes, throwIfAborted } from './key-args.ts';
-import { checkNames } from './options.ts';
 import type { Store, WriteSide } from './store.ts';
 import type { DeleteRangeOptions } from './types.ts';
 

@@ -7,10 +7,10 @@
  */
 import type { Seq } from '../base/brands.ts';
 import { invalid } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import type { ViewOptions } from './history-types.ts';
 import { rowPrefix } from './key-args.ts';
 import { historyGone, momentOf, newestMoment, spaceAt } from './moment.ts';
-import { checkNames } from './options.ts';
 import type { At } from './point.ts';
 import { Reads } from './reads.ts';
 import { refuseAt, scan } from './scans.ts';

@@ -11,6 +11,7 @@
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import { expiresBy } from '../format/expiry.ts';
 import { decodeMetadata } from '../format/metadata.ts';
 import { plainValueFrom } from '../format/plain-value.ts';
@@ -22,7 +23,7 @@ import { copyOut } from '../value/value-copy.ts';
 import { readValue, readValueNow, readValueSync } from '../value/value-reader.ts';
 import { recordDigest } from '../value/value-writer.ts';
 import { rowPrefix, throwIfAborted, writeKey } from './key-args.ts';
-import { checkNames, checkRange } from './options.ts';
+import { checkRange } from './options.ts';
 import type { Moment } from './point.ts';
 import type { Store } from './store.ts';
 import type { EntryStat, Key, ReadOptions, StreamOptions } from './types.ts';

@@ -1,12 +1,13 @@
 /** `repair`: a store is mended under the writer lock, without being opened. */
 import { VarveError } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { repairStore } from '../integrity/repair.ts';
 import type { RepairProgress, RepairReport, RepairWork } from '../integrity/repair-types.ts';
 import type { Env } from './env.ts';
 import { identityOf } from './identity.ts';
 import { throwIfAborted } from './key-args.ts';
-import { type ChunkingOptions, checkNames, checkOptions, type EngineOptions } from './options.ts';
+import { type ChunkingOptions, checkOptions, type EngineOptions } from './options.ts';
 
 /** How a store is repaired. */
 export interface RepairOptions {

@@ -10,6 +10,7 @@
 import { compareBytes } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
 import { keyBytesMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import { boundsOf, type KeyRange, seqOf, writeUserKey } from '../format/internal-key.ts';
 import { plainValueFrom } from '../format/plain-value.ts';
 import { parseValueRecord, recordForms } from '../format/value-record.ts';
@@ -18,7 +19,6 @@ import type { TreeView } from '../tree/key-tree.ts';
 import { copyOut } from '../value/value-copy.ts';
 import { readValue, readValueSync } from '../value/value-reader.ts';
 import { keyBytes, keyOut, throwIfAborted, userKeyOut } from './key-args.ts';
-import { checkNames } from './options.ts';
 import type { Moment } from './point.ts';
 import type { Pin } from './read-marks.ts';
 import { type FoundVersion, statOf } from './reads.ts';

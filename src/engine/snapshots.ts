@@ -10,13 +10,13 @@
 import { encodeUtf8 } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { snapshotNameBytesMax, snapshotNoteBytesMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import { historyFeature } from '../format/format-ladder.ts';
 import { encodeSnapshotRow, type SnapshotRow, snapshotKey } from '../format/history-rows.ts';
 import { putSys } from '../format/log-ops.ts';
 import type { SnapshotInfo } from './history-types.ts';
 import { throwIfAborted } from './key-args.ts';
 import { snapshotNamed } from './moment.ts';
-import { checkNames } from './options.ts';
 import type { Store, WriteSide } from './store.ts';
 
 /** What a snapshot row takes in the log beside name and note, at most. */

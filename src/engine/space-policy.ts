@@ -1,7 +1,8 @@
 /** Policies as callers ask for them: of the store at its open, of a space when it is named. */
 import { invalid } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import type { PolicyAsked } from './history.ts';
-import { checkHistory, checkNames, type HistoryOptions } from './options.ts';
+import { checkHistory, type HistoryOptions } from './options.ts';
 import type { Store } from './store.ts';
 
 /** Policies of a named space. Kept in the store: left out, what was asked for last goes on. */

@@ -3,9 +3,9 @@
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import { checkPutOptions, encodedMetadata, ownCopy } from './batch-plan.ts';
 import { keyBytes, rowPrefix, throwIfAborted, wholeBytes } from './key-args.ts';
-import { checkNames } from './options.ts';
 import { statOf } from './reads.ts';
 import { entriesOf, ownRecord, scanTransaction } from './transaction-scan.ts';
 import type { OwnWrite, TransactionState } from './transaction-state.ts';

@@ -10,9 +10,9 @@
  */
 import { invalid, isVarveError } from '../base/errors.ts';
 import { transactionBackoffMsMax, transactionRetriesMax } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import { conflict, Validator } from '../txn/validator.ts';
 import { throwIfAborted } from './key-args.ts';
-import { checkNames } from './options.ts';
 import type { Reads } from './reads.ts';
 import type { Store, WriteSide } from './store.ts';
 import { Transaction } from './transaction.ts';

@@ -1,10 +1,10 @@
 /** `verify` of an open store: options checked, and what a check needs of the store. */
 import { invalid } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import { verifyStore } from '../integrity/verify.ts';
 import { decodeVerifyCursor, type VerifyLevel, verifyLevels } from '../integrity/verify-cursor.ts';
 import type { VerifyProgress, VerifyReport } from '../integrity/verify-types.ts';
 import { throwIfAborted } from './key-args.ts';
-import { checkNames } from './options.ts';
 import type { Store } from './store.ts';
 
 /** What to check, and how long. */

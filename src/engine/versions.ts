@@ -8,12 +8,12 @@
  *   each key").
  */
 import type { Seq } from '../base/brands.ts';
+import { checkNames } from '../base/names.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import type { RangeRow } from '../format/system-rows.ts';
 import { isPinned } from '../tree/keep-rule.ts';
 import type { KeptBy, VersionInfo } from './history-types.ts';
 import { rowPrefix, throwIfAborted } from './key-args.ts';
-import { checkNames } from './options.ts';
 import { versionRows } from './own-version.ts';
 import { statOf } from './reads.ts';
 import type { Store } from './store.ts';

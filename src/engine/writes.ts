@@ -9,6 +9,7 @@
  */
 import { concatBytes, encodeUtf8, toHex } from '../base/bytes.ts';
 import { invalid, isVarveError } from '../base/errors.ts';
+import { checkNames } from '../base/names.ts';
 import type { Births } from '../chunk/births.ts';
 import { expiryFeature } from '../format/format-ladder.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
@@ -28,7 +29,6 @@ import {
 } from './batch-plan.ts';
 import { pieces, rowPrefix, throwIfAborted, wholeBytes } from './key-args.ts';
 import { KeyScratch } from './key-scratch.ts';
-import { checkNames } from './options.ts';
 import { PendingPut } from './pending-put.ts';
 import { chain, inlineValue, type Prepared, withSha256 } from './prepared-value.ts';
 import type { Store, WriteSide } from './store.ts';

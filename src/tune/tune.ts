@@ -6,6 +6,7 @@
 import { concatBytes } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
+import { checkNames } from '../base/names.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { type ChunkerAlgorithm, type ChunkSizes, chunkerAlgorithms } from '../kernels/chunker/params.ts';
 import { chunkCodecs } from '../kernels/compress/codecs.ts';
@@ -42,11 +43,9 @@ export interface TuneInput {
 
 /** VARVE_INVALID_ARGUMENT names the first option that is unknown or out of range. */
 export function checkTuneOptions(options: TuneOptions): void {
-  for (const name of Object.keys(options)) {
-    if (!optionNames.includes(name))
-      throw invalid(`unknown tune option ${JSON.stringify(name)}; known: ${optionNames.join(', ')}`);
-  }
+  checkNames(options, optionNames, 'tune option');
   const { sampleBytes = 1, seed = 1, edits = {}, sizes, algorithms } = options;
+  checkNames(edits, Object.keys(defaultEdits), 'edits option');
   if (!(sampleBytes > 0)) throw invalid('sampleBytes must be above 0', { actual: sampleBytes });
   for (const [name, value] of Object.entries({ seed, ...edits })) {
     if (!Number.isSafeInteger(value) || value < 0) throw invalid(`${name} must be an integer from 0 up`);

@@ -1,0 +1,15 @@
+/** Names of options and fields: one that is not known is an error, never ignored. Pure. */
+import { invalid } from './errors.ts';
+
+/**
+ * VARVE_INVALID_ARGUMENT when `given` is not an object or has a name that is not in `names`. `what` is one of
+ * them, in the words of an error: 'scan option'.
+ */
+export function checkNames(given: object, names: readonly string[], what: string): void {
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw invalid(`${what}s must be an object`);
+  for (const name of Object.keys(given)) {
+    if (!names.includes(name))
+      throw invalid(`unknown ${what} ${JSON.stringify(name)}; known: ${names.join(', ')}`);
+  }
+}
