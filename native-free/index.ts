@@ -58,6 +58,7 @@ export type {
   MemoryOptions,
 } from '../src/engine/options.ts';
 export type { RepairOptions } from '../src/engine/repairing.ts';
+export type { SpaceList } from '../src/engine/space-list.ts';
 export type { SpaceOptions } from '../src/engine/space-policy.ts';
 export type {
   CompactOptions,
@@ -90,7 +91,6 @@ export type {
   UpdateOptions,
 } from '../src/engine/types.ts';
 export type { VerifyOptions } from '../src/engine/verifying.ts';
-export type { SpaceList } from '../src/engine/whole-store.ts';
 export type { BackupMode } from '../src/format/backup-manifest.ts';
 export type { UserMetadata } from '../src/format/metadata.ts';
 export type { Finding, FindingKind } from '../src/integrity/findings.ts';

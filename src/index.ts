@@ -62,6 +62,7 @@ export type { ReadView, ViewReadOptions } from './engine/read-view.ts';
 export { repair } from './engine/repair-node.ts';
 export type { RepairOptions } from './engine/repairing.ts';
 export type { SnapshotList } from './engine/snapshots.ts';
+export type { SpaceList } from './engine/space-list.ts';
 export type { SpaceOptions } from './engine/space-policy.ts';
 export type {
   CompactOptions,
@@ -94,7 +95,6 @@ export type {
   UpdateOptions,
 } from './engine/types.ts';
 export type { VerifyOptions } from './engine/verifying.ts';
-export type { SpaceList } from './engine/whole-store.ts';
 export type { BackupMode } from './format/backup-manifest.ts';
 export type { IndexValue } from './format/index-key.ts';
 export type { IndexField } from './format/index-rows.ts';

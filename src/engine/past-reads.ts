@@ -64,11 +64,12 @@ export class PastReads {
     return this.#at(options, async (place) => {
       const { moment, space, isWhole } = place;
       if (isWhole && space !== undefined) return this.#reads.getMany(space, keys, options, moment);
-      const prefixes = keys.map((key) => rowPrefix(0, key));
+      // Keys that cannot be one are refused wherever the space is.
+      const prefixes = keys.map((key) => rowPrefix(space ?? 0, key));
       if (isWhole) return prefixes.map(() => undefined);
       return Promise.all(
-        keys.map(async (key) => {
-          const found = await this.#own(place, key);
+        prefixes.map(async (prefix) => {
+          const found = await this.#ownAt(place, prefix);
           return found === undefined ? undefined : await this.#reads.value(found.record);
         }),
       );
@@ -119,9 +120,13 @@ export class PastReads {
   }
 
   /** The version whose own number the moment is; undefined for a deletion. VARVE_HISTORY_GONE. */
-  async #own({ moment, space }: Place, key: Key): Promise<FoundVersion | undefined> {
+  #own(place: Place, key: Key): Promise<FoundVersion | undefined> {
+    return this.#ownAt(place, rowPrefix(place.space ?? 0, key));
+  }
+
+  async #ownAt({ moment, space }: Place, prefix: Uint8Array): Promise<FoundVersion | undefined> {
     if (space === undefined) throw historyGone(moment);
-    const found = await ownVersion(this.#store, rowPrefix(space, key), moment.seq);
+    const found = await ownVersion(this.#store, prefix, moment.seq);
     if (found === 'gone') throw historyGone(moment);
     return found;
   }

@@ -1,5 +1,5 @@
 /** What a query asks for, checked; and the cursor by which it goes on later. */
-import { compareBytes, concatBytes, encodeUtf8 } from '../base/bytes.ts';
+import { concatBytes, encodeUtf8 } from '../base/bytes.ts';
 import { invalid, isVarveError } from '../base/errors.ts';
 import { queryHeapRowsMax } from '../base/limits.ts';
 import { checkNames } from '../base/names.ts';
@@ -9,10 +9,12 @@ import { type IndexField, type IndexRow, indexKinds } from '../format/index-rows
 import {
   type Condition,
   checkCondition,
+  everything,
   type FieldCondition,
   fieldValue,
   type Interval,
   intervalOf,
+  narrowed,
   prefixValue,
 } from '../secondary/conditions.ts';
 import { checkField, checkIndexName, checkPath } from '../secondary/definition.ts';
@@ -74,25 +76,19 @@ export interface TupleRange extends Interval {
 export function tupleRange(index: IndexRow, query: IndexQuery): TupleRange {
   checkIndexName(query.index);
   if (index.kind === indexKinds.hash) return hashRange(index, query);
-  let from: Uint8Array = new Uint8Array(0);
-  let to: Uint8Array | undefined;
-  const narrow = (interval: Partial<Interval>): void => {
-    if (interval.from !== undefined && compareBytes(interval.from, from) > 0) from = interval.from;
-    if (interval.to === undefined) return;
-    if (to === undefined || compareBytes(interval.to, to) < 0) to = interval.to;
-  };
+  let within = everything;
   for (const bound of boundNames) {
     const given = query[bound];
-    if (given !== undefined) narrow(intervalOf(bound, tupleOf(index, given, bound)));
+    if (given !== undefined) within = narrowed(within, intervalOf(bound, tupleOf(index, given, bound)));
   }
   if (query.prefix !== undefined) {
     const equal = query.eq === undefined ? new Uint8Array(0) : tupleOf(index, query.eq, 'eq');
     const field = index.on[query.eq === undefined ? 0 : listOf(query.eq).length];
     if (field === undefined) throw invalid('prefix is of the field behind those of eq, and there is none');
     const open = encodeOpenComponent(prefixValue(field, query.prefix));
-    narrow(intervalOf('prefix', concatBytes([equal, open])));
+    within = narrowed(within, intervalOf('prefix', concatBytes([equal, open])));
   }
-  return { from, to, exact: undefined };
+  return { ...within, exact: undefined };
 }
 
 function hashRange(index: IndexRow, query: IndexQuery): TupleRange {

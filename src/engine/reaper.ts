@@ -18,9 +18,8 @@
  *   ("versions with chunks go to the trash").
  */
 import type { Seq } from '../base/brands.ts';
-import { compareBytes, compareRange } from '../base/bytes.ts';
 import { reapBytesTarget, reapDeletesMax, reapRowsMax } from '../base/limits.ts';
-import { seqBytes, seqOf } from '../format/internal-key.ts';
+import { seqOf } from '../format/internal-key.ts';
 import { putDelete, putSys, putTrash } from '../format/log-ops.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { type RangeRow, rangeKey } from '../format/system-rows.ts';
@@ -28,8 +27,9 @@ import { trees } from '../format/trees.ts';
 import { parseValueRecord, recordForm, recordForms, type ValueRecord } from '../format/value-record.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
 import type { EntryWriter } from '../secondary/entry-writer.ts';
-import { type KeyCursor, OK, settle } from '../tree/cursor.ts';
+import type { KeyCursor } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
+import { walkPrefixes } from '../tree/prefix-walk.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
 import { Background } from './background.ts';
 import type { Checkpointer } from './checkpointer.ts';
@@ -175,55 +175,33 @@ function recordHere({ valueBytes, valueFrom, valueTo }: KeyCursor): ValueRecord 
 }
 
 /** Versions of some keys, from `from` on, that the range must hide by a late delete of its own. */
-async function findDoomed(options: ReaperOptions, range: RangeRow, from: Uint8Array): Promise<Found> {
-  const view = options.forest.keys.view();
-  try {
-    return await walk(view.cursor(), range, from, options);
-  } finally {
-    view.release();
-  }
-}
-
-async function walk(
-  cursor: KeyCursor,
+async function findDoomed(
+  { forest, limits, entries: indexes }: ReaperOptions,
   { seq: c, to }: RangeRow,
   from: Uint8Array,
-  { limits, entries: indexes }: ReaperOptions,
 ): Promise<Found> {
   const doomed: Doomed[] = [];
-  let prefix: Uint8Array | undefined;
   let isDecided = false;
-  let rows = 0;
   let bytes = 0;
-  let step = await settle(cursor, () => cursor.seek(from));
-  while (step === OK) {
-    const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom } = cursor;
-    const prefixTo = keyTo - seqBytes;
-    const isSame =
-      prefix !== undefined && compareRange(keyBytes, keyFrom, prefixTo, prefix, 0, prefix.length) === 0;
-    if (!isSame) {
-      prefix = keyBytes.slice(keyFrom, prefixTo);
-      if (to !== undefined && compareBytes(prefix, to) >= 0) break;
-      const isFull = rows >= limits.rows || doomed.length >= limits.deletes || bytes >= limits.bytes;
-      if (isFull) return { doomed, next: prefix };
-      isDecided = false;
-    }
-    rows++;
-    const seq = seqOf(keyBytes, keyTo);
-    if (!isDecided && seq <= c) {
+  const { next } = await walkPrefixes(forest.keys, {
+    from,
+    to,
+    isFull: (rows) => rows >= limits.rows || doomed.length >= limits.deletes || bytes >= limits.bytes,
+    row: (cursor, prefix, isFirst) => {
+      if (isFirst) isDecided = false;
+      const seq = seqOf(cursor.keyBytes, cursor.keyTo);
+      if (isDecided || seq > c) return;
       isDecided = true;
-      const kind = rowKindAt(valueBytes, valueFrom);
+      const kind = rowKindAt(cursor.valueBytes, cursor.valueFrom);
       // A version that is gone is hidden too: readers between c and the commit that purged it would see it.
-      if (seq < c && (kind === rowKinds.put || kind === rowKinds.gone)) {
-        const hasChunks = kind === rowKinds.put && recordForm(valueBytes, valueFrom) !== recordForms.inline;
-        const isIndexed = kind === rowKinds.put && indexes.covers(prefix!);
-        const entries = isIndexed ? indexes.keysOf(prefix!, recordHere(cursor)) : none;
-        const version = { prefix: prefix!, seq, hasChunks, entries };
-        doomed.push(version);
-        bytes += logBytesOf(version);
-      }
-    }
-    step = await settle(cursor, () => cursor.next());
-  }
-  return { doomed, next: undefined };
+      if (seq === c || (kind !== rowKinds.put && kind !== rowKinds.gone)) return;
+      const isPut = kind === rowKinds.put;
+      const hasChunks = isPut && recordForm(cursor.valueBytes, cursor.valueFrom) !== recordForms.inline;
+      const entries = isPut && indexes.covers(prefix) ? indexes.keysOf(prefix, recordHere(cursor)) : none;
+      const version = { prefix, seq, hasChunks, entries };
+      doomed.push(version);
+      bytes += logBytesOf(version);
+    },
+  });
+  return { doomed, next };
 }

@@ -8,23 +8,12 @@ import { compact } from './compact.ts';
 import type { EngineEvents, Listener } from './events.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { type SnapshotList, snapshotsOf } from './snapshots.ts';
+import { type SpaceList, spacesOf } from './space-list.ts';
 import type { CompactOptions, CompactReport } from './space-types.ts';
 import { statsOf } from './stats.ts';
 import type { Store } from './store.ts';
 import type { Health, Stats } from './types.ts';
 import { type VerifyOptions, verify } from './verifying.ts';
-
-/** Named key spaces of a store. */
-export interface SpaceList {
-  /** Names that have been written to, in byte order. */
-  list(): string[];
-  /**
-   * Drops a space with all its keys, as one commit; true when there was one. The name is free at once: who
-   * puts under it again begins an empty space. Reads begun before go on; writes under way to the space reject
-   * with VARVE_CONFLICT. Durable as put.
-   */
-  drop(name: string, options?: { signal?: AbortSignal }): Promise<boolean>;
-}
 
 /** The part of Engine that is the same for every space: looking after the store, its figures, its end. */
 export class WholeStore {
@@ -37,14 +26,7 @@ export class WholeStore {
   constructor(store: Store) {
     this.#store = store;
     this.snapshots = snapshotsOf(store);
-    const ranges = new RangeDeletes(store);
-    this.spaces = {
-      list: () => {
-        store.assertReadable();
-        return store.parts.spaces.names();
-      },
-      drop: (name, options) => store.run(() => ranges.drop(name, options)),
-    };
+    this.spaces = spacesOf(store, new RangeDeletes(store));
   }
 
   /**

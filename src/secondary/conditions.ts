@@ -35,6 +35,17 @@ export interface Interval {
   readonly to: Uint8Array | undefined;
 }
 
+/** The interval that has every component. */
+export const everything: Interval = { from: new Uint8Array(0), to: undefined };
+
+/** What two intervals have in common. */
+export function narrowed({ from, to }: Interval, by: Partial<Interval>): Interval {
+  return {
+    from: by.from !== undefined && compareBytes(by.from, from) > 0 ? by.from : from,
+    to: by.to !== undefined && (to === undefined || compareBytes(by.to, to) < 0) ? by.to : to,
+  };
+}
+
 export interface FieldCondition extends Interval {
   readonly field: IndexField;
   /** fieldName of it. */
@@ -53,21 +64,15 @@ export function checkCondition(field: IndexField, given: Condition): FieldCondit
   const bounds = isBounds(given) ? given : { eq: given };
   const names = Object.keys(bounds);
   if (names.length === 0) throw invalid(`${name}: give a value, or bounds`);
-  let from: Uint8Array = new Uint8Array(0);
-  let to: Uint8Array | undefined;
-  const narrow = (interval: Partial<Interval>): void => {
-    if (interval.from !== undefined && compareBytes(interval.from, from) > 0) from = interval.from;
-    if (interval.to === undefined) return;
-    if (to === undefined || compareBytes(interval.to, to) < 0) to = interval.to;
-  };
+  let within = everything;
   for (const bound of names) {
     if (!(boundNames as readonly string[]).includes(bound)) {
       throw invalid(`${name}: unknown bound ${JSON.stringify(bound)}; known: ${boundNames.join(', ')}`);
     }
-    narrow(intervalOf(bound as keyof FieldBounds, componentOf(field, bound, bounds)));
+    within = narrowed(within, intervalOf(bound as keyof FieldBounds, componentOf(field, bound, bounds)));
   }
   const eq = bounds.eq === undefined ? undefined : encodeComponent(fieldValue(field, bounds.eq));
-  return { field, name, from, to, eq, given: bounds };
+  return { field, name, ...within, eq, given: bounds };
 }
 
 function isBounds(given: Condition): given is FieldBounds {

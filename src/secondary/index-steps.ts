@@ -15,19 +15,20 @@
  * - A crash at any step leaves an index that is built to its end later ("a crash while an index is built").
  */
 import type { Seq } from '../base/brands.ts';
-import { compareBytes, equalBytes, prefixEnd } from '../base/bytes.ts';
+import { prefixEnd } from '../base/bytes.ts';
 import { isVarveError } from '../base/errors.ts';
 import { indexStepBytesTarget, indexStepEntriesMax, indexStepRowsMax } from '../base/limits.ts';
 import type { ByteWriter } from '../codec/byte-writer.ts';
 import { indexPrefix } from '../format/index-key.ts';
 import { type IndexRow, indexStates } from '../format/index-rows.ts';
-import { boundsOf, seqBytes, seqOf } from '../format/internal-key.ts';
+import { boundsOf, seqOf } from '../format/internal-key.ts';
 import { putDelete, putSys } from '../format/log-ops.ts';
 import { isOrdinary, rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { trees } from '../format/trees.ts';
 import { parseValueRecord } from '../format/value-record.ts';
-import { OK, settle } from '../tree/cursor.ts';
+import { OK } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
+import { walkPrefixes } from '../tree/prefix-walk.ts';
 import { RowRef } from '../tree/row-ref.ts';
 import type { Committed, TxnWriter } from '../txn/txn-writer.ts';
 import type { EntryWriter } from './entry-writer.ts';
@@ -161,32 +162,19 @@ async function nextKeys({ forest, book, limits }: IndexStepParts, index: IndexRo
   const builtTo = book.builtTo(index.index);
   const from = builtTo === undefined ? bounds.from : behind(builtTo);
   const prefixes: Uint8Array[] = [];
-  let last: Uint8Array | undefined;
-  let rows = 0;
   let bytes = 0;
-  const view = forest.keys.view();
-  try {
-    const cursor = view.cursor();
-    let step = await settle(cursor, () => cursor.seek(from));
-    while (step === OK) {
-      const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom } = cursor;
-      const prefix = keyBytes.subarray(keyFrom, keyTo - seqBytes);
-      if (bounds.to !== undefined && compareBytes(prefix, bounds.to) >= 0) break;
-      if (last === undefined || !equalBytes(prefix, last)) {
-        if (rows >= limits.rows || bytes >= limits.bytes) return { prefixes, to: last };
-        last = prefix.slice();
-        bytes += last.length;
-        const isNew =
-          isOrdinary(rowKindAt(valueBytes, valueFrom)) && seqOf(keyBytes, keyTo) > index.definedSeq;
-        if (!isNew) prefixes.push(last);
-      }
-      rows++;
-      step = await settle(cursor, () => cursor.next());
-    }
-  } finally {
-    view.release();
-  }
-  return { prefixes, to: undefined };
+  const { next, last } = await walkPrefixes(forest.keys, {
+    from,
+    to: bounds.to,
+    isFull: (rows) => rows >= limits.rows || bytes >= limits.bytes,
+    row: ({ keyBytes, keyTo, valueBytes, valueFrom }, prefix, isFirst) => {
+      if (!isFirst) return;
+      bytes += prefix.length;
+      const isNew = isOrdinary(rowKindAt(valueBytes, valueFrom)) && seqOf(keyBytes, keyTo) > index.definedSeq;
+      if (!isNew) prefixes.push(prefix);
+    },
+  });
+  return { prefixes, to: next === undefined ? undefined : last };
 }
 
 /** Above every version of the key, below the next one: the terminator 00 01 becomes 00 02. */
@@ -201,34 +189,17 @@ async function nextEntries(
   index: number,
   at: Uint8Array | undefined,
 ): Promise<{ doomed: Uint8Array[]; next: Uint8Array | undefined }> {
-  const from = at ?? indexPrefix(index);
-  const to = prefixEnd(indexPrefix(index));
   const doomed: Uint8Array[] = [];
-  let last: Uint8Array | undefined;
-  let rows = 0;
   let bytes = 0;
-  const view = forest.indexes.view();
-  try {
-    const cursor = view.cursor();
-    let step = await settle(cursor, () => cursor.seek(from));
-    while (step === OK) {
-      const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom } = cursor;
-      const prefix = keyBytes.subarray(keyFrom, keyTo - seqBytes);
-      if (to !== undefined && compareBytes(prefix, to) >= 0) break;
-      if (last === undefined || !equalBytes(prefix, last)) {
-        const isFull = rows >= limits.rows || doomed.length >= limits.entries || bytes >= limits.bytes;
-        if (isFull) return { doomed, next: prefix.slice() };
-        last = prefix.slice();
-        if (rowKindAt(valueBytes, valueFrom) === rowKinds.put) {
-          doomed.push(last);
-          bytes += last.length;
-        }
-      }
-      rows++;
-      step = await settle(cursor, () => cursor.next());
-    }
-  } finally {
-    view.release();
-  }
-  return { doomed, next: undefined };
+  const { next } = await walkPrefixes(forest.indexes, {
+    from: at ?? indexPrefix(index),
+    to: prefixEnd(indexPrefix(index)),
+    isFull: (rows) => rows >= limits.rows || doomed.length >= limits.entries || bytes >= limits.bytes,
+    row: ({ valueBytes, valueFrom }, prefix, isFirst) => {
+      if (!isFirst || rowKindAt(valueBytes, valueFrom) !== rowKinds.put) return;
+      doomed.push(prefix);
+      bytes += prefix.length;
+    },
+  });
+  return { doomed, next };
 }

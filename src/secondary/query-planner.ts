@@ -12,7 +12,7 @@
 import { concatBytes, prefixEnd } from '../base/bytes.ts';
 import { hashComponent } from '../format/index-key.ts';
 import { type IndexField, type IndexRow, indexKinds } from '../format/index-rows.ts';
-import type { FieldCondition, Interval } from './conditions.ts';
+import { everything, type FieldCondition, type Interval } from './conditions.ts';
 import { fieldName } from './definition.ts';
 
 /** What is asked for. */
@@ -39,8 +39,7 @@ export interface Measured extends Source {
   readonly rows: number;
 }
 
-const everywhere: ReadonlySet<IndexField> = new Set(['digest', 'size', 'modified', 'created'] as const);
-const all: Interval = { from: new Uint8Array(0), to: undefined };
+const inEveryRow: ReadonlySet<IndexField> = new Set(['digest', 'size', 'modified', 'created'] as const);
 
 /** Every source that can answer, the keys among them. `keys`: the range of keys that is asked for. */
 export function sourcesOf(question: Question, indexes: readonly IndexRow[], keys: Interval): Source[] {
@@ -58,7 +57,7 @@ export function sourcesOf(question: Question, indexes: readonly IndexRow[], keys
 function sourceOf({ conditions, orderBy }: Question, index: IndexRow): Source | undefined {
   const has = (field: IndexField): boolean => {
     const name = fieldName(field);
-    if (everywhere.has(field) || conditions.some((condition) => condition.name === name)) return true;
+    if (inEveryRow.has(field) || conditions.some((condition) => condition.name === name)) return true;
     return orderBy !== undefined && orderBy !== 'key' && fieldName(orderBy) === name;
   };
   if (!index.on.every(has)) return undefined;
@@ -94,7 +93,7 @@ function sourceOf({ conditions, orderBy }: Question, index: IndexRow): Source | 
 
 /** The tuples that begin with `start` and go on within the range. */
 function prefixed(start: Uint8Array, range: Interval | undefined): Interval {
-  if (start.length === 0) return range ?? all;
+  if (start.length === 0) return range ?? everything;
   const from = range === undefined ? start : concatBytes([start, range.from]);
   const to = range?.to === undefined ? prefixEnd(start) : concatBytes([start, range.to]);
   return { from, to };
