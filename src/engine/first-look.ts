@@ -2,17 +2,29 @@
 import { isDamage, VarveError } from '../base/errors.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { lockName, storeDirs, superName } from '../format/file-names.ts';
+import { hasErrno } from '../fs/dirs.ts';
+import type { FsPort } from '../fs/port.ts';
 import type { Env } from './env.ts';
 import { identityOf } from './identity.ts';
 import type { CheckedOptions } from './options.ts';
 
-/** What the disk cannot look at may be there. */
-export async function mayExist({ fs }: Env): Promise<boolean> {
+/** True when there is a SUPER. One the disk cannot look at may open; VARVE_IO when neither works. */
+export async function storeExists({ fs }: Env): Promise<boolean> {
   try {
     return (await fs.stat(superName)) !== null;
   } catch (error) {
     if (!isDamage(error)) throw error;
+    return await opens(fs, error);
+  }
+}
+
+async function opens(fs: FsPort, failure: unknown): Promise<boolean> {
+  try {
+    await (await fs.open(superName, 'read')).close();
     return true;
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return false;
+    throw failure;
   }
 }
 
@@ -38,7 +50,7 @@ export async function refuseForeign(env: Env, options: CheckedOptions): Promise<
  * it meanwhile.
  */
 export async function createIfNeeded(env: Env, options: CheckedOptions, existed: boolean): Promise<void> {
-  const exists = existed || (await env.fs.stat(superName)) !== null;
+  const exists = existed || (await storeExists(env));
   if (exists && options.errorIfExists) {
     throw new VarveError('VARVE_CONFLICT', `${env.fs.root}: a store exists and errorIfExists is set`);
   }

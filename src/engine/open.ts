@@ -26,7 +26,7 @@ import { assemble } from './assembling.ts';
 import type { Engine } from './engine.ts';
 import type { Env } from './env.ts';
 import { findState } from './finding.ts';
-import { createIfNeeded, mayExist, refuseForeign } from './first-look.ts';
+import { createIfNeeded, refuseForeign, storeExists } from './first-look.ts';
 import { HealthBook } from './health-book.ts';
 import { chunkerParamsOf, identityOf } from './identity.ts';
 import { throwIfAborted } from './key-args.ts';
@@ -53,7 +53,7 @@ export async function openWithEnv(
   const own = options.clock === undefined ? env : { ...env, clock: options.clock };
   await initChecksum();
   throwIfAborted(options.signal);
-  const exists = await mayExist(own);
+  const exists = await storeExists(own);
   if (!exists) {
     await refuseForeign(own, options);
     // Chunk sizes that cannot be used are refused before the lock file is made.

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { chunkProblems } from './chunk-audit.ts';
+import { auditDisk } from '../crash/audit.ts';
 import { openParts } from './cleaner-kit.ts';
 import { bytesOf, codeOf, same } from './engine-kit.ts';
 
@@ -31,7 +31,7 @@ test('a store that is overwritten for long stays within its bound', async () => 
   expect(most).toBeLessThan(keys * size * 1.7);
   for (const [key, value] of model) expect(same(await engine.get(key), value)).toBe(true);
   await engine.close();
-  expect(await chunkProblems(disk)).toEqual([]);
+  expect((await auditDisk(disk)).problems).toEqual([]);
 }, 60_000);
 
 test('a queue stays flat', async () => {
@@ -61,7 +61,7 @@ test('close ends cleaning that is under way', async () => {
   expect(store.parts.write!.cleaning.isRunning).toBe(true);
   await engine.close();
   expect(store.parts.write!.cleaning.isRunning).toBe(false);
-  expect(await chunkProblems(disk)).toEqual([]);
+  expect((await auditDisk(disk)).problems).toEqual([]);
 });
 
 test('options of cleaning are checked', async () => {

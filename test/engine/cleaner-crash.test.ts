@@ -3,8 +3,7 @@ import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsOp } from '../../src/fs/sim-machine.ts';
-import { strayFiles } from '../crash/audit.ts';
-import { chunkProblems } from './chunk-audit.ts';
+import { auditDisk, strayFiles } from '../crash/audit.ts';
 import { abandon, openParts } from './cleaner-kit.ts';
 
 const isShort = process.env.VARVE_COUNT === undefined;
@@ -60,7 +59,7 @@ async function checked(
   expect((await engine.compact()).damage, where).toEqual([]);
   expect(await wrong(engine, model), where).toBe(undefined);
   await engine.close();
-  expect(await chunkProblems(disk), where).toEqual([]);
+  expect((await auditDisk(disk)).problems, where).toEqual([]);
   expect(await strayFiles(disk), where).toEqual([]);
 }
 

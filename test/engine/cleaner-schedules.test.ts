@@ -4,8 +4,7 @@ import { deferred } from '../../src/base/sync.ts';
 import { type HeldIds, PutGuard } from '../../src/chunk/put-guard.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { strayFiles } from '../crash/audit.ts';
-import { chunkProblems } from './chunk-audit.ts';
+import { auditDisk, strayFiles } from '../crash/audit.ts';
 import { type Opened, openParts } from './cleaner-kit.ts';
 import { bytesOf, same, turn } from './engine-kit.ts';
 
@@ -69,7 +68,7 @@ async function isKept(
   const again = await openParts(disk, { segmentBytes: 8 * 1024 });
   const later = await again.engine.get(key).catch(() => undefined);
   await again.engine.close();
-  const sound = (await chunkProblems(disk)).length === 0;
+  const sound = (await auditDisk(disk)).problems.length === 0;
   return same(now, value) && same(later, value) && sound;
 }
 
@@ -230,14 +229,14 @@ async function schedule(seed: number): Promise<void> {
   // As a killed process leaves it.
   const killed = disk.fork();
   await engine.close();
-  expect(await chunkProblems(disk), `seed ${seed}`).toEqual([]);
+  expect((await auditDisk(disk)).problems, `seed ${seed}`).toEqual([]);
   expect(await strayFiles(disk), `seed ${seed}`).toEqual([]);
   const again = await openParts(killed, { segmentBytes: 8 * 1024 });
   await check(again.engine);
   await again.engine.compact();
   await check(again.engine);
   await again.engine.close();
-  expect(await chunkProblems(killed), `seed ${seed}`).toEqual([]);
+  expect((await auditDisk(killed)).problems, `seed ${seed}`).toEqual([]);
 }
 
 async function* breaking(source: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -4,8 +4,7 @@ import { Prng } from '../../src/base/prng.ts';
 import { filePath } from '../../src/format/file-names.ts';
 import { streamClasses } from '../../src/format/segment.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { strayFiles } from '../crash/audit.ts';
-import { chunkProblems } from './chunk-audit.ts';
+import { auditDisk, strayFiles } from '../crash/audit.ts';
 import { abandon, type CleanerShape, type Opened, openParts } from './cleaner-kit.ts';
 import { bytesOf, codeOf, collect, filesIn, openOn, same, smallOptions } from './engine-kit.ts';
 
@@ -43,13 +42,13 @@ describe('compact', () => {
     const second = await engine.compact();
     expect(second).toMatchObject({ removedSegments: 0, copiedBytes: 0 });
     await engine.close();
-    expect(await chunkProblems(disk)).toEqual([]);
+    expect((await auditDisk(disk)).problems).toEqual([]);
     const again = await openParts(disk);
     await isWhole(again.engine);
     await again.engine.compact();
     await isWhole(again.engine);
     await again.engine.close();
-    expect(await chunkProblems(disk)).toEqual([]);
+    expect((await auditDisk(disk)).problems).toEqual([]);
     expect(await strayFiles(disk)).toEqual([]);
   });
 
@@ -64,7 +63,7 @@ describe('compact', () => {
     expect(segments.dataBytes).toBe(0);
     expect(tables.chunks).toBe(0);
     await engine.close();
-    expect(await chunkProblems(disk)).toEqual([]);
+    expect((await auditDisk(disk)).problems).toEqual([]);
     expect(await strayFiles(disk)).toEqual([]);
   });
 
@@ -80,7 +79,7 @@ describe('compact', () => {
       expect(engine.stats().segments.dataBytes / (keys * size), `round ${round}`).toBeLessThan(1.25);
     }
     await engine.close();
-    expect(await chunkProblems(disk)).toEqual([]);
+    expect((await auditDisk(disk)).problems).toEqual([]);
   });
 
   test('frames are copied verbatim', async () => {
@@ -195,7 +194,7 @@ describe('compact', () => {
     expect((await engine.compact()).ok).toBe(true);
     for (let i = 1; i < 60; i += 2) expect(same(await engine.get(`k${i}`), bytesOf(i, 3000))).toBe(true);
     await engine.close();
-    expect(await chunkProblems(disk)).toEqual([]);
+    expect((await auditDisk(disk)).problems).toEqual([]);
   });
 
   test('options are checked before anything happens', async () => {

@@ -5,7 +5,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { ReadView } from '../../src/engine/read-view.ts';
 import type { Store } from '../../src/engine/store.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { chunkProblems } from './chunk-audit.ts';
+import { auditDisk } from '../crash/audit.ts';
 import { openParts } from './cleaner-kit.ts';
 import { bytesOf, same } from './engine-kit.ts';
 import { purged, versionsOf } from './purge-kit.ts';
@@ -92,7 +92,7 @@ class Run {
   async #reopen(): Promise<void> {
     this.#closeViews();
     await this.engine.close();
-    expect(await chunkProblems(this.disk)).toEqual([]);
+    expect((await auditDisk(this.disk)).problems).toEqual([]);
     await this.open();
   }
 
@@ -153,7 +153,7 @@ describe('purging old versions', () => {
           for (const one of steps) await run.step(one);
           await run.check();
           await run.end();
-          expect(await chunkProblems(run.disk)).toEqual([]);
+          expect((await auditDisk(run.disk)).problems).toEqual([]);
         },
       ),
       { numRuns: runs },

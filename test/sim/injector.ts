@@ -1,4 +1,5 @@
 /** Acts out the faults of a plan on one disk after another, and ends lives at their moment. */
+import { superName } from '../../src/format/file-names.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsFault, FsOp } from '../../src/fs/sim-machine.ts';
 import type { FaultKind, FaultTarget, SimFault } from './plan.ts';
@@ -72,8 +73,8 @@ export class Injector {
       this.#scheduler.note(`end at ${op.kind} ${op.path}`);
       return 'crash';
     }
-    if (op.kind === 'unlink' || (op.kind === 'sync' && op.path.startsWith('cat/')))
-      this.onFileEvent(op.kind, op.path, disk);
+    const isRoot = op.path === superName || op.path.startsWith('cat/');
+    if (op.kind === 'unlink' || (op.kind === 'sync' && isRoot)) this.onFileEvent(op.kind, op.path, disk);
     return this.enabled ? this.#fail(op) : undefined;
   }
 

@@ -233,6 +233,7 @@ class Run {
     const { options, seed } = this.#plan;
     const { clock } = this.#world.scheduler;
     const number = ++this.#lives;
+    this.#audit.begin(this.#disk);
     const prng = new Prng(seed * 1000 + number);
     const env = {
       fs: this.#plan.lies === true ? new LyingDisk(this.#disk) : this.#disk,

@@ -9,10 +9,10 @@ import { toHex } from '../../src/base/bytes.ts';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import { loadCatalogs } from '../../src/catalog/catalog-load.ts';
 import { xxh64 } from '../../src/codec/checksum.ts';
-import { type CatalogTable, decodeCatalogFile } from '../../src/format/catalog.ts';
+import type { CatalogTable } from '../../src/format/catalog.ts';
 import { chunkIdBytes, chunkKinds } from '../../src/format/chunk-ref.ts';
 import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
-import { filePath, type NumberedKind, parseFileName, storeDirs } from '../../src/format/file-names.ts';
+import { filePath, storeDirs } from '../../src/format/file-names.ts';
 import { decodeInternalKey } from '../../src/format/internal-key.ts';
 import { parseListNode } from '../../src/format/list-node.ts';
 import { rowKindAt, rowKinds } from '../../src/format/row-kinds.ts';
@@ -27,6 +27,7 @@ import { END, MISS, type RowSource } from '../../src/tree/cursor.ts';
 import { newestFirst } from '../../src/tree/table-order.ts';
 import { KeyTable } from '../../src/tree/table-reader.ts';
 import { idOf, markOf, nameOf } from './audit-names.ts';
+import { InstalledCatalogs, numberOf } from './installed.ts';
 import { pendingOf, type RangeMark, readSystemRow } from './range-audit.ts';
 import type { Audit, Row } from './rows.ts';
 
@@ -73,11 +74,11 @@ export class StoreAudit {
   readonly #drops = new Map<number, string>();
   readonly #purged = new Set<string>();
   readonly #strange: string[] = [];
-  /** Catalogs synced and tables unlinked since the last audit. */
   /** Tables of keys and of system rows that a catalog named, and those whose rows are known, by checksum. */
   readonly #metas = new Map<bigint, CatalogTable>();
   readonly #read = new Set<bigint>();
-  readonly #catalogs: { readonly path: string; readonly bytes: Uint8Array }[] = [];
+  /** Catalogs synced and tables unlinked since the last audit. */
+  readonly #catalogs = new InstalledCatalogs();
   readonly #gone: { readonly path: string; readonly no: number; readonly bytes: Uint8Array }[] = [];
   /** Numbers of chunks by id (hex); ids by number; what list nodes name, by number. */
   readonly #numbers = new Map<string, number>();
@@ -136,10 +137,18 @@ export class StoreAudit {
     };
   }
 
-  /** To be told before a catalog is synced and before a file is unlinked: merges drop rows, and tables go. */
+  /** To be told of the disk that a life begins with. */
+  begin(disk: MemoryFileSystem): void {
+    this.#catalogs.begin(disk);
+  }
+
+  /**
+   * To be told before a catalog or SUPER is synced and before a file is unlinked: merges drop rows, and
+   * tables go.
+   */
   noteFile(kind: 'unlink' | 'sync', path: string, disk: MemoryFileSystem): void {
     if (kind === 'sync') {
-      this.#catalogs.push({ path, bytes: disk.bytesOf(path) });
+      this.#catalogs.noteSync(path, disk);
       return;
     }
     const no = numberOf(path, 'tab');
@@ -148,13 +157,9 @@ export class StoreAudit {
 
   /** Reads the rows of tables that came and went since the last audit. */
   async #readGone(now: MemoryFileSystem, dbUuid: Uint8Array): Promise<void> {
-    const catalogs = this.#catalogs.splice(0);
     const gone = this.#gone.splice(0);
-    for (const { path, bytes } of catalogs) {
-      // A creation that a crash undid has left it: the store has another identity now.
-      if (!isOfStore(bytes, dbUuid)) continue;
-      const { catalog } = decodeCatalogFile(bytes, { no: numberOf(path, 'cat')!, dbUuid }, path);
-      for (const meta of catalog.tables) if (meta.tree !== trees.C) this.#metas.set(meta.checksum, meta);
+    for (const { tables } of this.#catalogs.take(dbUuid)) {
+      for (const meta of tables) if (meta.tree !== trees.C) this.#metas.set(meta.checksum, meta);
     }
     // Files that merges have replaced stay for one more catalog.
     for (const { no, checksum } of this.#metas.values()) {
@@ -343,9 +348,9 @@ export class StoreAudit {
     place: ChunkRow | undefined,
     segments: SegmentSet,
   ): Promise<string | undefined> {
-    if (refs === 0 && ((place?.flags ?? 0) & chunkEntryFlags.dropped) !== 0) return undefined;
     if (place === undefined || (place.flags & chunkEntryFlags.hasLocation) === 0)
-      return `has ${refs} references and no location`;
+      // Dropped, or its place went in a merge of older tables, with its frame.
+      return refs === 0 ? undefined : `has ${refs} references and no location`;
     const { segment, off8, storedLen, rawLen, kind } = place;
     // Nothing refers to it, and cleaning has taken the segment away.
     if (refs === 0 && kind === chunkKinds.data && !segments.has(segment)) return undefined;
@@ -376,12 +381,3 @@ export class StoreAudit {
     return number;
   }
 }
-
-/** The number of a file of a kind; undefined for another. */
-function numberOf(path: string, kind: NumberedKind): number | undefined {
-  const name = parseFileName(path.slice(path.lastIndexOf('/') + 1));
-  return name?.kind === kind ? name.no : undefined;
-}
-
-const isOfStore = (bytes: Uint8Array, dbUuid: Uint8Array): boolean =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(dbUuid) === 24;
