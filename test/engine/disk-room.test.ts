@@ -30,7 +30,7 @@ test('below the floor puts are refused and deletes go on', async () => {
 });
 
 test('a stream ends when the disk falls below the floor while it is taken', async () => {
-  const disk = new MemoryFileSystem({ capacity: 64 * MiB });
+  const disk = new MemoryFileSystem({ capacity: 24 * MiB });
   const { engine } = await openParts(disk, {
     options: { freeSpaceFloorBytes: 8 * MiB },
     bounds: { stageBirthsMax: 64 },

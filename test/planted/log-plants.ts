@@ -203,8 +203,8 @@ export const logPlants: readonly Plant[] = [
   plant(
     'fallback ignores the log',
     'with an older catalog the log is still read from the checkpoint of the newest one',
-    'engine/open.ts',
-    ['    checkpointSeq: catalog.checkpointSeq,', '    checkpointSeq: slot.checkpointSeq,'],
+    'engine/finding.ts',
+    ['      checkpointSeq: catalog.checkpointSeq,', '      checkpointSeq: slot.checkpointSeq,'],
     damage(6000),
     crash(20_000),
   ),
