@@ -30,6 +30,7 @@ export { checkBlobStore } from '../src/backup/blob-check.ts';
 export type { BlobCaps, BlobData, BlobEntry, BlobStore } from '../src/backup/blob-store.ts';
 export type { PruneOptions, PruneReport } from '../src/backup/prune-run.ts';
 export type { RestoreOptions, RestoreReport } from '../src/backup/restore-run.ts';
+export type { LiveRestoreOptions, LiveRestoreReport } from '../src/engine/live-restore.ts';
 export type { KeepRules } from '../src/backup/retention-planner.ts';
 export type { ForgetOptions, ForgetReport, Vault, VaultOptions, VaultStats } from '../src/backup/vault.ts';
 export type { BackupDifference } from '../src/backup/vault-diff.ts';

@@ -37,6 +37,7 @@ export type {
   ViewOptions,
 } from './engine/history-types.ts';
 export type { DefineOptions, IndexList } from './engine/indexes.ts';
+export type { LiveRestoreOptions, LiveRestoreReport } from './engine/live-restore.ts';
 export { openEngine, openVault, restore, tune } from './engine/open-node.ts';
 export type {
   ChangesRetention,

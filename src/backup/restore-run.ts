@@ -3,25 +3,33 @@
  * the vault is left out key by key and listed; where all keys are restored, the key tree is built again from
  * what was written and must have the root of the backup.
  */
-import { compareBytes, concatBytes, equalBytes, toHex } from '../base/bytes.ts';
+import { equalBytes } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
 import { refCount, setPlace } from '../format/canonical-record.ts';
 import type { ChunkLocation } from '../format/chunk-ref.ts';
 import { expiryFeature, historyFeature } from '../format/format-ladder.ts';
 import { isPolicyKey } from '../format/history-rows.ts';
-import { boundsOf } from '../format/internal-key.ts';
 import { type KeyTreeNode, keyTreeTags } from '../format/key-tree-node.ts';
 import { expiryKey } from '../format/system-rows.ts';
 import { parseValueRecord, refIdAt, type ValueRecord } from '../format/value-record.ts';
 import type { FsPort } from '../fs/port.ts';
 import { damageOf, decodeExtra, type VaultDamage, type VaultProgress } from './backup-info.ts';
+import { chooseBackup } from './choose-backup.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { keyText, treeKeyText } from './key-text.ts';
 import { KeyTreeBuilder } from './key-tree-builder.ts';
 import { leavesOf, visitChunks, type WalkOptions } from './key-tree-walk.ts';
+import {
+  choiceText,
+  everyKey,
+  isEverything,
+  isWithin,
+  type RestoreChoice,
+  rangesOf,
+} from './restore-choice.ts';
 import { restoreNoteName, takeLeftovers, unfinishedRestore, writeNote } from './restore-leftovers.ts';
-import { findSnap, listSnaps, type Snap } from './snaps.ts';
+import type { Snap } from './snaps.ts';
 import { StoreBuilder } from './store-builder.ts';
 import { restoredValue, spaceNamed, sysKeyOf } from './system-rows.ts';
 import { Slices, throwIfAborted } from './throttle.ts';
@@ -29,15 +37,11 @@ import { VaultReader } from './vault-reader.ts';
 import { adoptOrphans, everyPack, loadVault, type VaultEnv } from './vault-state.ts';
 
 /** Options of a restore. */
-export interface RestoreOptions {
+export interface RestoreOptions extends RestoreChoice {
   /** Id of the backup, or the beginning of one; 'latest' (default). */
   backup?: string;
   /** The newest backup that was begun at or before this moment, instead of `backup`. */
   at?: Date;
-  /** Only keys with this prefix, of `space`. */
-  prefix?: string | Uint8Array;
-  /** Only the keys of this space; with `prefix` alone, of the store's own keys. */
-  space?: string;
   onProgress?: (progress: VaultProgress) => void;
   signal?: AbortSignal;
 }
@@ -66,24 +70,6 @@ export interface RestoreBounds {
 
 const damageMax = 1000;
 const memtableBytesDefault = 32 * 1024 * 1024;
-
-/** The backup that options name. VARVE_NOT_FOUND. */
-export async function chooseBackup(env: VaultEnv, options: { backup?: string; at?: Date }): Promise<Snap> {
-  const { snaps, damaged } = await listSnaps(env, 'snap');
-  const { at, backup } = options;
-  if (at !== undefined) {
-    const before = snaps.filter(({ timeMs }) => timeMs <= at.getTime());
-    if (before.length === 0)
-      throw new VarveError('VARVE_NOT_FOUND', `no backup in the vault is from before ${at.toISOString()}`);
-    return before.at(-1)!;
-  }
-  try {
-    return findSnap(snaps, backup ?? 'latest');
-  } catch (error) {
-    const same = damaged.find(({ name }) => backup !== undefined && name.includes(`-${backup}`));
-    throw same?.error ?? error;
-  }
-}
 
 /**
  * Restores into the directory `fs` stands on, which is empty or holds an unfinished restore of the same.
@@ -134,7 +120,7 @@ class RestoreRun {
   async run(): Promise<RestoreReport> {
     const { manifest, name } = this.#snap;
     const { backupId, vaultId } = manifest;
-    const choice = JSON.stringify([this.#options.space ?? null, toHexKey(this.#options.prefix)]);
+    const choice = choiceText(this.#options);
     const left = await unfinishedRestore(this.#fs, { vaultId, backupId, choice });
     const dbUuid = left?.dbUuid ?? this.#env.random(16);
     const { store } = decodeExtra(manifest.extra, name);
@@ -171,17 +157,18 @@ class RestoreRun {
     for await (const leaf of leavesOf(this.#reader, manifest, this.#walk(system))) {
       while (leaf.next() && leaf.key[0] === keyTreeTags.system) await this.#systemRow(leaf, spaces);
     }
-    const { space, prefix } = this.#options;
-    const isAll = space === undefined && prefix === undefined;
+    const { space } = this.#options;
+    const isAll = isEverything(this.#options);
     const number = space === undefined ? 0 : spaces.get(space);
     if (number === undefined) throw new VarveError('VARVE_NOT_FOUND', `no space ${space} in the backup`);
-    const range = keyRange(isAll, number, prefix);
-    for await (const leaf of leavesOf(this.#reader, manifest, this.#walk(range))) {
-      while (leaf.next()) {
-        if (leaf.record === undefined || !isWithin(leaf, range)) continue;
-        await this.#row(leaf, leaf.record);
-        const rest = this.#slices.step();
-        if (rest !== undefined) await rest;
+    for (const range of isAll ? [everyKey] : rangesOf(this.#options, number)) {
+      for await (const leaf of leavesOf(this.#reader, manifest, this.#walk(range))) {
+        while (leaf.next()) {
+          if (leaf.record === undefined || !isWithin(leaf, range)) continue;
+          await this.#row(leaf, leaf.record);
+          const rest = this.#slices.step();
+          if (rest !== undefined) await rest;
+        }
       }
     }
     return isAll;
@@ -306,35 +293,9 @@ class RestoreRun {
     this.#options.onProgress?.({
       phase: 'restore',
       done: this.#keys,
-      total: this.#options.prefix === undefined ? this.#snap.manifest.keys : undefined,
+      total: isEverything(this.#options) ? this.#snap.manifest.keys : undefined,
       unit: 'keys',
       bytesPerSecond: seconds > 0 ? this.#builder.bytes / seconds : 0,
     });
   }
-}
-
-interface TreeRange {
-  readonly from: Uint8Array;
-  readonly to?: Uint8Array;
-}
-
-/** The tree keys of a choice. */
-export function keyRange(isAll: boolean, space: number, prefix: string | Uint8Array | undefined): TreeRange {
-  const tag = Uint8Array.of(keyTreeTags.keys);
-  if (isAll) return { from: tag };
-  const bytes = typeof prefix === 'string' ? new TextEncoder().encode(prefix) : (prefix ?? new Uint8Array(0));
-  const { from, to } = boundsOf({ prefix: bytes }, space);
-  const low = concatBytes([tag, from]);
-  return to === undefined ? { from: low } : { from: low, to: concatBytes([tag, to]) };
-}
-
-/** The row the leaf stands on lies in the range. */
-export function isWithin(leaf: KeyTreeNode, { from, to }: TreeRange): boolean {
-  const key = leaf.key.subarray(0, leaf.keyBytes);
-  return compareBytes(key, from) >= 0 && (to === undefined || compareBytes(key, to) < 0);
-}
-
-function toHexKey(prefix: string | Uint8Array | undefined): string | null {
-  if (prefix === undefined) return null;
-  return toHex(typeof prefix === 'string' ? new TextEncoder().encode(prefix) : prefix);
 }

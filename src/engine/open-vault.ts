@@ -1,6 +1,7 @@
 /** openVault and restore on directories and object stores, with the providers an entry point binds. */
 import type { BlobStore } from '../backup/blob-store.ts';
 import { DirectoryBlobs } from '../backup/directory-blobs.ts';
+import { checkChoice, choiceNames } from '../backup/restore-choice.ts';
 import { type RestoreOptions, type RestoreReport, runRestore } from '../backup/restore-run.ts';
 import { checkVault, openVaultIn, type Vault, type VaultOptions } from '../backup/vault.ts';
 import { invalid } from '../base/errors.ts';
@@ -11,6 +12,7 @@ import { systemClock } from '../fs/system-clock.ts';
 import { nodeLock } from '../fs/writer-lock.ts';
 import { setSha256 } from '../kernels/hash/sha256.ts';
 import type { Providers } from './open-directory.ts';
+import { checkPoint } from './restore-point.ts';
 
 /** See openVault of the entry points. */
 export async function openVaultWith(
@@ -50,15 +52,9 @@ export async function restoreWith(
 
 /** VARVE_INVALID_ARGUMENT names what is unknown or out of range. */
 export function checkRestoreOptions(options: RestoreOptions): void {
-  checkNames(options, ['backup', 'at', 'prefix', 'space', 'onProgress', 'signal'], 'option');
-  const { backup, at, prefix, space } = options;
-  if (backup !== undefined && at !== undefined) throw invalid('give backup or at, not both');
-  if (backup !== undefined && (typeof backup !== 'string' || backup === '')) throw invalid('backup is an id');
-  if (at !== undefined && !(at instanceof Date && Number.isFinite(at.getTime())))
-    throw invalid('at is a Date');
-  const isKey = prefix === undefined || typeof prefix === 'string' || prefix instanceof Uint8Array;
-  if (!isKey) throw invalid('prefix is a string or bytes');
-  if (space !== undefined && (typeof space !== 'string' || space === '')) throw invalid('space is a name');
+  checkNames(options, ['backup', 'at', ...choiceNames, 'onProgress', 'signal'], 'option');
+  checkChoice(options);
+  checkPoint(options);
 }
 
 function checkStore(store: BlobStore): BlobStore {

@@ -6,6 +6,7 @@ import type { VerifyReport } from '../integrity/verify-types.ts';
 import { backupStore } from './backups.ts';
 import { compact } from './compact.ts';
 import type { EngineEvents, Listener } from './events.ts';
+import { type LiveRestoreOptions, type LiveRestoreReport, restoreInto } from './live-restore.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { type SnapshotList, snapshotsOf } from './snapshots.ts';
 import { type SpaceList, spacesOf } from './space-list.ts';
@@ -38,6 +39,17 @@ export class WholeStore {
    */
   backup(vault: Vault, options?: BackupOptions): Promise<BackupReport> {
     return this.#store.run(() => backupStore(this.#store, vault, options));
+  }
+
+  /**
+   * Puts keys of a backup back into this store, beside whatever else it holds: all of them, those of a space,
+   * of prefixes, or single ones. Keys that exist stay unless `overwrite` is given. Each key is a put of its
+   * own, with a number and a time of now; indexes follow. May be called again after an error: what is there
+   * already is passed over. What is damaged in the vault is listed. VARVE_NOT_FOUND (backup or space),
+   * VARVE_ABORTED, and as put.
+   */
+  restore(vault: Vault, options?: LiveRestoreOptions): Promise<LiveRestoreReport> {
+    return this.#store.run(() => restoreInto(this.#store, vault, options));
   }
 
   /** Puts everything acknowledged so far on disk and into tables, whatever the durability mode. */
