@@ -30,6 +30,9 @@ export const chunkMaxCeiling = 16 * MiB;
  * Segments: sealed at the target, never longer than the maximum (offsets are stored divided by 8 in 32 bits).
  */
 export const segmentBytesTarget = 64 * MiB;
+
+/** With durability 'full', bytes of a segment after which what is written is synced in the background. */
+export const segmentSyncBytes = 16 * MiB;
 export const segmentBytesMax = 2 * GiB;
 /** A log file is rotated at the next checkpoint once it holds this many bytes. */
 export const logBytesTarget = 64 * MiB;

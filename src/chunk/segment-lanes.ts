@@ -24,6 +24,8 @@ export interface LanesOptions {
   readonly segments: SegmentSet;
   /** Bytes at which a lane rolls; segmentBytesTarget when not given. */
   readonly segmentBytes?: number;
+  /** See SegmentWriterOptions. */
+  readonly syncAheadBytes?: number | undefined;
   readonly onOpened: (segment: FileNo) => void;
   readonly onSealed: (segment: FileNo) => void;
   readonly onFailed: (error: unknown) => void;
@@ -178,7 +180,9 @@ export class SegmentLanes {
   async #open(lane: number, state: Lane): Promise<SegmentWriter> {
     const { fs, dbUuid, random, takeFileNo, segments } = this.#options;
     const no = takeFileNo();
-    const writer = await SegmentWriter.create(fs, { no, class: lane, dbUuid, salt: random(12) });
+    const { syncAheadBytes } = this.#options;
+    const salt = random(12);
+    const writer = await SegmentWriter.create(fs, { no, class: lane, dbUuid, salt, syncAheadBytes });
     this.#unsealed.set(no, writer);
     segments.addWriter(writer);
     this.#options.onOpened(no);

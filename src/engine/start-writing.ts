@@ -1,6 +1,7 @@
 /** The writing half of an open: everything found is made durable under a new epoch, then writes may begin. */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { VarveError } from '../base/errors.ts';
+import { segmentSyncBytes } from '../base/limits.ts';
 import { CatalogStore } from '../catalog/catalog-store.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import type { LocalityCache } from '../chunk/locality-cache.ts';
@@ -273,7 +274,7 @@ function chunksFor(
 }
 
 function lanesFor(
-  { env, segments }: Found,
+  { env, segments, options }: Found,
   { locality, segmentBytes }: StartOptions,
   catalogs: CatalogStore,
   onFailed: (error: unknown) => void,
@@ -287,6 +288,7 @@ function lanesFor(
       takeFileNo: () => catalogs.takeFileNo(),
       segments,
       segmentBytes: segmentBytes ?? segTarget,
+      syncAheadBytes: options.durability === 'full' ? segmentSyncBytes : undefined,
       onOpened: (segment) => locality.open(segment),
       onSealed: (segment) => locality.seal(segment),
       onFailed,

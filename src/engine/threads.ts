@@ -15,10 +15,12 @@ export interface Threads {
 
 /** Smaller in tests. */
 export interface ThreadBounds {
-  readonly bytesMin: number;
-  /** Of one buffer. */
-  readonly bufferBytes: number;
-  readonly buffers: number;
+  readonly bytesMin?: number;
+  /** Bytes and number of the buffers of the ring; both or none. */
+  readonly bufferBytes?: number;
+  readonly buffers?: number;
+  /** Bytes for which threads are started; 0 where not given. */
+  readonly startBytes?: number;
 }
 
 /** More than this gain nothing: the calling thread has to store what they hand back. */
@@ -39,8 +41,9 @@ export function threadsFor(
   const { workers, logger } = options;
   const size = workers === 'auto' ? autoThreads(pool.cores) : workers;
   if (size === 0) return undefined;
-  const ring =
-    bounds === undefined ? ringFor(params.max, size) : new BufferRing(bounds.bufferBytes, bounds.buffers);
+  const { bufferBytes, buffers } = bounds ?? {};
+  const given = bufferBytes !== undefined && buffers !== undefined;
+  const ring = given ? new BufferRing(bufferBytes, buffers) : ringFor(params.max, size);
   if (ring === undefined) return undefined;
   const onFailure = (error: unknown, last: boolean): void => {
     logger.warn?.(
@@ -50,7 +53,9 @@ export function threadsFor(
       { error },
     );
   };
-  return { jobs: new Jobs({ pool: pool.open(size), clock, onFailure }), ring, bytesMin: bounds?.bytesMin };
+  const startBytes = bounds === undefined ? undefined : (bounds.startBytes ?? 0);
+  const jobs = new Jobs({ pool: pool.open(size), clock, onFailure, startBytes });
+  return { jobs, ring, bytesMin: bounds?.bytesMin };
 }
 
 function autoThreads(cores: number): number {

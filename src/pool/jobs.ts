@@ -7,10 +7,13 @@
  * - every job ends, with the result that the calling thread alone would give ("results depend neither on
  *   the order of completion nor on threads that die, hang or lie");
  * - no more than `size` tasks are with the pool ("no more tasks are under way than there are threads");
+ * - threads are started only where what they save can pay for it ("threads are started once their start
+ *   pays");
  * - threads that keep failing are left alone ("after failures in a row no thread is asked any more").
  */
 import type { Clock } from '../base/clock.ts';
 import { VarveError } from '../base/errors.ts';
+import { MiB } from '../base/limits.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
 import { sha256Bytes } from '../kernels/hash/sha256.ts';
 import type { CutResult, HashResult, PoolTask, ResultOf, WorkPool } from './port.ts';
@@ -20,6 +23,11 @@ import { runTask } from './run-task.ts';
 const taskMsMax = 30_000;
 /** Failures in a row after which no thread is asked any more. */
 const failuresMax = 3;
+/**
+ * What starting threads costs, as bytes: cutting and hashing so many on threads saves about the time that a
+ * start takes (a few tens of ms on each core).
+ */
+const startBytes: number = 64 * MiB;
 
 export interface JobsOptions {
   readonly pool: WorkPool;
@@ -28,6 +36,8 @@ export interface JobsOptions {
   readonly onFailure: (error: unknown, last: boolean) => void;
   /** Shorter in tests. */
   readonly taskMsMax?: number;
+  /** Bytes that pay for starting threads; `startBytes` when not given. */
+  readonly startBytes?: number | undefined;
 }
 
 export class Jobs {
@@ -35,6 +45,9 @@ export class Jobs {
   readonly #clock: Clock;
   readonly #onFailure: JobsOptions['onFailure'];
   readonly #taskMsMax: number;
+  readonly #startBytes: number;
+  /** Bytes worked on without threads since any ran. */
+  #withoutThreads = 0;
   readonly #waiting: Job[] = [];
   #running = 0;
   #failures = 0;
@@ -50,6 +63,7 @@ export class Jobs {
     this.#clock = options.clock;
     this.#onFailure = options.onFailure;
     this.#taskMsMax = options.taskMsMax ?? taskMsMax;
+    this.#startBytes = options.startBytes ?? startBytes;
   }
 
   get size(): number {
@@ -59,6 +73,20 @@ export class Jobs {
   /** False once threads have failed again and again: jobs would only cost. */
   get usable(): boolean {
     return this.#failures < failuresMax;
+  }
+
+  /**
+   * Whether `bytes` that lie ahead are to go to threads: these run, or what lies ahead pays for their start,
+   * or as much has gone by without them as a start costs.
+   * Bytes that do not go to threads are noted with `passed`.
+   */
+  pays(bytes: number): boolean {
+    return this.usable && (this.#pool.isWarm || this.#withoutThreads + Math.max(bytes, 1) > this.#startBytes);
+  }
+
+  /** Notes bytes that were worked on by the caller because threads did not pay yet. */
+  passed(bytes: number): void {
+    this.#withoutThreads += bytes;
   }
 
   /** Queues a task. Its bytes must not change before the job has ended or is cancelled. */
@@ -124,6 +152,7 @@ export class Jobs {
 
   /** Never rejects. */
   async #doThere(job: Job): Promise<void> {
+    this.#withoutThreads = 0;
     const stop = new AbortController();
     const over = new AbortController();
     const hung = (): void => stop.abort(new Error(`no answer within ${this.#taskMsMax} ms`));

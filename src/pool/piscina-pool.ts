@@ -27,6 +27,7 @@ export class PiscinaPool implements WorkPool {
   readonly size: number;
   readonly #options: PiscinaPoolOptions;
   #piscina: Promise<Piscina> | undefined;
+  #started: Piscina | undefined;
   /** Ends a task that piscina has lost, as it does with those that wait for a thread that fails to start. */
   readonly #underWay = new Set<(error: unknown) => void>();
   #closed = false;
@@ -34,6 +35,10 @@ export class PiscinaPool implements WorkPool {
   constructor(size: number, options: PiscinaPoolOptions = {}) {
     this.size = size;
     this.#options = options;
+  }
+
+  get isWarm(): boolean {
+    return this.#started !== undefined && this.#started.threads.length > 0;
   }
 
   async run<T extends PoolTask>(task: T, signal: AbortSignal): Promise<ResultOf<T>> {
@@ -80,6 +85,7 @@ export class PiscinaPool implements WorkPool {
     piscina.on('error', (error) => {
       for (const fail of this.#underWay) fail(error);
     });
+    this.#started = piscina;
     return piscina;
   }
 }

@@ -44,6 +44,8 @@ export type ResultOf<T extends PoolTask> = T extends CutTask ? CutResult : HashR
 export interface WorkPool {
   /** Tasks it works on at the same time; it is given no more. */
   readonly size: number;
+  /** Threads have been started and not all have ended: a task begins at once. */
+  readonly isWarm: boolean;
   /**
    * Runs one task on a thread; the bytes it names must not change before it settles. Rejects when the thread
    * dies, cannot be started, or `signal` fires, which ends the thread. A rejection says nothing about bytes.

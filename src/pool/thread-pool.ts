@@ -44,6 +44,10 @@ export class ThreadPool implements WorkPool {
     this.#options = options;
   }
 
+  get isWarm(): boolean {
+    return this.#threads.size > 0;
+  }
+
   run<T extends PoolTask>(task: T, signal: AbortSignal): Promise<ResultOf<T>> {
     return new Promise<ResultOf<T>>((resolve, reject) => {
       if (this.#closed) throw new VarveError('VARVE_CLOSED', 'the pool is closed');

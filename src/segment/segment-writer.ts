@@ -49,6 +49,8 @@ export interface SegmentWriterOptions {
   readonly salt: Uint8Array;
   /** Bytes of one write buffer, a multiple of 8 from 128 to 64 MiB; `segmentBufferBytes` when not given. */
   readonly bufferBytes?: number;
+  /** Syncs in the background after so many bytes; never by itself when not given. */
+  readonly syncAheadBytes?: number | undefined;
 }
 
 export class SegmentWriter {
@@ -69,7 +71,7 @@ export class SegmentWriter {
     this.class = options.class;
     this.path = filePath('seg', options.no);
     this.#file = file;
-    this.#out = new WriteBehind(file, segmentDataFrom, bufferBytes);
+    this.#out = new WriteBehind(file, segmentDataFrom, bufferBytes, options.syncAheadBytes);
     this.#seed = new FileSeed(options.salt);
   }
 

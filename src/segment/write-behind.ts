@@ -6,7 +6,8 @@
  * - the file is a prefix of what was appended, without holes: "file is always a prefix of what was appended";
  * - bytes are in a buffer until the file has them: same test;
  * - a failed write or sync is never retried: "a failed write or sync is final";
- * - bytes held are bounded for a caller that drains: "buffered bytes stay bounded when the caller drains".
+ * - bytes held are bounded for a caller that drains: "buffered bytes stay bounded when the caller drains";
+ * - where it syncs ahead, a sync that fails there fails the writer: "a sync ahead that fails is final".
  */
 import { assert } from '../base/assert.ts';
 import { VarveError } from '../base/errors.ts';
@@ -55,11 +56,18 @@ export class WriteBehind {
   #pumping: Promise<void> | undefined;
   #runningSync: Promise<number> | undefined;
   #nextSync: Promise<number> | undefined;
+  readonly #syncAheadBytes: number | undefined;
+  #aheadSync: Promise<void> | undefined;
   #failure: { cause: unknown } | undefined;
   #closed = false;
 
-  /** Appends to `file` (borrowed) from offset `from` on, below which it is written already. */
-  constructor(file: FsFile, from: number, bufferBytes: number) {
+  /**
+   * Appends to `file` (borrowed) from offset `from` on, below which it is written already. With
+   * `syncAheadBytes` it is synced in the background whenever so much has been written since the last sync,
+   * so that the disk is busy while the caller computes, and a `sync` in the end has little left to wait for.
+   */
+  constructor(file: FsFile, from: number, bufferBytes: number, syncAheadBytes?: number) {
+    this.#syncAheadBytes = syncAheadBytes;
     this.#file = file;
     this.#bufferBytes = bufferBytes;
     this.#from = from;
@@ -185,6 +193,7 @@ export class WriteBehind {
   async settle(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled([this.#pumping, this.#runningSync, this.#nextSync]);
+    await this.#aheadSync;
     this.#spare.length = 0;
   }
 
@@ -227,12 +236,33 @@ export class WriteBehind {
         this.#writtenEnd = base + filled;
         if (buffer.closed && filled === buffer.filled) this.#recycle(buffer);
         this.#wake();
+        this.#syncAhead();
       }
     } catch (error) {
       this.#fail(error);
     } finally {
       this.#pumping = undefined;
     }
+  }
+
+  #syncAhead(): void {
+    const least = this.#syncAheadBytes;
+    if (least === undefined || this.#runningSync !== undefined) return;
+    if (this.#writtenEnd - Math.max(this.#syncedEnd, this.#from) < least) return;
+    this.#aheadSync ??= this.#syncWritten(this.#writtenEnd).finally(() => {
+      this.#aheadSync = undefined;
+    });
+  }
+
+  /** Never rejects: a failure poisons the writer, which tells whoever appends or syncs next. */
+  async #syncWritten(upTo: number): Promise<void> {
+    const durable = this.#durably(() => this.#file.dataSync());
+    await durable.then(
+      () => {
+        this.#syncedEnd = Math.max(this.#syncedEnd, upTo);
+      },
+      () => undefined,
+    );
   }
 
   #fail(cause: unknown): void {

@@ -59,7 +59,9 @@ export class CheckedReader {
   constructor(reader: RangeReader, source: ChunkSource, length: number, threads: CheckThreads | undefined) {
     this.#reader = reader;
     this.#source = source;
-    this.#threads = length >= (threads?.bytesMin ?? threadedBytesMin) ? threads : undefined;
+    const isLong = length >= (threads?.bytesMin ?? threadedBytesMin);
+    this.#threads = isLong && threads?.jobs.pays(length) === true ? threads : undefined;
+    if (isLong && this.#threads === undefined) threads?.jobs.passed(length);
   }
 
   /** The next piece, or undefined after the last. VARVE_CORRUPT; after a rejection the reader has ended. */

@@ -86,6 +86,7 @@ export class StreamCutter {
       const piece = this.#filling ?? (await this.#nextPiece(bytes.length - from));
       const taken =
         piece === undefined ? await this.#cutHere(bytes, from) : await this.#fill(piece, bytes, from);
+      if (piece === undefined && this.#isLong(bytes.length - from)) this.#options.threads?.jobs.passed(taken);
       from += taken;
       this.#taken += taken;
       if (from < bytes.length) await this.#options.turn();
@@ -119,12 +120,17 @@ export class StreamCutter {
     this.#chunker.release();
   }
 
+  /** The value is one for threads, `left` more bytes of which are at hand. */
+  #isLong(left: number): boolean {
+    return this.#taken + left >= (this.#options.threads?.bytesMin ?? threadedBytesMin);
+  }
+
   /** An empty buffer for the next bytes; undefined: they are cut here, and nothing is with a thread. */
   async #nextPiece(left: number): Promise<Piece | undefined> {
     const { threads } = this.#options;
-    if (threads === undefined || this.#taken + left < (threads.bytesMin ?? threadedBytesMin))
-      return undefined;
+    if (threads === undefined || !this.#isLong(left)) return undefined;
     const { ring, jobs } = threads;
+    if (!this.#joined && !jobs.pays(left)) return undefined;
     if (!this.#joined) ring.join();
     this.#joined = true;
     for (;;) {

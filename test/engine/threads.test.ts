@@ -46,6 +46,7 @@ async function openThreaded(
   open: ((size: number) => WorkPool) | undefined,
   options: EngineOptions = {},
   disk = new MemoryFileSystem(),
+  startBytes = 0,
 ): Promise<Opened> {
   const pools: WorkPool[] = [];
   const pool: PoolProvider = {
@@ -59,7 +60,9 @@ async function openThreaded(
   const clock = new TestClock();
   const prng = new Prng(1);
   const env: Env = { fs: disk, lock: memoryLock(disk, clock), clock, random: (n) => prng.bytes(n), pool };
-  const engine = await openWithEnv(open === undefined ? { ...env, pool: undefined } : env, options);
+  const engine = await openWithEnv(open === undefined ? { ...env, pool: undefined } : env, options, {
+    threads: { startBytes },
+  });
   onTestFinished(() => engine.close());
   return { engine, pools, disk };
 }
@@ -148,6 +151,20 @@ test('small values start no thread', async () => {
   expect(pools.map((pool) => (pool as FakePool).runs)).toEqual([0]);
   await engine.close();
   expect(pools.map((pool) => (pool as FakePool).closed)).toEqual([true]);
+});
+
+test('threads are started by many values as by one that is long', async () => {
+  const pool = new FakePool(2, new Prng(1));
+  pool.isWarm = false;
+  const { engine } = await openThreaded(() => pool, {}, undefined, 8 * MiB);
+  const runs: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    await engine.put(`k${i}`, inPieces(bytesOf(i, 3 * MiB), new Prng(i)));
+    runs.push(pool.runs);
+  }
+  // The first MiB of a value never goes to threads, so it is no reason to start them.
+  expect([runs.slice(0, 3), runs[4]! > 0]).toEqual([[0, 0, 0], true]);
+  for await (const _ of engine.stream('k1', { verify: true })) expect(pool.runs).toBeGreaterThan(0);
 });
 
 test('workers: 0, a machine of one core and chunks that are too large have no pool', async () => {

@@ -19,6 +19,7 @@ export class FakePool implements WorkPool {
   underWayMax = 0;
   runs = 0;
   closed = false;
+  isWarm = true;
 
   constructor(size: number, prng: Prng, faults: Faults = {}) {
     this.size = size;

@@ -110,3 +110,19 @@ test('hashMany gives the digests in the order of the ranges', async () => {
   } as const;
   expect(await jobs.hashMany(task.shared, task.ranges)).toEqual(runTask(task).ids);
 });
+
+test('threads are started once their start pays', async () => {
+  const pool = new FakePool(2, new Prng(1));
+  pool.isWarm = false;
+  const jobs = new Jobs({ pool, clock: new TestClock(), onFailure: () => undefined, startBytes: 1000 });
+  expect([jobs.pays(1000), jobs.pays(1001)]).toEqual([false, true]);
+  jobs.passed(600);
+  expect([jobs.pays(400), jobs.pays(401)]).toEqual([false, true]);
+  jobs.passed(400);
+  expect(jobs.pays(0)).toBe(true);
+  await jobs.result(jobs.submit(taskOf(1)));
+  // The threads have ended since: it begins anew.
+  expect(jobs.pays(1000)).toBe(false);
+  pool.isWarm = true;
+  expect(jobs.pays(1)).toBe(true);
+});

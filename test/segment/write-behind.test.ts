@@ -7,11 +7,11 @@ import { WriteBehind, writeBuffersMax } from '../../src/segment/write-behind.ts'
 
 const bufferBytes = 128;
 
-async function open(): Promise<{ fs: MemoryFileSystem; file: FsFile; out: WriteBehind }> {
+async function open(ahead?: number): Promise<{ fs: MemoryFileSystem; file: FsFile; out: WriteBehind }> {
   const fs = new MemoryFileSystem();
   const file = await fs.open('f', 'create');
   await fs.syncDir('');
-  return { fs, file, out: new WriteBehind(file, 0, bufferBytes) };
+  return { fs, file, out: new WriteBehind(file, 0, bufferBytes, ahead) };
 }
 
 function append(out: WriteBehind, bytes: Uint8Array): void {
@@ -40,7 +40,7 @@ describe('write-behind', () => {
     );
     const property = fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.nat(), async (steps, seed) => {
       const prng = new Prng(seed);
-      const { fs, out } = await open();
+      const { fs, out } = await open(prng.chance(0.5) ? 3 * bufferBytes : undefined);
       slowDown(fs, prng);
       const model: number[] = [];
       const syncs: Promise<void>[] = [];
@@ -62,6 +62,8 @@ describe('write-behind', () => {
         }
         expect(out.end).toBe(model.length);
         expect(out.syncedEnd).toBeLessThanOrEqual(out.writtenEnd);
+        const kept = fs.crash('none').bytesOf('f').slice(0, out.syncedEnd);
+        expect(kept).toEqual(Uint8Array.from(model.slice(0, out.syncedEnd)));
         const onDisk = fs.bytesOf('f');
         expect(onDisk.length).toBeGreaterThanOrEqual(out.writtenEnd);
         expect(onDisk).toEqual(Uint8Array.from(model.slice(0, onDisk.length)));
@@ -144,6 +146,30 @@ describe('write-behind', () => {
       expect(out.buffered(0)).toBeDefined();
       await out.settle();
     }
+  });
+
+  test('what is written is synced ahead, once so much has come since the last sync', async () => {
+    const { fs, out } = await open(2 * bufferBytes);
+    const syncs = (): number => fs.trace.filter((op) => op.kind === 'dataSync').length;
+    for (let i = 0; i < 9; i++) {
+      append(out, new Uint8Array(bufferBytes));
+      for (let turns = 0; turns < 20; turns++) await Promise.resolve();
+    }
+    expect([syncs(), out.syncedEnd]).toEqual([4, 8 * bufferBytes]);
+    expect(await out.sync()).toBe(9 * bufferBytes);
+    expect(syncs()).toBe(5);
+  });
+
+  test('a sync ahead that fails is final', async () => {
+    const { fs, out } = await open(bufferBytes);
+    let failures = 0;
+    fs.faults = (op) => (op.kind === 'dataSync' && failures++ === 0 ? { errno: 'EIO' } : undefined);
+    append(out, new Uint8Array(bufferBytes));
+    for (let turns = 0; turns < 20; turns++) await Promise.resolve();
+    const poisoned = { code: 'VARVE_POISONED', cause: { errno: 'EIO' } };
+    await expect(out.sync()).rejects.toMatchObject(poisoned);
+    expect([out.syncedEnd, failures]).toEqual([0, 1]);
+    await out.settle();
   });
 
   test('a write that fails with nobody waiting is met by the next call', async () => {

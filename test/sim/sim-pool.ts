@@ -18,6 +18,7 @@ export function threadsOfLife(
 
 class SimPool implements WorkPool {
   readonly size: number;
+  readonly isWarm = true;
   readonly #scheduler: Scheduler;
   readonly #prng: Prng;
   readonly #isDying: boolean;
