@@ -34,13 +34,14 @@ export async function verify(store: Store, options: VerifyOptions = {}): Promise
   if (onProgress !== undefined && typeof onProgress !== 'function') throw invalid('onProgress is a function');
   const start = cursor === undefined ? undefined : decodeVerifyCursor(cursor, level);
   throwIfAborted(signal);
-  const { env, spaces, segments, health } = store.parts;
+  const { env, spaces, segments, health, threads } = store.parts;
   const view = store.openView();
   try {
     return await verifyStore({
       fs: env.fs,
       clock: env.clock,
       level,
+      threads,
       start,
       maxMs,
       onProgress,

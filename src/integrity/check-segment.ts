@@ -7,13 +7,13 @@
 import { compareRange, toHex } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
 import type { CatalogSegment, CatalogUnsealed } from '../format/catalog.ts';
-import type { ChunkFrame } from '../format/chunk-frame.ts';
+import { type ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
 import { parseListNode } from '../format/list-node.ts';
 import { segmentDataFrom, type Trailer } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
-import { sha256Into } from '../kernels/hash/sha256.ts';
+import { type HashThreads, IdChecker } from '../pool/id-checker.ts';
 import { SegmentReader } from '../segment/segment-reader.ts';
 import { scanSegment } from '../segment/segment-scan.ts';
 import { SegmentPlaces } from './chunk-places.ts';
@@ -25,6 +25,8 @@ export interface SegmentCheck {
   readonly findings: Findings;
   /** Also compute the SHA-256 of every chunk, and look into list nodes. */
   readonly full: boolean;
+  /** Threads for SHA-256; undefined: the calling thread. */
+  readonly threads: HashThreads | undefined;
   readonly pause: () => Promise<void> | undefined;
 }
 
@@ -57,20 +59,24 @@ export async function checkSegment(
   if (upTo <= segmentDataFrom) return { bytes: 0, chunks: 0 };
   const trailer = 'dataLen' in segment ? await readTrailer(segment, check) : undefined;
   const walk = new FrameWalk(path, places ?? noPlaces, trailer, check);
-  const scanned = await scanSegment(
-    fs,
-    segment.no,
-    path,
-    { dbUuid, upTo, onDamage: (from, to, error) => walk.damaged(from, to, error) },
-    (buf, _pos, frame, offset) => walk.frame(buf, frame, offset),
-  );
-  if (scanned.headerDamage !== undefined) findings.add('segment', scanned.headerDamage);
-  if (scanned.limit < upTo) {
-    const error = corrupt('segment is cut off', { file: path, offset: scanned.limit }, upTo, scanned.limit);
-    walk.damaged(scanned.limit, upTo, error);
+  try {
+    const scanned = await scanSegment(
+      fs,
+      segment.no,
+      path,
+      { dbUuid, upTo, onDamage: (from, to, error) => walk.damaged(from, to, error) },
+      (buf, _pos, frame, offset) => walk.frame(buf, frame, offset),
+    );
+    if (scanned.headerDamage !== undefined) findings.add('segment', scanned.headerDamage);
+    if (scanned.limit < upTo) {
+      const error = corrupt('segment is cut off', { file: path, offset: scanned.limit }, upTo, scanned.limit);
+      walk.damaged(scanned.limit, upTo, error);
+    }
+    await walk.end(upTo);
+    return { bytes: scanned.limit, chunks: scanned.frames };
+  } finally {
+    walk.release();
   }
-  walk.end(upTo);
-  return { bytes: scanned.limit, chunks: scanned.frames };
 }
 
 const noPlaces = new SegmentPlaces();
@@ -102,7 +108,7 @@ class FrameWalk {
   readonly #places: SegmentPlaces;
   readonly #trailer: Trailer | undefined;
   readonly #check: SegmentCheck;
-  readonly #digest = new Uint8Array(chunkIdBytes);
+  readonly #ids: IdChecker;
   /** Next place that was not met. */
   #next = 0;
   /** Entry of the trailer for the next frame; -1 once the two are out of step. */
@@ -113,18 +119,29 @@ class FrameWalk {
     this.#places = places;
     this.#trailer = trailer;
     this.#check = check;
+    this.#ids = new IdChecker(check.threads, (offset, id, length) => {
+      const error = corrupt('chunk is not what its id says', { file: path, offset });
+      check.findings.blame(this.#found(error, frameBytes(length)), toHex(id));
+    });
   }
 
   frame(buf: Uint8Array, frame: ChunkFrame, offset: number): Promise<void> | undefined {
     this.#miss(offset);
-    const error =
-      this.#isTrailed(buf, frame, offset) ??
-      (this.#check.full ? this.#content(buf, frame, offset) : undefined);
-    const finding = error === undefined ? undefined : this.#found(error, frame.next - frame.idAt + 32);
+    const untrailed = this.#isTrailed(buf, frame, offset);
+    const isFull = this.#check.full && frame.codec === codecs.raw;
+    const error = untrailed ?? (isFull ? this.#shape(buf, frame, offset) : undefined);
     if (error !== undefined)
-      this.#check.findings.blame(finding, toHex(buf.subarray(frame.idAt, frame.idAt + chunkIdBytes)));
+      this.#check.findings.blame(
+        this.#found(error, frameBytes(frame.storedLen)),
+        toHex(buf.subarray(frame.idAt, frame.idAt + chunkIdBytes)),
+      );
+    const hashing =
+      isFull && error === undefined
+        ? this.#ids.add(buf, frame.idAt, frame.payloadFrom, frame.payloadTo, offset)
+        : undefined;
     this.#place(buf, frame, offset);
-    return this.#check.pause();
+    if (hashing === undefined) return this.#check.pause();
+    return hashing.then(() => this.#check.pause());
   }
 
   /** Bytes from..to are no frame: every chunk placed there is damaged. */
@@ -142,10 +159,17 @@ class FrameWalk {
     while (this.#entry < trailer.count && trailer.off8[this.#entry]! * 8 < to) this.#entry++;
   }
 
-  end(upTo: number): void {
+  /** Resolves once the bytes of every frame have been checked too. */
+  async end(upTo: number): Promise<void> {
     this.#miss(upTo);
     // Places beyond the end are of no frame either.
     this.#miss(Number.POSITIVE_INFINITY);
+    await this.#ids.finish();
+  }
+
+  /** Gives up what is not checked yet. */
+  release(): void {
+    this.#ids.release();
   }
 
   /** Places before `offset` that no frame was met at. */
@@ -201,15 +225,11 @@ class FrameWalk {
     return same ? undefined : corrupt('frame and trailer do not agree', { file: this.#path, offset });
   }
 
-  #content(buf: Uint8Array, frame: ChunkFrame, offset: number): VarveError | undefined {
-    const place = { file: this.#path, offset };
-    if (frame.codec !== codecs.raw) return undefined;
-    sha256Into(buf, frame.payloadFrom, frame.payloadTo, this.#digest, 0);
-    if (compareRange(this.#digest, 0, 32, buf, frame.idAt, frame.idAt + 32) !== 0)
-      return corrupt('chunk is not what its id says', place);
+  /** What is wrong with the bytes of a list node. */
+  #shape(buf: Uint8Array, frame: ChunkFrame, offset: number): VarveError | undefined {
     if (frame.kind !== chunkKinds.list) return undefined;
     try {
-      parseListNode(buf.subarray(frame.payloadFrom, frame.payloadTo), place);
+      parseListNode(buf.subarray(frame.payloadFrom, frame.payloadTo), { file: this.#path, offset });
       return undefined;
     } catch (error) {
       if (!isDamage(error)) throw error;

@@ -3,6 +3,7 @@ import type { Seq } from '../base/brands.ts';
 import type { Clock } from '../base/clock.ts';
 import type { VarveError } from '../base/errors.ts';
 import type { FsPort } from '../fs/port.ts';
+import type { HashThreads } from '../pool/id-checker.ts';
 import type { Attribution } from './affected-keys.ts';
 import type { Finding } from './findings.ts';
 import type { VerifyCursor, VerifyLevel, VerifyPhase } from './verify-cursor.ts';
@@ -46,6 +47,8 @@ export interface VerifyWork {
   readonly fs: FsPort;
   readonly clock: Clock;
   readonly level: VerifyLevel;
+  /** Threads that compute SHA-256 for level 'full'; undefined: the calling thread does. */
+  readonly threads?: HashThreads | undefined;
   readonly start: VerifyCursor | undefined;
   /** Time after which the check ends between two steps; at least one step is done. */
   readonly maxMs: number | undefined;

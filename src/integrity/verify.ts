@@ -20,6 +20,7 @@ import { corrupt, isDamage, type VarveError } from '../base/errors.ts';
 import { frameBytes } from '../format/chunk-frame.ts';
 import { filePath } from '../format/file-names.ts';
 import { trees } from '../format/trees.ts';
+import type { HashThreads } from '../pool/id-checker.ts';
 import { attribute, rowKeyName } from './affected-keys.ts';
 import { checkRoots } from './check-roots.ts';
 import { checkSegment, dataEndOf } from './check-segment.ts';
@@ -209,12 +210,22 @@ class Verification {
       dbUuid: this.#files.loaded.slot.dbUuid,
       findings: this.#findings,
       full: level === 'full',
+      threads: this.#threadsFor(dataEndOf(segment)),
       pause: () => this.#pause(),
     });
     this.#places?.delete(no);
     this.#checked.files++;
     this.#checked.bytes += bytes;
     this.#checked.chunks += chunks;
+  }
+
+  /** Threads where what is left of the check pays for them. */
+  #threadsFor(bytes: number): HashThreads | undefined {
+    const { level, threads } = this.#work;
+    if (level !== 'full' || threads === undefined) return undefined;
+    if (threads.jobs.pays(Math.max(bytes, this.#totalBytes - this.#doneBytes))) return threads;
+    threads.jobs.passed(bytes);
+    return undefined;
   }
 
   /** What the index says of a segment, read for a group of segments at once; undefined where it cannot be. */
