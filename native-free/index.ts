@@ -13,6 +13,7 @@ import { openVaultWith, restoreWith } from '../src/engine/open-vault.ts';
 import type { EngineOptions } from '../src/engine/options.ts';
 import { repairDirectory } from '../src/engine/repair-directory.ts';
 import type { RepairOptions } from '../src/engine/repairing.ts';
+import type { RunScheduleOptions, ScheduleReport } from '../src/engine/schedule-run.ts';
 import { tuneWith } from '../src/engine/tuning.ts';
 import type { RepairReport } from '../src/integrity/repair-types.ts';
 import type { Sha256Provider } from '../src/kernels/hash/sha256.ts';
@@ -32,12 +33,14 @@ export type { PruneOptions, PruneReport } from '../src/backup/prune-run.ts';
 export type { RestoreOptions, RestoreReport } from '../src/backup/restore-run.ts';
 export type { LiveRestoreOptions, LiveRestoreReport } from '../src/engine/live-restore.ts';
 export type { KeepRules } from '../src/backup/retention-planner.ts';
+export type { BackupSchedule, ScheduleVerify } from '../src/backup/schedule-planner.ts';
 export type { ForgetOptions, ForgetReport, Vault, VaultOptions, VaultStats } from '../src/backup/vault.ts';
 export type { BackupDifference } from '../src/backup/vault-diff.ts';
 export type { VerifyVaultOptions, VerifyVaultReport } from '../src/backup/verify-run.ts';
 export type { Seq } from '../src/base/brands.ts';
 export type { Clock } from '../src/base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from '../src/base/errors.ts';
+export type { BackupRecord } from '../src/engine/backup-book.ts';
 export { type BackupView, type OpenBackupOptions, openBackup } from '../src/engine/backup-view.ts';
 export type {
   Change,
@@ -131,6 +134,16 @@ export async function openVault(
   portable: PortableOptions = {},
 ): Promise<Vault> {
   return await openVaultWith(target, options, await providers(portable));
+}
+
+/** As runSchedule of the main entry. */
+export async function runSchedule(
+  engine: Engine,
+  options: RunScheduleOptions = {},
+  portable: PortableOptions = {},
+): Promise<ScheduleReport> {
+  const open = (vault: string): Promise<Vault> => openVault(vault, { create: true }, portable);
+  return await engine.schedules.run({ openVault: open, ...options });
 }
 
 /** As restore of the main entry. */

@@ -10,12 +10,14 @@ export type { BlobCaps, BlobData, BlobEntry, BlobStore } from './backup/blob-sto
 export type { PruneOptions, PruneReport } from './backup/prune-run.ts';
 export type { RestoreOptions, RestoreReport } from './backup/restore-run.ts';
 export type { KeepRules } from './backup/retention-planner.ts';
+export type { BackupSchedule, ScheduleVerify } from './backup/schedule-planner.ts';
 export type { ForgetOptions, ForgetReport, Vault, VaultOptions, VaultStats } from './backup/vault.ts';
 export type { BackupDifference } from './backup/vault-diff.ts';
 export type { VerifyVaultOptions, VerifyVaultReport } from './backup/verify-run.ts';
 export type { Seq } from './base/brands.ts';
 export type { Clock } from './base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from './base/errors.ts';
+export type { BackupRecord } from './engine/backup-book.ts';
 export { type BackupView, type OpenBackupOptions, openBackup } from './engine/backup-view.ts';
 export type {
   Change,
@@ -38,7 +40,7 @@ export type {
 } from './engine/history-types.ts';
 export type { DefineOptions, IndexList } from './engine/indexes.ts';
 export type { LiveRestoreOptions, LiveRestoreReport } from './engine/live-restore.ts';
-export { openEngine, openVault, restore, tune } from './engine/open-node.ts';
+export { openEngine, openVault, restore, runSchedule, tune } from './engine/open-node.ts';
 export type {
   ChangesRetention,
   ChunkingOptions,
@@ -62,6 +64,14 @@ export type {
 export type { ReadView, ViewReadOptions } from './engine/read-view.ts';
 export { repair } from './engine/repair-node.ts';
 export type { RepairOptions } from './engine/repairing.ts';
+export type {
+  RunScheduleOptions,
+  ScheduleEvent,
+  ScheduleNotes,
+  ScheduleReport,
+  ScheduleRun,
+} from './engine/schedule-run.ts';
+export type { ScheduleInfo, ScheduleList } from './engine/schedules.ts';
 export type { SnapshotList } from './engine/snapshots.ts';
 export type { SpaceList } from './engine/space-list.ts';
 export type { SpaceOptions } from './engine/space-policy.ts';

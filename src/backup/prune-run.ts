@@ -19,9 +19,9 @@ import { decodePendingMarker, encodePendingMarker, pendingMarker } from '../form
 import type { VaultProgress } from './backup-info.ts';
 import { DirectoryBlobs } from './directory-blobs.ts';
 import { Marker } from './marker.ts';
-import { lockPrune, type PruneLock } from './prune-lock.ts';
 import { listSnaps, snapNameOf, voidOf } from './snaps.ts';
 import { Slices, throwIfAborted } from './throttle.ts';
+import { lockPrune, type VaultLock } from './vault-lock.ts';
 import { VaultReader } from './vault-reader.ts';
 import {
   adoptOrphans,
@@ -96,7 +96,7 @@ class PruneRun {
     return this.#report(state, needed, marked, pending, 0);
   }
 
-  async run(lock: PruneLock): Promise<PruneReport> {
+  async run(lock: VaultLock): Promise<PruneReport> {
     const { store, clock } = this.#env;
     if (store instanceof DirectoryBlobs) await store.removeOldDrafts(clock.now());
     const expired = await this.#expireParts();

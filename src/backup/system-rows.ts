@@ -7,11 +7,13 @@ import type { Seq } from '../base/brands.ts';
 import { compareBytes, startsWith } from '../base/bytes.ts';
 import { decodePolicyRow, encodePolicyRow, isPolicyKey } from '../format/history-rows.ts';
 import { decodeSysKey, encodeInternalKey } from '../format/internal-key.ts';
+import { isScheduleKey } from '../format/schedule-rows.ts';
 import { decodeSpaceRow, nextSpaceKey, spacePrefix } from '../format/system-rows.ts';
 
 /** True for the key of a row that goes into backups. */
 export function isBackedUp(sysKey: Uint8Array): boolean {
-  return startsWith(sysKey, spacePrefix) || compareBytes(sysKey, nextSpaceKey) === 0 || isPolicyKey(sysKey);
+  if (startsWith(sysKey, spacePrefix) || compareBytes(sysKey, nextSpaceKey) === 0) return true;
+  return isPolicyKey(sysKey) || isScheduleKey(sysKey);
 }
 
 /** The value as a backup holds it: without what is true in one store only. */

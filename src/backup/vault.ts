@@ -28,6 +28,8 @@ export interface VaultOptions {
 /** Options of forget. */
 export interface ForgetOptions {
   readonly keep: KeepRules;
+  /** Only backups of this store (hex) are looked at; others stay. Default: each store by itself. */
+  readonly store?: string;
   readonly dryRun?: boolean;
   /** IANA name; where days begin. Default 'UTC'. */
   readonly timeZone?: string;
@@ -150,14 +152,22 @@ export class Vault {
     };
   }
 
-  /** Proves the vault; see VerifyVaultOptions. Never writes. */
+  /** Proves the vault; see VerifyVaultOptions. Writes nothing but where a rotation is. */
   async verify(options: VerifyVaultOptions = {}): Promise<VerifyVaultReport> {
-    checkNames(options, ['level', 'subset', 'maxMs', 'onProgress', 'signal'], 'option');
-    const { level, subset } = options;
+    const names = ['level', 'subset', 'rotate', 'testKeys', 'expect', 'maxMs', 'onProgress', 'signal'];
+    checkNames(options, names, 'option');
+    const { level, subset, rotate, testKeys = 0 } = options;
     if (level !== undefined && ![0, 1, 2, 3].includes(level)) throw invalid('level is 0, 1, 2 or 3');
     const { part, of } = subset ?? { part: 1, of: 1 };
     if (!Number.isInteger(of) || !(of >= 1 && of <= 1e6) || !Number.isInteger(part) || part < 1 || part > of)
       throw invalid('subset is { part, of } with 1 <= part <= of');
+    if (rotate !== undefined && !(Number.isInteger(rotate) && rotate >= 1 && rotate <= 1e6))
+      throw invalid('rotate is a whole number from 1 up');
+    if (rotate !== undefined && (subset !== undefined || (level ?? 3) < 2))
+      throw invalid('rotate goes with levels 2 and 3, and without subset');
+    if (!(Number.isInteger(testKeys) && testKeys >= 0 && testKeys <= 1e6))
+      throw invalid('testKeys is a whole number from 0 up');
+    checkExpect(options.expect);
     return await runVerify(this.env, options);
   }
 
@@ -166,11 +176,12 @@ export class Vault {
    * needed stays until `prune`. Returns what was (or with `dryRun` would be) removed and why the rest stays.
    */
   async forget(options: ForgetOptions): Promise<ForgetReport> {
-    checkNames(options, ['keep', 'dryRun', 'timeZone', 'signal'], 'option');
+    checkNames(options, ['keep', 'store', 'dryRun', 'timeZone', 'signal'], 'option');
     const timeZone = options.timeZone ?? 'UTC';
     checkKeepRules(options.keep, timeZone);
     const { snaps } = await listSnaps(this.env, 'snap');
-    const infos = snaps.map(({ manifest, name }) => infoOf(manifest, name));
+    const all = snaps.map(({ manifest, name }) => infoOf(manifest, name));
+    const infos = all.filter(({ store }) => options.store === undefined || store === options.store);
     const backups = infos.map(({ id, store, time, tags, proof, damagedKeys }) => {
       return { id, store, timeMs: time.getTime(), tags, proved: proof !== undefined && damagedKeys === 0 };
     });
@@ -207,6 +218,12 @@ export class Vault {
     const reader = new VaultReader(this.env, state.packs, state.table, state.copies);
     yield* diffTrees(reader, before.manifest, after.manifest);
   }
+}
+
+function checkExpect(expect: VerifyVaultOptions['expect']): void {
+  const isId = (id: unknown): boolean => typeof id === 'string' && /^[0-9a-f]{32}$/.test(id);
+  if (expect !== undefined && !(Array.isArray(expect) && expect.every(({ backup }) => isId(backup))))
+    throw invalid('expect is an array of { backup, time? }, with whole ids');
 }
 
 /** VARVE_INVALID_ARGUMENT unless `vault` was opened by openVault. */

@@ -39,6 +39,8 @@ import {
   type VaultEnv,
   type VaultState,
 } from './vault-state.ts';
+import { Rotation } from './verify-rotation.ts';
+import { sampleValues } from './verify-samples.ts';
 
 /** Options of a verify. */
 export interface VerifyVaultOptions {
@@ -46,6 +48,16 @@ export interface VerifyVaultOptions {
   level?: 0 | 1 | 2 | 3;
   /** Levels 2 and 3 look at this share of the packs only: 1 of 7, 2 of 7 … 7 of 7 together are all. */
   subset?: { part: number; of: number };
+  /**
+   * Levels 2 and 3 look at one in so many of the packs, going on behind those the last such run looked at:
+   * the vault remembers, and is written to for that. So many runs look at everything, each `maxMs` long at
+   * most.
+   */
+  rotate?: number;
+  /** Reads the whole values of so many keys, chosen by chance from all backups, as a restore would. */
+  testKeys?: number;
+  /** Backups that must be there, such as those of `engine.health().backups`: a hidden one is damage. */
+  expect?: readonly { readonly backup: string; readonly time?: Date }[];
   /** Ends after about so long; `complete` is then false and the packs that were checked are counted. */
   maxMs?: number;
   onProgress?: (progress: VaultProgress) => void;
@@ -64,6 +76,10 @@ export interface VerifyVaultReport {
   /** Bytes read of packs. */
   readonly bytes: number;
   readonly ms: number;
+  /** Keys whose values were read whole, for `testKeys`. */
+  readonly testedKeys: number;
+  /** With `rotate`: every pack that was there at this moment has been looked at since; absent: not yet. */
+  readonly coveredSince?: Date;
   /** At most 1,000 places. */
   readonly damage: readonly VaultDamage[];
 }
@@ -73,6 +89,7 @@ interface Found {
   readonly error: VarveError;
   readonly ids: readonly string[];
   readonly snapshots?: readonly string[];
+  readonly keys?: readonly string[];
 }
 
 const damageMax = 1000;
@@ -91,6 +108,8 @@ class VerifyRun {
   #packs = 0;
   #bytes = 0;
   #complete = true;
+  #testedKeys = 0;
+  #coveredSince: Date | undefined;
 
   constructor(env: VaultEnv, options: VerifyVaultOptions) {
     this.#env = env;
@@ -108,6 +127,7 @@ class VerifyRun {
     for (const { name, error } of damaged) {
       this.#note({ error, ids: [], snapshots: [name.slice(name.indexOf('-') + 1, -'.snap'.length)] });
     }
+    this.#hidden(snaps);
     const parts = await listSnaps(this.#env, 'part');
     for (const { error } of parts.damaged) this.#note({ error, ids: [] });
     const state = await loadVault(this.#env, everyPack);
@@ -116,6 +136,7 @@ class VerifyRun {
     const orphans = new Set(await adoptOrphans(this.#env, state, everyPack));
     const reader = new VaultReader(this.#env, state.packs, state.table);
     await this.#walk(reader, snaps);
+    await this.#sample(reader, snaps);
     if (this.#level >= 2) await this.#checkPacks(state, orphans);
     if (this.#level >= 3) await this.#checkSmall(state);
     const damage = await this.#attributed(reader, snaps);
@@ -127,8 +148,41 @@ class VerifyRun {
       packs: this.#packs,
       bytes: this.#bytes,
       ms: Math.round(this.#env.clock.monotonic() - this.#startedAt),
+      testedKeys: this.#testedKeys,
+      ...(this.#coveredSince === undefined ? {} : { coveredSince: this.#coveredSince }),
       damage,
     };
+  }
+
+  /** Backups that a store knows of and the vault does not show. */
+  #hidden(snaps: readonly Snap[]): void {
+    for (const { backup, time } of this.#options.expect ?? []) {
+      if (snaps.some(({ id }) => id === backup)) continue;
+      const when = time === undefined ? '' : ` of ${time.toISOString()}`;
+      const what = `backup ${backup}${when} is not there: it was removed, or the vault hides it`;
+      this.#note({ error: corrupt(what, { file: 'snaps/' }), ids: [], snapshots: [backup] });
+    }
+  }
+
+  async #sample(reader: VaultReader, snaps: readonly Snap[]): Promise<void> {
+    const { testKeys = 0, signal } = this.#options;
+    const { random } = this.#env;
+    const isOver = (): boolean => this.#isOver();
+    const { keys, bytes, faults } = await sampleValues(reader, snaps, {
+      keys: testKeys,
+      random,
+      isOver,
+      signal,
+    });
+    this.#testedKeys = keys;
+    this.#bytes += bytes;
+    for (const { error, key, snapshot } of faults)
+      this.#note({ error, ids: [], snapshots: [snapshot], ...(key === undefined ? {} : { keys: [key] }) });
+  }
+
+  #isOver(): boolean {
+    const { maxMs } = this.#options;
+    return maxMs !== undefined && this.#env.clock.monotonic() - this.#startedAt >= maxMs;
   }
 
   #missing({ missing, byHash }: VaultState): void {
@@ -150,17 +204,21 @@ class VerifyRun {
   }
 
   async #checkPacks(state: VaultState, orphans: ReadonlySet<number>): Promise<void> {
-    const { part, of } = this.#options.subset ?? { part: 1, of: 1 };
-    const chosen = [...state.packs.keys()].filter(
-      (i) => Number.parseInt(state.packs[i]!.hash.slice(0, 8), 16) % of === part - 1,
-    );
+    const { subset, rotate } = this.#options;
+    const { part, of } = subset ?? { part: 1, of: 1 };
+    const hashes = state.packs.map(({ hash }) => hash);
+    const rotation = rotate === undefined ? undefined : await Rotation.load(this.#env, this.#level);
+    const chosen =
+      rotation?.choose(hashes, rotate!) ??
+      [...hashes.keys()].filter((i) => Number.parseInt(hashes[i]!.slice(0, 8), 16) % of === part - 1);
+    const last = [...hashes].sort().at(-1);
     const idsByPack = idsOf(state);
     for (const [done, number] of chosen.entries()) {
       throwIfAborted(this.#options.signal);
-      const { maxMs } = this.#options;
-      if (maxMs !== undefined && this.#env.clock.monotonic() - this.#startedAt >= maxMs) {
+      // A rotation moves on however little time there is.
+      if (this.#isOver() && (done > 0 || rotation === undefined)) {
         this.#complete = false;
-        return;
+        break;
       }
       this.#progress('packs', done, chosen.length, 'packs');
       const pack = state.packs[number]!;
@@ -168,7 +226,10 @@ class VerifyRun {
       if (this.#level >= 3) await this.#checkWhole(pack, ids);
       else await this.#checkTrailer(state, number, pack, ids, orphans.has(number));
       this.#packs++;
+      rotation?.passed(pack.hash, pack.hash === last);
     }
+    await rotation?.save();
+    this.#coveredSince = rotation?.coveredSince;
   }
 
   /** Level 2. */
@@ -251,8 +312,9 @@ class VerifyRun {
     return this.#found.map((found) => {
       const of = affected.of(found.ids);
       const snapshots = found.snapshots ?? of.snapshots;
+      const keys = found.keys ?? of.keys;
       return damageOf(found.error, {
-        ...(of.keyCount === 0 ? {} : { keys: of.keys, keyCount: of.keyCount }),
+        ...(keys.length === 0 ? {} : { keys, keyCount: Math.max(keys.length, of.keyCount) }),
         ...(snapshots.length === 0 ? {} : { snapshots }),
       });
     });

@@ -5,6 +5,7 @@ import { ChunkStore } from '../chunk/chunk-store.ts';
 import { LocalityCache } from '../chunk/locality-cache.ts';
 import { NodePresence } from '../chunk/node-presence.ts';
 import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
+import { loadBackups } from './backups.ts';
 import { Engine } from './engine.ts';
 import type { Found } from './found.ts';
 import type { HealthBook } from './health-book.ts';
@@ -94,6 +95,7 @@ async function ready(store: Store, bounds: OpenBounds): Promise<Engine> {
   store.parts.write?.startIfDue();
   bounds.onOpen?.(store);
   await askedHistory(store);
+  await loadBackups(store);
   return new Engine(store);
 }
 

@@ -5,7 +5,7 @@ import type { BackupSource, SourceRows, SystemRow } from '../backup/backup-sourc
 import { backedUpValue, isBackedUp } from '../backup/system-rows.ts';
 import { checkVault, type Vault } from '../backup/vault.ts';
 import { prefixEnd, startsWith, toHex } from '../base/bytes.ts';
-import { invalid, VarveError } from '../base/errors.ts';
+import { invalid, isVarveError, VarveError } from '../base/errors.ts';
 import { checkNames } from '../base/names.ts';
 import type { BackupMode } from '../format/backup-manifest.ts';
 import { decodeSysKey, rowPrefixEnd, seqOf } from '../format/internal-key.ts';
@@ -20,6 +20,7 @@ import {
 import { OK, settle } from '../tree/cursor.ts';
 import { ScanRows } from './scan-rows.ts';
 import type { Store } from './store.ts';
+import { systemRowsUnder } from './system-scan.ts';
 
 const modes: readonly BackupMode[] = ['full', 'differential', 'incremental'];
 const empty: Uint8Array = new Uint8Array(0);
@@ -102,6 +103,18 @@ async function remember(store: Store, vault: Vault, row: BackupRow, report: Back
   const value = encodeBackupRow(row);
   const committed = txn.commit([], [], [{ key: backupRowKey(vault.env.vaultId), value }]);
   await committed?.done;
+  store.backups.note(vault.env.vaultId, row);
+}
+
+/** Learns what the store knows of its backups, when it is opened. Damage is noted. */
+export async function loadBackups(store: Store): Promise<void> {
+  try {
+    for (const { key, value } of await systemRowsUnder(store, backupRowPrefix))
+      store.backups.note(key.subarray(backupRowPrefix.length), decodeBackupRow(value));
+  } catch (error) {
+    if (!isVarveError(error)) throw error;
+    store.parts.health.note(error);
+  }
 }
 
 /** The rows that go into the backup, and what the store remembers of its last one. */

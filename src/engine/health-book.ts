@@ -45,7 +45,7 @@ export class HealthBook {
   }
 
   /** `failure`: the write that failed since the store was opened, if one did. */
-  report(readOnly: boolean, failure?: VarveError): Health {
+  report(readOnly: boolean, failure?: VarveError): Omit<Health, 'backups'> {
     const damage = Array.from(this.#damage.values());
     if (this.#more > 0) {
       damage.push({ file: '', kind: 'more', message: `${this.#more} more damaged places are not listed` });

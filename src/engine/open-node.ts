@@ -12,6 +12,7 @@ import type { Engine } from './engine.ts';
 import { openDirectory, type Providers } from './open-directory.ts';
 import { openVaultWith, restoreWith } from './open-vault.ts';
 import type { EngineOptions } from './options.ts';
+import type { RunScheduleOptions, ScheduleReport } from './schedule-run.ts';
 import { tuneWith } from './tuning.ts';
 
 /**
@@ -44,6 +45,17 @@ export async function restore(
   options: RestoreOptions = {},
 ): Promise<RestoreReport> {
   return await restoreWith(vault, targetDir, options, await providers());
+}
+
+/**
+ * Makes the backups that the schedules of a store ask for, as they become due, until the signal fires or the
+ * engine is closed (within a minute); with `once` those that are due now. Vaults are directories, made where
+ * there is none, unless `openVault` is given. A run that fails is told by `onEvent` and tried again; the call
+ * rejects only where the schedules cannot be read. VARVE_CONFLICT while another call runs them.
+ */
+export async function runSchedule(engine: Engine, options: RunScheduleOptions = {}): Promise<ScheduleReport> {
+  const open = (vault: string): Promise<Vault> => openVault(vault, { create: true });
+  return await engine.schedules.run({ openVault: open, ...options });
 }
 
 /**

@@ -28,6 +28,7 @@ import type { KeyTree, TreeView } from '../tree/key-tree.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
 import type { ValidatorOptions } from '../txn/validator.ts';
 import type { BackgroundCleaning } from './background-cleaning.ts';
+import { BackupBook } from './backup-book.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Compactor } from './compactor.ts';
@@ -129,6 +130,8 @@ export class Store {
   /** Updates of one key that wait for each other. */
   readonly updates: KeyQueues = new KeyQueues();
   readonly sequences: Sequences = new Sequences();
+  /** The last backup into each vault. */
+  readonly backups: BackupBook = new BackupBook();
   readonly views: Views;
   /** Change feeds that wait for commits. */
   readonly feeds: FeedWaits = new FeedWaits();

@@ -1,6 +1,7 @@
 /** Shapes of the public face: what callers give and get. */
 import type { Seq } from '../base/brands.ts';
 import type { UserMetadata } from '../format/metadata.ts';
+import type { BackupRecord } from './backup-book.ts';
 import type { At } from './point.ts';
 import type { PurgeStats } from './purge-types.ts';
 import type { SpaceStats } from './space-types.ts';
@@ -194,6 +195,10 @@ export interface Health {
   damage: Damage[];
   /** Sequence numbers that are lost between two valid parts of the log. */
   missing: { from: Seq; to?: Seq }[];
+  /**
+   * The last backup into each vault, newest first; empty: none was ever made. A reader has those of its open.
+   */
+  backups: BackupRecord[];
 }
 
 /**

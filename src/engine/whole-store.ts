@@ -8,6 +8,7 @@ import { compact } from './compact.ts';
 import type { EngineEvents, Listener } from './events.ts';
 import { type LiveRestoreOptions, type LiveRestoreReport, restoreInto } from './live-restore.ts';
 import { RangeDeletes } from './range-deletes.ts';
+import { type ScheduleList, schedulesOf } from './schedules.ts';
 import { type SnapshotList, snapshotsOf } from './snapshots.ts';
 import { type SpaceList, spacesOf } from './space-list.ts';
 import type { CompactOptions, CompactReport } from './space-types.ts';
@@ -23,10 +24,13 @@ export class WholeStore {
   readonly spaces: SpaceList;
   /** Named states of the store. */
   readonly snapshots: SnapshotList;
+  /** Schedules of backups, kept in the store. */
+  readonly schedules: ScheduleList;
 
   constructor(store: Store) {
     this.#store = store;
     this.snapshots = snapshotsOf(store);
+    this.schedules = schedulesOf(store);
     this.spaces = spacesOf(store, new RangeDeletes(store));
   }
 
@@ -88,7 +92,8 @@ export class WholeStore {
   health(): Health {
     this.#store.assertReadable();
     const { health, write } = this.#store.parts;
-    return health.report(this.#store.isReadOnly, write?.log.failure);
+    const report = health.report(this.#store.isReadOnly, write?.log.failure);
+    return { ...report, backups: this.#store.backups.list() };
   }
 
   /**

@@ -41,7 +41,10 @@ export const catalogFeatures: readonly FeatureFlag[] = [
     name: 'indexes',
     summary: 'secondary indexes: definitions in the system tree, entries in tree X',
   },
+  { bit: 32, name: 'schedules', summary: 'schedules of backups and their last runs, in the system tree' },
 ];
+/** The bit that schedules of backups need. */
+export const schedulesFeature = 32;
 /** The bit that secondary indexes need. */
 export const indexesFeature = 16;
 /** The bit of `catalogFeatures` that range deletes need. */

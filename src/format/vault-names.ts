@@ -7,6 +7,8 @@
  *   snaps/<time>-<id>.snap | .part     backups, and those under way; 16 and 32 hex digits
  *   pending-delete/<sha256>            packs that a later prune may delete
  *   locks/prune-<token>                a prune is under way
+ *   runs/<store>/<token>               schedules of a store are being run
+ *   verified/level-<n>                 how far verifies that take turns have come
  */
 export const vaultName = 'VAULT';
 export const packPrefix = 'packs/';
@@ -26,6 +28,19 @@ export function indexName(hash: string): string {
 
 export function pruneLockName(token: string): string {
   return `${lockPrefix}prune-${token}`;
+}
+
+/** `store`: 32 hex digits. */
+export function runLockPrefix(store: string): string {
+  return `runs/${store}/`;
+}
+
+export function runLockName(store: string, token: string): string {
+  return `${runLockPrefix(store)}${token}`;
+}
+
+export function rotationName(level: number): string {
+  return `verified/level-${level}`;
 }
 
 export function pendingName(packHash: string): string {

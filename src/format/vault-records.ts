@@ -73,6 +73,32 @@ export function decodePendingMarker(bytes: Uint8Array, file: string): number {
   return markedMs;
 }
 
+export const rotationRecord = defineLayout('rotation', 'how far verifies that take turns have come', 64, {
+  last: f(0, 32, 'name of the last pack looked at in this round; zero = none'),
+  roundMs: f(32, 'u64', 'when this round began, ms since 1970'),
+  coveredMs: f(40, 'u64', 'when the last whole round began; 0 = none yet'),
+  reserved: f(48, 8, 'zero'),
+  checksum: f(56, 'hash64', 'xxh64(0; bytes 0..55)'),
+});
+
+/** How far verifies of one level have come. */
+export type RotationRecord = Omit<Values<typeof rotationRecord.fields>, 'checksum'>;
+
+export function encodeRotation(record: RotationRecord): Uint8Array {
+  const out = layoutBytes(rotationRecord, { ...record, checksum: 0n });
+  writeChecksum(out, rotationRecord.at.checksum, 0, rotationRecord.at.checksum);
+  return out;
+}
+
+/** VARVE_CORRUPT. */
+export function decodeRotation(bytes: Uint8Array, file: string): RotationRecord {
+  const { checksum: _, ...record } = decodeLayout(rotationRecord, bytes, 0, { file });
+  const { checksum } = rotationRecord.at;
+  if (bytes.length !== rotationRecord.size || !checksumMatches(bytes, checksum, 0, checksum))
+    throw corrupt('record of verifies fails its checksum', { file });
+  return record;
+}
+
 export const backupRow = defineLayout('backuprow', 'last backup of a store, system row', 80, {
   backupId: f(0, 16, 'id of the last backup. guards: a vault that hides it'),
   timeMs: f(16, 'u64', 'its time, ms since 1970'),

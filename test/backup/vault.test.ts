@@ -129,7 +129,7 @@ describe('vault', () => {
 
   test('one prune at a time: a lock that may be alive is respected, one that is dead is not', async () => {
     const { vault } = await vaultWith(1);
-    const { lockPrune } = await import('../../src/backup/prune-lock.ts');
+    const { lockPrune } = await import('../../src/backup/vault-lock.ts');
     const lock = await lockPrune(vault.env, false);
     expect(await codeOf(vault.prune())).toBe('VARVE_LOCKED');
     expect((await vault.prune({ breakLock: true })).ok).toBe(true);

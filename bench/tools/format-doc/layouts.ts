@@ -12,6 +12,7 @@ import * as keyTreeNode from '../../../src/format/key-tree-node.ts';
 import * as listNode from '../../../src/format/list-node.ts';
 import * as logFrame from '../../../src/format/log-frame.ts';
 import * as logOps from '../../../src/format/log-ops.ts';
+import * as scheduleRows from '../../../src/format/schedule-rows.ts';
 import * as segment from '../../../src/format/segment.ts';
 import * as superblock from '../../../src/format/superblock.ts';
 import * as systemRows from '../../../src/format/system-rows.ts';
@@ -33,6 +34,7 @@ const modules: readonly object[] = [
   valueRecord,
   systemRows,
   historyRows,
+  scheduleRows,
   indexRows,
   table,
   chunkTable,

@@ -1,0 +1,36 @@
+/** Schedules and their last runs, as the system tree of a store has them. */
+import { type ScheduleEntry, scheduleOf } from '../backup/schedule-planner.ts';
+import {
+  decodeScheduleRow,
+  decodeScheduleRunRow,
+  encodeScheduleRunRow,
+  type ScheduleRunRow,
+  schedulePrefix,
+  scheduleRunKey,
+  scheduleRunPrefix,
+} from '../format/schedule-rows.ts';
+import type { Store } from './store.ts';
+import { systemRowsUnder } from './system-scan.ts';
+
+/** All schedules with their last runs, by name. VARVE_CORRUPT, VARVE_FORMAT_VERSION. */
+export async function readSchedules(store: Store): Promise<ScheduleEntry[]> {
+  const runs = new Map<string, ScheduleRunRow>();
+  for (const { key, value } of await systemRowsUnder(store, scheduleRunPrefix)) {
+    const { name, ...run } = decodeScheduleRunRow(key, value);
+    runs.set(name, run);
+  }
+  return (await systemRowsUnder(store, schedulePrefix)).map(({ key, value }) => {
+    const row = decodeScheduleRow(key, value);
+    const { name, definedMs } = row;
+    return { name, definedMs, schedule: scheduleOf(row), run: runs.get(name) };
+  });
+}
+
+/** Notes a run, if the schedule is still there. Durable as put. */
+export async function noteRun(store: Store, name: string, run: ScheduleRunRow): Promise<void> {
+  const { txn } = store.writable();
+  const isThere = (await readSchedules(store)).some((entry) => entry.name === name);
+  if (!isThere) return;
+  const committed = txn.commit([], [], [{ key: scheduleRunKey(name), value: encodeScheduleRunRow(run) }]);
+  await committed?.done;
+}
