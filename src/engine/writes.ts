@@ -14,6 +14,7 @@ import type { Births } from '../chunk/births.ts';
 import { expiryFeature } from '../format/format-ladder.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
 import type { Committed, WriteOp } from '../txn/txn-writer.ts';
+import { DirectSource, feed } from '../value/direct-source.ts';
 import { type IngestedValue, type NamedChunks, ValueIngest } from '../value/value-ingest.ts';
 import { WholeIngest } from '../value/whole-ingest.ts';
 import {
@@ -284,6 +285,8 @@ export class Writes {
     const whole = wholeBytes(value);
     if (whole !== undefined && whole.length <= inlineMax) return inlineValue(whole, wantsSha256);
     if (whole !== undefined) return await this.#ingest([whole], wantsSha256, signal);
+    if (value instanceof DirectSource && value.size > inlineMax)
+      return await this.#ingest(value, wantsSha256, signal);
     return await this.#ingestStream(pieces(value, signal), wantsSha256, signal, inlineMax);
   }
 
@@ -329,10 +332,7 @@ export class Writes {
     const ingest = new ValueIngest(context, wantsSha256);
     let ingested: IngestedValue;
     try {
-      for await (const piece of source) {
-        throwIfAborted(signal);
-        await ingest.write(piece);
-      }
+      await feed(ingest, source, () => throwIfAborted(signal));
       ingested = await ingest.finish();
     } catch (error) {
       ingest.abort();

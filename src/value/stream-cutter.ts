@@ -19,6 +19,7 @@ import { sha256Bytes, sha256Into } from '../kernels/hash/sha256.ts';
 import type { BufferRing } from '../pool/buffer-ring.ts';
 import type { Job, Jobs } from '../pool/jobs.ts';
 import type { CutResult, CutTask } from '../pool/port.ts';
+import { type ReadInto, readSome } from './direct-source.ts';
 
 /** Values shorter than this never leave the calling thread. */
 const threadedBytesMin: number = MiB;
@@ -93,6 +94,17 @@ export class StreamCutter {
     }
   }
 
+  /**
+   * Takes the next bytes straight from `read`, with about `left` to come; resolves with how many they were, 0
+   * at the end. Rejects as `read` and `take` do.
+   */
+  async pull(read: ReadInto, left: number): Promise<number> {
+    const piece = this.#filling ?? (await this.#nextPiece(left));
+    const taken = piece === undefined ? await this.#pullHere(read, left) : await this.#pullInto(piece, read);
+    this.#taken += taken;
+    return taken;
+  }
+
   /** Ends the value: every chunk has been taken when it resolves. */
   async finish(): Promise<void> {
     if (this.#filling !== undefined && this.#filling.filled >= lastBytesMin) {
@@ -147,11 +159,30 @@ export class StreamCutter {
   async #fill(piece: Piece, bytes: Uint8Array, from: number): Promise<number> {
     const taken = Math.min(piece.bytes.length - piece.filled, bytes.length - from);
     piece.bytes.set(bytes.subarray(from, from + taken), piece.filled);
+    await this.#filled(piece, taken);
+    return taken;
+  }
+
+  async #pullInto(piece: Piece, read: ReadInto): Promise<number> {
+    const taken = await readSome(read, piece.bytes.subarray(piece.filled));
+    await this.#filled(piece, taken);
+    return taken;
+  }
+
+  async #filled(piece: Piece, taken: number): Promise<void> {
     piece.filled += taken;
-    if (piece.filled < piece.bytes.length) return taken;
+    if (piece.filled < piece.bytes.length) return;
     this.#filling = undefined;
     this.#send(piece, false);
     while (this.#ahead[0]?.job?.hasEnded === true) await this.#stitchOldest();
+  }
+
+  async #pullHere(read: ReadInto, left: number): Promise<number> {
+    const chunker = this.#chunker;
+    const taken = await readSome(read, chunker.space());
+    chunker.advance(taken);
+    if (this.#isLong(left)) this.#options.threads?.jobs.passed(taken);
+    await this.#drain(false);
     return taken;
   }
 

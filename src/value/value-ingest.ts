@@ -24,6 +24,7 @@ import { type IncrementalSha256, incrementalSha256, sha256 } from '../kernels/ha
 import type { NamedFile } from '../log/group-commit.ts';
 import type { SegmentWriter } from '../segment/segment-writer.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
+import type { ReadInto } from './direct-source.ts';
 import { type CutThreads, StreamCutter } from './stream-cutter.ts';
 import { type ValueBody, ValueBuilder } from './value-writer.ts';
 
@@ -108,6 +109,18 @@ export class ValueIngest {
   async write(bytes: Uint8Array): Promise<void> {
     this.#wholeHash?.update(bytes);
     await this.#cutter.write(bytes);
+  }
+
+  /** Takes the next bytes from `read`, with about `left` to come; resolves with how many, 0 at the end. */
+  async pull(read: ReadInto, left: number): Promise<number> {
+    const hash = this.#wholeHash;
+    if (hash === undefined) return await this.#cutter.pull(read, left);
+    const hashing = async (into: Uint8Array): Promise<number> => {
+      const got = await read(into);
+      hash.update(into.subarray(0, got));
+      return got;
+    };
+    return await this.#cutter.pull(hashing, left);
   }
 
   /** Ends the value. */

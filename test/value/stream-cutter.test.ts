@@ -64,6 +64,16 @@ async function chunksOf(
   const longest = 1 + pieces.below(20_000);
   for (let at = 0; at < value.length; ) {
     const end = Math.min(value.length, at + pieces.below(longest) + (pieces.below(4) === 0 ? 0 : 1));
+    if (pieces.below(2) === 0) {
+      const read = async (into: Uint8Array): Promise<number> => {
+        if (pieces.below(2) === 0) await turn();
+        const got = Math.min(into.length, end - at);
+        into.set(value.subarray(at, at + got));
+        return got;
+      };
+      at += await cutter.pull(read, pieces.below(2) * (value.length - at));
+      continue;
+    }
     const piece = value.slice(at, end);
     await cutter.write(piece);
     piece.fill(0);

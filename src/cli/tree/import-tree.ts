@@ -17,7 +17,7 @@ import type { BatchOperation } from '../../engine/types.ts';
 import { Meter, type OnProgress } from '../progress.ts';
 import { errnoOf } from '../text.ts';
 import { deleteMissing } from './delete-missing.ts';
-import { changedError, openRegular, readPieces, readWholeFile } from './read-file.ts';
+import { changedError, directFile, openRegular, readWholeFile } from './read-file.ts';
 import { looksUnchanged, treeMetadata } from './tree-metadata.ts';
 import { type Problem, ProblemList, type TreeStore, wholeBytesMax } from './tree-store.ts';
 import { type FileIdentity, type FoundEntry, measureTree, type WalkItem, walkTree } from './walk.ts';
@@ -261,11 +261,14 @@ class ImportRun {
       read += bytes;
       this.#meter.add(bytes);
     };
-    const pieces = notingPieces(source, readPieces(file, onBytes));
+    const onError = (error: unknown): void => {
+      source.error = error;
+    };
     try {
       const key = concatBytes([this.#prefix, item.key]);
       const metadata = treeMetadata('file', file.stat);
-      await this.#store.put(key, pieces, { metadata, signal: this.#options.signal });
+      const value = directFile(file, onBytes, onError);
+      await this.#store.put(key, value, { metadata, signal: this.#options.signal });
     } catch (error) {
       this.#meter.bytes -= read;
       throw source.error ?? error;
@@ -306,18 +309,6 @@ async function twice<T>(attempt: () => Promise<T>): Promise<T> {
 async function noting<T>(source: { error?: unknown }, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
-  } catch (error) {
-    source.error = error;
-    throw error;
-  }
-}
-
-async function* notingPieces(
-  source: { error?: unknown },
-  pieces: AsyncGenerator<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* pieces;
   } catch (error) {
     source.error = error;
     throw error;

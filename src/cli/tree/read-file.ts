@@ -2,10 +2,10 @@
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { VarveError } from '../../base/errors.ts';
+import { DirectSource } from '../../value/direct-source.ts';
 
 // A link put in the file's place is refused, and a pipe cannot hang the open. Windows has neither flag.
 const openFlags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
-const pieceBytes = 512 * 1024;
 
 /** An open regular file with its state when it was opened. The caller closes it. */
 export interface OpenedFile {
@@ -48,26 +48,39 @@ export async function readWholeFile({ handle, stat }: OpenedFile): Promise<Uint8
 }
 
 /**
- * The file piece by piece. Throws `changedError` behind the last piece when it changed meanwhile, so that a
- * put of this stream does not commit a mix of two states.
+ * The file as a value that is read into the memory it is cut in. Throws `changedError` at its end when it
+ * changed meanwhile, so that a put of it does not commit a mix of two states. `onError` is told what reading
+ * failed with.
  */
-export async function* readPieces(
+export function directFile(
   { handle, stat }: OpenedFile,
   onBytes: (bytes: number) => void,
-): AsyncGenerator<Uint8Array> {
+  onError: (error: unknown) => void,
+): DirectSource {
   const size = Number(stat.size);
   let got = 0;
-  while (got <= size) {
-    const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, size + 1 - got));
-    const { bytesRead } = await handle.read(piece, 0, piece.length, got);
-    if (bytesRead === 0) break;
+  const read = async (into: Uint8Array): Promise<number> => {
+    if (got === size) {
+      // One byte more than expected, to see growth.
+      const { bytesRead } = await handle.read(new Uint8Array(1), 0, 1, size);
+      if (bytesRead > 0) throw changedError();
+      await throwIfChanged(handle, stat);
+      return 0;
+    }
+    const { bytesRead } = await handle.read(into, 0, Math.min(into.length, size - got), got);
+    if (bytesRead === 0) throw changedError();
     got += bytesRead;
-    if (got > size) throw changedError();
     onBytes(bytesRead);
-    yield piece.subarray(0, bytesRead);
-  }
-  if (got !== size) throw changedError();
-  await throwIfChanged(handle, stat);
+    return bytesRead;
+  };
+  return new DirectSource(size, async (into) => {
+    try {
+      return await read(into);
+    } catch (error) {
+      onError(error);
+      throw error;
+    }
+  });
 }
 
 async function throwIfChanged(handle: FileHandle, before: BigIntStats): Promise<void> {
