@@ -21,12 +21,14 @@ export const typescriptReleases = [
 export function npmTars(name: string, versions: readonly string[]): string[] {
   const cache = join(tmpdir(), 'varve-bench-cache');
   mkdirSync(cache, { recursive: true });
+  // As npm names the files of a package in a scope.
+  const file = name.replace('@', '').replace('/', '-');
   return versions.map((version) => {
-    const path = join(cache, `${name}-${version}.tar`);
+    const path = join(cache, `${file}-${version}.tar`);
     if (existsSync(path)) return path;
     const args = ['pack', `${name}@${version}`, '--silent', '--pack-destination', cache];
     execFileSync('npm', args, { stdio: ['ignore', 'ignore', 'inherit'] });
-    const unpacked = gunzipSync(readFileSync(join(cache, `${name}-${version}.tgz`)));
+    const unpacked = gunzipSync(readFileSync(join(cache, `${file}-${version}.tgz`)));
     writeFileSync(`${path}.part`, unpacked);
     renameSync(`${path}.part`, path);
     return path;

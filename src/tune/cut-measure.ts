@@ -1,9 +1,9 @@
 /** Measures one way of cutting over streams that are fed to it piece by piece. */
 import { xxh64 } from '../codec/checksum.ts';
-import { ChunkerPool, type StreamChunker } from '../kernels/chunker/chunker.ts';
+import { ChunkerPool, chunkAll, type StreamChunker } from '../kernels/chunker/chunker.ts';
 import { type ChunkerAlgorithm, type ChunkSizes, solveParams } from '../kernels/chunker/params.ts';
 import type { ChunkCodec } from '../kernels/compress/codecs.ts';
-import { IdSet } from './id-set.ts';
+import { HashSet64 } from './hash-set-64.ts';
 import { frameHeaderBytes, memoryPerTB, overheadOf } from './store-costs.ts';
 import type { TuneResult } from './tune-types.ts';
 
@@ -15,7 +15,7 @@ export class CutMeasure {
   readonly pool: ChunkerPool;
   readonly #codecs: readonly ChunkCodec[];
   readonly #compressed: number[];
-  readonly #seen = new IdSet();
+  readonly #seen = new HashSet64();
   readonly #histogram = new Map<number, number>();
   readonly #after: { logicalBytes: number; storedBytes: number }[] = [];
   #chunker: StreamChunker | undefined;
@@ -59,7 +59,7 @@ export class CutMeasure {
   }
 
   get #storedBytes(): number {
-    return this.#uniqueBytes + overheadOf(this.#chunks, this.#seen.count);
+    return this.#uniqueBytes + overheadOf(this.#chunks, this.#seen.size);
   }
 
   #drain(chunker: StreamChunker, atEnd: boolean): void {
@@ -73,41 +73,32 @@ export class CutMeasure {
     this.#chunks++;
     const from = 2 ** Math.floor(Math.log2(chunk.length));
     this.#histogram.set(from, (this.#histogram.get(from) ?? 0) + 1);
-    if (!this.#add(chunk)) return;
+    if (!this.#seen.add(xxh64(chunk))) return;
     this.#uniqueBytes += chunk.length;
     this.#codecs.forEach((codec, i) => {
       this.#compressed[i]! += Math.min(chunk.length, codec.size(chunk));
     });
   }
 
-  #add(chunk: Uint8Array): boolean {
-    const hash = xxh64(chunk);
-    return this.#seen.add(Number(hash & 0xffff_ffffn), Number(hash >> 32n));
-  }
-
   /** Bytes of the chunks of `bytes`, taken as one stream, that were never fed. */
   newBytesOf(bytes: Uint8Array): number {
     const chunker = this.pool.open();
-    const met = new IdSet();
-    let fresh = 0;
-    for (let taken = 0; taken <= bytes.length; ) {
-      taken += chunker.write(bytes, taken);
-      const atEnd = taken === bytes.length;
-      for (let length = chunker.next(atEnd); length > 0; length = chunker.next(atEnd)) {
-        const hash = xxh64(chunker.chunk());
-        const [low, high] = [Number(hash & 0xffff_ffffn), Number(hash >> 32n)];
-        if (!this.#seen.has(low, high) && met.add(low, high)) fresh += length;
-        chunker.consume();
-      }
-      if (atEnd) break;
-    }
+    const ends = chunkAll(chunker, bytes);
     chunker.release();
+    const met = new HashSet64();
+    let fresh = 0;
+    let from = 0;
+    for (const end of ends) {
+      const hash = xxh64(bytes.subarray(from, end));
+      if (!this.#seen.has(hash) && met.add(hash)) fresh += end - from;
+      from = end;
+    }
     return fresh;
   }
 
   result(): Cuts {
     const { algorithm, min, avg, max } = this.sizes;
-    const uniqueChunks = this.#seen.count;
+    const uniqueChunks = this.#seen.size;
     const uniqueBytes = this.#uniqueBytes;
     const storedBytes = this.#storedBytes;
     const meanBytes = uniqueChunks === 0 ? avg : uniqueBytes / uniqueChunks;

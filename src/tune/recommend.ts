@@ -1,4 +1,5 @@
 /** Chooses among ways of cutting that were measured. Pure. */
+import { sizeName } from './size-name.ts';
 import type { Recommendation, TuneResult } from './tune-types.ts';
 
 /** A larger chunk size is taken while it costs no more than this beyond the least. */
@@ -41,11 +42,10 @@ function reasonFor(chosen: TuneResult, least: number, results: readonly TuneResu
       : `that is ${more.toFixed(1)} % more than the least, with ${fewer.toFixed(1)} times fewer chunks`;
   const kept = (logicalOf(chosen) / Math.max(1, storedBytes)).toFixed(2);
   return (
-    `${algorithm} at ${kib(avg)} stores one byte for every ${kept} read (dedup ${dedupRatio.toFixed(2)}); ` +
+    `${algorithm} at ${sizeName(avg)} stores one byte for every ${kept} read (dedup ${dedupRatio.toFixed(2)}); ` +
     `${against}, and a terabyte of it needs ${Math.round(memoryPerTB / 1e6)} MB of memory.`
   );
 }
 
 const logicalOf = ({ afterVersion, uniqueBytes }: TuneResult): number =>
   afterVersion.at(-1)?.logicalBytes ?? uniqueBytes;
-const kib = (bytes: number): string => (bytes % 1024 === 0 ? `${bytes / 1024} KiB` : `${bytes} bytes`);

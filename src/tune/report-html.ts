@@ -1,5 +1,6 @@
 /** The report of tune() as one page: style, plots and table are in it, nothing is loaded. Pure. */
 import { barPlot, escapeText, linePlot, type Series, shortNumber } from './plots.ts';
+import { sizeName } from './size-name.ts';
 import type { TuneReport, TuneResult } from './tune-types.ts';
 
 const style = `
@@ -28,12 +29,6 @@ const colours = Array.from(
   { length: 6 },
   (_, n) => `.s${n} { fill: var(--c${n}); stroke: var(--c${n}); } .b${n} { background: var(--c${n}); }`,
 ).join('\n');
-
-/** A size of chunks: `16 KiB`. */
-export function sizeName(bytes: number): string {
-  if (bytes >= 1 << 20 && bytes % (1 << 20) === 0) return `${bytes >> 20} MiB`;
-  return bytes % 1024 === 0 ? `${bytes / 1024} KiB` : `${bytes} B`;
-}
 
 /** The page. `title` is shown as it is given. */
 export function reportHtml(report: TuneReport, title: string): string {

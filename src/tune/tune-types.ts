@@ -16,6 +16,7 @@ export type TuneSize = number | { readonly min: number; readonly avg: number; re
 
 /** How far a measurement is; `total` where it is known. */
 export interface TuneProgress {
+  /** 'read': the bytes are cut; 'edit' and 'time': each way in turn, over the first of them. */
   readonly phase: 'read' | 'edit' | 'time';
   readonly done: number;
   readonly total: number | undefined;

@@ -66,12 +66,16 @@ export async function measure(input: TuneInput, options: TuneOptions): Promise<T
   const { count, bytes } = { ...defaultEdits, ...options.edits };
   const results: TuneResult[] = [];
   for (const [i, way] of ways.entries()) {
-    stopIfAborted(options);
-    options.onProgress?.({ phase: 'edit', done: i, total: ways.length, unit: 'steps', bytesPerSecond: 0 });
+    const step = (phase: 'edit' | 'time'): void => {
+      stopIfAborted(options);
+      options.onProgress?.({ phase, done: i, total: ways.length, unit: 'steps', bytesPerSecond: 0 });
+    };
+    step('edit');
     // Feeds the kept bytes once more: what is measured of the streams is taken before.
     const cuts = way.result();
     const bytesPerEdit =
       count === 0 || bytes === 0 ? undefined : editCost(way, read.kept, count, bytes, options.seed ?? 1);
+    step('time');
     results.push({ ...cuts, bytesPerEdit, ...ratesOf(way, read.kept) });
   }
   return {
