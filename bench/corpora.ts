@@ -3,10 +3,10 @@
  *
  *     node dist/bench/corpora.js [--corpus name ...] [--avg 16384] [--keys 6] [--json]
  *
- * The ratio is bytes of tar per byte of chunks of different content, versions in order. How a key falls changes
- * it by a percent or so: key 0 is the public one that stores have, the others show the spread. Both chunkers are
- * solved for the same mean on random data, and natural data moves both away from it: fastcdc is measured once
- * more at the mean that sieve really had. Nothing is stored.
+ * The ratio is bytes of tar per byte of chunks of different content, versions in order. How a key falls
+ * changes it by a percent or so: key 0 is the public one that stores have, the others show the spread. Both
+ * chunkers are solved for the same mean on random data, and natural data moves both away from it: fastcdc is
+ * measured once more at the mean that sieve really had. Nothing is stored.
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

@@ -1,4 +1,7 @@
-/** Versions of real things, oldest first, as uncompressed tars: what chunkers and whole systems are measured on. */
+/**
+ * Versions of real things, oldest first, as uncompressed tars: what chunkers and whole systems are measured
+ * on.
+ */
 import { npmTars, typescriptReleases } from './npm-tars.ts';
 
 /** One thing in several versions. */

@@ -1,6 +1,7 @@
 /** The command line as a function: arguments in, exit code out. */
 import { Command, CommanderError } from 'commander';
 import { addBackup } from './commands/backup.ts';
+import { addBench } from './commands/bench.ts';
 import { addChanges } from './commands/changes.ts';
 import { addCompact } from './commands/compact.ts';
 import { addDiff } from './commands/diff.ts';
@@ -133,6 +134,7 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addDuplicates,
     addRepair,
     addUnlock,
+    addBench,
   ];
   for (const add of commands) add(program, runner);
   return program;

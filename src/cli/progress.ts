@@ -9,7 +9,8 @@ export interface Progress {
   readonly done: number;
   /** Undefined while it is not known. */
   readonly total: number | undefined;
-  readonly unit: 'bytes' | 'files' | 'keys';
+  readonly unit: 'bytes' | 'files' | 'keys' | 'steps';
+  /** 0 where bytes are not what is counted. */
   readonly bytesPerSecond: number;
   readonly files: number;
 }
@@ -35,7 +36,7 @@ function barView(io: CliIo): ProgressView {
   const width = Math.max(10, Math.min(30, columnsOf(io.stderr) - 60));
   const bar = new cliProgress.SingleBar(
     {
-      format: '{phase} {bar} {share} {amount} {files} {rate}',
+      format: '{phase} {bar} {share} {amount} {files} {rate} {left}',
       barsize: width,
       hideCursor: true,
       clearOnComplete: true,
@@ -74,9 +75,19 @@ function progressFields(progress: Progress): Record<string, string> {
     phase: phase.padEnd(8),
     share,
     amount: total === undefined ? show(done) : `${show(done)} of ${show(total)}`,
-    files: `${countText(files)} files`,
-    rate: `${sizeText(bytesPerSecond)}/s`,
+    files: files === 0 ? '' : `${countText(files)} files`,
+    rate: bytesPerSecond === 0 ? '' : `${sizeText(bytesPerSecond)}/s`,
+    left: leftText(progress),
   };
+}
+
+/** The time the rest takes at the rate so far: `40 s left`, `12 min left`, `3 h left`; '' while not known. */
+export function leftText({ done, total, unit, bytesPerSecond }: Progress): string {
+  if (unit !== 'bytes' || total === undefined || done >= total || bytesPerSecond <= 0) return '';
+  const seconds = Math.ceil((total - done) / bytesPerSecond);
+  if (seconds < 100) return `${seconds} s left`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 100 ? `${minutes} min left` : `${Math.round(minutes / 60)} h left`;
 }
 
 /** Plain lines for logs: one every few seconds, where stderr is no terminal. */
@@ -87,8 +98,8 @@ export function lineView(write: (line: string) => void, everyMs: number): Progre
       const now = performance.now();
       if (now - shownAt < everyMs) return;
       shownAt = now;
-      const { phase, share, amount, files, rate } = progressFields(progress);
-      write([phase!.trim(), share, amount, files, rate].filter((part) => part !== '').join('  '));
+      const { phase, share, amount, files, rate, left } = progressFields(progress);
+      write([phase!.trim(), share, amount, files, rate, left].filter((part) => part !== '').join('  '));
     },
     stop: () => undefined,
   };

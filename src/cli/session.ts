@@ -1,8 +1,9 @@
 /** One command being run: its output, how it opens stores, and how it ends. */
 import { isVarveError, VarveError } from '../base/errors.ts';
-import { type Engine, openEngine } from '../index.ts';
+import type { Engine, EngineOptions } from '../index.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type CliIo, type Output, type Paint, painter } from './io.ts';
+import { loadVarve } from './load.ts';
 import { keyText, plainText, plural } from './text.ts';
 
 /** What a command works with. */
@@ -43,7 +44,7 @@ export function readStore(
   dir: string,
   task: (engine: Engine) => Promise<number>,
 ): Promise<number> {
-  return withEngine(session, () => openEngine(dir, { readOnly: true, keyEncoding: 'bytes' }), task);
+  return withEngine(session, dir, { readOnly: true }, task);
 }
 
 /** Opens a store for writing; VARVE_LOCKED while somebody else writes, VARVE_NOT_FOUND unless `create`. */
@@ -53,20 +54,17 @@ export function writeStore(
   create: boolean,
   task: (engine: Engine) => Promise<number>,
 ): Promise<number> {
-  const signal = session.io.signal;
-  return withEngine(
-    session,
-    () => openEngine(dir, { createIfMissing: create, keyEncoding: 'bytes', signal }),
-    task,
-  );
+  return withEngine(session, dir, { createIfMissing: create, signal: session.io.signal }, task);
 }
 
 async function withEngine(
   session: Session,
-  open: () => Promise<Engine>,
+  dir: string,
+  options: EngineOptions,
   task: (engine: Engine) => Promise<number>,
 ): Promise<number> {
-  const engine = await open();
+  const { openEngine } = await loadVarve();
+  const engine = await openEngine(dir, { ...options, keyEncoding: 'bytes' });
   let code: number;
   try {
     code = await task(engine);

@@ -10,6 +10,7 @@ import type { Durability } from '../log/group-commit.ts';
 
 /** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */
 export interface ChunkingOptions {
+  /** Default 'sieve': as good as 'fastcdc' at finding duplicates, and faster (docs/TUNING.md). */
   algorithm?: 'fastcdc' | 'sieve';
   /** Bytes; 64 or more. */
   min?: number;
@@ -156,7 +157,7 @@ export interface CheckedOptions {
 
 /** Used at creation where nothing else is asked for. */
 export const defaultChunking: Required<ChunkingOptions> = {
-  algorithm: 'fastcdc',
+  algorithm: 'sieve',
   min: 4 * KiB,
   avg: 16 * KiB,
   max: 64 * KiB,

@@ -42,8 +42,9 @@ function reasonFor(chosen: TuneResult, least: number, results: readonly TuneResu
       : `that is ${more.toFixed(1)} % more than the least, with ${fewer.toFixed(1)} times fewer chunks`;
   const kept = (logicalOf(chosen) / Math.max(1, storedBytes)).toFixed(2);
   return (
-    `${algorithm} at ${sizeName(avg)} stores one byte for every ${kept} read (dedup ${dedupRatio.toFixed(2)}); ` +
-    `${against}, and a terabyte of it needs ${Math.round(memoryPerTB / 1e6)} MB of memory.`
+    `${algorithm} at ${sizeName(avg)} stores one byte for every ${kept} read ` +
+    `(dedup ${dedupRatio.toFixed(2)}); ${against}, ` +
+    `and a terabyte of it needs ${Math.round(memoryPerTB / 1e6)} MB of memory.`
   );
 }
 

@@ -1,8 +1,9 @@
 /** varve backup: a store into a vault. */
 import { type Command, Option } from 'commander';
 import { isVarveError } from '../../base/errors.ts';
-import { type BackupMode, type BackupReport, openEngine, openVault } from '../../index.ts';
+import type { BackupMode, BackupReport, Engine } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { loadVarve } from '../load.ts';
 import { collect, examples, jsonOption, wholeNumber } from '../options.ts';
 import { progressView } from '../progress.ts';
 import { type Runner, type Session, warn, writeStore } from '../session.ts';
@@ -53,6 +54,7 @@ async function backup(session: Session, store: string, target: string, options: 
   } catch (error) {
     if (!isVarveError(error, 'VARVE_LOCKED')) throw error;
     await warn(session, 'the store is in use: what it holds at this moment is backed up');
+    const { openEngine } = await loadVarve();
     const engine = await openEngine(store, { readOnly: true });
     try {
       return await run(session, engine, target, options);
@@ -62,12 +64,8 @@ async function backup(session: Session, store: string, target: string, options: 
   }
 }
 
-async function run(
-  session: Session,
-  engine: Awaited<ReturnType<typeof openEngine>>,
-  target: string,
-  options: Options,
-): Promise<number> {
+async function run(session: Session, engine: Engine, target: string, options: Options): Promise<number> {
+  const { openVault } = await loadVarve();
   const vault = await openVault(target, { create: options.dryRun !== true });
   const view = progressView(session.io, session.json);
   let report: BackupReport;

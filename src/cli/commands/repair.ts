@@ -1,7 +1,8 @@
 /** varve repair: mends a damaged store. */
 import type { Command } from 'commander';
-import { type RepairReport, repair } from '../../index.ts';
+import type { RepairReport } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { loadVarve } from '../load.ts';
 import { examples, jsonOption } from '../options.ts';
 import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
@@ -30,6 +31,7 @@ async function mend(session: Session, store: string, dryRun: boolean): Promise<n
   const view = progressView(session.io, session.json);
   let report: RepairReport;
   try {
+    const { repair } = await loadVarve();
     report = await repair(store, {
       dryRun,
       onProgress: ({ phase, done, total, unit, bytesPerSecond }) =>

@@ -1,8 +1,9 @@
 /** varve restore: a backup into a new store, or into files. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
-import { openBackup, openVault, type RestoreReport, restore } from '../../index.ts';
+import type { RestoreReport } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { loadVarve } from '../load.ts';
 import { examples, jsonOption } from '../options.ts';
 import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
@@ -58,6 +59,7 @@ async function restoreStore(
   target: string,
   options: Options,
 ): Promise<number> {
+  const { openVault, restore } = await loadVarve();
   const vault = await openVault(dir, { readOnly: true });
   const view = progressView(session.io, session.json);
   let report: RestoreReport;
@@ -94,6 +96,7 @@ async function restoreFiles(
   target: string,
   options: Options,
 ): Promise<number> {
+  const { openBackup, openVault } = await loadVarve();
   const view = await openBackup(await openVault(dir, { readOnly: true }), chosen(options));
   const bar = progressView(session.io, session.json);
   try {

@@ -2,10 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import Table from 'cli-table3';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type TuneReport, tune } from '../../index.ts';
+import type { TuneReport } from '../../index.ts';
 import { reportHtml } from '../../tune/report-html.ts';
 import { sizeName } from '../../tune/size-name.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { loadVarve } from '../load.ts';
 import { examples, jsonOption, wholeNumber } from '../options.ts';
 import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
@@ -53,6 +54,7 @@ async function run(session: Session, paths: string[], options: TuneArguments): P
   const view = progressView(session.io, session.json);
   let report: TuneReport;
   try {
+    const { tune } = await loadVarve();
     report = await tune(paths, {
       ...(sizes === undefined ? {} : { sizes }),
       ...(algorithm === undefined ? {} : { algorithms: [algorithm] }),

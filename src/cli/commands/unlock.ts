@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import { initChecksum } from '../../codec/checksum.ts';
 import type { LockDescription } from '../../fs/lock-port.ts';
 import { describeLock } from '../../fs/writer-lock.ts';
-import { openEngine } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { loadVarve } from '../load.ts';
 import { examples, jsonOption } from '../options.ts';
 import type { Runner, Session } from '../session.ts';
 import { plainText } from '../text.ts';
@@ -40,6 +40,7 @@ async function unlock(session: Session, store: string, mayBreak: boolean): Promi
     await tell(session, isFree ? 'free' : 'locked', textOf(before, isFree), before);
     return isFree ? exitCodes.done : exitCodes.locked;
   }
+  const { openEngine } = await loadVarve();
   const engine = await openEngine(store, {
     createIfMissing: false,
     breakLock: true,

@@ -2,8 +2,9 @@
 import Table from 'cli-table3';
 import { type Command, InvalidArgumentError } from 'commander';
 import { encodeUtf8, toHex } from '../../base/bytes.ts';
-import { type BackupInfo, openVault, type Vault, type VerifyVaultOptions } from '../../index.ts';
+import type { BackupInfo, Vault, VaultOptions, VerifyVaultOptions } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { loadVarve } from '../load.ts';
 import { collect, examples, jsonOption, wholeNumber } from '../options.ts';
 import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
@@ -12,6 +13,11 @@ import { countText, keyText, plainText, plural, sizeText } from '../text.ts';
 
 interface Json {
   json?: boolean;
+}
+
+async function vaultIn(dir: string, options?: VaultOptions): Promise<Vault> {
+  const { openVault } = await loadVarve();
+  return await openVault(dir, options);
 }
 
 export function addVault(program: Command, runner: Runner): void {
@@ -37,7 +43,7 @@ function addList(parent: Command, runner: Runner): void {
   sub(parent, 'list', 'List backups, oldest first.', 'varve vault list /mnt/vault').action(
     (dir: string, options: Json) =>
       runner.run(options, async (session) => {
-        const vault = await openVault(dir, { readOnly: true });
+        const vault = await vaultIn(dir, { readOnly: true });
         await printBackups(session, 'backup', await vault.list());
         return exitCodes.done;
       }),
@@ -70,7 +76,7 @@ function addStats(parent: Command, runner: Runner): void {
   sub(parent, 'stats', 'Show what a vault holds and takes.', 'varve vault stats /mnt/vault').action(
     (dir: string, options: Json) =>
       runner.run(options, async (session) => {
-        const stats = await (await openVault(dir, { readOnly: true })).stats();
+        const stats = await (await vaultIn(dir, { readOnly: true })).stats();
         if (session.json) {
           await session.out.json({ type: 'vault', ...stats });
           return exitCodes.done;
@@ -113,7 +119,7 @@ function addVerify(parent: Command, runner: Runner): void {
     .option('--max-seconds <n>', 'end after about so long', wholeNumber)
     .action((dir: string, options: VerifyArguments) =>
       runner.run(options, async (session) => {
-        const vault = await openVault(dir, { readOnly: true });
+        const vault = await vaultIn(dir, { readOnly: true });
         const report = await withProgress(session, (onProgress) =>
           vault.verify({
             level: options.level as NonNullable<VerifyVaultOptions['level']>,
@@ -183,7 +189,7 @@ function addForget(parent: Command, runner: Runner): void {
     .option('--prune', 'prune afterwards')
     .action((dir: string, options: ForgetArguments) =>
       runner.run(options, async (session) => {
-        const vault = await openVault(dir);
+        const vault = await vaultIn(dir);
         const keep = Object.fromEntries(
           Object.entries({
             last: options.keepLast,
@@ -218,7 +224,7 @@ function addPrune(parent: Command, runner: Runner): void {
     .action((dir: string, options: Json & { dryRun?: boolean; breakLock?: boolean }) =>
       runner.run(options, async (session) => {
         const { dryRun = false, breakLock = false } = options;
-        return await prune(session, await openVault(dir), { dryRun, breakLock });
+        return await prune(session, await vaultIn(dir), { dryRun, breakLock });
       }),
     );
 }
@@ -253,7 +259,7 @@ function addDiff(parent: Command, runner: Runner): void {
     .addHelpText('after', examples('varve vault diff /mnt/vault 3fa4 latest'))
     .action((dir: string, a: string, b: string, options: Json) =>
       runner.run(options, async (session) => {
-        const vault = await openVault(dir, { readOnly: true });
+        const vault = await vaultIn(dir, { readOnly: true });
         for await (const { key, space, change, before, after } of vault.diff(a, b)) {
           if (session.out.closed) break;
           const named = typeof key === 'string' ? { key } : { keyHex: toHex(key) };

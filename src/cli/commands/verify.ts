@@ -1,7 +1,8 @@
 /** varve verify: checks the files of a store and names the keys that damage affects. */
 import { type Command, Option } from 'commander';
-import { type Finding, openEngine, type VerifyLevel, type VerifyReport } from '../../index.ts';
+import type { Finding, VerifyLevel, VerifyReport } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { loadVarve } from '../load.ts';
 import { examples, jsonOption, wholeNumber } from '../options.ts';
 import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
@@ -40,6 +41,7 @@ ${examples('varve verify ./data', 'varve verify ./data --level full --max-second
 
 async function verify(session: Session, store: string, options: VerifyArguments): Promise<number> {
   const { level, maxSeconds, cursor } = options;
+  const { openEngine } = await loadVarve();
   const engine = await openEngine(store, { readOnly: true, keyEncoding: 'bytes' });
   const view = progressView(session.io, session.json);
   let report: VerifyReport;
