@@ -94,9 +94,8 @@ async function print({ out, paint }: Session, report: BenchReport): Promise<void
     ]);
   }
   const { algorithm, avg } = chunking;
-  await out.line(
-    `${sizeText(bytes)} of random data, ${algorithm} at ${sizeText(avg)}, ${cores} cores, ${seconds.toFixed(0)} s`,
-  );
+  const cut = `${algorithm} at ${sizeText(avg)}`;
+  await out.line(`${sizeText(bytes)} of random data, ${cut}, ${cores} cores, ${seconds.toFixed(0)} s`);
   await out.line(table.toString());
 }
 
