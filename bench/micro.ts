@@ -3,9 +3,9 @@
  *
  *     npm run bench:micro -- [--only chunk] [--seconds 1] [--json]
  *
- * MB/s are 10^6 bytes of input per second, one thread, over 1 MiB that lies in the cache; the others are calls
- * a second. Beside each rate stands what bounds it, measured in the same run: a memory copy for what only looks
- * at bytes, SHA-256 for what also hashes them. `±` is the relative margin of error at 95 %.
+ * MB/s are 10^6 bytes of input per second, one thread, over 1 MiB that lies in the cache; the others are
+ * calls a second. Beside each rate stands what bounds it, measured in the same run: a memory copy for what
+ * only looks at bytes, SHA-256 for what also hashes them. `±` is the relative margin of error at 95 %.
  */
 import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';

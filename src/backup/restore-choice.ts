@@ -51,7 +51,9 @@ export function choiceText({ prefix, prefixes, keys, space }: RestoreChoice): st
   return JSON.stringify(isOld ? old : [...old, texts(prefixes) ?? null, texts(keys) ?? null]);
 }
 
-/** The ranges of a choice that `isEverything` is not true of, rising, without overlap; `space`: its number. */
+/**
+ * The ranges of a choice that `isEverything` is not true of, rising, without overlap; `space`: its number.
+ */
 export function rangesOf({ prefix, prefixes, keys }: RestoreChoice, space: number): TreeRange[] {
   const ranges: TreeRange[] = [];
   const isWhole = prefix === undefined && prefixes === undefined && keys === undefined;
