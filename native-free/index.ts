@@ -63,7 +63,7 @@ export type {
 } from '../src/engine/options.ts';
 export type { RepairOptions } from '../src/engine/repairing.ts';
 export type { SpaceList } from '../src/engine/space-list.ts';
-export type { SpaceOptions } from '../src/engine/space-policy.ts';
+export type { RetentionRules, SpaceInfo, SpaceOptions } from '../src/engine/space-policy.ts';
 export type {
   CompactOptions,
   CompactProgress,

@@ -74,7 +74,7 @@ export type {
 export type { ScheduleInfo, ScheduleList } from './engine/schedules.ts';
 export type { SnapshotList } from './engine/snapshots.ts';
 export type { SpaceList } from './engine/space-list.ts';
-export type { SpaceOptions } from './engine/space-policy.ts';
+export type { RetentionRules, SpaceInfo, SpaceOptions } from './engine/space-policy.ts';
 export type {
   CompactOptions,
   CompactProgress,

@@ -8,10 +8,11 @@ import { corrupt, isDamage, isVarveError, VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
 import { refCount, setPlace } from '../format/canonical-record.ts';
 import type { ChunkLocation } from '../format/chunk-ref.ts';
-import { expiryFeature, historyFeature, schedulesFeature } from '../format/format-ladder.ts';
+import { expiryFeature, historyFeature, rulesFeature, schedulesFeature } from '../format/format-ladder.ts';
 import { isPolicyKey } from '../format/history-rows.ts';
 import { type KeyTreeNode, keyTreeTags } from '../format/key-tree-node.ts';
 import { isScheduleKey } from '../format/schedule-rows.ts';
+import { isRulesKey } from '../format/space-rules.ts';
 import { expiryKey } from '../format/system-rows.ts';
 import { parseValueRecord, refIdAt, type ValueRecord } from '../format/value-record.ts';
 import type { FsPort } from '../fs/port.ts';
@@ -195,6 +196,7 @@ class RestoreRun {
     if (named !== undefined) spaces.set(named.name, named.number);
     if (isPolicyKey(sysKey)) this.#features |= historyFeature;
     if (isScheduleKey(sysKey)) this.#features |= schedulesFeature;
+    if (isRulesKey(sysKey)) this.#features |= rulesFeature;
     const { manifest } = this.#snap;
     await this.#builder.addSystemRow(
       sysKey,

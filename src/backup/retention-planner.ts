@@ -5,9 +5,10 @@
  * Whatever the rules say, the newest backup that was proved stays, and where none was, the newest one.
  */
 import { invalid } from '../base/errors.ts';
+import { dayNumber, type Period, PeriodJudge, type PeriodRules, periodRules } from '../base/keep-periods.ts';
 
 /** What to keep; every part is optional, at least one is needed. */
-export interface KeepRules {
+export interface KeepRules extends PeriodRules {
   /** The newest so many. */
   readonly last?: number;
   /** The newest of each of the last so many hours, days, ISO weeks, months, years that have one. */
@@ -39,8 +40,7 @@ export interface RetentionPlan {
   readonly removed: readonly string[];
 }
 
-const periods = ['hourly', 'daily', 'weekly', 'monthly', 'yearly'] as const;
-const names: readonly (keyof KeepRules)[] = ['last', ...periods, 'within', 'tags'];
+const names: readonly (keyof KeepRules)[] = [...periodRules, 'tags'];
 
 /** VARVE_INVALID_ARGUMENT unless the rules keep something and the time zone is known. */
 export function checkKeepRules(rules: KeepRules, timeZone: string): void {
@@ -80,22 +80,10 @@ export function planRetention(
     const own = backups.filter((backup) => backup.store === store);
     // Newest first; equal times in the order of their ids, so that every run decides alike.
     own.sort((a, b) => b.timeMs - a.timeMs || (a.id < b.id ? 1 : -1));
-    for (const { id } of own.slice(0, rules.last ?? 0)) keep(id, 'last');
-    const newestMs = own[0]!.timeMs;
+    const judge = new PeriodJudge(rules, (rule, timeMs) => periodOf(rule, timeMs, timeZone));
     for (const { id, timeMs, tags } of own) {
-      if ((rules.within ?? 0) > 0 && newestMs - timeMs < rules.within!) keep(id, 'within');
+      for (const rule of judge.judge(timeMs)) keep(id, rule);
       if (rules.tags?.some((tag) => tags.includes(tag)) === true) keep(id, 'tags');
-    }
-    for (const rule of periods) {
-      const wanted = rules[rule] ?? 0;
-      const met = new Set<string>();
-      for (const { id, timeMs } of wanted > 0 ? own : []) {
-        const period = periodOf(rule, timeMs, timeZone);
-        if (met.has(period)) continue;
-        if (met.size === wanted) break;
-        met.add(period);
-        keep(id, rule);
-      }
     }
     keep((own.find(({ proved }) => proved) ?? own[0]!).id, 'newest proved');
     removed.push(...own.filter(({ id }) => !kept.has(id)).map(({ id }) => id));
@@ -124,7 +112,7 @@ function calendar(timeZone: string): Intl.DateTimeFormat {
 }
 
 /** Name of the period a moment lies in. An hour that a change of the clock repeats is two. */
-export function periodOf(rule: (typeof periods)[number], timeMs: number, timeZone: string): string {
+export function periodOf(rule: Period, timeMs: number, timeZone: string): string {
   const parts = new Map(
     calendar(timeZone)
       .formatToParts(timeMs)
@@ -143,16 +131,6 @@ export function periodOf(rule: (typeof periods)[number], timeMs: number, timeZon
     default:
       return year;
   }
-}
-
-/** Days since 1970-01-01 of a date of the Gregorian calendar. */
-function dayNumber(year: number, month: number, day: number): number {
-  const y = month <= 2 ? year - 1 : year;
-  const era = Math.floor(y / 400);
-  const ofEra = y - era * 400;
-  const ofYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1;
-  const days = ofEra * 365 + Math.floor(ofEra / 4) - Math.floor(ofEra / 100) + ofYear;
-  return era * 146_097 + days - 719_468;
 }
 
 /** `2026-W53`: weeks begin on Monday and belong to the year of their Thursday. */

@@ -1,6 +1,6 @@
 /**
  * Which rows of the system tree a backup holds: what says how keys are to be read and kept. Left out are rows
- * that can be derived (expiry), that speak of history a backup does not have (named snapshots, trash, times),
+ * that can be derived (expiry, what a space with a quota takes), that speak of history a backup does not have (named snapshots, trash, times),
  * and what a store remembers of its own work.
  */
 import type { Seq } from '../base/brands.ts';
@@ -8,12 +8,13 @@ import { compareBytes, startsWith } from '../base/bytes.ts';
 import { decodePolicyRow, encodePolicyRow, isPolicyKey } from '../format/history-rows.ts';
 import { decodeSysKey, encodeInternalKey } from '../format/internal-key.ts';
 import { isScheduleKey } from '../format/schedule-rows.ts';
+import { isRulesKey } from '../format/space-rules.ts';
 import { decodeSpaceRow, nextSpaceKey, spacePrefix } from '../format/system-rows.ts';
 
 /** True for the key of a row that goes into backups. */
 export function isBackedUp(sysKey: Uint8Array): boolean {
   if (startsWith(sysKey, spacePrefix) || compareBytes(sysKey, nextSpaceKey) === 0) return true;
-  return isPolicyKey(sysKey) || isScheduleKey(sysKey);
+  return isPolicyKey(sysKey) || isScheduleKey(sysKey) || isRulesKey(sysKey);
 }
 
 /** The value as a backup holds it: without what is true in one store only. */

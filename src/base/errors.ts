@@ -14,6 +14,7 @@ export const errorCodes = {
   VARVE_CLOSED: 'the engine is closed or closing',
   VARVE_INVALID_ARGUMENT: 'an argument or option is not acceptable; nothing was written',
   VARVE_NO_SPACE: 'the disk or a configured bound is full',
+  VARVE_QUOTA: 'the values of a space would take more than its quota; nothing was written',
   VARVE_IO: 'the operating system refused a file operation; errno says why',
   VARVE_POISONED: 'an earlier write or sync failed: reads go on, writes need the store reopened',
   VARVE_READ_ONLY: 'the store is open read-only, or degraded after damage (see cause)',

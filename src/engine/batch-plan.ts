@@ -153,9 +153,13 @@ export function checkPutOptions(options: PutOptions, names: readonly string[]): 
     throw invalid('sha256 must be true or false');
   }
   const { ttlMs } = options;
-  if (ttlMs !== undefined && !(Number.isSafeInteger(ttlMs) && ttlMs >= 1 && ttlMs <= ttlMsMax)) {
-    throw invalid(`ttlMs must be an integer from 1 to ${ttlMsMax}`, { actual: ttlMs });
-  }
+  if (ttlMs !== undefined && ttlMs !== Number.POSITIVE_INFINITY) checkTtl(ttlMs);
+}
+
+/** VARVE_INVALID_ARGUMENT for what is no time to live. */
+export function checkTtl(ttlMs: number): void {
+  if (Number.isSafeInteger(ttlMs) && ttlMs >= 1 && ttlMs <= ttlMsMax) return;
+  throw invalid(`ttlMs must be an integer from 1 to ${ttlMsMax}`, { actual: ttlMs });
 }
 
 /** VARVE_INVALID_ARGUMENT for what is no sequence number. */

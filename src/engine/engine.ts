@@ -16,7 +16,14 @@ import { RangeDeletes } from './range-deletes.ts';
 import { openReadView, type ReadView } from './read-view.ts';
 import { Reads } from './reads.ts';
 import { newestScan, scan } from './scans.ts';
-import { checkSpaceOptions, type SpaceOptions, setSpacePolicy } from './space-policy.ts';
+import {
+  checkSpaceOptions,
+  type SpaceInfo,
+  type SpaceOptions,
+  setPolicy,
+  setSpacePolicy,
+  spaceInfo,
+} from './space-policy.ts';
 import type { Store } from './store.ts';
 import { type TransactionFunction, Transactions } from './transactions.ts';
 import type {
@@ -160,8 +167,8 @@ export class Engine extends WholeStore {
 
   /**
    * Gives `fn` what the key holds and commits what it answers; no other write comes between, and no conflict
-   * is seen. `fn` answers the new value, or undefined to delete the key. Metadata, content type and tags stay
-   * as they were unless given. Resolves as put does; with undefined when the key is gone. A function that
+   * is seen. `fn` answers the new value, or undefined to delete the key. Metadata, content type, tags and
+   * expiry stay as they were unless given. Resolves as put does; with undefined when the key is gone. A function that
    * throws changes nothing.
    */
   update(key: Key, fn: UpdateFunction, options?: UpdateOptions): Promise<PutResult | undefined> {
@@ -176,7 +183,7 @@ export class Engine extends WholeStore {
   increment(key: Key, by = 1, options: { signal?: AbortSignal } = {}): Promise<number> {
     return this.#store.run(async () => {
       checkNames(options, ['signal'], 'option');
-      return await this.#updates.increment(this.#space, key, by, options.signal);
+      return await this.#updates.increment(this.#space, key, by, options);
     });
   }
 
@@ -191,7 +198,9 @@ export class Engine extends WholeStore {
       checkNames(options, ['cache'], 'option');
       const space = this.#space;
       const name = nameOfPrefix(rowPrefix(space, key));
-      const reserve = (count: number): Promise<number> => this.#updates.increment(space, key, count);
+      // A sequence that expired would begin again.
+      const reserve = (count: number): Promise<number> =>
+        this.#updates.increment(space, key, count, { ttlMs: Number.POSITIVE_INFINITY });
       return await this.#store.sequences.next(name, options.cache ?? 1, reserve);
     });
   }
@@ -279,5 +288,24 @@ export class Engine extends WholeStore {
     // A name that cannot be one is refused here.
     setSpacePolicy(this.#store, this.#store.parts.spaces.numberOf(name), asked);
     return new Engine(this.#store, name);
+  }
+
+  /** The policies of this space, and what its values take where it has a quota. */
+  policy(): SpaceInfo {
+    this.#store.assertReadable();
+    return spaceInfo(this.#store, this.#space);
+  }
+
+  /**
+   * Sets policies of this space, durably when it resolves. Of the store's own keys, `history` counts for every
+   * space without its own; the other policies are of this space only.
+   */
+  setPolicy(options: SpaceOptions): Promise<SpaceInfo> {
+    return this.#store.run(async () => {
+      const asked = checkSpaceOptions(options);
+      const space = this.#space;
+      await setPolicy(this.#store, space, asked);
+      return spaceInfo(this.#store, space);
+    });
   }
 }

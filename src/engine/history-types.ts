@@ -1,5 +1,6 @@
 /** Shapes of the public face for what is kept of the past. */
 import type { Seq } from '../base/brands.ts';
+import type { PeriodRule } from '../base/keep-periods.ts';
 import type { UserMetadata } from '../format/metadata.ts';
 import type { At } from './point.ts';
 import type { EntryStat, Key } from './types.ts';
@@ -21,6 +22,7 @@ export type KeptBy =
   | 'current'
   | 'history.versions'
   | 'history.ms'
+  | `retention.${PeriodRule}`
   | `snapshot:${string}`
   | 'view'
   | 'pending';

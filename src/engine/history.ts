@@ -13,21 +13,23 @@
  *   steps back brings nothing back").
  */
 import type { Seq } from '../base/brands.ts';
-import { historyFeature } from '../format/format-ladder.ts';
+import { type PeriodRules, periodRules } from '../base/keep-periods.ts';
+import { expiryFeature, historyFeature, rulesFeature } from '../format/format-ladder.ts';
 import {
   clockKey,
   encodeClockRow,
   encodePolicyRow,
+  type HistoryPolicy,
   policyKey,
-  type SpacePolicy,
 } from '../format/history-rows.ts';
 import { putSys } from '../format/log-ops.ts';
+import { encodeRulesRow, encodeUsedRow, rulesKey, usedKey } from '../format/space-rules.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
 import type { Forest } from '../tree/forest.ts';
 import type { Kept } from '../tree/history-rows.ts';
 import type { KeepRule } from '../tree/keep-rule.ts';
 import { plainRule } from '../tree/keep-rule.ts';
-import type { TxnWriter } from '../txn/txn-writer.ts';
+import type { SysOp, TxnWriter } from '../txn/txn-writer.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Env } from './env.ts';
 import type { ReadMarks } from './read-marks.ts';
@@ -70,7 +72,10 @@ interface Basis {
   readonly own: ReadonlyMap<number, Figures>;
   readonly others: Figures;
   readonly lowest: Seq;
+  readonly retained: ReadonlyMap<number, readonly PeriodRules[]>;
 }
+
+const noRetention: readonly PeriodRules[] = [];
 
 /** From which commit, and from which moment on every state can be read. */
 export interface Readable {
@@ -103,7 +108,7 @@ export class History {
     this.onRule();
     rows.settle(this.#durableSeq);
     const horizon = marks.horizon(visibleSeq());
-    const { pinned, own, others, lowest } = this.#basis();
+    const { pinned, own, others, lowest, retained } = this.#basis();
     // Nobody knows what is pinned: everything stays.
     if (rows.damage !== undefined) return plainRule(0, pinned, Number.MAX_SAFE_INTEGER);
     return {
@@ -111,6 +116,8 @@ export class History {
       pinned,
       versionsOf: (space) => (own.get(space) ?? others).versions,
       horizonOf: (space) => Math.min(horizon, (own.get(space) ?? others).horizon),
+      retentionOf: (space) => retained.get(space) ?? noRetention,
+      retentionVersion: rows.rules.version,
     };
   }
 
@@ -136,6 +143,7 @@ export class History {
       own,
       others,
       lowest: Math.min(others.horizon, ...Array.from(own.values(), (one) => one.horizon)),
+      retained: rows.rules.retained(),
     };
     this.#lastBasis = basis;
     return basis;
@@ -227,63 +235,146 @@ export class History {
     return Math.min(clockStepMsMax, Math.max(1, shortest * clockShare));
   }
 
-  /** Rows that go with the transaction that drops the space: no version of its keys is kept by its rank. */
-  rowsToDrop(space: number): { readonly key: Uint8Array; readonly value: Uint8Array }[] {
+  /** Rows that go with the transaction that drops the space: no version of its keys is kept by policy. */
+  rowsToDrop(space: number): SysOp[] {
     const rows = this.#parts.forest.history;
     this.#declared.delete(space);
+    rows.rules.declare(space, undefined);
     this.#lastBasis = undefined;
+    const dropped: SysOp[] = [];
     const own = rows.policyOf(space);
     const history = own.history ?? rows.policyOf(0).history;
-    if (history === undefined || history.versions === 0) return [];
-    const row = { history: { ...history, versions: 0 }, ttlMs: own.ttlMs };
-    return [{ key: policyKey(space), value: encodePolicyRow(row) }];
+    if (own.ttlMs !== undefined || (history !== undefined && history.versions > 0)) {
+      const row = { history: history && { ...history, versions: 0 }, ttlMs: undefined };
+      dropped.push({ key: policyKey(space), value: encodePolicyRow(row) });
+    }
+    const { retention, quotaBytes } = rows.rules.rulesOf(space);
+    if (retention !== undefined || quotaBytes !== undefined) {
+      dropped.push({ key: rulesKey(space), value: undefined });
+    }
+    if (rows.rules.usedOf(space) !== undefined) dropped.push({ key: usedKey(space), value: undefined });
+    return dropped;
   }
 
   /** The policies of a space differ from those asked for. */
-  differs(space: number, asked: Partial<PolicyAsked>): boolean {
-    const row = this.#parts.forest.history.policyOf(space);
-    const { history, ttlMs } = asked;
+  differs(space: number, asked: PolicyAsked): boolean {
+    const { history: kept, rules } = this.#parts.forest.history.policiesOf(space);
+    const { history, ttlMs, retention, quotaBytes } = asked;
     const isOther =
       history !== undefined &&
-      (history.versions !== (row.history?.versions ?? (space === 0 ? 0 : -1)) ||
-        history.ms !== (row.history?.ms ?? (space === 0 ? 0 : -1)));
-    return isOther || (ttlMs !== undefined && ttlMs !== row.ttlMs);
+      (history === null
+        ? kept.history !== undefined
+        : history.versions !== (kept.history?.versions ?? (space === 0 ? 0 : -1)) ||
+          history.ms !== (kept.history?.ms ?? (space === 0 ? 0 : -1)));
+    return (
+      isOther ||
+      (ttlMs !== undefined && (ttlMs ?? undefined) !== kept.ttlMs) ||
+      (quotaBytes !== undefined && (quotaBytes ?? undefined) !== rules.quotaBytes) ||
+      (retention !== undefined && !isSameRetention(retention ?? undefined, rules.retention))
+    );
   }
 
   /**
-   * Sets policies of a space; what is not asked for stays. They hold from the call on, and after the next
-   * open once the promise resolves, whatever the durability mode. For a store open for writing.
+   * Sets policies of a space; what is not asked for stays, null takes one away. They hold from the call on,
+   * and after the next open once `durable` resolves, whatever the durability mode. For a store open for
+   * writing. `named`: gives the row of the space's name, in the turn in which all of it is sequenced, and is
+   * told when it was.
    */
-  async setPolicy(space: number, asked: Partial<PolicyAsked>): Promise<void> {
-    const { log, txn, checkpointer } = this.#parts.writer!;
-    if (asked.history !== undefined) this.#declared.set(space, asked.history);
-    this.#lastBasis = undefined;
-    await checkpointer.require(historyFeature);
-    txn.sequence(rowBytes + policyKey(space).length + 64, (writer, seq, timeMs) => {
-      const row = this.#rowOf(space, asked, seq, timeMs);
-      putSys(writer, policyKey(space), encodePolicyRow(row));
-    });
-    if (asked.history !== undefined && this.#declared.get(space) === asked.history) {
-      this.#declared.delete(space);
-      this.#lastBasis = undefined;
-    }
-    await log.syncNow();
+  setPolicy(
+    space: number,
+    asked: PolicyAsked,
+    named: NameRow = unnamed,
+  ): { readonly sequenced: Promise<void>; readonly durable: Promise<void> } {
+    const sequenced = this.#sequence(space, asked, named);
+    return { sequenced, durable: sequenced.then(() => this.#parts.writer!.log.syncNow()) };
   }
 
-  #rowOf(space: number, asked: Partial<PolicyAsked>, seq: Seq, timeMs: number): SpacePolicy {
-    const rows = this.#parts.forest.history;
-    const old = rows.policyOf(space);
-    const ttlMs = asked.ttlMs ?? old.ttlMs;
-    if (asked.history === undefined) return { history: old.history, ttlMs };
-    const { versions, ms } = asked.history;
+  async #sequence(space: number, asked: PolicyAsked, named: NameRow): Promise<void> {
+    const { txn, checkpointer } = this.#parts.writer!;
+    const { rules } = this.#parts.forest.history;
+    const { history, retention } = asked;
+    if (history) this.#declared.set(space, history);
+    if (retention) rules.declare(space, retention);
+    this.#lastBasis = undefined;
+    try {
+      for (const bit of featuresOf(asked)) await checkpointer.require(bit);
+      const sys = named.rows();
+      const room = sys.reduce((sum, { key }) => sum + rowBytes + key.length, 4 * rowBytes);
+      txn.sequence(room + 128, (writer, seq, timeMs) => {
+        for (const { key, value } of sys) putSys(writer, key, value);
+        for (const { key, value } of this.#rowsOf(space, asked, seq, timeMs)) putSys(writer, key, value);
+        // Nothing was ever put to a space whose name is new.
+        const isNew = sys.length > 0 && asked.quotaBytes !== undefined && asked.quotaBytes !== null;
+        const counted = { isWhole: true, fromSeq: seq, added: 0, removed: 0 };
+        if (isNew) putSys(writer, usedKey(space), encodeUsedRow(counted));
+      });
+      named.sequenced();
+    } finally {
+      if (history && this.#declared.get(space) === history) this.#declared.delete(space);
+      if (retention) rules.declare(space, undefined);
+      this.#lastBasis = undefined;
+    }
+  }
+
+  #rowsOf(space: number, asked: PolicyAsked, seq: Seq, timeMs: number): SysOp[] {
+    const rows: SysOp[] = [];
+    const { history, rules } = this.#parts.forest.history.policiesOf(space);
+    if (asked.history !== undefined || asked.ttlMs !== undefined) {
+      const row = {
+        history:
+          asked.history === undefined ? history.history : this.#kept(space, asked.history, seq, timeMs),
+        ttlMs: asked.ttlMs === undefined ? history.ttlMs : (asked.ttlMs ?? undefined),
+      };
+      rows.push({ key: policyKey(space), value: encodePolicyRow(row) });
+    }
+    if (asked.retention !== undefined || asked.quotaBytes !== undefined) {
+      const row = {
+        retention: asked.retention === undefined ? rules.retention : (asked.retention ?? undefined),
+        quotaBytes: asked.quotaBytes === undefined ? rules.quotaBytes : (asked.quotaBytes ?? undefined),
+      };
+      const isEmpty = row.retention === undefined && row.quotaBytes === undefined;
+      rows.push({ key: rulesKey(space), value: isEmpty ? undefined : encodeRulesRow(row) });
+      const isCounted = this.#parts.forest.history.rules.usedOf(space) !== undefined;
+      if (row.quotaBytes === undefined && isCounted) rows.push({ key: usedKey(space), value: undefined });
+    }
+    return rows;
+  }
+
+  #kept(space: number, asked: Kept | null, seq: Seq, timeMs: number): HistoryPolicy | undefined {
+    if (asked === null) return undefined;
+    const { versions, ms } = asked;
     // Commits have time rows only from the first policy by time on.
     const { seq: sinceSeq, ms: sinceMs } = this.readableFrom(space) ?? { seq, ms: timeMs };
-    return { history: { versions, ms, sinceSeq, sinceMs }, ttlMs };
+    return { versions, ms, sinceSeq, sinceMs };
   }
 }
 
-/** Policies as callers ask for them. */
+/** The row of a space's name that goes with its first policy. */
+export interface NameRow {
+  /** VARVE_CONFLICT when the space was dropped meanwhile. */
+  readonly rows: () => readonly SysOp[];
+  readonly sequenced: () => void;
+}
+
+const unnamed: NameRow = { rows: () => [], sequenced: () => undefined };
+
+/** Policies as callers ask for them: undefined stays as it is, null takes it away. */
 export interface PolicyAsked {
-  readonly history: Kept;
-  readonly ttlMs: number;
+  readonly history?: Kept | null | undefined;
+  readonly ttlMs?: number | null | undefined;
+  readonly retention?: Required<PeriodRules> | null | undefined;
+  readonly quotaBytes?: number | null | undefined;
+}
+
+function featuresOf({ history, ttlMs, retention, quotaBytes }: PolicyAsked): number[] {
+  const bits: number[] = [];
+  if (history !== undefined || ttlMs !== undefined) bits.push(historyFeature);
+  if (ttlMs) bits.push(expiryFeature);
+  if (retention !== undefined || quotaBytes !== undefined) bits.push(rulesFeature);
+  return bits;
+}
+
+function isSameRetention(a: PeriodRules | undefined, b: PeriodRules | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return periodRules.every((rule) => (a[rule] ?? 0) === (b[rule] ?? 0));
 }

@@ -1,10 +1,12 @@
 /** Versions of one key that were superseded, as the reapers of chunks look at them. */
 import type { Seq } from '../base/brands.ts';
 import { compareRange } from '../base/bytes.ts';
+import type { PeriodRules } from '../base/keep-periods.ts';
 import { seqBytes, seqOf, writeSeq } from '../format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import { parseValueRecord } from '../format/value-record.ts';
 import { type KeyCursor, OK, settle } from '../tree/cursor.ts';
+import { RetentionJudge } from '../tree/space-rules.ts';
 import { type RecordRefs, refsOf } from '../txn/version-ends.ts';
 
 /** A superseded version that holds chunks and is not gone. */
@@ -15,6 +17,8 @@ export interface OldVersion {
   /** Superseded rows above it: deletions count, versions that are gone do not. */
   readonly newer: number;
   readonly refs: RecordRefs;
+  /** Retention keeps it. */
+  readonly isRetained: boolean;
 }
 
 const place = { file: 'key tree' };
@@ -33,9 +37,18 @@ export async function refsOfVersion(
   return compareRange(keyBytes, keyFrom, keyTo, key, 0, key.length) === 0 ? refsHere(cursor) : undefined;
 }
 
-/** The superseded versions of a key that hold chunks, newest first, down to the number `down`. */
-export async function oldVersions(cursor: KeyCursor, prefix: Uint8Array, down: Seq): Promise<OldVersion[]> {
+/**
+ * The superseded versions of a key that hold chunks, newest first, down to the number `down`; `retention`: of
+ * its space.
+ */
+export async function oldVersions(
+  cursor: KeyCursor,
+  prefix: Uint8Array,
+  down: Seq,
+  retention: readonly PeriodRules[],
+): Promise<OldVersion[]> {
   const versions: OldVersion[] = [];
+  const judge = new RetentionJudge(retention);
   let above = 0;
   let rows = 0;
   let gone = -1;
@@ -51,8 +64,9 @@ export async function oldVersions(cursor: KeyCursor, prefix: Uint8Array, down: S
       continue;
     }
     if (seq !== gone) {
+      const isRetained = rows > 0 && retention.length > 0 && judge.keeps(timeHere(cursor));
       const refs = rows > 0 ? refsHere(cursor) : undefined;
-      if (refs !== undefined) versions.push({ seq, above, newer: rows - 1, refs });
+      if (refs !== undefined) versions.push({ seq, above, newer: rows - 1, refs, isRetained });
       rows++;
     }
     above = seq;
@@ -63,6 +77,10 @@ export async function oldVersions(cursor: KeyCursor, prefix: Uint8Array, down: S
 function refsHere({ valueBytes, valueFrom, valueTo }: KeyCursor): RecordRefs | undefined {
   if (rowKindAt(valueBytes, valueFrom) !== rowKinds.put) return undefined;
   return refsOf(parseValueRecord(valueBytes, valueFrom, valueTo, place));
+}
+
+function timeHere({ valueBytes, valueFrom, valueTo }: KeyCursor): number {
+  return parseValueRecord(valueBytes, valueFrom, valueTo, place).timeMs;
 }
 
 function rowKey(prefix: Uint8Array, seq: Seq): Uint8Array {

@@ -28,7 +28,7 @@ import { purgeOpBytes, putPurge } from '../format/purge-ops.ts';
 import { decodeQueueKey, trashKey, trashPrefix } from '../format/system-rows.ts';
 import type { GroupEnd } from '../log/group-end.ts';
 import type { KeyCursor } from '../tree/cursor.ts';
-import { isKept, isPinned, type KeepRule } from '../tree/keep-rule.ts';
+import { isKept, isPinned, type KeepRule, keepsSuperseded } from '../tree/keep-rule.ts';
 import type { DeathJudge, PurgedVersion, RecordRefs, VersionFate } from '../txn/version-ends.ts';
 import { Background, type BackgroundOptions } from './background.ts';
 import { NodeDeaths, type NodeDeathsOptions, putNodeRow } from './node-deaths.ts';
@@ -52,6 +52,8 @@ interface Candidate {
   readonly seq: Seq;
   readonly above: Seq;
   readonly newer: number;
+  /** Kept by the retention of that version, or as a part of a key that a pending range delete hides. */
+  readonly retention: { readonly keeps: boolean; readonly version: number };
   readonly refs: RecordRefs | undefined;
 }
 
@@ -68,6 +70,8 @@ export class Purger implements VersionFate {
   readonly #watched = new Map<string, Uint8Array>();
   /** history.versions by space, as last seen. */
   #versions = new Map<number, number>();
+  /** Retention as last seen. */
+  #retentionVersion = 0;
   #armed = false;
   #pending = 0;
 
@@ -127,17 +131,20 @@ export class Purger implements VersionFate {
     const { visibleSeq } = log;
     // Who begins to read before the frame is published is served all the same: see version-ends.ts.
     return (space, s1, s2) =>
-      rule.horizonOf(space) >= visibleSeq && rule.versionsOf(space) === 0 && !isPinned(rule.pinned, s1, s2);
+      rule.horizonOf(space) >= visibleSeq && !keepsSuperseded(rule, space) && !isPinned(rule.pinned, s1, s2);
   }
 
   get watchesRanks(): boolean {
     const { history } = this.#options.forest;
     for (const space of history.spaces) if ((history.policyOf(space).history?.versions ?? 0) > 0) return true;
+    for (const space of history.rules.spaces) {
+      if (history.rules.rulesOf(space).retention !== undefined) return true;
+    }
     return false;
   }
 
   superseded(prefix: Uint8Array): void {
-    if (this.#options.keepRule().versionsOf(spaceOf(prefix, 0)) === 0) return;
+    if (!keepsSuperseded(this.#options.keepRule(), spaceOf(prefix, 0))) return;
     if (this.#watched.size >= rankedKeysMax) {
       this.#watched.clear();
       this.#windows.restart();
@@ -186,8 +193,10 @@ export class Purger implements VersionFate {
     return this.#watched.size > 0 || this.#windows.isDue(rule, log.visibleSeq) || this.nodes.isDue(rule);
   }
 
-  /** Where fewer versions are kept by their rank than before, everything is looked at again. */
-  #notePolicies({ versionsOf }: KeepRule): void {
+  /** Where fewer versions are kept by policies than before, everything is looked at again. */
+  #notePolicies({ versionsOf, retentionVersion }: KeepRule): void {
+    if (this.#retentionVersion !== retentionVersion) this.#windows.restart();
+    this.#retentionVersion = retentionVersion;
     const before = this.#versions;
     this.#versions = new Map([[0, versionsOf(0)]]);
     for (const space of this.#options.forest.history.spaces) this.#versions.set(space, versionsOf(space));
@@ -241,20 +250,27 @@ export class Purger implements VersionFate {
   ): Promise<Candidate | undefined> {
     const space = spaceOf(prefix, 0);
     if (this.#windows.holds(rule, space, seq, above)) return undefined;
-    if (rule.versionsOf(space) > 0) {
-      const old = await oldVersions(cursor, prefix, seq);
-      const found = old.find((version) => version.seq === seq);
-      return { prefix, seq, above, newer: found?.newer ?? 0, refs: found?.refs };
+    const version = rule.retentionVersion;
+    if (keepsSuperseded(rule, space)) {
+      const old = await oldVersions(cursor, prefix, seq, rule.retentionOf(space));
+      const found = old.find((one) => one.seq === seq);
+      const retention = { keeps: found?.isRetained ?? false, version };
+      return { prefix, seq, above, newer: found?.newer ?? 0, retention, refs: found?.refs };
     }
-    return { prefix, seq, above, newer: 0, refs: await refsOfVersion(cursor, prefix, seq) };
+    const refs = await refsOfVersion(cursor, prefix, seq);
+    return { prefix, seq, above, newer: 0, retention: { keeps: false, version }, refs };
   }
 
   async #stepKey(name: string, prefix: Uint8Array): Promise<void> {
     const view = this.#options.forest.keys.view();
     const candidates: Candidate[] = [];
+    const rule = this.#options.keepRule();
+    const version = rule.retentionVersion;
     try {
-      const old = await oldVersions(view.cursor(), prefix, 0);
-      for (const version of old.slice(0, reapRowsMax)) candidates.push({ ...version, prefix });
+      const old = await oldVersions(view.cursor(), prefix, 0, rule.retentionOf(spaceOf(prefix, 0)));
+      for (const one of old.slice(0, reapRowsMax)) {
+        candidates.push({ ...one, prefix, retention: { keeps: one.isRetained, version } });
+      }
     } finally {
       view.release();
     }
@@ -271,12 +287,15 @@ export class Purger implements VersionFate {
     await relieved(this.#work, this.#options);
     if (this.#work.isOver) return;
     const rule = keepRule();
-    const doomed = candidates.filter(({ prefix, seq, above, newer, refs }) => {
+    const { ranges } = this.#options.forest;
+    const doomed = candidates.filter(({ prefix, seq, above, newer, retention, refs }) => {
       const space = spaceOf(prefix, 0);
-      return (
-        refs === undefined ||
-        !(this.#windows.holds(rule, space, seq, above) || isKept(rule, space, seq, above, newer))
-      );
+      if (refs === undefined) return true;
+      // Who changes retention has all of it looked at again.
+      if (retention.keeps || retention.version !== rule.retentionVersion) return false;
+      // What a range delete still has to end, it must meet as it is: the reaper counts it.
+      if (ranges.current.hides(prefix, 0, prefix.length, seq, above)) return false;
+      return !(this.#windows.holds(rule, space, seq, above) || isKept(rule, space, seq, above, newer));
     });
     if (doomed.length === 0) return;
     const bytes = doomed.reduce((sum, { prefix, refs }) => sum + bytesOf(prefix, refs), 0);

@@ -30,6 +30,7 @@ import type { EntryWriter } from '../secondary/entry-writer.ts';
 import type { KeyCursor } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
 import { walkPrefixes } from '../tree/prefix-walk.ts';
+import { usedRowBytes } from '../txn/space-use.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
 import { Background } from './background.ts';
 import type { Checkpointer } from './checkpointer.ts';
@@ -75,6 +76,8 @@ interface Doomed {
   readonly prefix: Uint8Array;
   readonly seq: Seq;
   readonly hasChunks: boolean;
+  /** Bytes of the value. */
+  readonly size: number;
   /** Row prefixes of its entries in indexes. */
   readonly entries: readonly Uint8Array[];
 }
@@ -145,12 +148,15 @@ export class Reaper {
     if (this.#work.isOver) return;
     if (doomed.length > 0 || next === undefined) {
       const bytes = doomed.reduce((sum, version) => sum + logBytesOf(version), rowBytes);
-      const committed = txn.sequence(bytes, (writer) => {
-        for (const { prefix, seq, hasChunks, entries } of doomed) {
+      const committed = txn.sequence(bytes + usedRowBytes, (writer) => {
+        txn.use.begin();
+        for (const { prefix, seq, hasChunks, size, entries } of doomed) {
+          txn.use.note(prefix, size, 0);
           putDelete(writer, trees.K, prefix, range.seq);
           for (const key of entries) putDelete(writer, trees.X, key, range.seq);
           if (hasChunks) putTrash(writer, range.seq, prefix, seq);
         }
+        txn.use.encode(writer);
         if (next === undefined) putSys(writer, rangeKey(range.seq), undefined);
       });
       for (const { prefix } of doomed) txn.ends.superseded(prefix);
@@ -197,8 +203,10 @@ async function findDoomed(
       if (seq === c || (kind !== rowKinds.put && kind !== rowKinds.gone)) return;
       const isPut = kind === rowKinds.put;
       const hasChunks = isPut && recordForm(cursor.valueBytes, cursor.valueFrom) !== recordForms.inline;
-      const entries = isPut && indexes.covers(prefix) ? indexes.keysOf(prefix, recordHere(cursor)) : none;
-      const version = { prefix, seq, hasChunks, entries };
+      const record = isPut ? recordHere(cursor) : undefined;
+      const isIndexed = record !== undefined && indexes.covers(prefix);
+      const entries = isIndexed ? indexes.keysOf(prefix, record) : none;
+      const version = { prefix, seq, hasChunks, size: record?.size ?? 0, entries };
       doomed.push(version);
       bytes += logBytesOf(version);
     },

@@ -9,6 +9,7 @@ import type { Found } from './found.ts';
 import { History } from './history.ts';
 import { IndexWork, type IndexWorkOptions } from './index-work.ts';
 import { Purger, type PurgerOptions } from './purger.ts';
+import { QuotaCounts } from './quota-counts.ts';
 import { ReadMarks } from './read-marks.ts';
 import { defaultReapLimits, Reaper, type ReapLimits } from './reaper.ts';
 import type { WriteSide } from './store.ts';
@@ -36,6 +37,7 @@ export interface StartedBackground
     | 'purger'
     | 'expirer'
     | 'indexWork'
+    | 'quotas'
     | 'marks'
     | 'history'
     | 'pacer'
@@ -68,6 +70,7 @@ export function startBackground(
   const stepLimits = { ...defaultIndexStepLimits, ...indexing };
   const indexWork = new IndexWork({ ...common, book: indexes, limits: stepLimits });
   const expirer = new Expirer(common);
+  const quotas = new QuotaCounts({ ...common, marks, reaper, expirer });
   txn.now = () => Math.max(env.clock.now(), parts.log.lastTimeMs);
   txn.onExpiry = (ms) => expirer.noted(ms);
   txn.ends.fate = purger;
@@ -78,8 +81,9 @@ export function startBackground(
     purger.startIfDue();
     expirer.startIfDue();
     indexWork.startIfDue();
+    quotas.startIfDue();
   };
   const snapshotDeleted = (): void => purger.startIfDue();
-  const works = { compactor, reaper, purger, expirer, indexWork };
+  const works = { compactor, reaper, purger, expirer, indexWork, quotas };
   return { ...works, marks, history, pacer, startIfDue, snapshotDeleted };
 }

@@ -28,6 +28,7 @@ import type { Expirer } from './expirer.ts';
 import type { Found } from './found.ts';
 import type { IndexWork } from './index-work.ts';
 import type { Purger } from './purger.ts';
+import type { QuotaCounts } from './quota-counts.ts';
 import type { Reaper, ReapLimits } from './reaper.ts';
 import { openSegments, type Rescued, rescueSegments } from './rescue.ts';
 import { type StartedBackground, startBackground } from './start-background.ts';
@@ -308,6 +309,7 @@ interface Closing {
   readonly purger: Purger;
   readonly expirer: Expirer;
   readonly indexWork: IndexWork;
+  readonly quotas: QuotaCounts;
   readonly catalogs: CatalogStore;
 }
 
@@ -326,12 +328,14 @@ async function close(closing: Closing): Promise<void> {
     purger,
     expirer,
     indexWork,
+    quotas,
     cleaner,
     cleaning,
     catalogs,
   } = closing;
   try {
     await cleaning.stop();
+    await quotas.stop();
     await reaper.stop();
     await purger.stop();
     await expirer.stop();

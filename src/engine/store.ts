@@ -44,6 +44,7 @@ import { keyOut } from './key-args.ts';
 import { KeyQueues } from './key-queues.ts';
 import type { CheckedOptions } from './options.ts';
 import type { Purger } from './purger.ts';
+import type { QuotaCounts } from './quota-counts.ts';
 import { ReadMarks } from './read-marks.ts';
 import type { Reaper } from './reaper.ts';
 import type { RestingFiles } from './resting.ts';
@@ -68,6 +69,7 @@ export interface WriteSide {
   /** Merges, range deletes and purges that are due begin. */
   readonly startIfDue: () => void;
   readonly indexWork: IndexWork;
+  readonly quotas: QuotaCounts;
   readonly room: DiskRoom;
   readonly marks: ReadMarks;
   readonly history: History;
@@ -132,6 +134,8 @@ export class Store {
   readonly sequences: Sequences = new Sequences();
   /** The last backup into each vault. */
   readonly backups: BackupBook = new BackupBook();
+  /** A policy of a space is being set: writes wait until it is sequenced. Never rejects. */
+  settling: Promise<void> | undefined;
   readonly views: Views;
   /** Change feeds that wait for commits. */
   readonly feeds: FeedWaits = new FeedWaits();

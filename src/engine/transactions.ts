@@ -12,6 +12,7 @@ import { invalid, isVarveError } from '../base/errors.ts';
 import { transactionBackoffMsMax, transactionRetriesMax } from '../base/limits.ts';
 import { checkNames } from '../base/names.ts';
 import { conflict, Validator } from '../txn/validator.ts';
+import { decided } from './decided.ts';
 import { throwIfAborted } from './key-args.ts';
 import type { Reads } from './reads.ts';
 import type { Store, WriteSide } from './store.ts';
@@ -19,7 +20,7 @@ import { Transaction } from './transaction.ts';
 import { TransactionState } from './transaction-state.ts';
 import type { TransactionOptions } from './types.ts';
 import { bytesOfOp } from './write-pacer.ts';
-import { decided, type Writes } from './writes.ts';
+import type { Writes } from './writes.ts';
 
 /** What a transaction does, given the store as it sees it; what it resolves with is the result. */
 export type TransactionFunction<T> = (tx: Transaction) => Promise<T> | T;

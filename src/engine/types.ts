@@ -26,7 +26,10 @@ export interface PutOptions {
   ifSeq?: Seq;
   /** Also computes the plain SHA-256 of the whole value; stat() then has it. */
   sha256?: boolean;
-  /** The key is absent once so many ms have passed since the commit, 1 up to 2^45. Default: never. */
+  /**
+   * The key is absent once so many ms have passed since the commit, 1 up to 2^45. Default: as the space says,
+   * else never; Infinity is never in any space.
+   */
   ttlMs?: number;
   signal?: AbortSignal;
 }
@@ -76,7 +79,7 @@ export type UpdateFunction = (
 ) => Bytes | undefined | Promise<Bytes | undefined>;
 
 /** Options of an update: what is not given stays as it was. */
-export type UpdateOptions = Omit<PutOptions, 'ifSeq' | 'ttlMs'>;
+export type UpdateOptions = Omit<PutOptions, 'ifSeq'>;
 
 /** How a transaction is kept apart from others at the same time. */
 export interface TransactionOptions {

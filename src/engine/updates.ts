@@ -9,10 +9,14 @@
  *
  * Invariants (test/engine/updates.test.ts)
  * - Every update is made on the version that is the newest one when it commits ("no update is lost").
+ * - What has expired is absent to it; an expiry goes on unless another one is given ("an update keeps the
+ *   expiry").
  * - The function is called again only where its first result had to wait and the key changed meanwhile.
  */
 import type { Seq } from '../base/brands.ts';
 import { invalid, isVarveError } from '../base/errors.ts';
+import { expiresBy } from '../format/expiry.ts';
+import { expiryFeature } from '../format/format-ladder.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { parseValueRecord, type ValueRecord } from '../format/value-record.ts';
 import { END, MISS, type Step } from '../tree/cursor.ts';
@@ -29,7 +33,7 @@ import type { Bytes, Key, PutResult, UpdateFunction, UpdateOptions } from './typ
 import { bytesOfOp } from './write-pacer.ts';
 import type { Writes } from './writes.ts';
 
-const updateNames = ['metadata', 'contentType', 'tags', 'sha256', 'signal'] as const;
+const updateNames = ['metadata', 'contentType', 'tags', 'sha256', 'ttlMs', 'signal'] as const;
 
 /** The newest version of a key; `seq` 0: there is none. */
 interface Newest {
@@ -74,21 +78,26 @@ export class Updates {
     checkPutOptions(options, updateNames);
     throwIfAborted(options.signal);
     const prefix = rowPrefix(space, key);
+    if (options.ttlMs !== undefined) await write.checkpointer.require(expiryFeature);
     return await this.#run({ write, space, prefix, decide, options, wantsStat: true });
   }
 
   /** `by` more than the integer the key holds as decimal text; an absent key counts as 0. */
-  async increment(space: number, key: Key, by: number, signal?: AbortSignal): Promise<number> {
+  async increment(
+    space: number,
+    key: Key,
+    by: number,
+    options: Pick<UpdateOptions, 'signal' | 'ttlMs'> = {},
+  ): Promise<number> {
     const write = this.#store.stillWritable();
     if (!Number.isSafeInteger(by)) throw invalid('increment takes a safe integer', { actual: by });
-    throwIfAborted(signal);
+    throwIfAborted(options.signal);
     let sum = 0;
     const decide = (old: Uint8Array | undefined): string => {
       sum = (old === undefined ? 0 : integerOf(old)) + by;
       if (!Number.isSafeInteger(sum)) throw invalid('the sum is beyond 2^53 - 1', { actual: sum });
       return String(sum);
     };
-    const options = signal === undefined ? {} : { signal };
     const prefix = rowPrefix(space, key);
     await this.#run({ write, space, prefix, decide, options, wantsStat: false });
     return sum;
@@ -155,7 +164,9 @@ export class Updates {
       if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
       this.#store.stillWritable();
       const metadata = keptMetadata(options, old.record);
-      return await this.#writes.commitPut(write, space, prefix, prepared, old.seq, metadata);
+      const { ttlMs } = options;
+      const expiry = ttlMs === undefined ? { expireAtMs: old.record?.expireAtMs } : { ttlMs };
+      return await this.#writes.commitPut(write, space, prefix, prepared, old.seq, metadata, expiry);
     } catch (error) {
       if (this.#isChange(error, prefix, old)) return changed;
       throw error;
@@ -196,7 +207,7 @@ export class Updates {
   #seqNow(prefix: Uint8Array): Seq {
     const row = this.#row;
     const step = this.#store.forest.keys.findSync(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, row);
-    return step !== END && row.kind === rowKinds.put ? row.seq : 0;
+    return step !== END && this.#isLive(row) ? row.seq : 0;
   }
 
   /** The newest sequenced version, its value copied; undefined when something must be read first. */
@@ -205,10 +216,22 @@ export class Updates {
     const row = this.#row;
     const step = keys.find(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, row);
     if (step === MISS) return undefined;
-    const record = recordOf(step, row);
+    const record = this.#recordOf(step, row);
     if (record === undefined) return absent;
     const value = readValueNow(record, this.#store.chunks);
     return value === undefined ? undefined : { seq: row.seq, value, record };
+  }
+
+  /** The row is a value that has not expired. */
+  #isLive({ kind, bytes, valueFrom }: RowRef): boolean {
+    return kind === rowKinds.put && !expiresBy(bytes, valueFrom, this.#store.nowMs);
+  }
+
+  /** In memory of its own: the row may be in a block or a memtable. */
+  #recordOf(step: Step, row: RowRef): ValueRecord | undefined {
+    if (step === END || !this.#isLive(row)) return undefined;
+    const bytes = row.bytes.slice(row.valueFrom, row.valueTo);
+    return parseValueRecord(bytes, 0, bytes.length, { file: 'key tree' });
   }
 
   async #newest(prefix: Uint8Array): Promise<Newest> {
@@ -217,20 +240,13 @@ export class Updates {
     try {
       const row = new RowRef();
       const step = await forest.keys.findAsync(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, row);
-      const record = recordOf(step, row);
+      const record = this.#recordOf(step, row);
       if (record === undefined) return absent;
       return { seq: row.seq, value: await readValue(record, chunks), record };
     } finally {
       marks.leave(era);
     }
   }
-}
-
-/** In memory of its own: the row may be in a block or a memtable. */
-function recordOf(step: Step, row: RowRef): ValueRecord | undefined {
-  if (step === END || row.kind !== rowKinds.put) return undefined;
-  const bytes = row.bytes.slice(row.valueFrom, row.valueTo);
-  return parseValueRecord(bytes, 0, bytes.length, { file: 'key tree' });
 }
 
 function ask({ decide, wantsStat }: Call, { seq, value, record }: Newest): ReturnType<UpdateFunction> {

@@ -12,6 +12,7 @@ import { checkNames } from '../base/names.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import type { RangeRow } from '../format/system-rows.ts';
 import { isPinned } from '../tree/keep-rule.ts';
+import { RetentionJudge } from '../tree/space-rules.ts';
 import type { KeptBy, VersionInfo } from './history-types.ts';
 import { rowPrefix, throwIfAborted } from './key-args.ts';
 import { versionRows } from './own-version.ts';
@@ -41,7 +42,7 @@ export async function* versionsOf(
     for await (const met of metRows(store, prefix, mark.seq)) {
       throwIfAborted(options.signal);
       const info = met.stat();
-      info.keptBy = reasons.of(met.seq);
+      info.keptBy = reasons.of(met.seq, met.timeMs);
       yield info;
     }
   } finally {
@@ -100,20 +101,26 @@ function deletionInfo(seq: Seq, timeMs: number): VersionInfo {
 class Reasons {
   readonly #store: Store;
   readonly #space: number;
+  readonly #retention: RetentionJudge;
   #above: Seq = 0;
   #superseded = 0;
 
   constructor(store: Store, space: number) {
     this.#store = store;
     this.#space = space;
+    const { retention } = store.forest.history.rules.rulesOf(space);
+    this.#retention = new RetentionJudge(retention === undefined ? [] : [retention]);
   }
 
-  of(seq: Seq): KeptBy[] {
+  of(seq: Seq, timeMs: number): KeptBy[] {
     const above = this.#above;
     this.#above = seq;
     if (above === 0) return ['current'];
     const newer = this.#superseded++;
-    return this.#reasons(seq, above, newer);
+    const retained = this.#retention.reasons(timeMs).map((rule) => `retention.${rule}` as const);
+    const others = this.#reasons(seq, above, newer);
+    const all = [...others, ...retained];
+    return all.length > 0 ? all : ['pending'];
   }
 
   #reasons(s1: Seq, s2: Seq, newer: number): KeptBy[] {
@@ -127,6 +134,6 @@ class Reasons {
     }
     const views = Array.from(this.#store.views.seqs).sort((a, b) => a - b);
     if (isPinned(views, s1, s2) || s2 > marks.horizon(visibleSeq)) kept.push('view');
-    return kept.length > 0 ? kept : ['pending'];
+    return kept;
   }
 }

@@ -8,12 +8,12 @@
  * - a stream that throws, or is aborted, leaves nothing visible and holds nothing.
  */
 import { concatBytes, encodeUtf8, toHex } from '../base/bytes.ts';
-import { invalid, isVarveError } from '../base/errors.ts';
+import { invalid } from '../base/errors.ts';
 import { checkNames } from '../base/names.ts';
 import type { Births } from '../chunk/births.ts';
 import { expiryFeature } from '../format/format-ladder.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
-import type { Committed, WriteOp } from '../txn/txn-writer.ts';
+import type { Committed, PutOp, WriteOp } from '../txn/txn-writer.ts';
 import { DirectSource, feed } from '../value/direct-source.ts';
 import { type IngestedValue, type NamedChunks, ValueIngest } from '../value/value-ingest.ts';
 import { WholeIngest } from '../value/whole-ingest.ts';
@@ -28,6 +28,7 @@ import {
   type Planned,
   planBatch,
 } from './batch-plan.ts';
+import { decided } from './decided.ts';
 import { pieces, rowPrefix, throwIfAborted, wholeBytes } from './key-args.ts';
 import { KeyScratch } from './key-scratch.ts';
 import { PendingPut } from './pending-put.ts';
@@ -55,7 +56,8 @@ export class Writes {
   putNow(space: number, key: Key, value: Bytes): Promise<PutResult> | undefined {
     const store = this.#store;
     const write = store.writableNow();
-    if (write === undefined || this.isPressed(write)) return undefined;
+    if (write === undefined || this.isPressed(write) || store.forest.history.rules.isCounted(space))
+      return undefined;
     if (typeof value !== 'string' && !(value instanceof Uint8Array)) return undefined;
     if (value.length > this.#whole.bytesMax) return undefined;
     const pending = new PendingPut(store);
@@ -129,7 +131,7 @@ export class Writes {
       throwIfAborted(options.signal);
       await write.txn.warm(prefix);
       this.#store.stillWritable();
-      return await this.commitPut(write, space, prefix, prepared, ifSeq, metadata, ttlMs);
+      return await this.commitPut(write, space, prefix, prepared, ifSeq, metadata, { ttlMs });
     } finally {
       prepared.release();
     }
@@ -251,11 +253,11 @@ export class Writes {
     prepared: Prepared,
     ifSeq: number | undefined,
     encoded: Uint8Array | undefined,
-    ttlMs?: number,
+    expiry: Pick<PutOp, 'ttlMs' | 'expireAtMs'> = {},
   ): Promise<PutResult> {
     const { body, named } = prepared;
     const metadata = withSha256(encoded, prepared.sha256);
-    const op: WriteOp = { kind: 'put', prefix, body, metadata, ifSeq, ttlMs };
+    const op: WriteOp = { kind: 'put', prefix, body, metadata, ifSeq, ...expiry };
     const committed = await decided(write, () => {
       const rows = this.#spaceRows(space, [op]);
       const sequenced = write.txn.commit([op], named === undefined ? [] : [named], rows)!;
@@ -354,7 +356,9 @@ export class Writes {
 
   /** Memory is at a bound, or merges are behind: the caller must wait before it adds more. */
   isPressed(write: WriteSide): boolean {
-    return write.pacer.waitMs > 0 || write.room.isLow || this.#isFull(write);
+    return (
+      write.pacer.waitMs > 0 || write.room.isLow || this.#store.settling !== undefined || this.#isFull(write)
+    );
   }
 
   #isFull(write: WriteSide): boolean {
@@ -366,26 +370,12 @@ export class Writes {
   /** Waits until more may be added: memory is below its bounds, merges are not behind. */
   async relieve(write: WriteSide): Promise<void> {
     await write.pacer.wait();
+    while (this.#store.settling !== undefined) await this.#store.settling;
     while (this.#isFull(write)) {
       if (write.log.pendingBytes > this.#store.parts.options.memory.pendingCommitBytes)
         await write.log.drained();
       else await write.checkpointer.running?.then(undefined, () => undefined);
       this.#store.stillWritable();
     }
-  }
-}
-
-/**
- * Runs a commit, in this very turn. A conflict is told when what it was decided on can be read: whoever reads
- * again and retries then goes on with the new state, and never spins against commits that are on their way to
- * the disk.
- */
-export async function decided<T>(write: WriteSide, commit: () => T | Promise<T>): Promise<T> {
-  try {
-    const outcome = commit();
-    return outcome instanceof Promise ? await outcome : outcome;
-  } catch (error) {
-    if (isVarveError(error, 'VARVE_CONFLICT')) await write.log.drained();
-    throw error;
   }
 }

@@ -42,9 +42,12 @@ export const catalogFeatures: readonly FeatureFlag[] = [
     summary: 'secondary indexes: definitions in the system tree, entries in tree X',
   },
   { bit: 32, name: 'schedules', summary: 'schedules of backups and their last runs, in the system tree' },
+  { bit: 64, name: 'rules', summary: 'retention and quotas of spaces: rows with what is kept and counted' },
 ];
 /** The bit that schedules of backups need. */
 export const schedulesFeature = 32;
+/** The bit that retention and quotas of spaces need. */
+export const rulesFeature = 64;
 /** The bit that secondary indexes need. */
 export const indexesFeature = 16;
 /** The bit of `catalogFeatures` that range deletes need. */

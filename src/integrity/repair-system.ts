@@ -14,6 +14,7 @@ import {
 } from '../format/index-rows.ts';
 import { decodeSysKey, encodeSysKey, encodeSysPrefix, seqBytes, spaceOf } from '../format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
+import { usedPrefix } from '../format/space-rules.ts';
 import {
   decodeNextSpace,
   decodeRangeRow,
@@ -83,9 +84,15 @@ export function isTrashRow({ keyBytes, keyFrom, keyTo }: KeyCursor): boolean {
 
 const buildFrom: Uint8Array = encodeSysPrefix(indexAtPrefix).subarray(0, indexAtPrefix.length);
 
-/** True for the rows that say how far an index is built. */
+const usedFrom: Uint8Array = encodeSysPrefix(usedPrefix).subarray(0, usedPrefix.length);
+
+/**
+ * True for the rows that say how far an index is built, and what a space with a quota takes: the next open
+ * begins both anew.
+ */
 export function isBuildRow({ keyBytes, keyFrom, keyTo }: KeyCursor): boolean {
-  return startsWith(keyBytes.subarray(keyFrom, keyTo), buildFrom);
+  const key = keyBytes.subarray(keyFrom, keyTo);
+  return startsWith(key, buildFrom) || startsWith(key, usedFrom);
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Policies and named snapshots in memory, as the rows of the system tree say.
+ * Policies, rules of spaces (space-rules.ts) and named snapshots in memory, as the rows of the system tree say.
  *
  * A rule that keeps less, because a snapshot was deleted or a policy lowered, holds only once the commit that
  * says so is on disk: what is dropped by then cannot be asked for again after a power cut.
@@ -28,9 +28,11 @@ import {
   type SpacePolicy,
   snapshotPrefix,
 } from '../format/history-rows.ts';
-import { decodeSysKey, encodeSysPrefix } from '../format/internal-key.ts';
+import { decodeSysKey, encodeSysPrefix, spaceOf } from '../format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
+import { rulesPrefix, type SpaceRules, usedPrefix } from '../format/space-rules.ts';
 import { type KeyCursor, OK, settle } from './cursor.ts';
+import { SpaceRuleRows } from './space-rules.ts';
 
 /** A snapshot that was deleted by the commit `endSeq`. */
 interface Ended {
@@ -64,21 +66,45 @@ export class HistoryRows {
   damage: VarveError | undefined;
   /** Rises whenever what is kept changes. */
   version = 0;
+  /** Retention and quotas. */
+  readonly rules: SpaceRuleRows = new SpaceRuleRows();
   readonly #policies = new Map<number, SpacePolicy>();
   readonly #snapshots = new Map<string, SnapshotRow>();
   #ended: Ended[] = [];
   #former: Former[] = [];
+  #hasTtl = false;
 
   /** A row was applied: its value, or undefined for its deletion. Rows of other kinds are let pass. */
   apply(key: Uint8Array, value: Uint8Array | undefined, seq: Seq): void {
     if (isSnapshotKey(key)) this.#applySnapshot(key, value, seq);
     else if (isPolicyKey(key)) this.#applyPolicy(policySpaceOf(key), value, seq);
+    else if (this.rules.apply(key, value, seq)) this.version++;
     else if (isClockKey(key)) this.clockMs = value === undefined ? 0 : decodeClockRow(value);
   }
 
   /** The policy row of a space itself. */
   policyOf(space: number): SpacePolicy {
     return this.#policies.get(space) ?? noPolicy;
+  }
+
+  /** Puts of some space need more than their row: an expiry, or a count. */
+  get hasDuties(): boolean {
+    return this.#hasTtl || this.rules.counts;
+  }
+
+  /** Puts to the space of that row prefix need nothing but their row. */
+  isPlain(prefix: Uint8Array): boolean {
+    return this.ttlOf(prefix) === undefined && this.rules.usedOf(spaceOf(prefix, 0)) === undefined;
+  }
+
+  /** The time to live of values put to the space of that row prefix without one. */
+  ttlOf(prefix: Uint8Array): number | undefined {
+    return this.#hasTtl ? this.policyOf(spaceOf(prefix, 0)).ttlMs : undefined;
+  }
+
+  /** What is set of a space itself. */
+  policiesOf(space: number): { readonly history: SpacePolicy; readonly rules: SpaceRules } {
+    return { history: this.policyOf(space), rules: this.rules.rulesOf(space) };
   }
 
   /** Spaces with a policy row. */
@@ -101,6 +127,7 @@ export class HistoryRows {
 
   /** Forgets what is past for good. */
   settle(durableSeq: Seq): void {
+    if (this.rules.settle(durableSeq)) this.version++;
     const isPast = ({ endSeq }: { readonly endSeq: Seq }): boolean => endSeq <= durableSeq;
     if (!this.#former.some(isPast) && !this.#ended.some(isPast)) return;
     this.#former = this.#former.filter((one) => !isPast(one));
@@ -154,7 +181,7 @@ export class HistoryRows {
   async load(system: { view(): { cursor(): KeyCursor; release(): void } }): Promise<VarveError | undefined> {
     const view = system.view();
     try {
-      for (const prefix of [clockKey, policyPrefix, snapshotPrefix])
+      for (const prefix of [clockKey, policyPrefix, snapshotPrefix, rulesPrefix, usedPrefix])
         await this.#loadAll(view.cursor(), prefix);
     } catch (error) {
       if (!isDamage(error)) throw error;
@@ -201,6 +228,7 @@ export class HistoryRows {
     }
     if (value === undefined) this.#policies.delete(space);
     else this.#policies.set(space, decodePolicyRow(value));
+    this.#hasTtl = Array.from(this.#policies.values()).some(({ ttlMs }) => ttlMs !== undefined);
     this.marksTime = Array.from(this.#policies.values()).some(({ history: one }) => (one?.ms ?? 0) > 0);
   }
 }

@@ -3,6 +3,7 @@
  * the numbers s1 <= S < s2 see.
  */
 import type { Seq } from '../base/brands.ts';
+import type { PeriodRules } from '../base/keep-periods.ts';
 
 /** Pure data, taken at one moment: what it keeps may be asked for, now or later; the rest never again. */
 export interface KeepRule {
@@ -17,16 +18,32 @@ export interface KeepRule {
   versionsOf(space: number): number;
   /** The horizon of one space: at or above `horizon`. */
   horizonOf(space: number): Seq;
+  /** Retention of the space: what any of them keeps of the superseded versions of a key; empty: nothing. */
+  retentionOf(space: number): readonly PeriodRules[];
+  /** Another one when some retention has changed. */
+  readonly retentionVersion: number;
 }
+
+const noRetention: readonly PeriodRules[] = [];
 
 /** A rule that is the same for every space. */
 export function plainRule(horizon: Seq, pinned: readonly Seq[] = [], versions = 0): KeepRule {
-  return { horizon, pinned, versionsOf: () => versions, horizonOf: () => horizon };
+  const retentionOf = (): readonly PeriodRules[] => noRetention;
+  return {
+    ...{ horizon, pinned, retentionOf, retentionVersion: 0 },
+    versionsOf: () => versions,
+    horizonOf: () => horizon,
+  };
+}
+
+/** Superseded versions of the space may be kept by their rank or by their time. */
+export function keepsSuperseded(rule: KeepRule, space: number): boolean {
+  return rule.versionsOf(space) > 0 || rule.retentionOf(space).length > 0;
 }
 
 /**
  * Some reader, now or later, may see a version s1 that was superseded at s2 and has `newer` superseded
- * versions above it: rows of its key between it and the newest one, deletions included, gone ones not.
+ * versions above it: rows of its key between it and the newest one, deletions included, gone ones not. Retention is judged apart, by the times of all of them (RetentionJudge).
  */
 export function isKept(rule: KeepRule, space: number, s1: Seq, s2: Seq, newer: number): boolean {
   return s2 > rule.horizonOf(space) || newer < rule.versionsOf(space) || isPinned(rule.pinned, s1, s2);

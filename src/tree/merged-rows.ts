@@ -10,9 +10,11 @@
 import { assert } from '../base/assert.ts';
 import type { Seq } from '../base/brands.ts';
 import { compareRange } from '../base/bytes.ts';
+import { corrupt } from '../base/errors.ts';
+import { decodeLayout } from '../codec/layout.ts';
 import { seqBytes, seqOf } from '../format/internal-key.ts';
 import { rowKinds } from '../format/row-kinds.ts';
-import { parseValueRecord } from '../format/value-record.ts';
+import { parseValueRecord, recordHead } from '../format/value-record.ts';
 import { END, type KeyCursor, MISS, OK, type RowSource, type Step } from './cursor.ts';
 import type { DeeperRanges } from './deeper-ranges.ts';
 import type { MergeSlice } from './merge-slice.ts';
@@ -235,7 +237,8 @@ export class MergedRows implements RowSource {
     }
     const head = valueFrom < valueTo ? valueBytes[valueFrom]! : 0;
     const purgedAt = (head & 15) === rowKinds.gone ? goneSeqOf(valueBytes, valueFrom, valueTo) : undefined;
-    const verdict = this.#retention.judge(seqOf(keyBytes, keyTo), head, purgedAt);
+    const timeMs = this.#retention.byTime ? commitTimeOf(valueBytes, valueFrom, valueTo) : 0;
+    const verdict = this.#retention.judge(seqOf(keyBytes, keyTo), head, purgedAt, timeMs);
     if (verdict === verdicts.drop) {
       this.superseded.rows++;
       this.superseded.bytes += bytes;
@@ -279,4 +282,10 @@ export class MergedRows implements RowSource {
 /** The number of the commit that purged, from the value of a GONE row; VARVE_CORRUPT when it has none. */
 function goneSeqOf(bytes: Uint8Array, from: number, to: number): Seq {
   return parseValueRecord(bytes, from, to, { file: 'table' }).goneSeq;
+}
+
+/** The commit time of a row of the key tree, from its head; VARVE_CORRUPT when it has none. */
+function commitTimeOf(bytes: Uint8Array, from: number, to: number): number {
+  if (to - from < recordHead.size) throw corrupt('a row is shorter than its head', { file: 'table' });
+  return decodeLayout(recordHead, bytes, from, { file: 'table' }).commitTimeMs;
 }

@@ -18,6 +18,8 @@
  * Invariants (test/tree/row-retention.test.ts)
  * - A lookup at any number at or above the horizon, or at a pinned one, finds the same before and after
  *   ("lookups at or above the horizon do not notice", "lookups at pinned numbers do not notice").
+ * - What retention keeps of all versions stays, whatever part of them a merge meets ("retention of a part
+ *   keeps what retention of all keeps").
  * - The newest superseded versions stay, as many as asked for ("so many superseded versions stay").
  * - A version with chunks is never dropped ("a version that holds chunks stays until it is gone").
  */
@@ -27,6 +29,7 @@ import { spaceOf } from '../format/internal-key.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { trees } from '../format/trees.ts';
 import { isPinned, type KeepRule } from './keep-rule.ts';
+import { RetentionJudge } from './space-rules.ts';
 
 /**
  * `hold`: a delete marker that goes unless a row of the same key is kept after it. `pair`: a GONE row that
@@ -47,6 +50,7 @@ export class RowRetention {
   #space = 0;
   #horizon: Seq = 0;
   #versions = 0;
+  #retention: RetentionJudge | undefined;
   /** Number of the ordinary row above; 0 = none. */
   #above: Seq = 0;
   /** Superseded rows met so far. */
@@ -76,13 +80,19 @@ export class RowRetention {
     if (!this.#hasSpaces) return;
     const space = spaceOf(key, from);
     if (space !== this.#space) this.#enter(space);
+    this.#retention?.begin();
+  }
+
+  /** Rows of the key are judged by their times too. */
+  get byTime(): boolean {
+    return this.#retention !== undefined;
   }
 
   /**
    * `head`: first byte of the row's value, kind and form; 0 for an empty one. `purgedAt`: of a GONE row, the
-   * number of the commit that purged.
+   * number of the commit that purged. `timeMs`: its commit time, which only counts where `byTime` says so.
    */
-  judge(seq: Seq, head: number, purgedAt: Seq = Number.MAX_SAFE_INTEGER): Verdict {
+  judge(seq: Seq, head: number, purgedAt: Seq = Number.MAX_SAFE_INTEGER, timeMs = 0): Verdict {
     if (this.#isMark) return seq <= this.#horizon ? verdicts.drop : verdicts.keep;
     const kind = head & 15;
     const isDelete = kind === rowKinds.delete || kind === rowKinds.lateDelete;
@@ -100,8 +110,9 @@ export class RowRetention {
     if (above === 0) return isDelete && !isGone && seq <= horizon ? verdicts.hold : verdicts.keep;
     const newer = this.#superseded;
     if (!isGone) this.#superseded++;
+    const isRetained = !isGone && this.#retention?.keeps(timeMs) === true;
     if (above > horizon) return isDelete && !isGone && seq <= horizon ? verdicts.hold : verdicts.keep;
-    if (newer < this.#versions) return verdicts.keep;
+    if (newer < this.#versions || isRetained) return verdicts.keep;
     if (isPinned(this.#rule.pinned, seq, above)) {
       this.pinnedRows++;
       return verdicts.keep;
@@ -114,6 +125,8 @@ export class RowRetention {
     this.#space = space;
     this.#horizon = this.#rule.horizonOf(space);
     this.#versions = this.#rule.versionsOf(space);
+    const retention = this.#rule.retentionOf(space);
+    this.#retention = retention.length === 0 ? undefined : new RetentionJudge(retention);
   }
 }
 

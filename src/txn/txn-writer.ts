@@ -34,11 +34,13 @@ import type { NamedChunks } from '../value/value-ingest.ts';
 import { Applier } from './applier.ts';
 import { CommitWatch } from './commit-watch.ts';
 import type { RowIndexer } from './row-indexer.ts';
+import { SpaceUse } from './space-use.ts';
 import { refsOf, VersionEnds } from './version-ends.ts';
 import {
   absent,
   encodeInline,
   estimate,
+  expiryOf,
   type OldRow,
   type PutOp,
   tooLarge,
@@ -88,10 +90,13 @@ export class TxnWriter {
   /** Ends of superseded versions. */
   readonly ends: VersionEnds = new VersionEnds();
   readonly #watches = new Set<CommitWatch>();
+  /** Counts what spaces with a quota take. */
+  readonly use: SpaceUse;
 
   /** `indexer`: keeps the entries of secondary indexes. */
   constructor(forest: Forest, log: GroupCommit, presence: NodePresence, indexer?: RowIndexer) {
     this.#forest = forest;
+    this.use = new SpaceUse(forest.history.rules);
     this.#indexer = indexer;
     this.#log = log;
     this.#presence = presence;
@@ -136,7 +141,7 @@ export class TxnWriter {
   }
 
   /**
-   * Sequences one transaction. Keys must differ between ops. VARVE_CONFLICT when an ifSeq does not hold,
+   * Sequences one transaction. Keys must differ between ops. VARVE_CONFLICT when an ifSeq does not hold, VARVE_QUOTA,
    * VARVE_INVALID_ARGUMENT when it is too large, VARVE_POISONED after a failed write; in each case nothing
    * has happened. Undefined when there is nothing to do (only deletes of absent keys). `waiter` is told how
    * the group ends, also when applying the transaction fails.
@@ -156,6 +161,7 @@ export class TxnWriter {
     const seq = this.#log.lastSeq + 1;
     const indexer = this.#indexerOf(ops);
     this.ends.begin();
+    this.use.begin();
     try {
       const start = beginTxn(writer);
       this.#encodeBirths(writer, named);
@@ -163,6 +169,7 @@ export class TxnWriter {
       indexer?.begin(group.timeMs);
       for (const [i, op] of ops.entries()) this.#encode(writer, op, old[i]!, seq, group.timeMs, indexer);
       indexer?.encode(writer);
+      this.use.encode(writer);
       endTxn(writer, start);
       if (writer.pos - from > batchBytesMax) throw tooLarge(writer.pos - from);
     } catch (error) {
@@ -187,11 +194,12 @@ export class TxnWriter {
   /**
    * The short way of a put of inline bytes without metadata and condition: `commit` of one such op with no
    * object made. The row prefix is prefix[0..to); both arrays are borrowed for the call. Undefined, and
-   * nothing has happened, when the key is not warm, its version has chunks or its space an index: then
-   * `commit`. Errors as there.
+   * nothing has happened, when the key is not warm, its version has chunks or its space an index, a quota or a
+   * time to live: then `commit`. Errors as there.
    */
   putInline(prefix: Uint8Array, to: number, value: Uint8Array, waiter: Waiter): Seq | undefined {
-    const { keys } = this.#forest;
+    const { keys, history } = this.#forest;
+    if (history.hasDuties && !history.isPlain(prefix)) return undefined;
     const step = keys.find(prefix, 0, to, Number.MAX_SAFE_INTEGER, this.#row);
     if (step === MISS) return undefined;
     const old = this.#oldOf(step);
@@ -305,9 +313,11 @@ export class TxnWriter {
     if (op.kind === 'delete') {
       if (!old.live) return;
       putDelete(writer, trees.K, op.prefix, 0);
+      this.use.note(op.prefix, old.record?.size ?? 0, 0);
       indexer?.note(op.prefix, old.record, undefined);
     } else {
       const recordBytes = this.#encodePut(writer, op, old, timeMs);
+      this.use.note(op.prefix, old.record?.size ?? 0, op.body.size);
       if (indexer !== undefined) {
         const { bytes, pos } = writer;
         const record = parseValueRecord(bytes, pos - recordBytes, pos, { file: 'log' });
@@ -321,7 +331,8 @@ export class TxnWriter {
   #encodePut(writer: ByteWriter, op: PutOp, old: OldRow, timeMs: number): number {
     const { body, metadata } = op;
     const isPlain = metadata === undefined || metadata.length === 0;
-    if (body.form === recordForms.inline && isPlain && op.ttlMs === undefined) {
+    const expireAtMs = expiryOf(op, timeMs, this.#forest.history.ttlOf(op.prefix));
+    if (body.form === recordForms.inline && isPlain && expireAtMs === undefined) {
       return encodeInline(writer, op.prefix, op.prefix.length, body.bytes, timeMs, old);
     }
     this.#record.clear();
@@ -331,7 +342,7 @@ export class TxnWriter {
       body: op.body,
       createdMs: old.live ? Math.min(old.createdMs, timeMs) : timeMs,
       ...(op.metadata === undefined ? {} : { metadata: op.metadata }),
-      ...(op.ttlMs === undefined ? {} : { expireAtMs: timeMs + op.ttlMs }),
+      ...(expireAtMs === undefined ? {} : { expireAtMs }),
     });
     putPut(writer, trees.K, op.prefix, this.#record.written());
     return this.#record.pos;

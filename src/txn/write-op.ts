@@ -19,8 +19,10 @@ export interface PutOp {
   /** Encoded metadata; undefined = none. */
   readonly metadata: Uint8Array | undefined;
   readonly ifSeq?: Seq | undefined;
-  /** The version expires so long after its commit, ms; undefined = never. */
+  /** The version expires so long after its commit, ms; undefined: as the space says; Infinity: never. */
   readonly ttlMs?: number | undefined;
+  /** It expires then, ms since 1970, whatever `ttlMs` and the space say. */
+  readonly expireAtMs?: number | undefined;
 }
 
 /** Removes a key where there is one. */
@@ -64,6 +66,13 @@ export function encodeInline(
   writeInlineRecord(writer, timeMs, ageMs, value);
   assert(writer.pos - from === recordBytes, 'a record has the length it was given');
   return recordBytes;
+}
+
+/** When a version put at `timeMs` expires; undefined: never. `spaceTtlMs`: of values of its space. */
+export function expiryOf(op: PutOp, timeMs: number, spaceTtlMs: number | undefined): number | undefined {
+  if (op.expireAtMs !== undefined) return op.expireAtMs;
+  const ttlMs = op.ttlMs ?? spaceTtlMs;
+  return ttlMs === undefined || ttlMs === Number.POSITIVE_INFINITY ? undefined : timeMs + ttlMs;
 }
 
 /** Room a transaction needs in a frame, at most. */

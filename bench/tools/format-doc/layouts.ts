@@ -14,6 +14,7 @@ import * as logFrame from '../../../src/format/log-frame.ts';
 import * as logOps from '../../../src/format/log-ops.ts';
 import * as scheduleRows from '../../../src/format/schedule-rows.ts';
 import * as segment from '../../../src/format/segment.ts';
+import * as spaceRules from '../../../src/format/space-rules.ts';
 import * as superblock from '../../../src/format/superblock.ts';
 import * as systemRows from '../../../src/format/system-rows.ts';
 import * as table from '../../../src/format/table.ts';
@@ -32,6 +33,7 @@ const modules: readonly object[] = [
   chunkRefBytes,
   listNode,
   valueRecord,
+  spaceRules,
   systemRows,
   historyRows,
   scheduleRows,
