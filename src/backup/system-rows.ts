@@ -1,7 +1,7 @@
 /**
  * Which rows of the system tree a backup holds: what says how keys are to be read and kept. Left out are rows
- * that can be derived (expiry, what a space with a quota takes), that speak of history a backup does not have (named snapshots, trash, times),
- * and what a store remembers of its own work.
+ * that can be derived (expiry, what a space with a quota takes), that speak of history a backup does not have
+ * (named snapshots, trash, times), and what a store remembers of its own work.
  */
 import type { Seq } from '../base/brands.ts';
 import { compareBytes, startsWith } from '../base/bytes.ts';

@@ -3,7 +3,8 @@
  * newest of each of the last so many hours, days, weeks, months, years that have one. Rules are united.
  *
  * Things are judged newest first, one by one. A rule never keeps more of a thing because older ones are gone,
- * and never less because newer ones are not known: who judges a part of them keeps too much, never too little.
+ * and never less because newer ones are not known: who judges a part of them keeps too much, never too
+ * little.
  */
 
 /** What is kept; every part is optional. */

@@ -168,8 +168,8 @@ export class Engine extends WholeStore {
   /**
    * Gives `fn` what the key holds and commits what it answers; no other write comes between, and no conflict
    * is seen. `fn` answers the new value, or undefined to delete the key. Metadata, content type, tags and
-   * expiry stay as they were unless given. Resolves as put does; with undefined when the key is gone. A function that
-   * throws changes nothing.
+   * expiry stay as they were unless given. Resolves as put does; with undefined when the key is gone. A
+   * function that throws changes nothing.
    */
   update(key: Key, fn: UpdateFunction, options?: UpdateOptions): Promise<PutResult | undefined> {
     return this.#store.run(() => this.#updates.update(this.#space, key, fn, options));
@@ -297,8 +297,8 @@ export class Engine extends WholeStore {
   }
 
   /**
-   * Sets policies of this space, durably when it resolves. Of the store's own keys, `history` counts for every
-   * space without its own; the other policies are of this space only.
+   * Sets policies of this space, durably when it resolves. Of the store's own keys, `history` counts for
+   * every space without its own; the other policies are of this space only.
    */
   setPolicy(options: SpaceOptions): Promise<SpaceInfo> {
     return this.#store.run(async () => {

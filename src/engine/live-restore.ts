@@ -211,7 +211,9 @@ class LiveRestore {
       this.#store.stillWritable();
       const metadata = metadataTo > metadataFrom ? buf.slice(metadataFrom, metadataTo) : undefined;
       const ifSeq = overwrite === true ? undefined : 0;
-      await writes.commitPut(write, space, prefix, prepared, ifSeq, metadata, ttlMs);
+      // What never expired does not begin to, whatever the space says of new values.
+      const expiry = { ttlMs: ttlMs ?? Number.POSITIVE_INFINITY };
+      await writes.commitPut(write, space, prefix, prepared, ifSeq, metadata, expiry);
     } finally {
       prepared.release();
     }

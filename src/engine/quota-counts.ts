@@ -2,8 +2,8 @@
  * Counts the values of spaces that have got a quota and values before, in the background, while writes go on:
  *
  *   range deletes of the space are carried out -> a used row begins to count what comes and goes, and the
- *   number of its commit is pinned -> the values at that number are added up, some at a time -> one commit adds
- *   the sum to what has come and gone since
+ *   number of its commit is pinned -> the values at that number are added up, some at a time -> one commit
+ *   adds the sum to what has come and gone since
  *
  * After that each commit counts for itself (txn/space-use.ts). A crash in between begins it anew.
  *

@@ -13,8 +13,8 @@ export interface RetentionRules {
   /** The newest so many; a deletion counts as one. */
   last?: number;
   /**
-   * The newest of each of the last so many hours, days, weeks, months, years (of UTC, weeks from Monday on) in
-   * which some version was superseded that is there.
+   * The newest of each of the last so many hours, days, weeks, months, years (of UTC, weeks from Monday on)
+   * in which some version was superseded that is there.
    */
   hourly?: number;
   daily?: number;
@@ -114,8 +114,8 @@ export function spaceInfo(store: Store, space: number): SpaceInfo {
 }
 
 /**
- * Sets the policies of a space where they differ, durably when it resolves; a name that was not used before is
- * from then on. VARVE_READ_ONLY where they would have to change, VARVE_CONFLICT when the space is dropped
+ * Sets the policies of a space where they differ, durably when it resolves; a name that was not used before
+ * is from then on. VARVE_READ_ONLY where they would have to change, VARVE_CONFLICT when the space is dropped
  * meanwhile.
  */
 export async function setPolicy(store: Store, space: number, asked: PolicyAsked): Promise<void> {

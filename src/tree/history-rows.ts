@@ -1,5 +1,6 @@
 /**
- * Policies, rules of spaces (space-rules.ts) and named snapshots in memory, as the rows of the system tree say.
+ * Policies, rules of spaces (space-rules.ts) and named snapshots in memory, as the rows of the system tree
+ * say.
  *
  * A rule that keeps less, because a snapshot was deleted or a policy lowered, holds only once the commit that
  * says so is on disk: what is dropped by then cannot be asked for again after a power cut.

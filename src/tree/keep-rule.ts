@@ -43,7 +43,8 @@ export function keepsSuperseded(rule: KeepRule, space: number): boolean {
 
 /**
  * Some reader, now or later, may see a version s1 that was superseded at s2 and has `newer` superseded
- * versions above it: rows of its key between it and the newest one, deletions included, gone ones not. Retention is judged apart, by the times of all of them (RetentionJudge).
+ * versions above it: rows of its key between it and the newest one, deletions included, gone ones not.
+ * Retention is judged apart, by the times of all of them (RetentionJudge).
  */
 export function isKept(rule: KeepRule, space: number, s1: Seq, s2: Seq, newer: number): boolean {
   return s2 > rule.horizonOf(space) || newer < rule.versionsOf(space) || isPinned(rule.pinned, s1, s2);

@@ -1,11 +1,11 @@
 /**
  * What the values of spaces with a quota take, kept by the transactions that change it: the row that says so
- * goes with each of them, so a crash loses neither. Bytes are those of the newest version of each key; what has
- * expired counts until it is deleted, what a range delete hides until that is carried out.
+ * goes with each of them, so a crash loses neither. Bytes are those of the newest version of each key; what
+ * has expired counts until it is deleted, what a range delete hides until that is carried out.
  *
  * Invariants (test/engine/quota.test.ts)
- * - What is counted equals the sum of the sizes of all values, after any writes, crashes and reopens ("what is
- *   counted equals the sizes of all values").
+ * - What is counted equals the sum of the sizes of all values, after any writes, crashes and reopens ("what
+ *   is counted equals the sizes of all values").
  * - A commit that adds beyond the quota is refused as a whole; one that takes away never is.
  */
 import { VarveError } from '../base/errors.ts';

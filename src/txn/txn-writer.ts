@@ -141,10 +141,10 @@ export class TxnWriter {
   }
 
   /**
-   * Sequences one transaction. Keys must differ between ops. VARVE_CONFLICT when an ifSeq does not hold, VARVE_QUOTA,
-   * VARVE_INVALID_ARGUMENT when it is too large, VARVE_POISONED after a failed write; in each case nothing
-   * has happened. Undefined when there is nothing to do (only deletes of absent keys). `waiter` is told how
-   * the group ends, also when applying the transaction fails.
+   * Sequences one transaction. Keys must differ between ops. VARVE_CONFLICT when an ifSeq does not hold,
+   * VARVE_QUOTA, VARVE_INVALID_ARGUMENT when it is too large, VARVE_POISONED after a failed write; in each
+   * case nothing has happened. Undefined when there is nothing to do (only deletes of absent keys). `waiter`
+   * is told how the group ends, also when applying the transaction fails.
    */
   commit(
     ops: readonly WriteOp[],
@@ -194,8 +194,8 @@ export class TxnWriter {
   /**
    * The short way of a put of inline bytes without metadata and condition: `commit` of one such op with no
    * object made. The row prefix is prefix[0..to); both arrays are borrowed for the call. Undefined, and
-   * nothing has happened, when the key is not warm, its version has chunks or its space an index, a quota or a
-   * time to live: then `commit`. Errors as there.
+   * nothing has happened, when the key is not warm, its version has chunks or its space an index, a quota or
+   * a time to live: then `commit`. Errors as there.
    */
   putInline(prefix: Uint8Array, to: number, value: Uint8Array, waiter: Waiter): Seq | undefined {
     const { keys, history } = this.#forest;
