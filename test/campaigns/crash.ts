@@ -21,7 +21,7 @@ import { crashAll, type Effort, newTally, type Tally } from '../crash/campaign.t
 import { type Failure, failuresOf, runFailure } from '../crash/fault-lane.ts';
 import { type Base, prepare } from '../crash/recorder.ts';
 import { StateSet } from '../crash/state-set.ts';
-import { type Workload, withoutMerges, workloadOf } from '../crash/workload.ts';
+import { groupWorkloadOf, plainOf, type Workload, workloadOf } from '../crash/workload.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
 const shortStates = 1500;
@@ -32,6 +32,8 @@ const faultsEach = 6;
 /** One random workload in this many is long, one in `longestEvery` very long. */
 const longEvery = 4;
 const longestEvery = 16;
+/** One in this many is made of short calls on a store that syncs in the background. */
+const groupEvery = 4;
 const heapMax = 2 * 1024 ** 3;
 
 const everything: Effort = {
@@ -196,7 +198,7 @@ class Crashes {
   async #random(n: number, only?: string): Promise<void> {
     const [stepsMin, stepsMax] =
       n % longestEvery === 1 ? [60, 200] : n % longEvery === 0 ? [20, 60] : [3, 14];
-    const workload = workloadOf(n, stepsMin, stepsMax);
+    const workload = n % groupEvery === 2 ? groupWorkloadOf(n) : workloadOf(n, stepsMin, stepsMax);
     const profile = profiles[n % profiles.length]!;
     this.#workloads++;
     await crashAll({
@@ -263,13 +265,15 @@ interface FaultWorkload {
   readonly profile: FsProfile;
 }
 
-/** By turns a sequence of one or two calls and a random workload; on new stores, without merges. */
+/** Sequences of one or two calls, random workloads, short calls in groups; on new stores, without merges. */
 function workloadForFaults(number: number): FaultWorkload {
   const prng = new Prng(number);
   if (number % 2 === 0) {
     const { name, workload, profile } = sequenceAt(prng.below(shortSequences));
-    return { name, workload: withoutMerges(workload), profile };
+    return { name, workload: plainOf(workload), profile };
   }
   const profile = prng.pick(profiles);
-  return { name: `random, ${profile}`, workload: withoutMerges(workloadOf(number, 4, 16)), profile };
+  if (number % 4 === 1)
+    return { name: `group, ${profile}`, workload: plainOf(groupWorkloadOf(number)), profile };
+  return { name: `random, ${profile}`, workload: plainOf(workloadOf(number, 4, 16)), profile };
 }

@@ -8,7 +8,7 @@
 import { Prng } from '../../src/base/prng.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import type { StoreShape } from './machine.ts';
-import type { Call, Step, Workload } from './workload.ts';
+import { type Call, counterKey, type Step, type Workload } from './workload.ts';
 
 export const profiles: readonly FsProfile[] = ['posix', 'ext4', 'wild'];
 export const lengthMax = 3;
@@ -34,7 +34,7 @@ const small = prng.bytes(20);
 const streamed = prng.bytes(3000);
 const rolling = prng.bytes(9000);
 
-const put = (key: string, value: Uint8Array, space = ''): Call => ({ kind: 'put', space, key, value });
+const put = (key: string, value: Uint8Array, space = '') => ({ kind: 'put', space, key, value }) as const;
 const calls = (...some: readonly Call[]): Step => ({ kind: 'calls', calls: some });
 
 /** The alphabet, by name. */
@@ -66,6 +66,7 @@ export const letters: readonly (readonly [name: string, step: Step])[] = [
   ['drop', calls({ kind: 'drop', space: 'one' })],
   ['flush', { kind: 'flush' }],
   ['reopen', { kind: 'reopen' }],
+  ['kill', { kind: 'kill' }],
   ['roll', calls(put('h', rolling))],
   ['group', calls(put('a', chunk), put('i', inline), { kind: 'delete', space: '', key: 'c' })],
   ['twins', calls(put('c', list), put('d', list), { kind: 'stream', space: '', key: 'e', value: list })],
@@ -76,6 +77,27 @@ export const letters: readonly (readonly [name: string, step: Step])[] = [
       calls: [put('a', inline), { kind: 'delete', space: '', key: 'b' }, put('a', small), put('c', chunk)],
     },
   ],
+  [
+    'transaction',
+    calls({
+      kind: 'transaction',
+      space: '',
+      changes: [
+        { key: 'a', value: chunk },
+        { key: 'c', value: undefined },
+        { key: 'g', value: streamed },
+      ],
+    }),
+  ],
+  ['update', calls({ kind: 'update', space: '', key: 'a', value: chunk }, put('a', small))],
+  [
+    'count',
+    calls({ kind: 'count', space: '', key: counterKey }, { kind: 'count', space: '', key: counterKey }),
+  ],
+  ['brief', calls({ kind: 'brief', space: '', key: 'b', value: streamed })],
+  ['snapshot', calls({ kind: 'snapshot', space: '', name: 'p' }, put('b', chunk))],
+  ['index', calls({ kind: 'index', space: '', name: 'p' }, { ...put('e', chunk), tags: ['x', 'y'] })],
+  ['compact', { kind: 'compact', calls: [put('c', inline)] }],
 ];
 
 /** What the prepared store has been through before the first call. */

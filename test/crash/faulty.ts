@@ -2,6 +2,8 @@
  * Runs a workload on a disk that refuses one operation, and says what was acknowledged. The model here is the
  * calls themselves, since the order of those that failed is nobody's promise.
  */
+
+import { assert } from '../../src/base/assert.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { BatchOperation } from '../../src/engine/types.ts';
@@ -13,7 +15,7 @@ import { hexKey } from './recorder.ts';
 import type { Row } from './row.ts';
 import { covers } from './system-rows.ts';
 import { inTransaction } from './transact.ts';
-import type { Call, Change, Workload } from './workload.ts';
+import { type Call, type Change, isPlain, type PlainCall, type Workload } from './workload.ts';
 
 /** A call's changes of one key; `seq` once it was acknowledged. */
 interface Attempt {
@@ -147,6 +149,7 @@ class Faulty implements FaultyRun {
   }
 
   async call(call: Call): Promise<void> {
+    assert(isPlain(call), 'workloads that meet faults are plain');
     const engine = this.engine!;
     const space = call.space === '' ? engine : engine.space(call.space);
     const wasDegraded = engine.health().status === 'degraded';
@@ -174,7 +177,7 @@ class Faulty implements FaultyRun {
 const noChange = -1;
 
 /** The commit's number, 0 for a delete, or `noChange`. */
-async function perform(space: Engine, call: Call, engine: Engine): Promise<number> {
+async function perform(space: Engine, call: PlainCall, engine: Engine): Promise<number> {
   if (call.kind === 'drop') return (await engine.spaces.drop(call.space)) ? 0 : noChange;
   if (call.kind === 'range') return (await space.deleteRange(call.bounds)).seq;
   if (call.kind === 'clear') return (await space.clear()).seq;
@@ -189,7 +192,7 @@ function operationOf({ key, value }: Change): BatchOperation {
   return value === undefined ? { type: 'delete', key } : { type: 'put', key, value };
 }
 
-function changesOf(call: Call): Map<string, Uint8Array | undefined> {
+function changesOf(call: PlainCall): Map<string, Uint8Array | undefined> {
   if (call.kind === 'delete') return new Map([[hexKey(call.key), undefined]]);
   if (call.kind === 'batch' || call.kind === 'transaction')
     return new Map(call.changes.map(({ key, value }) => [hexKey(key), value]));
@@ -197,7 +200,7 @@ function changesOf(call: Call): Map<string, Uint8Array | undefined> {
   return new Map([[hexKey(call.key), call.value]]);
 }
 
-function rangeOf(call: Call): Attempt['range'] {
+function rangeOf(call: PlainCall): Attempt['range'] {
   const { space } = call;
   if (call.kind === 'clear' || call.kind === 'drop') return { space, has: () => true };
   if (call.kind !== 'range') return undefined;

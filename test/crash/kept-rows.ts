@@ -2,28 +2,31 @@
 import { toHex } from '../../src/base/bytes.ts';
 import type { RangeRow } from '../../src/format/system-rows.ts';
 import { deleteRecord } from '../../src/format/value-record.ts';
+import type { SpaceRow } from './log-rows.ts';
 import type { Row } from './row.ts';
 import { covers } from './system-rows.ts';
 
 const sameRow = (a: Row, b: Row): boolean =>
   a.seq === b.seq && a.space === b.space && a.key === b.key && a.record === b.record;
 
-/** What a history has up to some commit: its rows, late ones left out, and its range deletes. */
+/** What a history has up to some commit: rows, late ones left out, range deletes and names of spaces. */
 export interface Committed {
   readonly rows: readonly Row[];
   readonly ranges: readonly RangeRow[];
+  readonly spaceRows: readonly SpaceRow[];
 }
 
 /**
  * Holds the rows `found` against those `committed`, both by number; undefined when all is well. With `merges`
  * a row may be gone that nobody can see: one that another row of its key or a range delete supersedes, and a
- * delete with nothing older of its key left; whether chunks were given back first, counts tell. Late rows may
- * be there or not; what a missing one would have hidden, the state shows.
+ * delete with nothing older of its key left; whether chunks were given back first, counts tell. Of superseded
+ * versions the newest `historyVersions` of each key stay. Late rows may be there or not; what a missing one
+ * would have hidden, the state shows.
  */
 export function rowsProblem(
   found: readonly Row[],
   committed: Committed,
-  merges: boolean,
+  { merges, historyVersions }: { merges?: boolean; historyVersions?: number },
 ): string | undefined {
   const strange = found.filter((row) => row.isLate && !carriesOut(row, committed));
   if (strange.length > 0) return `late rows that carry out nothing [${show(strange)}]`;
@@ -34,9 +37,10 @@ export function rowsProblem(
     if (at < ordinary.length && sameRow(ordinary[at]!, row)) at++;
     else missing.push(row);
   }
-  if (at < ordinary.length || (missing.length > 0 && !merges)) return differences(ordinary, committed.rows);
+  if (at < ordinary.length || (missing.length > 0 && merges !== true))
+    return differences(ordinary, committed.rows);
   if (missing.length === 0) return undefined;
-  const lost = missing.filter((row) => !mayBeGone(row, ordinary, committed));
+  const lost = missing.filter((row) => !mayBeGone(row, ordinary, committed, historyVersions ?? 0));
   return lost.length === 0 ? undefined : `missing [${show(lost)}]`;
 }
 
@@ -50,11 +54,17 @@ function carriesOut(late: Row, { rows, ranges }: Committed): boolean {
   return rows.findLast(isBelow)?.isPut === true;
 }
 
-function mayBeGone(row: Row, found: readonly Row[], { rows, ranges }: Committed): boolean {
+function mayBeGone(row: Row, found: readonly Row[], committed: Committed, versions: number): boolean {
+  const { rows, ranges, spaceRows } = committed;
   const isOfKey = (other: Row): boolean => other.key === row.key && other.space === row.space;
-  const isSuperseded = rows.some((other) => other.seq > row.seq && isOfKey(other));
-  if (!row.isPut) return isSuperseded || !found.some((other) => other.seq < row.seq && isOfKey(other));
-  return isSuperseded || ranges.some((range) => range.seq > row.seq && covers(range, row.space, row.key));
+  const newer = rows.filter((other) => other.seq > row.seq && isOfKey(other)).length;
+  if (!row.isPut) return newer > 0 || !found.some((other) => other.seq < row.seq && isOfKey(other));
+  const covering = ranges.filter((range) => range.seq > row.seq && covers(range, row.space, row.key)).length;
+  // Nobody can name the number of a dropped space any more.
+  const named = spaceRows.findLast(({ number }) => number === row.space);
+  const isDropped =
+    named !== undefined && spaceRows.some(({ seq, name }) => seq > named.seq && name === named.name);
+  return newer + covering > (isDropped ? 0 : versions);
 }
 
 function differences(rows: readonly Row[], expected: readonly Row[]): string {

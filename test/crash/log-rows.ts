@@ -5,6 +5,8 @@
 import { decodeUtf8, startsWith, toHex } from '../../src/base/bytes.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { fileDir, parseFileName } from '../../src/format/file-names.ts';
+import { snapshotPrefix } from '../../src/format/history-rows.ts';
+import { indexRowPrefix } from '../../src/format/index-rows.ts';
 import { decodeInternalKey, encodeInternalKey } from '../../src/format/internal-key.ts';
 import { frameTypes } from '../../src/format/log-frame.ts';
 import { type OpVisitor, visitOps } from '../../src/format/log-ops.ts';
@@ -28,6 +30,14 @@ export interface SpaceRow {
   readonly number: number | undefined;
 }
 
+/** A named snapshot or index was made, or taken away. */
+export interface Mark {
+  readonly seq: number;
+  readonly kind: 'snapshot' | 'index';
+  readonly name: string;
+  readonly isThere: boolean;
+}
+
 const bySeq = (a: { seq: number }, b: { seq: number }): number => a.seq - b.seq;
 
 const folder = `${fileDir('wal', 1)}/`;
@@ -36,6 +46,7 @@ export class LogRows {
   readonly #rows = new Map<string, Row>();
   readonly #ranges = new Map<number, RangeRow>();
   readonly #spaceRows = new Map<string, SpaceRow>();
+  readonly #marks = new Map<string, Mark>();
   #waiting: { path: string; disk: MemoryFileSystem }[] = [];
 
   /** Rows known so far, by number, then key. `from`: what an earlier run knew. */
@@ -44,6 +55,7 @@ export class LogRows {
     this.#rows = new Map(from.#rows);
     this.#ranges = new Map(from.#ranges);
     this.#spaceRows = new Map(from.#spaceRows);
+    this.#marks = new Map(from.#marks);
     this.#waiting = from.#waiting.slice();
   }
 
@@ -60,6 +72,11 @@ export class LogRows {
   /** Rows of spaces known so far, by number. */
   get spaceRows(): SpaceRow[] {
     return Array.from(this.#spaceRows.values()).sort(bySeq);
+  }
+
+  /** Snapshots and indexes made and taken away, by number. */
+  get marks(): Mark[] {
+    return Array.from(this.#marks.values()).sort(bySeq);
   }
 
   /** All rows, without late ones, once the run on `disk` has ended. */
@@ -113,9 +130,23 @@ export class LogRows {
 
   #sys(seq: number, key: Uint8Array, value: Uint8Array | undefined): void {
     if (isRangeKey(key) && value !== undefined) this.#ranges.set(seq, decodeRangeRow(key, value));
+    const mark = markOf(key);
+    if (mark !== undefined) {
+      this.#marks.set(`${seq} ${mark.kind} ${mark.name}`, { seq, ...mark, isThere: value !== undefined });
+    }
     if (!startsWith(key, spacePrefix)) return;
     const name = decodeUtf8(key.subarray(spacePrefix.length))!;
     const number = value === undefined ? undefined : decodeSpaceRow(key, value).number;
     this.#spaceRows.set(`${seq} ${name}`, { seq, name, number });
   }
 }
+
+function markOf(key: Uint8Array): Pick<Mark, 'kind' | 'name'> | undefined {
+  if (startsWith(key, snapshotPrefix))
+    return { kind: 'snapshot', name: decodeUtf8(key.subarray(snapshotPrefix.length))! };
+  if (!startsWith(key, indexRowPrefix)) return undefined;
+  return { kind: 'index', name: decodeUtf8(key.subarray(indexRowPrefix.length + indexSpaceBytes))! };
+}
+
+/** The number of the space, before the name. */
+const indexSpaceBytes = 4;

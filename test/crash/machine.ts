@@ -20,6 +20,8 @@ export interface StoreShape {
   readonly merges?: boolean;
   /** Late rows that a step of the reaper writes; the engine's own bound when not given. */
   readonly reapDeletes?: number;
+  /** Newest superseded versions that are kept of each key; none when not given. */
+  readonly historyVersions?: number;
 }
 
 /** So small that a few rows fill a level. */
@@ -33,8 +35,14 @@ const mergeLimits = {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+const startMs = 1_700_000_000_000;
+/** After all that a workload does: what is brief has expired. */
+const laterMs = startMs + 1_000_000_000;
+/** Virtual ms between the lives of a recorded run. */
+const lifeMs = 1_000_000;
+
 /** A clock that moves a little whenever it is read and jumps over every wait. */
-export function simulatedClock(start = 1_700_000_000_000): Clock {
+export function simulatedClock(start: number = laterMs): Clock {
   let now = start;
   return {
     now: () => now++,
@@ -47,8 +55,9 @@ export function simulatedClock(start = 1_700_000_000_000): Clock {
   };
 }
 
-export function envOf(disk: MemoryFileSystem, seed: number): Env {
-  const clock = simulatedClock();
+/** `life`: it is that one of a recorded run, from 0; else it is later than all of them. */
+export function envOf(disk: MemoryFileSystem, seed: number, life?: number): Env {
+  const clock = simulatedClock(life === undefined ? laterMs : startMs + life * lifeMs);
   const prng = new Prng(seed);
   return { fs: disk, lock: memoryLock(disk, clock), clock, random: (n) => prng.bytes(n) };
 }
@@ -65,6 +74,18 @@ export function openOn(
   still = false,
 ): Promise<Engine> {
   return openEnv(envOf(disk, seed), shape, more, still);
+}
+
+/** The store of `shape` as life `life` of a recorded run opens it. */
+export function openLife(
+  disk: MemoryFileSystem,
+  shape: StoreShape,
+  seed: number,
+  life: number,
+): Promise<Engine> {
+  const { historyVersions: versions } = shape;
+  const more = versions === undefined ? {} : { history: { versions } };
+  return openEnv(envOf(disk, seed, life), shape, more, false);
 }
 
 /** The store of `shape` in `env`. */

@@ -29,7 +29,7 @@ export function upTo(history: History, last: number): Expected {
     const ranges = history.ranges.filter(({ seq }) => seq <= last);
     one = {
       last: Math.max(rows.at(-1)?.seq ?? 0, ranges.at(-1)?.seq ?? 0),
-      committed: { rows, ranges },
+      committed: { rows, ranges, spaceRows: history.spaceRows.filter(({ seq }) => seq <= last) },
       state: stateAt(history, last),
       names: namesAt(history, last),
     };
@@ -38,13 +38,14 @@ export function upTo(history: History, last: number): Expected {
   return one;
 }
 
-export function stateAt(history: History, last: number): State {
+/** `withBrief`: also what has expired long after the run. */
+export function stateAt(history: History, last: number, withBrief = false): State {
   const state: State = new Map([['', new Map()]]);
   for (const name of history.spaces.values()) state.set(name, new Map());
   const bySeq = [...history.rows, ...history.ranges].sort((a, b) => a.seq - b.seq);
   for (const one of bySeq) {
     if (one.seq > last) break;
-    if ('key' in one) apply(history, state, one);
+    if ('key' in one) apply(history, state, one, withBrief);
     else {
       for (const [number, name] of history.spaces) {
         const live = state.get(name)!;
@@ -56,9 +57,15 @@ export function stateAt(history: History, last: number): State {
 }
 
 /** A name has the numbers of all spaces it ever had; only the newest of them is written to. */
-function apply({ spaces, values }: History, state: State, { seq, space, key, isPut }: Row): void {
+function apply(
+  { spaces, values, brief }: History,
+  state: State,
+  { seq, space, key, isPut }: Row,
+  withBrief: boolean,
+): void {
   const live = state.get(spaces.get(space)!)!;
-  if (isPut) live.set(key, values.get(valueName(seq, key))!);
+  const name = valueName(seq, key);
+  if (isPut && (withBrief || !brief.has(name))) live.set(key, values.get(name)!);
   else live.delete(key);
 }
 

@@ -12,12 +12,13 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsOp } from '../../src/fs/sim-machine.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { auditDisk } from './audit.ts';
+import { checkCounts, countsOf, toggle, update } from './features.ts';
 import { rowsProblem } from './kept-rows.ts';
-import { LogRows, type SpaceRow } from './log-rows.ts';
-import { openOn } from './machine.ts';
+import { LogRows, type Mark, type SpaceRow } from './log-rows.ts';
+import { openLife } from './machine.ts';
 import type { Row } from './row.ts';
 import { inPieces, inTransaction } from './transact.ts';
-import type { Call, Workload } from './workload.ts';
+import { type Call, counterKey, type Step, type Workload } from './workload.ts';
 
 /** A moment just before a changing operation. */
 export interface CrashPoint {
@@ -45,6 +46,10 @@ export interface History {
   readonly ranges: readonly RangeRow[];
   /** Names given and taken back, by number. */
   readonly spaceRows: readonly SpaceRow[];
+  /** Snapshots and indexes made and taken away, by number. */
+  readonly marks: readonly Mark[];
+  /** Names of the values that soon expired. */
+  readonly brief: ReadonlySet<string>;
 }
 
 export interface Recording {
@@ -80,6 +85,9 @@ class Run {
   readonly spaceOf: Map<string, string>;
   readonly rows: LogRows;
   deletes: number;
+  readonly brief: Set<string>;
+  /** What a counter said. */
+  readonly counts: number[];
   /** Range deletes acknowledged with their number. */
   readonly ranges: number[];
   drops: number;
@@ -93,6 +101,8 @@ class Run {
     this.spaceOf = new Map(from?.run.spaceOf);
     this.rows = new LogRows(from?.run.rows);
     this.deletes = from?.run.deletes ?? 0;
+    this.brief = new Set(from?.run.brief);
+    this.counts = from?.run.counts.slice() ?? [];
     this.ranges = from?.run.ranges.slice() ?? [];
     this.drops = from?.run.drops ?? 0;
     this.opens = from?.run.opens ?? 0;
@@ -128,82 +138,133 @@ export interface RecordOptions {
   readonly from?: number;
 }
 
+/** The machine of a run: its disk goes to another process when one is killed. */
+interface Machine {
+  disk: MemoryFileSystem;
+  /** Sees every operation, before it takes effect. */
+  readonly watch: (op: FsOp, disk: MemoryFileSystem) => void;
+  /** Calls are under way while others go on, and are answered, before they take effect. */
+  readonly schedule: typeof turn | undefined;
+}
+
+function attach({ disk, watch, schedule }: Machine): void {
+  disk.faults = (op) => {
+    watch(op, disk);
+    return undefined;
+  };
+  disk.schedule = schedule;
+}
+
+function detach({ disk }: Machine): void {
+  disk.faults = undefined;
+  disk.schedule = undefined;
+}
+
+/** The process is gone, and what it handed to the kernel is not. */
+function kill(machine: Machine): void {
+  const dead = machine.disk;
+  machine.disk = dead.fork();
+  dead.faults = () => 'crash';
+  attach(machine);
+}
+
 /** Runs `workload` on a new disk of `profile`, or on a copy of the base's. */
 export async function record(
   workload: Workload,
   profile: FsProfile,
   { base, from = -1 }: RecordOptions = {},
 ): Promise<Recording> {
-  const disk = base?.disk.fork() ?? new MemoryFileSystem({ profile });
   const points: CrashPoint[] = [];
   const run = new Run(base);
   let step = -1;
   let syncs = 0;
-  disk.faults = (op) => {
-    if (step >= from && changing.has(op.kind))
-      points.push({ disk: disk.fork(), op, syncs, durable: run.durable, acked: run.acked });
-    if (syncing.has(op.kind)) syncs++;
-    if (op.kind === 'unlink') run.rows.removed(disk, op.path);
-    return undefined;
+  const point = (disk: MemoryFileSystem, op: FsOp | undefined): CrashPoint => ({
+    disk: disk.fork(),
+    op,
+    syncs,
+    durable: run.durable,
+    acked: run.acked,
+  });
+  const machine: Machine = {
+    disk: base?.disk.fork() ?? new MemoryFileSystem({ profile }),
+    watch(op, disk) {
+      if (step >= from && changing.has(op.kind)) points.push(point(disk, op));
+      if (syncing.has(op.kind)) syncs++;
+      if (op.kind === 'unlink') run.rows.removed(disk, op.path);
+    },
+    schedule: turn,
   };
-  // Calls are under way while others go on, and are answered, before they take effect.
-  disk.schedule = turn;
-  await runSteps(workload, disk, run, (n) => {
+  await runSteps(workload, machine, run, (n) => {
     step = n;
   });
-  disk.faults = undefined;
-  disk.schedule = undefined;
-  points.push({ disk: disk.fork(), op: undefined, syncs, durable: run.durable, acked: run.acked });
-  return { points, history: await historyOf(disk, run, workload) };
+  points.push(point(machine.disk, undefined));
+  return { points, history: await historyOf(machine.disk, run, workload) };
 }
 
 /** The store that `workload` leaves on a new disk of `profile`. */
 export async function prepare(workload: Workload, profile: FsProfile): Promise<Base> {
-  const disk = new MemoryFileSystem({ profile });
   const run = new Run();
-  disk.faults = ({ kind, path }) => {
-    if (kind === 'unlink') run.rows.removed(disk, path);
-    return undefined;
+  const machine: Machine = {
+    disk: new MemoryFileSystem({ profile }),
+    watch({ kind, path }, disk) {
+      if (kind === 'unlink') run.rows.removed(disk, path);
+    },
+    schedule: undefined,
   };
-  await runSteps(workload, disk, run, () => undefined);
-  disk.faults = undefined;
-  return { disk, run };
+  await runSteps(workload, machine, run, () => undefined);
+  return { disk: machine.disk, run };
 }
 
 async function runSteps(
   workload: Workload,
-  disk: MemoryFileSystem,
+  machine: Machine,
   run: Run,
   onStep: (n: number) => void,
 ): Promise<void> {
   const open = async (): Promise<void> => {
-    run.engine = await openOn(disk, workload.shape, workload.seed * 100 + run.opens++);
+    const life = run.opens++;
+    run.engine = await openLife(machine.disk, workload.shape, workload.seed * 100 + life, life);
     run.note();
   };
+  attach(machine);
   await open();
   for (const [n, step] of workload.steps.entries()) {
     onStep(n);
-    const engine = run.engine!;
-    if (step.kind === 'flush') {
-      await engine.flush();
-      run.note();
-    } else if (step.kind === 'reopen') {
-      await engine.close();
+    if (step.kind === 'reopen') {
+      await run.engine!.close();
       run.durable = run.acked;
       await open();
-    } else if (step.kind === 'merge') {
-      for (const call of step.calls) await Promise.all([engine.flush(), perform(run, call)]);
-      await engine.flush();
-      run.note();
-    } else await Promise.all(step.calls.map((call) => perform(run, call, dropsOf(step.calls))));
+    } else if (step.kind === 'kill') {
+      kill(machine);
+      await open();
+    } else await runStep(run, step);
   }
   await run.engine!.close();
+  detach(machine);
   run.durable = run.acked;
   run.engine = undefined;
 }
 
+async function runStep(run: Run, step: Exclude<Step, { kind: 'reopen' | 'kill' }>): Promise<void> {
+  const engine = run.engine!;
+  if (step.kind === 'flush') {
+    await engine.flush();
+    run.note();
+  } else if (step.kind === 'merge') {
+    for (const call of step.calls) await Promise.all([engine.flush(), perform(run, call)]);
+    await engine.flush();
+    run.note();
+  } else {
+    const calls = step.calls.map((call) => perform(run, call, dropsOf(step.calls)));
+    await Promise.all([...calls, ...(step.kind === 'compact' ? [engine.compact()] : [])]);
+  }
+}
+
 const dropsOf = (calls: readonly Call[]): ReadonlySet<string> =>
   new Set(calls.filter(({ kind }) => kind === 'drop').map(({ space }) => space));
+
+/** So soon that it has expired before the next call. */
+const briefMs = 5;
 
 /** `dropped`: spaces that other calls drop meanwhile; a write to one may be refused. */
 async function perform(run: Run, call: Call, dropped: ReadonlySet<string> = new Set()): Promise<void> {
@@ -240,23 +301,36 @@ async function performCall(run: Run, call: Call): Promise<void> {
     for (const { key, value } of call.changes) {
       if (value !== undefined) run.noteValue(seq, call.space, key, value);
     }
+  } else if (call.kind === 'snapshot' || call.kind === 'index') await toggle(engine, call.kind, call.name);
+  else if (call.kind === 'count') run.counts.push(await engine.increment(call.key));
+  else if (call.kind === 'update') {
+    const { seq, value } = await update(engine, call.key, call.value);
+    run.noteValue(seq, call.space, call.key, value);
   } else {
     const { key, value } = call;
-    const ifSeq = call.kind === 'swap' ? { ifSeq: (await engine.stat(key))?.seq ?? 0 } : {};
-    const { seq } = await engine.put(key, call.kind === 'stream' ? inPieces(value) : value, ifSeq);
+    const options = {
+      ...(call.kind === 'swap' ? { ifSeq: (await engine.stat(key))?.seq ?? 0 } : {}),
+      ...(call.kind === 'brief' ? { ttlMs: briefMs } : {}),
+      ...('tags' in call ? { tags: call.tags } : {}),
+    };
+    const { seq } = await engine.put(key, call.kind === 'stream' ? inPieces(value) : value, options);
     run.noteValue(seq, call.space, key, value);
+    if (call.kind === 'brief') run.brief.add(valueName(seq, hexKey(key)));
   }
 }
 
 /** All rows committed, checked against what the calls returned and what the finished store has. */
 async function historyOf(disk: MemoryFileSystem, run: Run, { shape }: Workload): Promise<History> {
   const rows = await run.rows.all(disk);
-  const { ranges, spaceRows } = run.rows;
+  const { ranges, spaceRows, marks } = run.rows;
   const audit = await auditDisk(disk);
   const problems = audit.problems.slice();
-  const wrong = rowsProblem(audit.rows, { rows, ranges }, shape.merges === true);
+  const wrong = rowsProblem(audit.rows, { rows, ranges, spaceRows }, shape);
   if (wrong !== undefined) problems.push(wrong);
   if (problems.length > 0) throw new Error(`a store closed without a crash: ${problems.join('; ')}`);
+  const counts = countsOf(counterKey, rows, ranges);
+  checkCounts(run.counts, counts);
+  for (const [seq, value] of counts) run.noteValue(seq, '', counterKey, value);
   const puts = rows.filter(({ isPut }) => isPut);
   const unknown = puts.filter(({ seq, key }) => !run.values.has(valueName(seq, key)));
   if (unknown.length > 0 || puts.length !== run.values.size) {
@@ -268,5 +342,5 @@ async function historyOf(disk: MemoryFileSystem, run: Run, { shape }: Workload):
     throw new Error(`${ranges.length} range deletes, not ${run.ranges} and ${run.drops} drops`);
   const spaces = new Map<number, string>();
   for (const { seq, key, space } of puts) spaces.set(space, run.spaceOf.get(valueName(seq, key))!);
-  return { rows, values: run.values, spaces, ranges, spaceRows };
+  return { rows, values: run.values, spaces, ranges, spaceRows, marks, brief: run.brief };
 }

@@ -9,6 +9,7 @@ import { AuditCache } from './audit-cache.ts';
 import { rowsProblem } from './kept-rows.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { type State, stateAt, upTo } from './model.ts';
+import { checkPast, type EndsAt, finishIndexes } from './past.ts';
 import { type History, hexKey } from './recorder.ts';
 
 /** How thorough the check of one state is. */
@@ -72,18 +73,25 @@ export async function checkRecovered(
     plan.exactly ?? Math.max(lastOf(audit), before?.catalog.checkpointSeq ?? 0),
   );
   if (engine.stats().seq < last) throw new Error(`the engine counts ${engine.stats().seq}, not ${last}`);
-  const wrong = rowsProblem(audit.rows, committed, plan.shape.merges === true);
+  const wrong = rowsProblem(audit.rows, committed, plan.shape);
   if (wrong !== undefined) throw new Error(`rows up to ${last} are not what was committed: ${wrong}`);
   const lost = [...history.rows, ...history.ranges].filter(({ seq }) => seq > last && seq <= plan.floor);
   if (lost.length > 0) throw new Error(`acknowledged commit ${lost[0]!.seq} is lost (last is ${last})`);
   const listed = engine.spaces.list();
   if (listed.join() !== names.join()) throw new Error(`spaces are [${listed}], not [${names}]`);
   await compareAll(engine, history, state);
+  await checkPast(engine, history, endsAt(history, last, plan));
   const mayKeep = plan.mayKeep === true || !health.ok;
   await refuseStray(disk, loaded, mayKeep);
   // A state that does not go on ends like a killed process: nothing is closed, the disk is dropped.
   if (plan.goOn) await goOn(disk, engine, history, stateAt(history, last), plan, mayKeep);
   return last;
+}
+
+/** Commits without rows may be there behind `last`, and are where they were promised. */
+function endsAt({ rows, ranges }: History, last: number, { floor }: CheckPlan): EndsAt {
+  const later = [...rows, ...ranges].filter(({ seq }) => seq > last).map(({ seq }) => seq);
+  return { least: Math.max(last, floor), before: Math.min(Number.MAX_SAFE_INTEGER, ...later) };
 }
 
 /** The last commit of a store that its tables show; steps of the reaper do not count. */
@@ -147,6 +155,7 @@ async function goOn(
   const [victim] = live.keys();
   if (victim !== undefined) await engine.delete(new Uint8Array(Buffer.from(victim, 'hex')));
   await engine.flush();
+  await finishIndexes(engine);
   await engine.put('after/small', 'y');
   await engine.close();
   if (victim !== undefined) live.delete(victim);

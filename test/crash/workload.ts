@@ -2,15 +2,44 @@
 import { Prng } from '../../src/base/prng.ts';
 import type { StoreShape } from './machine.ts';
 
-/** One call; `space` '' is the default space. A swap is a put on the condition that nobody put meanwhile. */
-export type Call =
-  | { kind: 'put' | 'stream' | 'swap'; space: string; key: string; value: Uint8Array }
+/**
+ * One call; `space` '' is the default space. A swap is a put on the condition that nobody put meanwhile, a
+ * brief one a put that expires before anybody looks at the store after a crash. A snapshot or an index is
+ * made where there is none of the name, and taken away where there is one.
+ */
+export type Call = PlainCall | FeatureCall;
+
+export type PlainCall =
+  | { kind: 'put' | 'stream' | 'swap'; space: string; key: string; value: Uint8Array; tags?: string[] }
   | { kind: 'delete'; space: string; key: string }
   | { kind: 'batch'; space: string; changes: readonly Change[] }
   | { kind: 'transaction'; space: string; changes: readonly Change[] }
   | { kind: 'range'; space: string; bounds: Bounds }
   | { kind: 'clear'; space: string }
   | { kind: 'drop'; space: string };
+
+export type FeatureCall =
+  | { kind: 'brief'; space: string; key: string; value: Uint8Array }
+  | { kind: 'update'; space: string; key: string; value: Uint8Array }
+  | { kind: 'count'; space: ''; key: typeof counterKey }
+  | { kind: 'snapshot'; space: ''; name: string }
+  | { kind: 'index'; space: ''; name: string };
+
+const plainKinds: ReadonlySet<string> = new Set<PlainCall['kind']>([
+  'put',
+  'stream',
+  'swap',
+  'delete',
+  'batch',
+  'transaction',
+  'range',
+  'clear',
+  'drop',
+]);
+export const isPlain = (call: Call): call is PlainCall => plainKinds.has(call.kind);
+
+/** The key that is counted up, by nobody put to. */
+export const counterKey = 'n';
 
 /** Of a range delete. */
 export type Bounds = { readonly prefix: string } | { readonly gte: string; readonly lt: string };
@@ -22,13 +51,15 @@ export interface Change {
 }
 
 /**
- * Calls made at the same time, a checkpoint, or a close with a new open; a merge is a checkpoint, with the
- * merges that are due, while each of the calls is made, and one more after them.
+ * Calls made at the same time, a checkpoint, or a new open after a close or the death of the process; a merge
+ * is a checkpoint, with the merges that are due, while each of the calls is made, and one more after them; a
+ * compact is a full compaction, segments cleaned, while the calls are made.
  */
 export type Step =
-  | { kind: 'calls' | 'merge'; calls: readonly Call[] }
+  | { kind: 'calls' | 'merge' | 'compact'; calls: readonly Call[] }
   | { kind: 'flush' }
-  | { kind: 'reopen' };
+  | { kind: 'reopen' }
+  | { kind: 'kill' };
 
 export interface Workload {
   readonly seed: number;
@@ -39,6 +70,8 @@ export interface Workload {
 const spaces = ['one', 'two'];
 const prefixes = ['', 'a', 'a\u0000', 'c/', 'd', 'x'];
 const kinds = ['put', 'put', 'put', 'put', 'stream', 'delete', 'delete', 'batch'] as const;
+/** Calls of features that a random workload has all of, or none. */
+const featureKinds = ['update', 'count', 'brief', 'snapshot', 'snapshot', 'index', 'transaction'] as const;
 
 const keys = ['', 'a', 'a\u0000', 'ab', 'b', 'c/1', 'c/2', 'd'.repeat(300), 'é'];
 
@@ -53,28 +86,67 @@ export function workloadOf(seed: number, stepsMin = 3, stepsMax = 14): Workload 
     ...(prng.chance(0.5) ? { stageBirthsMax: prng.pick([2, 4, 8]) } : {}),
     merges: prng.chance(0.6),
     ...(prng.chance(0.7) ? { reapDeletes: prng.pick([1, 2]) } : {}),
+    ...(prng.chance(0.3) ? { historyVersions: prng.pick([1, 3]) } : {}),
   };
+  const hasFeatures = prng.chance(0.6);
   const values = new ValueMaker(prng, shape);
   const steps: Step[] = [];
   const count = stepsMin + prng.below(stepsMax - stepsMin + 1);
   const writersMax = prng.pick([1, 2, 4]);
   const pause = prng.pick([0.1, 0.25, 0.4]);
   while (steps.length < count) {
-    if (prng.chance(pause)) steps.push({ kind: prng.chance(0.6) ? 'flush' : 'reopen' });
+    if (prng.chance(pause)) steps.push({ kind: prng.pick(['flush', 'flush', 'flush', 'reopen', 'kill']) });
     else {
       const calls: Call[] = [];
-      for (let n = 1 + prng.below(writersMax); n > 0; n--) calls.push(callOf(prng, values));
-      steps.push({ kind: shape.merges && prng.chance(0.1) ? 'merge' : 'calls', calls });
+      for (let n = 1 + prng.below(writersMax); n > 0; n--) {
+        calls.push(hasFeatures && prng.chance(0.3) ? featureOf(prng, values) : callOf(prng, values));
+      }
+      const merge = prng.chance(hasFeatures ? 0.4 : 0) ? 'compact' : 'merge';
+      steps.push({ kind: shape.merges && prng.chance(0.1) ? merge : 'calls', calls });
     }
   }
   return { seed, shape, steps };
 }
 
-/** The same calls on a store that never merges tables. */
-export const withoutMerges = (workload: Workload): Workload => ({
-  ...workload,
-  shape: { ...workload.shape, merges: false },
-});
+/**
+ * Short calls, one or two at a time, on a store that syncs in the background: most moments lie between a
+ * commit and the sync that covers it, and most commits need nothing but the log.
+ */
+export function groupWorkloadOf(seed: number): Workload {
+  const prng = new Prng(seed);
+  const shape: StoreShape = {
+    durability: { groupMs: prng.pick([1, 5]) },
+    algorithm: 'fastcdc',
+    inlineMax: 800,
+    segmentBytes: prng.pick([4096, 64 * 1024]),
+  };
+  const callOf = (): PlainCall => {
+    const key = prng.pick(['a', 'b', 'c', 'd']);
+    const length = prng.chance(0.25) ? 900 + prng.below(3000) : prng.below(800);
+    return prng.chance(0.1)
+      ? { kind: 'delete', space: '', key }
+      : { kind: 'put', space: '', key, value: prng.bytes(length) };
+  };
+  const steps = Array.from({ length: 6 + prng.below(10) }, (): Step => {
+    if (prng.chance(0.06)) return { kind: prng.pick(['reopen', 'kill'] as const) };
+    return { kind: 'calls', calls: prng.chance(0.3) ? [callOf(), callOf()] : [callOf()] };
+  });
+  return { seed, shape, steps };
+}
+
+/** The calls that put and delete, one by one or as batches, on a store that never merges tables. */
+export function plainOf(workload: Workload): Workload {
+  const steps = workload.steps.map((step): Step => {
+    if (!('calls' in step)) return step.kind === 'kill' ? { kind: 'reopen' } : step;
+    return { kind: step.kind === 'merge' ? 'merge' : 'calls', calls: step.calls.flatMap(plainCalls) };
+  });
+  return { ...workload, steps, shape: { ...workload.shape, merges: false } };
+}
+
+function plainCalls(call: Call): PlainCall[] {
+  if (call.kind === 'update' || call.kind === 'brief') return [{ ...call, kind: 'put' }];
+  return isPlain(call) ? [call] : [];
+}
 
 function callOf(prng: Prng, values: ValueMaker): Call {
   const space = prng.chance(0.85) ? '' : prng.pick(spaces);
@@ -82,13 +154,31 @@ function callOf(prng: Prng, values: ValueMaker): Call {
   const key = prng.pick(keys);
   const kind = prng.pick(kinds);
   if (kind === 'delete') return { kind, space, key };
-  if (kind !== 'batch') return { kind, space, key, value: values.next() };
+  if (kind === 'batch') return { kind, space, changes: changesOf(prng, values) };
+  const tags = prng.chance(0.3) ? { tags: [prng.pick(['x', 'y']), prng.pick(['y', 'z'])] } : {};
+  return { kind, space, key, value: values.next(), ...tags };
+}
+
+function featureOf(prng: Prng, values: ValueMaker): Call {
+  const kind = prng.pick(featureKinds);
+  if (kind === 'count') return { kind, space: '', key: counterKey };
+  if (kind === 'snapshot' || kind === 'index') return { kind, space: '', name: prng.pick(['p', 'q']) };
+  const space = prng.chance(0.85) ? '' : prng.pick(spaces);
+  if (kind === 'transaction') {
+    // A put among them: a transaction that commits has a number.
+    const [first, ...others] = changesOf(prng, values);
+    return { kind, space, changes: [{ key: first!.key, value: values.next() }, ...others] };
+  }
+  return { kind, space, key: prng.pick(keys), value: values.next() };
+}
+
+function changesOf(prng: Prng, values: ValueMaker): Change[] {
   const changes = new Map<string, Change>();
   for (let n = 1 + prng.below(4); n > 0; n--) {
     const one = prng.pick(keys);
     changes.set(one, { key: one, value: prng.chance(0.25) ? undefined : values.next() });
   }
-  return { kind, space, changes: Array.from(changes.values()) };
+  return Array.from(changes.values());
 }
 
 /** A delete of many keys. */
