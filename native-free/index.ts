@@ -21,6 +21,8 @@ import { nobleSha256 } from '../src/kernels/hash/sha256-noble.ts';
 import { ThreadPool } from '../src/pool/thread-pool.ts';
 import type { TuneOptions, TuneReport, TuneSource } from '../src/tune/tune-types.ts';
 
+export type { ArchiveInfo } from '../src/backup/archive-objects.ts';
+export type { ArchiveReport } from '../src/backup/archive-run.ts';
 export type {
   BackupInfo,
   VaultDamage,
@@ -31,7 +33,6 @@ export { checkBlobStore } from '../src/backup/blob-check.ts';
 export type { BlobCaps, BlobData, BlobEntry, BlobStore } from '../src/backup/blob-store.ts';
 export type { PruneOptions, PruneReport } from '../src/backup/prune-run.ts';
 export type { RestoreOptions, RestoreReport } from '../src/backup/restore-run.ts';
-export type { LiveRestoreOptions, LiveRestoreReport } from '../src/engine/live-restore.ts';
 export type { KeepRules } from '../src/backup/retention-planner.ts';
 export type { BackupSchedule, ScheduleVerify } from '../src/backup/schedule-planner.ts';
 export type { ForgetOptions, ForgetReport, Vault, VaultOptions, VaultStats } from '../src/backup/vault.ts';
@@ -40,6 +41,7 @@ export type { VerifyVaultOptions, VerifyVaultReport } from '../src/backup/verify
 export type { Seq } from '../src/base/brands.ts';
 export type { Clock } from '../src/base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from '../src/base/errors.ts';
+export type { ArchiveOptions } from '../src/engine/archiving.ts';
 export type { BackupRecord } from '../src/engine/backup-book.ts';
 export { type BackupView, type OpenBackupOptions, openBackup } from '../src/engine/backup-view.ts';
 export type {
@@ -52,6 +54,7 @@ export type {
   PutChange,
 } from '../src/engine/change-types.ts';
 export type { Engine } from '../src/engine/engine.ts';
+export type { LiveRestoreOptions, LiveRestoreReport } from '../src/engine/live-restore.ts';
 export type {
   ChangesRetention,
   ChunkingOptions,

@@ -1,4 +1,7 @@
 /** Varve: an embedded database engine with content-defined chunking. */
+
+export type { ArchiveInfo } from './backup/archive-objects.ts';
+export type { ArchiveReport } from './backup/archive-run.ts';
 export type {
   BackupInfo,
   VaultDamage,
@@ -17,6 +20,7 @@ export type { VerifyVaultOptions, VerifyVaultReport } from './backup/verify-run.
 export type { Seq } from './base/brands.ts';
 export type { Clock } from './base/clock.ts';
 export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from './base/errors.ts';
+export type { ArchiveOptions } from './engine/archiving.ts';
 export type { BackupRecord } from './engine/backup-book.ts';
 export { type BackupView, type OpenBackupOptions, openBackup } from './engine/backup-view.ts';
 export type {

@@ -47,6 +47,7 @@ import {
   lastingPacks,
   loadVault,
   mergeIndexes,
+  packsIn,
   type VaultEnv,
   type VaultState,
   writeIndexes,
@@ -92,13 +93,6 @@ export interface BackupResult {
   readonly report: BackupReport;
   /** To remember in the store; undefined after a dry run. */
   readonly row: BackupRow | undefined;
-}
-
-/** Packs that chunks of the table lie in. */
-function packsIn({ packs, table }: VaultState): Set<string> {
-  const numbers = new Set<number>();
-  for (let row = 0; row < table.count; row++) numbers.add(table.pack[row]!);
-  return new Set(Array.from(numbers, (number) => packs[number]!.hash));
 }
 
 const damageMax = 1000;

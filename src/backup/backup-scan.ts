@@ -10,25 +10,17 @@ import type { Seq } from '../base/brands.ts';
 import { isDamage, isVarveError, type VarveError } from '../base/errors.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { writeCanonicalRecord } from '../format/canonical-record.ts';
-import { type ChunkLocation, chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
+import { chunkKinds } from '../format/chunk-ref.ts';
 import { rowPrefixBytesMax, seqBytes, seqOf } from '../format/internal-key.ts';
 import { keyTreeTags } from '../format/key-tree-node.ts';
-import {
-  parseValueRecord,
-  recordForms,
-  refHint,
-  refIdAt,
-  refRawLen,
-  type ValueRecord,
-} from '../format/value-record.ts';
+import { parseValueRecord, recordForms, type ValueRecord } from '../format/value-record.ts';
 import { MISS, OK } from '../tree/cursor.ts';
 import type { BackupSource } from './backup-source.ts';
-import { ChunkTable } from './chunk-table.ts';
+import type { ChunkTable } from './chunk-table.ts';
 import { type KeyTree, KeyTreeBuilder } from './key-tree-builder.ts';
-import { visitChunks } from './key-tree-walk.ts';
-import { LiveFrames } from './live-frames.ts';
 import type { Slices } from './throttle.ts';
 import type { Upload } from './upload.ts';
+import { ValueUpload } from './value-upload.ts';
 
 /** A key that was left out. */
 export interface LeftOut {
@@ -48,22 +40,16 @@ export interface ScanOptions {
 
 export class BackupScan {
   readonly #source: BackupSource;
-  readonly #table: ChunkTable;
-  readonly #upload: Upload;
   readonly #options: ScanOptions;
-  readonly #frames: LiveFrames;
+  readonly #values: ValueUpload;
   readonly #builder: KeyTreeBuilder;
   readonly #record = new ByteWriter(1024);
   readonly #key: Uint8Array = new Uint8Array(1 + rowPrefixBytesMax);
-  /** List nodes whose children were seen to in this pass. */
-  readonly #seen = new ChunkTable();
 
   constructor(source: BackupSource, table: ChunkTable, upload: Upload, options: ScanOptions) {
     this.#source = source;
-    this.#table = table;
-    this.#upload = upload;
     this.#options = options;
-    this.#frames = new LiveFrames(source.segments, source.chunks);
+    this.#values = new ValueUpload(source, table, upload, options.dryRun);
     this.#builder = new KeyTreeBuilder((id, node) => {
       if (!table.has(id)) return upload.addChunk(id, node, chunkKinds.meta);
     });
@@ -120,56 +106,13 @@ export class BackupScan {
 
   async #addLater(keyLength: number, seq: Seq, record: ValueRecord): Promise<void> {
     try {
-      await this.#ensure(record);
+      await this.#values.ensure(record);
     } catch (error) {
       if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
       this.#options.onLeftOut({ prefix: this.#key.slice(1, 1 + keyLength), error });
       return;
     }
     await this.#add(keyLength, seq, record.size);
-  }
-
-  /** Sees that the vault, or a pack of this run, has every chunk of the record. */
-  async #ensure(record: ValueRecord): Promise<void> {
-    if (record.form === recordForms.list) {
-      for (let i = 0; i < record.chunks; i++) {
-        if (this.#table.has(record.buf, refIdAt(record, i))) continue;
-        const { buf } = record;
-        await this.#fetch(buf, refIdAt(record, i), refHint(record, i), refRawLen(record, i), chunkKinds.data);
-      }
-      return;
-    }
-    await visitChunks(record, {
-      data: (buf, idAt, rawLen) => {
-        if (!this.#table.has(buf, idAt)) return this.#fetch(buf, idAt, undefined, rawLen, chunkKinds.data);
-      },
-      node: async (buf, idAt) => {
-        if (this.#seen.has(buf, idAt)) return undefined;
-        const { buf: bytes, frame } = await this.#frames.read(buf, idAt, undefined);
-        return bytes.slice(frame.payloadFrom, frame.payloadTo);
-      },
-      // Behind its children: a node in the vault was never without them.
-      left: (id, node) => {
-        this.#seen.add(id, 0, 0, 0, 0, 0, 0, 0);
-        if (!this.#table.has(id)) return this.#upload.addChunk(id, node, chunkKinds.list);
-      },
-    });
-  }
-
-  async #fetch(
-    buf: Uint8Array,
-    idAt: number,
-    hint: ChunkLocation | undefined,
-    rawLen: number,
-    kind: number,
-  ): Promise<void> {
-    if (this.#options.dryRun) {
-      const id = buf.slice(idAt, idAt + chunkIdBytes);
-      await this.#upload.count(id, rawLen, kind);
-      return;
-    }
-    const found = await this.#frames.read(buf, idAt, hint);
-    await this.#upload.addFrame(found.buf, found.pos, found.frame);
   }
 }
 

@@ -10,6 +10,7 @@
 import { toHex } from '../base/bytes.ts';
 import { isDamage, isVarveError, VarveError } from '../base/errors.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
+import type { ValueRecord } from '../format/value-record.ts';
 import { RowSet } from './chunk-table.ts';
 import { leavesOf, type TreeRoot, visitChunks } from './key-tree-walk.ts';
 import type { Slices } from './throttle.ts';
@@ -46,15 +47,20 @@ export class Marker {
       while (leaf.next()) {
         const rest = this.#slices.step();
         if (rest !== undefined) await rest;
-        if (leaf.record === undefined || leaf.record.chunks === 0) continue;
-        await visitChunks(leaf.record, {
-          data: (buf, idAt) => {
-            this.#isNew(buf, idAt);
-          },
-          node: (buf, idAt) => this.#node(buf, idAt),
-        });
+        if (leaf.record !== undefined) await this.markValue(leaf.record);
       }
     }
+  }
+
+  /** Marks the chunks of a value; as `mark`. */
+  async markValue(record: ValueRecord): Promise<void> {
+    if (record.chunks === 0) return;
+    await visitChunks(record, {
+      data: (buf, idAt) => {
+        this.#isNew(buf, idAt);
+      },
+      node: (buf, idAt) => this.#node(buf, idAt),
+    });
   }
 
   async #node(buf: Uint8Array, idAt: number): Promise<Uint8Array | undefined> {

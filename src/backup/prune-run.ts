@@ -12,10 +12,20 @@
  * - It refuses when something a backup reaches is missing ("a prune refuses where a backup is not whole, and
  * touches nothing").
  */
+import type { Seq } from '../base/brands.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
 import { encodeBackupManifest } from '../format/backup-manifest.ts';
-import { indexName, packName, pendingHashOf, pendingName, pendingPrefix } from '../format/vault-names.ts';
+import {
+  archiveDir,
+  archiveEndName,
+  indexName,
+  packName,
+  pendingHashOf,
+  pendingName,
+  pendingPrefix,
+} from '../format/vault-names.ts';
 import { decodePendingMarker, encodePendingMarker, pendingMarker } from '../format/vault-records.ts';
+import { archiveDirOf, listArchives, readArchive, valuesIn } from './archive-objects.ts';
 import type { VaultProgress } from './backup-info.ts';
 import { DirectoryBlobs } from './directory-blobs.ts';
 import { Marker } from './marker.ts';
@@ -40,6 +50,8 @@ export interface PruneOptions {
   graceMs?: number;
   /** A backup that has not ended after so long is given up, ms. Default 24 hours. */
   partAgeMs?: number;
+  /** Archived log older than so many ms goes: moments before cannot be restored. Default: none does. */
+  archiveMs?: number;
   /** Removes the lock of a prune that is surely dead. */
   breakLock?: boolean;
   onProgress?: (progress: VaultProgress) => void;
@@ -60,6 +72,8 @@ export interface PruneReport {
   readonly deletedBytes: number;
   /** Runs that were given up. */
   readonly expiredParts: number;
+  /** Objects of archived logs that went, since no backup is left that they could roll forward. */
+  readonly deletedArchives: number;
 }
 
 const dayMs = 24 * 3600 * 1000;
@@ -93,13 +107,14 @@ class PruneRun {
     const unneeded = state.packs.filter((_pack, number) => !needed.has(number));
     const marked = unneeded.filter(({ pending }) => !pending);
     const pending = unneeded.filter((pack) => pack.pending);
-    return this.#report(state, needed, marked, pending, 0);
+    return this.#report(state, needed, marked, pending, 0, (await this.#uselessArchives()).length);
   }
 
   async run(lock: VaultLock): Promise<PruneReport> {
     const { store, clock } = this.#env;
     if (store instanceof DirectoryBlobs) await store.removeOldDrafts(clock.now());
     const expired = await this.#expireParts();
+    const dropped = await this.#dropArchives();
     const first = await this.#mark();
     const marked = first.state.packs.filter((pack, i) => !first.needed.has(i) && !pack.pending);
     for (const { hash } of marked) await store.put(pendingName(hash), encodePendingMarker(clock.now()));
@@ -109,7 +124,7 @@ class PruneRun {
     const deleted = state.packs.filter((pack, i) => pack.pending && !needed.has(i) && due.has(pack.hash));
     await lock.check();
     await this.#delete(state, deleted);
-    return this.#report(state, needed, marked, deleted, expired);
+    return this.#report(state, needed, marked, deleted, expired, dropped);
   }
 
   /** Gives up runs that have not ended for so long: their own `.snap` can no more be made. */
@@ -126,6 +141,42 @@ class PruneRun {
       expired++;
     }
     return expired;
+  }
+
+  /** Removes archived logs that no backup can be rolled forward with. Returns how many objects. */
+  async #dropArchives(): Promise<number> {
+    const { store } = this.#env;
+    const useless = await this.#uselessArchives();
+    for (const name of useless) {
+      throwIfAborted(this.#options.signal);
+      await store.delete(name);
+    }
+    return useless.length;
+  }
+
+  async #uselessArchives(): Promise<string[]> {
+    const { snaps, damaged } = await listSnaps(this.#env, 'snap');
+    const parts = await listSnaps(this.#env, 'part');
+    // Nobody knows what a damaged backup can be rolled forward with.
+    if (damaged.length > 0 || parts.damaged.length > 0) return [];
+    const objects = await listArchives(this.#env);
+    const ends = new Set(objects.map(({ store, timelineId }) => archiveDir(store, timelineId)));
+    const oldest = new Map<string, Seq>();
+    for (const { manifest } of [...snaps, ...parts.snaps]) {
+      const dir = archiveDirOf(manifest.dbUuid, manifest.timelineId);
+      oldest.set(dir, Math.min(manifest.seq, oldest.get(dir) ?? manifest.seq));
+    }
+    const { archiveMs } = this.#options;
+    const useless: string[] = [];
+    for (const object of objects) {
+      const seq = oldest.get(archiveDir(object.store, object.timelineId));
+      const isOld = async (): Promise<boolean> =>
+        archiveMs !== undefined &&
+        (await readArchive(this.#env, object)).lastMs < this.#env.clock.now() - archiveMs;
+      if (seq === undefined || object.lastSeq <= seq || (await isOld())) useless.push(object.name);
+    }
+    for (const dir of ends) if (!oldest.has(dir)) useless.push(archiveEndName(dir));
+    return useless;
   }
 
   /** Numbers of the packs that hold what is reached. VARVE_CORRUPT when a `.snap` is not whole. */
@@ -150,6 +201,11 @@ class PruneRun {
     }
     // What a run reaches may not be there yet: that is its check's to find.
     for (const { manifest } of parts.snaps) await marker.mark(manifest);
+    // Values that were gone before they could be archived are missing for good.
+    for (const object of await listArchives(this.#env)) {
+      throwIfAborted(this.#options.signal);
+      for (const record of valuesIn(await readArchive(this.#env, object))) await marker.markValue(record);
+    }
     const needed = new Set<number>();
     for (let row = 0; row < state.table.count; row++)
       if (marker.marked.has(row)) needed.add(state.table.pack[row]!);
@@ -213,6 +269,7 @@ class PruneRun {
     marked: readonly { size: number }[],
     deleted: readonly { size: number }[],
     expiredParts: number,
+    deletedArchives: number,
   ): PruneReport {
     const bytes = (some: readonly { size: number }[]): number =>
       some.reduce((sum, { size }) => sum + size, 0);
@@ -227,6 +284,7 @@ class PruneRun {
       deletedPacks: deleted.length,
       deletedBytes: bytes(deleted),
       expiredParts,
+      deletedArchives,
     };
   }
 

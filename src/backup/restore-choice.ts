@@ -70,8 +70,16 @@ export function rangesOf({ prefix, prefixes, keys }: RestoreChoice, space: numbe
 export const everyKey: TreeRange = { from: Uint8Array.of(keyTreeTags.keys) };
 
 /** The row the leaf stands on lies in the range. */
-export function isWithin(leaf: KeyTreeNode, { from, to }: TreeRange): boolean {
-  const key = leaf.key.subarray(0, leaf.keyBytes);
+export function isWithin(leaf: KeyTreeNode, range: TreeRange): boolean {
+  return isTreeKeyWithin(leaf.key.subarray(0, leaf.keyBytes), range);
+}
+
+/** The tree key of a row of a key. */
+export function treeKeyOf(prefix: Uint8Array): Uint8Array {
+  return concatBytes([Uint8Array.of(keyTreeTags.keys), prefix]);
+}
+
+export function isTreeKeyWithin(key: Uint8Array, { from, to }: TreeRange): boolean {
   return compareBytes(key, from) >= 0 && (to === undefined || compareBytes(key, to) < 0);
 }
 

@@ -3,19 +3,19 @@
  * the vault is left out key by key and listed; where all keys are restored, the key tree is built again from
  * what was written and must have the root of the backup.
  */
-import { equalBytes } from '../base/bytes.ts';
+import type { Seq } from '../base/brands.ts';
+import { compareBytes, equalBytes, toHex } from '../base/bytes.ts';
+
 import { corrupt, isDamage, isVarveError, VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
 import { refCount, setPlace } from '../format/canonical-record.ts';
 import type { ChunkLocation } from '../format/chunk-ref.ts';
-import { expiryFeature, historyFeature, rulesFeature, schedulesFeature } from '../format/format-ladder.ts';
-import { isPolicyKey } from '../format/history-rows.ts';
+import { expiryFeature } from '../format/format-ladder.ts';
 import { type KeyTreeNode, keyTreeTags } from '../format/key-tree-node.ts';
-import { isScheduleKey } from '../format/schedule-rows.ts';
-import { isRulesKey } from '../format/space-rules.ts';
 import { expiryKey } from '../format/system-rows.ts';
 import { parseValueRecord, refIdAt, type ValueRecord } from '../format/value-record.ts';
 import type { FsPort } from '../fs/port.ts';
+import { type ArchivedChanges, type ChangedRow, changesUntil } from './archived-changes.ts';
 import { damageOf, decodeExtra, type VaultDamage, type VaultProgress } from './backup-info.ts';
 import { chooseBackup } from './choose-backup.ts';
 import { ChunkTable } from './chunk-table.ts';
@@ -26,14 +26,16 @@ import {
   choiceText,
   everyKey,
   isEverything,
+  isTreeKeyWithin,
   isWithin,
   type RestoreChoice,
   rangesOf,
+  treeKeyOf,
 } from './restore-choice.ts';
 import { restoreNoteName, takeLeftovers, unfinishedRestore, writeNote } from './restore-leftovers.ts';
 import type { Snap } from './snaps.ts';
 import { StoreBuilder } from './store-builder.ts';
-import { restoredValue, spaceNamed, sysKeyOf } from './system-rows.ts';
+import { featuresOf, restoredValue, spaceNamed, sysKeyOf } from './system-rows.ts';
 import { Slices, throwIfAborted } from './throttle.ts';
 import { VaultReader } from './vault-reader.ts';
 import { adoptOrphans, everyPack, loadVault, type VaultEnv } from './vault-state.ts';
@@ -42,7 +44,10 @@ import { adoptOrphans, everyPack, loadVault, type VaultEnv } from './vault-state
 export interface RestoreOptions extends RestoreChoice {
   /** Id of the backup, or the beginning of one; 'latest' (default). */
   backup?: string;
-  /** The newest backup that was begun at or before this moment, instead of `backup`. */
+  /**
+   * The state of this moment, instead of `backup`: the newest backup that was begun at or before it and,
+   * where the log behind was archived, every commit up to it.
+   */
   at?: Date;
   onProgress?: (progress: VaultProgress) => void;
   signal?: AbortSignal;
@@ -54,13 +59,17 @@ export interface RestoreReport {
   readonly ok: boolean;
   /** Id of the backup. */
   readonly backup: string;
+  /** Last commit of the state that was restored. */
+  readonly seq: number;
+  /** Commits from the archived log that were laid over the backup. */
+  readonly replayed: number;
   readonly keys: number;
   /** Bytes of the values restored. */
   readonly bytes: number;
   readonly ms: number;
   /** What was damaged in the vault and is not in the store; at most 1,000 are listed. */
   readonly damage: readonly VaultDamage[];
-  /** The whole tree was built again from what was written, and has the root of the backup. */
+  /** The whole tree was built again from what was read, and has the root of the backup. */
   readonly proved: boolean;
 }
 
@@ -76,7 +85,8 @@ const memtableBytesDefault = 32 * 1024 * 1024;
 /**
  * Restores into the directory `fs` stands on, which is empty or holds an unfinished restore of the same.
  * VARVE_CONFLICT otherwise; VARVE_NOT_FOUND where there is no such backup; VARVE_CORRUPT when what was
- * written does not have the root of the backup; VARVE_ABORTED, VARVE_NO_SPACE, VARVE_IO: run it again to go
+ * written does not have the root of the backup; VARVE_HISTORY_GONE when the state of the moment is not known;
+ * VARVE_ABORTED, VARVE_NO_SPACE, VARVE_IO: run it again to go
  * on.
  */
 export async function runRestore(
@@ -86,8 +96,16 @@ export async function runRestore(
   bounds: RestoreBounds = {},
 ): Promise<RestoreReport> {
   const snap = await chooseBackup(env, options);
-  const run = new RestoreRun(env, fs, snap, options, bounds);
+  const { at } = options;
+  const changes = at === undefined ? undefined : await changesUntil(env, snap, at);
+  const run = new RestoreRun(env, fs, { snap, changes }, options, bounds);
   return await run.run();
+}
+
+/** A backup, and what was committed behind it up to the moment asked for. */
+interface RestorePoint {
+  readonly snap: Snap;
+  readonly changes: ArchivedChanges | undefined;
 }
 
 class RestoreRun {
@@ -102,14 +120,24 @@ class RestoreRun {
   #damaged = 0;
   /** List nodes whose children are counted. */
   readonly #counted = new ChunkTable();
+  /** Of the backup's own rows: proof that all of them were read. */
   readonly #tree = new KeyTreeBuilder(() => undefined);
+  readonly #changes: ArchivedChanges | undefined;
   #builder!: StoreBuilder;
   #reader!: VaultReader;
   #features = 0;
   #keys = 0;
   #bytes = 0;
 
-  constructor(env: VaultEnv, fs: FsPort, snap: Snap, options: RestoreOptions, bounds: RestoreBounds) {
+  constructor(
+    env: VaultEnv,
+    fs: FsPort,
+    point: RestorePoint,
+    options: RestoreOptions,
+    bounds: RestoreBounds,
+  ) {
+    const { snap, changes } = point;
+    this.#changes = changes;
     this.#env = env;
     this.#fs = fs;
     this.#snap = snap;
@@ -117,6 +145,15 @@ class RestoreRun {
     this.#bounds = bounds;
     this.#slices = new Slices(env.clock, options.signal);
     this.#startedAt = env.clock.monotonic();
+  }
+
+  /** Last commit of the state that is restored, and when it was. */
+  get #seq(): Seq {
+    return this.#changes?.seq ?? this.#snap.manifest.seq;
+  }
+
+  get #timeMs(): number {
+    return this.#changes?.timeMs ?? this.#snap.timeMs;
   }
 
   async run(): Promise<RestoreReport> {
@@ -128,7 +165,7 @@ class RestoreRun {
     const { store } = decodeExtra(manifest.extra, name);
     this.#builder = await StoreBuilder.create(this.#fs, {
       identity: { ...store, dbUuid, timelineId: manifest.timelineId + 1 },
-      seq: manifest.seq,
+      seq: this.#seq,
       random: this.#env.random,
       segmentBytes: this.#bounds.segmentBytes ?? segmentBytesTarget,
       memtableBytes: this.#bounds.memtableBytes ?? memtableBytesDefault,
@@ -154,24 +191,29 @@ class RestoreRun {
   /** Copies what was asked for; true when that is everything. */
   async #copy(): Promise<boolean> {
     const { manifest } = this.#snap;
-    const system = { to: Uint8Array.of(keyTreeTags.keys) };
-    const spaces = new Map<string, number>();
-    for await (const leaf of leavesOf(this.#reader, manifest, this.#walk(system))) {
-      while (leaf.next() && leaf.key[0] === keyTreeTags.system) await this.#systemRow(leaf, spaces);
-    }
+    const spaces = await this.#systemRows();
     const { space } = this.#options;
     const isAll = isEverything(this.#options);
     const number = space === undefined ? 0 : spaces.get(space);
     if (number === undefined) throw new VarveError('VARVE_NOT_FOUND', `no space ${space} in the backup`);
+    const later = this.#changes?.keys() ?? [];
     for (const range of isAll ? [everyKey] : rangesOf(this.#options, number)) {
+      const changed = later.filter(({ prefix }) => isTreeKeyWithin(treeKeyOf(prefix), range));
+      let next = 0;
       for await (const leaf of leavesOf(this.#reader, manifest, this.#walk(range))) {
         while (leaf.next()) {
           if (leaf.record === undefined || !isWithin(leaf, range)) continue;
-          await this.#row(leaf, leaf.record);
+          const prefix = leaf.key.slice(1, leaf.keyBytes);
+          for (; next < changed.length && compareBytes(changed[next]!.prefix, prefix) < 0; next++)
+            await this.#changedRow(changed[next]!);
+          const isChanged = next < changed.length && equalBytes(changed[next]!.prefix, prefix);
+          if (isChanged || this.#changes?.hides(prefix, leaf.seq) === true) await this.#countRow(leaf);
+          else await this.#row(leaf, prefix);
           const rest = this.#slices.step();
           if (rest !== undefined) await rest;
         }
       }
+      for (; next < changed.length; next++) await this.#changedRow(changed[next]!);
     }
     return isAll;
   }
@@ -188,39 +230,57 @@ class RestoreRun {
     };
   }
 
-  async #systemRow(leaf: KeyTreeNode, spaces: Map<string, number>): Promise<void> {
-    const { buf, recordFrom, recordTo, seq, key, keyBytes } = leaf;
-    const sysKey = sysKeyOf(key.subarray(1, keyBytes));
-    const value = buf.subarray(recordFrom, recordTo);
-    const named = spaceNamed(sysKey, value);
-    if (named !== undefined) spaces.set(named.name, named.number);
-    if (isPolicyKey(sysKey)) this.#features |= historyFeature;
-    if (isScheduleKey(sysKey)) this.#features |= schedulesFeature;
-    if (isRulesKey(sysKey)) this.#features |= rulesFeature;
-    const { manifest } = this.#snap;
-    await this.#builder.addSystemRow(
-      sysKey,
-      seq,
-      restoredValue(sysKey, value, manifest.seq, manifest.timeMs),
-    );
-    const added = this.#tree.add(key, 0, keyBytes, seq, value, 0, value.length, 0);
+  /** Rows of the system tree, those of the moment; the numbers of the spaces by name. */
+  async #systemRows(): Promise<Map<string, number>> {
+    const rows = new Map<string, ChangedRow>();
+    const system = { to: Uint8Array.of(keyTreeTags.keys) };
+    for await (const leaf of leavesOf(this.#reader, this.#snap.manifest, this.#walk(system))) {
+      while (leaf.next() && leaf.key[0] === keyTreeTags.system) {
+        const { buf, recordFrom, recordTo, seq, key, keyBytes } = leaf;
+        const prefix = key.slice(1, keyBytes);
+        rows.set(toHex(prefix), { prefix, seq, value: buf.slice(recordFrom, recordTo) });
+        await this.#countRow(leaf);
+      }
+    }
+    for (const row of this.#changes?.system() ?? []) rows.set(toHex(row.prefix), row);
+    const spaces = new Map<string, number>();
+    for (const { prefix, seq, value } of rows.values()) {
+      if (value === undefined) continue;
+      const sysKey = sysKeyOf(prefix);
+      const named = spaceNamed(sysKey, value);
+      if (named !== undefined) spaces.set(named.name, named.number);
+      this.#features |= featuresOf(sysKey);
+      await this.#builder.addSystemRow(sysKey, seq, restoredValue(sysKey, value, this.#seq, this.#timeMs));
+    }
+    return spaces;
+  }
+
+  /** The row belongs to the tree of the backup. */
+  async #countRow({ key, keyBytes, seq, buf, recordFrom, recordTo, record }: KeyTreeNode): Promise<void> {
+    const added = this.#tree.add(key, 0, keyBytes, seq, buf, recordFrom, recordTo, record?.size ?? 0);
     if (added !== undefined) await added;
   }
 
-  async #row(leaf: KeyTreeNode, record: ValueRecord): Promise<void> {
-    const prefix = leaf.key.slice(1, leaf.keyBytes);
-    const { recordFrom, recordTo, seq, key, keyBytes } = leaf;
-    const bytes = leaf.buf.slice(recordFrom, recordTo);
+  async #row(leaf: KeyTreeNode, prefix: Uint8Array): Promise<void> {
+    const bytes = leaf.buf.slice(leaf.recordFrom, leaf.recordTo);
+    if (await this.#put(prefix, leaf.seq, bytes)) await this.#countRow(leaf);
+  }
+
+  async #changedRow({ prefix, seq, value }: ChangedRow): Promise<void> {
+    if (value === undefined || this.#changes?.hides(prefix, seq) === true) return;
+    await this.#put(prefix, seq, value.slice());
+  }
+
+  /** Adds a key to the store, `bytes` (taken) is its record; false, and noted, when it is damaged. */
+  async #put(prefix: Uint8Array, seq: Seq, bytes: Uint8Array): Promise<boolean> {
     const own = parseValueRecord(bytes, 0, bytes.length, { file: 'backup' });
     try {
       await this.#chunksOf(own);
     } catch (error) {
       if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
       this.#note(error, [keyText(prefix)]);
-      return;
+      return false;
     }
-    const added = this.#tree.add(key, 0, keyBytes, seq, leaf.buf, recordFrom, recordTo, record.size);
-    if (added !== undefined) await added;
     for (let i = 0; i < refCount(own); i++) {
       const place = await this.#builder.find(bytes, refIdAt(own, i));
       if (place === undefined) throw corrupt('a chunk that was stored is not found', { file: this.#fs.root });
@@ -233,8 +293,9 @@ class RestoreRun {
       await this.#builder.addSystemRow(expiryKey(own.expireAtMs, prefix, seq), seq, new Uint8Array(0));
     }
     this.#keys++;
-    this.#bytes += record.size;
+    this.#bytes += own.size;
     if ((this.#keys & 255) === 0) this.#progress();
+    return true;
   }
 
   /** Sees that the new store has every chunk of the record. */
@@ -284,6 +345,8 @@ class RestoreRun {
     return {
       ok: this.#damaged === 0,
       backup: this.#snap.id,
+      seq: this.#seq,
+      replayed: this.#changes?.commits ?? 0,
       keys: this.#keys,
       bytes: this.#bytes,
       ms: Math.round(this.#env.clock.monotonic() - this.#startedAt),

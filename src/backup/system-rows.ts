@@ -5,6 +5,7 @@
  */
 import type { Seq } from '../base/brands.ts';
 import { compareBytes, startsWith } from '../base/bytes.ts';
+import { historyFeature, rulesFeature, schedulesFeature } from '../format/format-ladder.ts';
 import { decodePolicyRow, encodePolicyRow, isPolicyKey } from '../format/history-rows.ts';
 import { decodeSysKey, encodeInternalKey } from '../format/internal-key.ts';
 import { isScheduleKey } from '../format/schedule-rows.ts';
@@ -15,6 +16,13 @@ import { decodeSpaceRow, nextSpaceKey, spacePrefix } from '../format/system-rows
 export function isBackedUp(sysKey: Uint8Array): boolean {
   if (startsWith(sysKey, spacePrefix) || compareBytes(sysKey, nextSpaceKey) === 0) return true;
   return isPolicyKey(sysKey) || isScheduleKey(sysKey) || isRulesKey(sysKey);
+}
+
+/** The feature bits that a catalog needs for such a row. */
+export function featuresOf(sysKey: Uint8Array): number {
+  if (isPolicyKey(sysKey)) return historyFeature;
+  if (isScheduleKey(sysKey)) return schedulesFeature;
+  return isRulesKey(sysKey) ? rulesFeature : 0;
 }
 
 /** The value as a backup holds it: without what is true in one store only. */

@@ -88,6 +88,13 @@ export async function loadVault(env: VaultEnv, choose: PackChoice): Promise<Vaul
   }
 }
 
+/** Hashes of the packs that chunks of the table lie in. */
+export function packsIn({ packs, table }: VaultState): Set<string> {
+  const numbers = new Set<number>();
+  for (let row = 0; row < table.count; row++) numbers.add(table.pack[row]!);
+  return new Set(Array.from(numbers, (number) => packs[number]!.hash));
+}
+
 /** Undefined when an index object that was listed is gone: another one stands for it. */
 async function tryLoad({ store, vaultId }: VaultEnv, choose: PackChoice): Promise<VaultState | undefined> {
   const pending = new Set<string>();

@@ -6,6 +6,7 @@ import { checkNames } from '../base/names.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { packPrefix, snapPrefix, vaultName } from '../format/vault-names.ts';
 import { decodeVaultFile, encodeVaultFile, vaultFileBytes } from '../format/vault-records.ts';
+import { type ArchiveInfo, archiveInfos } from './archive-objects.ts';
 import { type BackupInfo, infoOf } from './backup-info.ts';
 import type { BlobStore } from './blob-store.ts';
 import { type PruneOptions, type PruneReport, runPrune } from './prune-run.ts';
@@ -201,12 +202,18 @@ export class Vault {
 
   /** Removes packs that no backup needs; see PruneOptions. Safe beside backups. */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
-    checkNames(options, ['dryRun', 'graceMs', 'partAgeMs', 'breakLock', 'onProgress', 'signal'], 'option');
-    for (const name of ['graceMs', 'partAgeMs'] as const) {
+    const names = ['dryRun', 'graceMs', 'partAgeMs', 'archiveMs', 'breakLock', 'onProgress', 'signal'];
+    checkNames(options, names, 'option');
+    for (const name of ['graceMs', 'partAgeMs', 'archiveMs'] as const) {
       const value = options[name];
       if (value !== undefined && !(value >= 0)) throw invalid(`${name} is a number from 0 up`);
     }
     return await runPrune(this.env, options);
+  }
+
+  /** The archived logs in the vault: where any moment can be restored. VARVE_CORRUPT. */
+  async archives(): Promise<ArchiveInfo[]> {
+    return await archiveInfos(this.env);
   }
 
   /** Keys that differ between two backups, in order. VARVE_NOT_FOUND, VARVE_CORRUPT. */

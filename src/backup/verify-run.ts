@@ -1,7 +1,7 @@
 /**
  * Proves a vault. Levels, each with those before it:
  *
- *   0  manifests, and all that their trees reach is in the index
+ *   0  manifests and archived logs, and all that they reach is in the index
  *   1  every pack the index names is there, with its size
  *   2  header, trailer and footer of every pack, and they say what the index says
  *   3  every byte: names, checksums, ids
@@ -25,6 +25,7 @@ import {
 } from '../format/vault-records.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
 import { affectedBy } from './affected.ts';
+import { archiveDirs, listArchives, readArchive, readArchiveEnd, valuesIn } from './archive-objects.ts';
 import { damageOf, type VaultDamage, type VaultProgress } from './backup-info.ts';
 import { Marker } from './marker.ts';
 import { checkPack, readPackTrailer } from './pack-reader.ts';
@@ -137,6 +138,7 @@ class VerifyRun {
     const reader = new VaultReader(this.#env, state.packs, state.table);
     await this.#walk(reader, snaps);
     await this.#sample(reader, snaps);
+    await this.#archives(reader);
     if (this.#level >= 2) await this.#checkPacks(state, orphans);
     if (this.#level >= 3) await this.#checkSmall(state);
     const damage = await this.#attributed(reader, snaps);
@@ -201,6 +203,24 @@ class VerifyRun {
       await marker.mark(manifest);
     }
     for (const { id, error } of marker.misses) this.#note({ error, ids: [id] });
+  }
+
+  /** Level 0: archived logs are whole, each by itself, and so is what they put. */
+  async #archives(reader: VaultReader): Promise<void> {
+    for (const object of await listArchives(this.#env)) {
+      throwIfAborted(this.#options.signal);
+      await this.#attempt([], async () => {
+        const marker = new Marker(reader, this.#slices);
+        const archive = await readArchive(this.#env, object);
+        for (const record of valuesIn(archive)) await marker.markValue(record);
+        for (const { id, error } of marker.misses) this.#note({ error, ids: [id] });
+      });
+    }
+    for (const dir of await archiveDirs(this.#env)) {
+      await this.#attempt([], async () => {
+        await readArchiveEnd(this.#env, dir);
+      });
+    }
   }
 
   async #checkPacks(state: VaultState, orphans: ReadonlySet<number>): Promise<void> {

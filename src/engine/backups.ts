@@ -117,6 +117,12 @@ export async function loadBackups(store: Store): Promise<void> {
   }
 }
 
+/** What the store remembers of its last backup into the vault. */
+export async function lastBackupOf(store: Store, vault: Vault): Promise<BackupRow | undefined> {
+  const { last } = await systemRows(store, store.visibleSeq, backupRowKey(vault.env.vaultId));
+  return last;
+}
+
 /** The rows that go into the backup, and what the store remembers of its last one. */
 async function systemRows(
   store: Store,

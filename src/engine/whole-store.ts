@@ -1,8 +1,10 @@
 /** What concerns a whole store, whichever of its spaces is asked. */
 
+import type { ArchiveReport } from '../backup/archive-run.ts';
 import type { BackupOptions, BackupReport } from '../backup/backup-run.ts';
 import type { Vault } from '../backup/vault.ts';
 import type { VerifyReport } from '../integrity/verify-types.ts';
+import { type ArchiveOptions, archiveStore } from './archiving.ts';
 import { backupStore } from './backups.ts';
 import { compact } from './compact.ts';
 import type { EngineEvents, Listener } from './events.ts';
@@ -43,6 +45,18 @@ export class WholeStore {
    */
   backup(vault: Vault, options?: BackupOptions): Promise<BackupReport> {
     return this.#store.run(() => backupStore(this.#store, vault, options));
+  }
+
+  /**
+   * Archives what was committed since the last call into the vault, beside the backups, so that `restore` can
+   * go to any moment from the last backup before it on: call it often, or once with `everyMs`. Only what is
+   * durable is archived. It begins at a backup: VARVE_NOT_FOUND where the vault has none of this store. The
+   * log must be there still: what `changesRetention` no longer keeps is VARVE_HISTORY_GONE, and a new backup
+   * is where an archive can go on from. VARVE_CONFLICT where one is under way; VARVE_ABORTED; whatever the
+   * target refuses: call it again.
+   */
+  archive(vault: Vault, options?: ArchiveOptions): Promise<ArchiveReport> {
+    return archiveStore(this.#store, vault, options);
   }
 
   /**

@@ -5,6 +5,9 @@
  *   packs/xx/yy/<sha256>.pack          chunk frames; xx and yy are the first two bytes of the name
  *   idx/<sha256>.idx                   where chunks lie in packs
  *   snaps/<time>-<id>.snap | .part     backups, and those under way; 16 and 32 hex digits
+ *   wal/<store>/<timeline>/<first>-<last>.wal
+ *                                      archived log; 32 and three times 16 hex digits
+ *   wal/<store>/<timeline>/until       how far it goes
  *   pending-delete/<sha256>            packs that a later prune may delete
  *   locks/prune-<token>                a prune is under way
  *   runs/<store>/<token>               schedules of a store are being run
@@ -16,6 +19,7 @@ export const indexPrefix = 'idx/';
 export const snapPrefix = 'snaps/';
 export const pendingPrefix = 'pending-delete/';
 export const lockPrefix = 'locks/';
+export const archivePrefix = 'wal/';
 
 /** `hash`: 64 hex digits, as in all names here. */
 export function packName(hash: string): string {
@@ -52,6 +56,25 @@ export function snapName(timeMs: number, id: string, kind: 'snap' | 'part' = 'sn
   return `${snapPrefix}${timeMs.toString(16).padStart(16, '0')}-${id}.${kind}`;
 }
 
+/** Where the archived log of a timeline lies. `store`: 32 hex digits. */
+export function archiveDir(store: string, timelineId: number): string {
+  return `${archivePrefix}${store}/${hex16(timelineId)}/`;
+}
+
+export function archiveName(dir: string, firstSeq: number, lastSeq: number): string {
+  return `${dir}${hex16(firstSeq)}-${hex16(lastSeq)}.wal`;
+}
+
+export function archiveEndName(dir: string): string {
+  return `${dir}until`;
+}
+
+function hex16(value: number): string {
+  return value.toString(16).padStart(16, '0');
+}
+
+const archivePattern =
+  /^(wal\/([0-9a-f]{32})\/([0-9a-f]{16})\/)(?:([0-9a-f]{16})-([0-9a-f]{16})\.wal|until)$/;
 const packPattern = /^packs\/([0-9a-f]{2})\/([0-9a-f]{2})\/(\1\2[0-9a-f]{60})\.pack$/;
 const indexPattern = /^idx\/([0-9a-f]{64})\.idx$/;
 const pendingPattern = /^pending-delete\/([0-9a-f]{64})$/;
@@ -78,4 +101,24 @@ export function parseSnapName(
   const timeMs = Number.parseInt(match[1]!, 16);
   if (timeMs > Number.MAX_SAFE_INTEGER) return undefined;
   return { timeMs, id: match[2]!, kind: match[3] as 'snap' | 'part' };
+}
+
+/** What the name of an object of an archived log says; without numbers it is `until`. */
+export interface ArchiveNamed {
+  readonly dir: string;
+  readonly store: string;
+  readonly timelineId: number;
+  readonly firstSeq?: number;
+  readonly lastSeq?: number;
+}
+
+export function parseArchiveName(name: string): ArchiveNamed | undefined {
+  const match = archivePattern.exec(name);
+  if (match === null) return undefined;
+  const [, dir, store, timeline, first, last] = match;
+  const base = { dir: dir!, store: store!, timelineId: Number.parseInt(timeline!, 16) };
+  if (first === undefined) return base;
+  const numbers = { firstSeq: Number.parseInt(first, 16), lastSeq: Number.parseInt(last!, 16) };
+  const fits = numbers.firstSeq >= 1 && numbers.firstSeq <= numbers.lastSeq;
+  return fits && Number.isSafeInteger(numbers.lastSeq) ? { ...base, ...numbers } : undefined;
 }

@@ -9,7 +9,7 @@ import { keyTreeBoundaryVersion } from './key-tree-boundary.ts';
 import { vaultName } from './vault-names.ts';
 
 /** Sub-kinds of files of kind `backup`. Never changed, never reused. */
-export const backupSubKinds = { vault: 1, snap: 2 } as const;
+export const backupSubKinds = { vault: 1, snap: 2, archive: 3 } as const;
 
 export const vaultHead = defineLayout('vaulthead', 'vault head, behind the file header', 40, {
   createdMs: f(0, 'u64', 'when the vault was made, ms since 1970'),

@@ -19,6 +19,7 @@ import * as superblock from '../../../src/format/superblock.ts';
 import * as systemRows from '../../../src/format/system-rows.ts';
 import * as table from '../../../src/format/table.ts';
 import * as valueRecord from '../../../src/format/value-record.ts';
+import * as vaultArchive from '../../../src/format/vault-archive.ts';
 import * as vaultIndex from '../../../src/format/vault-index.ts';
 import * as vaultRecords from '../../../src/format/vault-records.ts';
 
@@ -44,6 +45,7 @@ const modules: readonly object[] = [
   vaultIndex,
   keyTreeNode,
   backupManifest,
+  vaultArchive,
 ];
 
 /** Layouts by name. */

@@ -1,0 +1,78 @@
+/**
+ * Sees that a vault has every chunk of a value, uploading what it lacks from a live store, list nodes behind
+ * their children.
+ */
+import { type ChunkLocation, chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
+import { recordForms, refHint, refIdAt, refRawLen, type ValueRecord } from '../format/value-record.ts';
+import type { SegmentSet } from '../segment/segment-set.ts';
+import type { ChunkTree } from '../tree/chunk-tree.ts';
+import { ChunkTable } from './chunk-table.ts';
+import { visitChunks } from './key-tree-walk.ts';
+import { LiveFrames } from './live-frames.ts';
+import type { Upload } from './upload.ts';
+
+/** Where the chunks of a live store are. */
+export interface LiveChunks {
+  readonly segments: SegmentSet;
+  readonly chunks: ChunkTree;
+}
+
+export class ValueUpload {
+  readonly #table: ChunkTable;
+  readonly #upload: Upload;
+  readonly #dryRun: boolean;
+  readonly #frames: LiveFrames;
+  /** List nodes whose children were seen to. */
+  readonly #seen = new ChunkTable();
+
+  /** `table`: what the vault has. All are borrowed. */
+  constructor({ segments, chunks }: LiveChunks, table: ChunkTable, upload: Upload, dryRun: boolean) {
+    this.#table = table;
+    this.#upload = upload;
+    this.#dryRun = dryRun;
+    this.#frames = new LiveFrames(segments, chunks);
+  }
+
+  /** VARVE_CORRUPT when a chunk that the vault lacks is damaged or missing in the store. */
+  async ensure(record: ValueRecord): Promise<void> {
+    if (record.form === recordForms.list) {
+      for (let i = 0; i < record.chunks; i++) {
+        if (this.#table.has(record.buf, refIdAt(record, i))) continue;
+        const { buf } = record;
+        await this.#fetch(buf, refIdAt(record, i), refHint(record, i), refRawLen(record, i), chunkKinds.data);
+      }
+      return;
+    }
+    await visitChunks(record, {
+      data: (buf, idAt, rawLen) => {
+        if (!this.#table.has(buf, idAt)) return this.#fetch(buf, idAt, undefined, rawLen, chunkKinds.data);
+      },
+      node: async (buf, idAt) => {
+        if (this.#seen.has(buf, idAt)) return undefined;
+        const { buf: bytes, frame } = await this.#frames.read(buf, idAt, undefined);
+        return bytes.slice(frame.payloadFrom, frame.payloadTo);
+      },
+      // Behind its children: a node in the vault was never without them.
+      left: (id, node) => {
+        this.#seen.add(id, 0, 0, 0, 0, 0, 0, 0);
+        if (!this.#table.has(id)) return this.#upload.addChunk(id, node, chunkKinds.list);
+      },
+    });
+  }
+
+  async #fetch(
+    buf: Uint8Array,
+    idAt: number,
+    hint: ChunkLocation | undefined,
+    rawLen: number,
+    kind: number,
+  ): Promise<void> {
+    if (this.#dryRun) {
+      const id = buf.slice(idAt, idAt + chunkIdBytes);
+      await this.#upload.count(id, rawLen, kind);
+      return;
+    }
+    const found = await this.#frames.read(buf, idAt, hint);
+    await this.#upload.addFrame(found.buf, found.pos, found.frame);
+  }
+}
