@@ -1,7 +1,7 @@
 /** varve export: a stored tree back into a directory. */
 import type { Command } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
-import { VarveError } from '../../base/errors.ts';
+import { invalid, VarveError } from '../../base/errors.ts';
 import type { Engine } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
@@ -11,9 +11,11 @@ import { type Runner, readStore, type Session } from '../session.ts';
 import { keyArgument, plainText, plural, sizeText } from '../text.ts';
 import { type ExportReport, exportTree } from '../tree/export-tree.ts';
 import { problemFields, warnOfProblems } from './problems.ts';
+import { exportTarCommand } from './tar.ts';
 
 interface Options extends KeyOptions, AtOptions {
   prefix?: string;
+  tar?: string;
   overwrite?: boolean;
 }
 
@@ -22,7 +24,8 @@ export function addExport(program: Command, runner: Runner): void {
     .command('export')
     .description('Write keys back as files, with modes and times where they came from an import.')
     .argument('<store>', 'directory of the store')
-    .argument('<out>', 'directory to write; must be empty or not there')
+    .argument('[out]', 'directory to write; must be empty or not there')
+    .option('--tar <file>', 'write all keys, of all spaces, as an archive instead; - for stdout')
     .option('--prefix <prefix>', 'only keys that begin with this, which is cut off')
     .option('--overwrite', 'write into a directory that has files: those of the same name are replaced')
     .addHelpText(
@@ -30,11 +33,26 @@ export function addExport(program: Command, runner: Runner): void {
       `
 Keys that could leave the directory ('..', absolute paths and the like) are refused and listed; nothing is
 ever written through a link. Set-user-id bits of files are not restored.
-${examples('varve export ./data ./restored --prefix photos/')}`,
+
+An archive (--tar) has a file for each key, MANIFEST.jsonl with all that is known of it, and SHA256SUMS for
+sha256sum -c. Its prefix is not cut off. varve import --tar reads it back.
+${examples('varve export ./data ./restored --prefix photos/', 'varve export ./data --tar data.tar')}`,
     );
-  withAt(withKeyOptions(command)).action((store: string, out: string, options: Options) =>
-    runner.run(options, (session) => exportCommand(session, store, out, options)),
+  withAt(withKeyOptions(command)).action((store: string, out: string | undefined, options: Options) =>
+    runner.run(options, (session) => {
+      if ((out === undefined) === (options.tar === undefined))
+        throw invalid('give a directory, or --tar FILE');
+      if (out !== undefined) return exportCommand(session, store, out, options);
+      const prefix = prefixOf(options);
+      const { tar, space, at, overwrite = false } = options;
+      return exportTarCommand(session, store, { tar: tar!, prefix, space, at, overwrite });
+    }),
   );
+}
+
+function prefixOf(options: Options): Uint8Array {
+  const given = options.prefix === undefined ? '' : keyArgument(options.prefix, options.hex);
+  return typeof given === 'string' ? encodeUtf8(given) : given;
 }
 
 async function exportCommand(
@@ -43,8 +61,7 @@ async function exportCommand(
   target: string,
   options: Options,
 ): Promise<number> {
-  const given = options.prefix === undefined ? '' : keyArgument(options.prefix, options.hex);
-  const prefix = typeof given === 'string' ? encodeUtf8(given) : given;
+  const prefix = prefixOf(options);
   return await readStore(session, store, async (engine) => {
     const space = spaceAt(engine, options.space, options.at);
     if (prefix.length > 0) await requireKeys(space, prefix, options);

@@ -1,6 +1,7 @@
 /** varve import: a directory tree into a store. */
 import type { Command } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
+import { invalid } from '../../base/errors.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
 import { progressView } from '../progress.ts';
@@ -9,9 +10,11 @@ import { countText, keyArgument, plural, sizeText } from '../text.ts';
 import { type ImportReport, importTree } from '../tree/import-tree.ts';
 import { identityAt, requireDirectory } from '../tree/walk.ts';
 import { problemFields, warnOfProblems } from './problems.ts';
+import { importTarCommand } from './tar.ts';
 
 interface Options extends KeyOptions {
   prefix?: string;
+  tar?: string;
   trustMtime?: boolean;
   delete?: boolean;
 }
@@ -21,7 +24,8 @@ export function addImport(program: Command, runner: Runner): void {
     .command('import')
     .description('Store a directory tree: paths become keys. Makes the store when there is none.')
     .argument('<store>', 'directory of the store')
-    .argument('<dir>', 'the tree to store; links in it are stored as links')
+    .argument('[dir]', 'the tree to store; links in it are stored as links')
+    .option('--tar <file>', 'store an archive of varve export --tar instead; - for stdin')
     .option('--prefix <prefix>', "put before every path, as in 'photos/'")
     .option('--trust-mtime', 'do not read files whose size, mode and time are those stored')
     .option('--delete', 'afterwards remove keys under the prefix that are not in the tree')
@@ -31,10 +35,21 @@ export function addImport(program: Command, runner: Runner): void {
 Directories become keys ending in '/', with mode and time as metadata, as files have them. Pipes, sockets and
 devices are skipped. What cannot be read, or changes while it is read, is listed and the rest is stored; the
 exit code is then 1.
+
+An archive (--tar) goes where it came from: each key into its space. Every value is held against its SHA-256
+before it is stored; exit code 4 where the archive is not whole.
 ${examples('varve import ./data ~/photos --prefix photos/', 'varve import ./data . --trust-mtime --delete')}`,
     );
-  withKeyOptions(command).action((store: string, dir: string, options: Options) =>
-    runner.run(options, (session) => importCommand(session, store, dir, options)),
+  withKeyOptions(command).action((store: string, dir: string | undefined, options: Options) =>
+    runner.run(options, (session) => {
+      if ((dir === undefined) === (options.tar === undefined))
+        throw invalid('give a directory, or --tar FILE');
+      if (dir !== undefined) return importCommand(session, store, dir, options);
+      const { tar, prefix, space, trustMtime, delete: del } = options;
+      if ([prefix, space, trustMtime, del].some((value) => value !== undefined))
+        throw invalid('--tar goes with --json only: an archive says itself where its keys belong');
+      return importTarCommand(session, store, tar!);
+    }),
   );
 }
 
