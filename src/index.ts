@@ -62,6 +62,7 @@ export type {
   QueryEntry,
   QueryOptions,
   QueryPlan,
+  StateQuery,
   Where,
   WhereQuery,
 } from './engine/query-types.ts';

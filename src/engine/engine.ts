@@ -10,7 +10,7 @@ import { Indexes, type IndexList } from './indexes.ts';
 import { rowPrefix } from './key-args.ts';
 import { PastReads } from './past-reads.ts';
 import type { At } from './point.ts';
-import { explain, query } from './queries.ts';
+import { queryOrExplain } from './queries.ts';
 import type { QueryEntry, QueryOptions, QueryPlan } from './query-types.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { openReadView, type ReadView } from './read-view.ts';
@@ -274,8 +274,7 @@ export class Engine extends WholeStore {
   query(options: QueryOptions): AsyncIterable<QueryEntry<Key>> | Promise<QueryPlan> {
     const at = options?.at;
     const state = at === undefined ? newestScan(this.#store, this.#space) : () => this.#past.state(at);
-    if (options?.explain === true) return explain(this.#store, state, options);
-    return query(this.#store, state, options);
+    return queryOrExplain(this.#store, state, options);
   }
 
   /**

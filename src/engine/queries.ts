@@ -34,9 +34,11 @@ import {
   isUnder,
   keyRows,
   meetsAll,
+  type QueryOverlay,
   type QueryRow,
   type QueryState,
   type RowRange,
+  versionOf,
 } from './query-rows.ts';
 import { type Kept, keep, orderOf } from './query-sort.ts';
 import type { IndexQuery, QueryEntry, QueryOptions, QueryPlan, WhereQuery } from './query-types.ts';
@@ -48,13 +50,28 @@ import type { Key } from './types.ts';
 
 type Result = IteratorResult<QueryEntry<Key>, undefined>;
 
+/** The state a query sees. */
+export interface QueryMoment extends ScanMoment {
+  /** What a transaction lays over it. */
+  readonly own?: QueryOverlay | undefined;
+}
+
+/** A query, or with `explain` how it would be answered. */
+export function queryOrExplain(
+  store: Store,
+  moment: () => QueryMoment,
+  options: QueryOptions,
+): AsyncIterable<QueryEntry<Key>> | Promise<QueryPlan> {
+  return options?.explain === true ? explain(store, moment, options) : query(store, moment, options);
+}
+
 /**
  * Starts a query; arguments are checked and the state is fixed at the call: what `moment` gives, and
  * something keeps in that turn. A second loop asks it again.
  */
-export function query(
+function query(
   store: Store,
-  moment: () => ScanMoment,
+  moment: () => QueryMoment,
   options: QueryOptions,
 ): AsyncIterable<QueryEntry<Key>> {
   const run = prepare(store, moment, options);
@@ -69,11 +86,7 @@ export function query(
 }
 
 /** How the query would be answered now. */
-export async function explain(
-  store: Store,
-  moment: () => ScanMoment,
-  options: QueryOptions,
-): Promise<QueryPlan> {
+async function explain(store: Store, moment: () => QueryMoment, options: QueryOptions): Promise<QueryPlan> {
   const run = prepare(store, moment, options);
   try {
     return await store.run(() => run.explain());
@@ -89,12 +102,12 @@ interface Query {
   readonly explain: () => Promise<QueryPlan>;
 }
 
-function prepare(store: Store, moment: () => ScanMoment, options: QueryOptions): Query {
+function prepare(store: Store, moment: () => QueryMoment, options: QueryOptions): Query {
   store.assertReadable();
   const common = checkCommon(options);
-  const { space, seq, expiryMs } = moment();
+  const { space, seq, expiryMs, check, own } = moment();
   if (space === undefined) return nothing(store, seq);
-  const state = { store, reads: new Reads(store), space, moment: { seq, expiryMs } };
+  const state = { store, reads: new Reads(store), space, moment: { seq, expiryMs }, check, own };
   if (isIndexQuery(options)) return prepareIndex(state, common, options);
   return prepareWhere(state, common, options);
 }
@@ -278,7 +291,7 @@ async function* sorted(
   }
   for (const { keyPrefix } of kept) {
     throwIfAborted(common.signal);
-    const found = await state.reads.find(keyPrefix, state.moment);
+    const found = await versionOf(state, keyPrefix);
     if (found !== undefined) yield await bareEntry(state, common, { keyPrefix, found });
   }
 }

@@ -8,19 +8,20 @@
  *
  * Invariants (test/engine/query.test.ts, test/engine/index-model.test.ts)
  * - An index query gives what filtering all keys gives ("queries equal a filter over all keys").
+ * - What a transaction has written stands where it will be once it is committed ("a query in a transaction
+ *   gives what the same query gives once it is committed", test/engine/transaction-query.test.ts).
  * - `where` gives each key once, whatever index is used ("where gives each key once").
  */
 import type { Seq } from '../base/brands.ts';
-import { compareBytes, concatBytes, equalBytes, prefixEnd, startsWith } from '../base/bytes.ts';
+import { compareBytes, concatBytes, equalBytes, prefixEnd, startsWith, toHex } from '../base/bytes.ts';
 import { isVarveError } from '../base/errors.ts';
-import { indexIdBytes, indexPrefix, keyPrefixOf, tupleEnd } from '../format/index-key.ts';
+import { encodeIndexPrefix, indexIdBytes, indexPrefix, keyPrefixOf, tupleEnd } from '../format/index-key.ts';
 import { type IndexRow, indexKinds } from '../format/index-rows.ts';
 import { seqBytes, seqOf } from '../format/internal-key.ts';
 import { parseValueRecord } from '../format/value-record.ts';
 import { type FieldCondition, type Interval, isWithin, meets } from '../secondary/conditions.ts';
 import { RowFields, storedTuples, tuplesOf } from '../secondary/derive.ts';
 import { END, MISS } from '../tree/cursor.ts';
-import type { KeyTree } from '../tree/key-tree.ts';
 import type { Moment } from './point.ts';
 import type { FoundVersion, Reads } from './reads.ts';
 import { ScanRows } from './scan-rows.ts';
@@ -32,6 +33,30 @@ export interface QueryState {
   readonly reads: Reads;
   readonly space: number;
   readonly moment: Moment;
+  /** Throws when no more is to be read. */
+  readonly check: () => void;
+  /** Of a transaction: what it has written itself, and what it is told of its reading. */
+  readonly own?: QueryOverlay | undefined;
+}
+
+/** A key that a transaction has written. */
+export interface OwnRow {
+  readonly keyPrefix: Uint8Array;
+  /** Undefined: deleted. */
+  readonly found: FoundVersion | undefined;
+}
+
+/** What a transaction lays over the rows of its view. */
+export interface QueryOverlay {
+  /** Keys of the space it had written at the call, in order, each once. */
+  readonly rows: () => Promise<readonly OwnRow[]>;
+  /** A range of rows of tree K or X is gone through: its bounds move on with the reading. */
+  readonly claimRange: (
+    range: { from: Uint8Array; to: Uint8Array | undefined },
+    tree: 'keys' | 'entries',
+  ) => void;
+  /** A version, or that there is none, was met; the prefix is the callee's. */
+  readonly met: (keyPrefix: Uint8Array, found: FoundVersion | undefined) => void;
 }
 
 /** Internal keys: from <= key < to. */
@@ -66,21 +91,26 @@ export interface EntryQuery {
 
 /** Entries within the range whose key has the value, in the order of the index. */
 export async function* entryRows(state: QueryState, query: EntryQuery): AsyncGenerator<QueryRow> {
-  const { store, reads, space, moment } = state;
+  const { own } = state;
+  if (own === undefined) return yield* committedEntries(state, query);
+  const rows = await own.rows();
+  const range = entryRange(query);
+  const mine = rows.flatMap((row) => ownEntries(query, row)).filter(({ entry }) => isWithin(range, entry));
+  yield* laidOver(committedEntries(state, query), mine, rows, query.reverse);
+}
+
+async function* committedEntries(state: QueryState, query: EntryQuery): AsyncGenerator<QueryRow> {
+  const { reads, space, moment, own } = state;
   const { index } = query;
   const columns = index.kind === indexKinds.hash ? 1 : index.on.length;
   const place = { file: 'index tree' };
-  for await (const { key, seq } of rowsOf(
-    store,
-    store.forest.indexes,
-    entriesAt(moment),
-    entryRange(query),
-  )) {
+  for await (const { key, seq } of rowsOf(state, 'entries', entryRange(query))) {
     const entry = key.slice(0, key.length - seqBytes);
     const keyFrom = tupleEnd(entry, 0, entry.length, columns, place);
     const tuple = entry.subarray(indexIdBytes, keyFrom);
     const keyPrefix = keyPrefixOf(space, entry, keyFrom, entry.length);
     const found = await reads.find(keyPrefix, moment);
+    own?.met(keyPrefix, found);
     if (found === undefined) continue;
     const fields = new RowFields(found.record);
     if (!isEntryOf(query, fields, tuple, found.seq === seq)) continue;
@@ -90,13 +120,62 @@ export async function* entryRows(state: QueryState, query: EntryQuery): AsyncGen
 
 /** Keys within the range, in their order. */
 export async function* keyRows(state: QueryState, range: RowRange): AsyncGenerator<QueryRow> {
-  const { store, moment } = state;
-  for await (const { key, seq, value } of rowsOf(store, store.forest.keys, moment, range)) {
+  const { own } = state;
+  if (own === undefined) return yield* committedKeys(state, range);
+  const rows = await own.rows();
+  const mine = rows.flatMap(({ keyPrefix, found }): QueryRow[] => {
+    if (found === undefined || !isWithin(range, keyPrefix)) return [];
+    return [{ keyPrefix, found, entry: keyPrefix, tuple: undefined, fields: new RowFields(found.record) }];
+  });
+  yield* laidOver(committedKeys(state, range), mine, rows, range.reverse);
+}
+
+async function* committedKeys(state: QueryState, range: RowRange): AsyncGenerator<QueryRow> {
+  for await (const { key, seq, value } of rowsOf(state, 'keys', range)) {
     const keyPrefix = key.slice(0, key.length - seqBytes);
     const record = parseValueRecord(value, 0, value.length, { file: 'key tree' });
     const found = { seq, record };
+    state.own?.met(keyPrefix, found);
     yield { keyPrefix, found, entry: keyPrefix, tuple: undefined, fields: new RowFields(record) };
   }
+}
+
+/** The version of a key that the query sees. */
+export async function versionOf(state: QueryState, keyPrefix: Uint8Array): Promise<FoundVersion | undefined> {
+  const mine = (await state.own?.rows())?.find((row) => equalBytes(row.keyPrefix, keyPrefix));
+  return mine === undefined ? await state.reads.find(keyPrefix, state.moment) : mine.found;
+}
+
+/** The rows of a version of the transaction's own in the index, in order. */
+function ownEntries(query: EntryQuery, { keyPrefix, found }: OwnRow): QueryRow[] {
+  if (found === undefined) return [];
+  const { index, exact } = query;
+  const fields = new RowFields(found.record);
+  const tuples = tuplesIn(fields, index);
+  const given = exact === undefined ? tuples : tuples.filter((tuple) => equalBytes(tuple, exact));
+  return storedTuples(given, index.kind).flatMap((tuple) => {
+    if (!isEntryOf(query, fields, tuple, false)) return [];
+    return [{ keyPrefix, found, fields, tuple, entry: encodeIndexPrefix(index.index, tuple, keyPrefix) }];
+  });
+}
+
+/** Committed rows of keys that were not written, and `mine`, in one order. `written`: by key. */
+async function* laidOver(
+  committed: AsyncGenerator<QueryRow>,
+  mine: QueryRow[],
+  written: readonly OwnRow[],
+  reverse: boolean,
+): AsyncGenerator<QueryRow> {
+  const sign = reverse ? -1 : 1;
+  mine.sort((a, b) => sign * compareBytes(a.entry, b.entry));
+  const names = new Set(written.map(({ keyPrefix }) => toHex(keyPrefix)));
+  let at = 0;
+  for await (const row of committed) {
+    if (names.has(toHex(row.keyPrefix))) continue;
+    while (at < mine.length && sign * compareBytes(mine[at]!.entry, row.entry) < 0) yield mine[at++]!;
+    yield row;
+  }
+  while (at < mine.length) yield mine[at++]!;
 }
 
 /** True when the row meets all conditions. */
@@ -144,35 +223,59 @@ interface SeenRow {
 
 /** The row of each row prefix that the reader sees; key and value are borrowed until the next. */
 async function* rowsOf(
-  store: Store,
-  tree: KeyTree,
-  { seq, expiryMs }: Moment,
-  { from, to, reverse }: RowRange,
+  { store, moment, check, own }: QueryState,
+  kind: 'keys' | 'entries',
+  range: RowRange,
 ): AsyncGenerator<SeenRow> {
+  const { from, to, reverse } = range;
   if (to !== undefined && compareBytes(from, to) >= 0) return;
+  const tree = kind === 'keys' ? store.forest.keys : store.forest.indexes;
+  const { seq, expiryMs } = kind === 'keys' ? moment : entriesAt(moment);
   tree.lost.refuseRange(from, to);
   const view = store.openView(tree);
+  const claim = own === undefined ? undefined : claimOf(range);
+  if (claim !== undefined) own?.claimRange(claim, kind);
   try {
     const none = new Uint8Array(0);
     const plan = { space: 0, view: seq, expiryMs, prefix: none, delimiter: undefined, from, to, reverse };
     const rows = new ScanRows(view.cursor(), plan, view.ranges);
     for (;;) {
       const step = rows.step();
-      if (step === END) return;
+      if (step === END) break;
       if (step === MISS) {
         await rows.load();
         continue;
       }
+      check();
       const { keyBytes, keyFrom, keyTo, valueBytes, valueFrom, valueTo } = rows.cursor;
+      if (claim !== undefined) moveOn(claim, range, keyBytes.slice(keyFrom, keyTo - seqBytes));
       yield {
         key: keyBytes.subarray(keyFrom, keyTo),
         seq: seqOf(keyBytes, keyTo),
         value: valueBytes.subarray(valueFrom, valueTo),
       };
     }
+    if (claim !== undefined) Object.assign(claim, { from, to });
   } finally {
     store.closeView(view);
   }
+}
+
+/** What was gone through of a range so far; nothing yet. */
+interface RangeClaim {
+  from: Uint8Array;
+  to: Uint8Array | undefined;
+}
+
+function claimOf({ from, to, reverse }: RowRange): RangeClaim {
+  // Backwards from the end of the tree there is no bound to begin with: all of it is claimed.
+  return reverse ? { from: to ?? from, to } : { from, to: from };
+}
+
+/** The row prefix was come to, and what lies before it. */
+function moveOn(claim: RangeClaim, range: RowRange, prefix: Uint8Array): void {
+  if (!range.reverse) claim.to = behind({ ...range, from: prefix }, prefix).from;
+  else if (range.to !== undefined) claim.from = prefix;
 }
 
 /** The version has the entry, and the entry is one to give. */

@@ -71,6 +71,9 @@ export interface WhereQuery extends QueryBase {
 /** What `query` takes. */
 export type QueryOptions = IndexQuery | WhereQuery;
 
+/** A query of one state, which has its point in time. */
+export type StateQuery = Omit<IndexQuery, 'at'> | Omit<WhereQuery, 'at'>;
+
 /** A key found by a query. */
 export interface QueryEntry<K extends Key = string> extends KeyEntry<K> {
   /** The value, or tuple, the index has for it; where an index was used. */

@@ -12,8 +12,10 @@ import type { ViewOptions } from './history-types.ts';
 import { rowPrefix } from './key-args.ts';
 import { historyGone, momentOf, newestMoment, spaceAt } from './moment.ts';
 import type { At } from './point.ts';
+import { queryOrExplain } from './queries.ts';
+import type { QueryEntry, QueryOptions, QueryPlan, StateQuery } from './query-types.ts';
 import { Reads } from './reads.ts';
-import { refuseAt, scan } from './scans.ts';
+import { refuseAt, type ScanMoment, scan } from './scans.ts';
 import type { Store } from './store.ts';
 import type { Entry, EntryStat, Key, KeyEntry, ReadOptions, ScanOptions, StreamOptions } from './types.ts';
 import type { HeldView } from './views.ts';
@@ -92,13 +94,22 @@ export class ReadView {
   scan<K extends Key = string>(options: Omit<ScanOptions, 'at'>): AsyncIterable<Entry<K>>;
   scan<K extends Key = string>(options: ScanOptions = {}): AsyncIterable<Entry<K>> {
     refuseAt(options, 'view');
+    return scan(this.#store, () => this.#moment(), options) as AsyncIterable<Entry<K>>;
+  }
+
+  #moment(): ScanMoment {
     const held = this.#held;
-    const state = () => {
-      const space = this.#open();
-      const { seq, expiryMs } = held.moment;
-      return { seq, expiryMs, space, check: () => held.assertOpen() };
-    };
-    return scan(this.#store, state, options) as AsyncIterable<Entry<K>>;
+    const space = this.#open();
+    const { seq, expiryMs } = held.moment;
+    return { seq, expiryMs, space, check: () => held.assertOpen() };
+  }
+
+  /** As Engine.query, over this state: an index answers that was ready by then. */
+  query<K extends Key = string>(options: StateQuery & { explain?: false }): AsyncIterable<QueryEntry<K>>;
+  query(options: StateQuery & { explain: true }): Promise<QueryPlan>;
+  query(options: QueryOptions): AsyncIterable<QueryEntry<Key>> | Promise<QueryPlan> {
+    refuseAt(options, 'view');
+    return queryOrExplain(this.#store, () => this.#moment(), options);
   }
 
   /** Another space, as it was called then. VARVE_HISTORY_GONE where it is not kept as far back. */

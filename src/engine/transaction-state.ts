@@ -129,12 +129,22 @@ export class TransactionState {
     this.#claims?.ranges.push(range);
   }
 
+  /** A range of entries of an index is being read; its bounds move on with the reading. */
+  claimEntries(range: PrefixRange): void {
+    this.#claims?.entries.push(range);
+  }
+
   /** The version the view has of a key, own writes aside. */
   async committed(prefix: Uint8Array): Promise<FoundVersion | undefined> {
-    this.claimKey(prefix);
     const found = await this.reads.find(prefix, this.moment);
-    if (found?.record.expireAtMs !== undefined) this.#noteExpiry(found.record.expireAtMs);
+    this.met(prefix, found);
     return found;
+  }
+
+  /** The version the view has of a key was read, or that it has none. */
+  met(prefix: Uint8Array, found: FoundVersion | undefined): void {
+    this.claimKey(prefix);
+    if (found?.record.expireAtMs !== undefined) this.#noteExpiry(found.record.expireAtMs);
   }
 
   /** A row that a scan has shown, borrowed. */
@@ -248,6 +258,7 @@ export class TransactionState {
     const claims = new Claims();
     const spaces = new Set<number>();
     for (const range of this.#claims?.ranges ?? []) claims.addRange(range);
+    for (const range of this.#claims?.entries ?? []) claims.addEntries(range);
     for (const prefix of this.#claims?.keys.values() ?? []) claims.addKey(prefix);
     for (const { space, prefix, value } of this.#own.values()) {
       claims.addKey(prefix);

@@ -6,7 +6,9 @@ import { invalid, VarveError } from '../base/errors.ts';
 import { checkNames } from '../base/names.ts';
 import { checkPutOptions, encodedMetadata, ownCopy } from './batch-plan.ts';
 import { keyBytes, rowPrefix, throwIfAborted, wholeBytes } from './key-args.ts';
+import type { QueryEntry, QueryOptions, QueryPlan, StateQuery } from './query-types.ts';
 import { statOf } from './reads.ts';
+import { queryTransaction } from './transaction-query.ts';
 import { entriesOf, ownRecord, scanTransaction } from './transaction-scan.ts';
 import type { OwnWrite, TransactionState } from './transaction-state.ts';
 import type {
@@ -153,6 +155,13 @@ export class Transaction {
   scan<K extends Key = string>(options: ScanOptions): AsyncIterable<Entry<K>>;
   scan<K extends Key = string>(options: ScanOptions = {}): AsyncIterable<Entry<K>> {
     return scanTransaction(this.#state, this.#space, options) as AsyncIterable<Entry<K>>;
+  }
+
+  /** As Engine.query, over what the transaction sees at the call, its own writes among it. */
+  query<K extends Key = string>(options: StateQuery & { explain?: false }): AsyncIterable<QueryEntry<K>>;
+  query(options: StateQuery & { explain: true }): Promise<QueryPlan>;
+  query(options: QueryOptions): AsyncIterable<QueryEntry<Key>> | Promise<QueryPlan> {
+    return queryTransaction(this.#state, this.#space, options);
   }
 
   /** Another space in the same transaction. */

@@ -1,6 +1,6 @@
 /**
- * What a transaction depends on: keys and ranges of row prefixes of tree K that nobody else may change
- * between its view and its commit.
+ * What a transaction depends on: keys and ranges of row prefixes of tree K, and ranges of tree X (entries of
+ * indexes), that nobody else may change between its view and its commit.
  */
 import { compareBytes, compareRange, toHex } from '../base/bytes.ts';
 
@@ -19,6 +19,8 @@ export function nameOfPrefix(prefix: Uint8Array): string {
 export class Claims {
   readonly keys: Map<string, Uint8Array> = new Map();
   readonly ranges: PrefixRange[] = [];
+  /** Of tree X. */
+  readonly entries: PrefixRange[] = [];
 
   /** `prefix` is kept as it is. */
   addKey(prefix: Uint8Array): void {
@@ -28,6 +30,16 @@ export class Claims {
   /** Bounds are kept as they are; an empty range is nothing. */
   addRange(range: PrefixRange): void {
     if (range.to === undefined || compareBytes(range.from, range.to) < 0) this.ranges.push(range);
+  }
+
+  /** The same for entries of indexes. */
+  addEntries(range: PrefixRange): void {
+    if (range.to === undefined || compareBytes(range.from, range.to) < 0) this.entries.push(range);
+  }
+
+  /** Some range of entries holds the row prefix of tree X. */
+  holdsEntry(prefix: Uint8Array): boolean {
+    return this.entries.some((range) => isIn(range, prefix));
   }
 
   /** Some key or range holds the row prefix. */

@@ -15,6 +15,7 @@ import type { Claims, PrefixRange } from './claims.ts';
 
 export class CommitWatch implements OpVisitor {
   readonly #keys: Uint8Array[] = [];
+  readonly #entries: Uint8Array[] = [];
   readonly #ranges: PrefixRange[] = [];
   readonly #most: number;
   // None of these changes what readers see of a key.
@@ -26,7 +27,7 @@ export class CommitWatch implements OpVisitor {
   /** Something was not noted. */
   overflowed = false;
 
-  /** `most`: keys and ranges noted. */
+  /** `most`: keys, entries of indexes and ranges noted. */
   constructor(most: number = watchedKeysMax) {
     this.#most = most;
   }
@@ -34,16 +35,17 @@ export class CommitWatch implements OpVisitor {
   /** A commit since the watch began has changed something of `claims`. */
   meets(claims: Claims): boolean {
     if (this.#keys.some((prefix) => claims.holdsKey(prefix))) return true;
+    if (this.#entries.some((prefix) => claims.holdsEntry(prefix))) return true;
     return this.#ranges.some((range) => claims.meetsRange(range));
   }
 
   put(tree: TreeId, _seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number): void {
-    if (tree === trees.K) this.#note(buf, keyFrom, keyTo);
+    this.#note(tree, buf, keyFrom, keyTo);
   }
 
   /** A late delete changes nothing: its range was a change when it was deleted. */
   del(tree: TreeId, _seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, covering: Seq): void {
-    if (tree === trees.K && covering === 0) this.#note(buf, keyFrom, keyTo);
+    if (covering === 0) this.#note(tree, buf, keyFrom, keyTo);
   }
 
   sys(_seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {
@@ -53,12 +55,13 @@ export class CommitWatch implements OpVisitor {
     this.#ranges.push(decodeRangeRow(key.slice(), buf.subarray(valueFrom, valueTo)));
   }
 
-  #note(buf: Uint8Array, from: number, to: number): void {
-    if (!this.#isFull()) this.#keys.push(buf.slice(from, to));
+  #note(tree: TreeId, buf: Uint8Array, from: number, to: number): void {
+    if (tree !== trees.K && tree !== trees.X) return;
+    if (!this.#isFull()) (tree === trees.K ? this.#keys : this.#entries).push(buf.slice(from, to));
   }
 
   #isFull(): boolean {
-    if (this.#keys.length + this.#ranges.length >= this.#most) this.overflowed = true;
+    if (this.#keys.length + this.#entries.length + this.#ranges.length >= this.#most) this.overflowed = true;
     return this.overflowed;
   }
 }

@@ -22,6 +22,7 @@ import { validationRowsPerTurn, validationTriesMax } from '../base/limits.ts';
 import { seqOf } from '../format/internal-key.ts';
 import { type KeyCursor, MISS, OK, settle } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
+import type { KeyTree } from '../tree/key-tree.ts';
 import { RowRef } from '../tree/row-ref.ts';
 import type { Claims, PrefixRange } from './claims.ts';
 import type { TxnWriter } from './txn-writer.ts';
@@ -75,7 +76,7 @@ export class Validator {
    * Most transactions are decided here.
    */
   #lookNow(claims: Claims, view: Seq): boolean {
-    const { keys, ranges } = this.#options.forest;
+    const { keys, indexes, ranges } = this.#options.forest;
     const row = this.#row;
     for (const prefix of claims.keys.values()) {
       const step = keys.find(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, row);
@@ -83,30 +84,24 @@ export class Validator {
       if (step === OK && row.seq > view) throw conflict();
       if (ranges.current.hides(prefix, 0, prefix.length, view, Number.MAX_SAFE_INTEGER)) throw conflict();
     }
-    let rows = 0;
-    for (const { from, to } of claims.ranges) {
-      if (ranges.current.meets(from, to, view)) throw conflict();
-      const sources = keys.viewAbove(view);
-      try {
-        const cursor = sources.cursor();
-        let step = cursor.seek(from);
-        for (; step === OK; step = cursor.next()) {
-          if (!isBelow(cursor, to)) break;
-          if (seqOf(cursor.keyBytes, cursor.keyTo) > view) throw conflict();
-          if (++rows > validationRowsPerTurn) return false;
-        }
-        if (step === MISS) return false;
-      } finally {
-        sources.release();
-      }
-    }
-    return true;
+    for (const { from, to } of claims.ranges) if (ranges.current.meets(from, to, view)) throw conflict();
+    const left = { rows: validationRowsPerTurn };
+    return (
+      claims.ranges.every((range) => isUnchangedNow(keys, range, view, left)) &&
+      claims.entries.every((range) => isUnchangedNow(indexes, range, view, left))
+    );
   }
 
   async #look(claims: Claims, view: Seq): Promise<void> {
     for (const prefix of claims.keys.values()) await this.#lookAtKey(prefix, view);
     if (this.#options.weakened === 'ranges ignored') return;
-    for (const range of claims.ranges) await this.#lookAtRange(range, view);
+    const { keys, indexes, ranges } = this.#options.forest;
+    for (const range of claims.ranges) {
+      if (ranges.current.meets(range.from, range.to, view)) throw conflict();
+      await this.#lookAtRange(keys, range, view);
+    }
+    // What a range delete takes out of an index, the transaction has met as keys.
+    for (const range of claims.entries) await this.#lookAtRange(indexes, range, view);
   }
 
   async #lookAtKey(prefix: Uint8Array, view: Seq): Promise<void> {
@@ -117,10 +112,8 @@ export class Validator {
     if (ranges.current.hides(prefix, 0, prefix.length, view, this.#seqMax)) throw conflict();
   }
 
-  async #lookAtRange({ from, to }: PrefixRange, above: Seq): Promise<void> {
-    const { keys, ranges } = this.#options.forest;
-    if (ranges.current.meets(from, to, above)) throw conflict();
-    const view = keys.viewAbove(above);
+  async #lookAtRange(tree: KeyTree, { from, to }: PrefixRange, above: Seq): Promise<void> {
+    const view = tree.viewAbove(above);
     try {
       const cursor = view.cursor();
       let step = await settle(cursor, () => cursor.seek(from));
@@ -139,6 +132,28 @@ export class Validator {
   get #seqMax(): Seq {
     const { weakened, log } = this.#options;
     return weakened === 'in flight ignored' ? log.visibleSeq : Number.MAX_SAFE_INTEGER;
+  }
+}
+
+/** False: it must wait. VARVE_CONFLICT when a row of the range is above the view. */
+function isUnchangedNow(
+  tree: KeyTree,
+  { from, to }: PrefixRange,
+  view: Seq,
+  left: { rows: number },
+): boolean {
+  const sources = tree.viewAbove(view);
+  try {
+    const cursor = sources.cursor();
+    let step = cursor.seek(from);
+    for (; step === OK; step = cursor.next()) {
+      if (!isBelow(cursor, to)) break;
+      if (seqOf(cursor.keyBytes, cursor.keyTo) > view) throw conflict();
+      if (--left.rows < 0) return false;
+    }
+    return step !== MISS;
+  } finally {
+    sources.release();
   }
 }
 
