@@ -3,9 +3,10 @@
  *
  *     npm run build && node dist/bench/memory.js [--mib 1024] [--json]
  *
- * Half of the bytes are large files, half small ones, random, so that nothing deduplicates. Peak memory is the
- * kernel's high-water mark of the process, Node itself included (about 45 MiB). MB/s are 10^6 bytes of content
- * per second of that step, its start left out. Needs six times the size of disk in the temporary directory.
+ * Half of the bytes are large files, half small ones, random, so that nothing deduplicates. Peak memory is
+ * the kernel's high-water mark of the process, Node itself included (about 45 MiB). MB/s are 10^6 bytes of
+ * content per second of that step, its start left out. Needs six times the size of disk in the temporary
+ * directory.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
