@@ -34,6 +34,7 @@ export type {
 } from './engine/change-types.ts';
 export type { Engine } from './engine/engine.ts';
 export type { EngineEvents, Listener } from './engine/events.ts';
+export type { CheckHealth, DiskHealth, HealthLevel, HealthReason } from './engine/health-types.ts';
 export type {
   Difference,
   DiffOptions,
@@ -77,6 +78,8 @@ export type {
   ScheduleRun,
 } from './engine/schedule-run.ts';
 export type { ScheduleInfo, ScheduleList } from './engine/schedules.ts';
+export type { ScrubOptions, ScrubReport } from './engine/scrub.ts';
+export type { ScrubbingOptions } from './engine/scrub-options.ts';
 export type { SnapshotList } from './engine/snapshots.ts';
 export type { SpaceList } from './engine/space-list.ts';
 export type { RetentionRules, SpaceInfo, SpaceOptions } from './engine/space-policy.ts';
@@ -84,7 +87,9 @@ export type {
   CompactOptions,
   CompactProgress,
   CompactReport,
+  HeldSpace,
   PinnedSpace,
+  SpaceHolder,
   SpaceStats,
 } from './engine/space-types.ts';
 export type { Transaction } from './engine/transaction.ts';

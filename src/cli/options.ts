@@ -37,6 +37,36 @@ export function wholeNumber(text: string): number {
   return value;
 }
 
+/** Days from 0 up, also parts of one. */
+export function days(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError('It must be a number of days.');
+  return value;
+}
+
+/** Above 0, up to 100. */
+export function percent(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || !(value > 0 && value <= 100))
+    throw new InvalidArgumentError('It must be a number above 0, up to 100.');
+  return value;
+}
+
+/** A number from 1 up. */
+export function ratio(text: string): number {
+  const value = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || value < 1)
+    throw new InvalidArgumentError('It must be a number from 1 up.');
+  return value;
+}
+
+/** A date as JavaScript reads it, such as 2026-11-21 or 2026-11-21T12:00:00Z. */
+export function dateOf(text: string): Date {
+  const date = new Date(text);
+  if (Number.isNaN(date.getTime())) throw new InvalidArgumentError('It must be a date.');
+  return date;
+}
+
 /** Collects an option that may be given several times. */
 export function collect(text: string, before: string[] = []): string[] {
   return [...before, text];

@@ -19,6 +19,7 @@ import { addQuery } from './commands/query.ts';
 import { addRepair } from './commands/repair.ts';
 import { addRestore } from './commands/restore.ts';
 import { addRm } from './commands/rm.ts';
+import { addScrub } from './commands/scrub.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStat } from './commands/stat.ts';
 import { addStats } from './commands/stats.ts';
@@ -128,6 +129,7 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addVault,
     addRestore,
     addVerify,
+    addScrub,
     addChanges,
     addQuery,
     addIndex,

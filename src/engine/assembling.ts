@@ -1,11 +1,15 @@
 /** From what was found to an open store. */
 import type { Seq } from '../base/brands.ts';
+import { toHex } from '../base/bytes.ts';
 import { isGoneFile } from '../base/errors.ts';
 import { ChunkStore } from '../chunk/chunk-store.ts';
 import { LocalityCache } from '../chunk/locality-cache.ts';
 import { NodePresence } from '../chunk/node-presence.ts';
+import { checksName } from '../format/file-names.ts';
+import { CheckBook } from '../integrity/check-book.ts';
 import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import { loadBackups } from './backups.ts';
+import { companionsOf } from './companions.ts';
 import { Engine } from './engine.ts';
 import type { Found } from './found.ts';
 import type { HealthBook } from './health-book.ts';
@@ -87,15 +91,30 @@ export async function assemble(found: Found, chunkers: ChunkerPool, bounds: Open
       }
     },
   };
-  return await ready(new Store(parts), bounds);
+  return await ready(found, new Store(parts), bounds);
+}
+
+/** Health knows of the last scrub. */
+async function loadChecks({ env, identity, health, options }: StoreParts): Promise<void> {
+  const book = new CheckBook(toHex(identity.dbUuid));
+  try {
+    await book.load(env.fs);
+  } catch (error) {
+    options.logger.warn?.('the record of checks cannot be read', { error });
+  }
+  health.lastCheck = book.last;
 }
 
 /** Work that is due begins, and what the options ask for holds. */
-async function ready(store: Store, bounds: OpenBounds): Promise<Engine> {
+async function ready({ listed }: Found, store: Store, bounds: OpenBounds): Promise<Engine> {
+  // Readers, who list nothing, have no use for when files were checked.
+  if (listed.root.has(checksName)) await loadChecks(store.parts);
+  store.companions = companionsOf(store);
   store.parts.write?.startIfDue();
   bounds.onOpen?.(store);
   await askedHistory(store);
   await loadBackups(store);
+  store.companions.start();
   return new Engine(store);
 }
 

@@ -39,6 +39,8 @@ export class BackgroundCleaning {
   #scannedAt: number | undefined;
   /** What was waiting for readers when the last run ended. */
   #left = 0;
+  /** The chunk tree was scanned: it is a moment to look what else holds space. */
+  onMeasured: () => void = () => undefined;
 
   constructor(options: BackgroundCleaningOptions) {
     this.#options = options;
@@ -100,9 +102,11 @@ export class BackgroundCleaning {
       rollAbove: 1,
       drainMs,
       bytesPerSecond: settings.bytesPerSecond,
+      share: 1,
       copyBytesMax: Number.POSITIVE_INFINITY,
       cancelled: () => this.#background.isOver,
     });
+    this.onMeasured();
     if (outcome.emptied > 0) logger.debug?.('segments cleaned', { ...outcome });
     this.#left = cleaner.leaving.count;
   }

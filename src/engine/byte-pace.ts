@@ -9,20 +9,40 @@ const burstSeconds = 1;
 /** Longest sleep before looking again whether to go on, ms. */
 const sleepMsMax = 250;
 
+/** How fast work may go. */
+export interface PaceBounds {
+  /** Undefined: no bound. */
+  readonly bytesPerSecond: number | undefined;
+  /** Share of the time it may work, above 0 up to 1. */
+  readonly share: number;
+  readonly cancelled: () => boolean;
+  /** Resolves when work that was paused may go on. */
+  readonly goOn: () => Promise<void>;
+}
+
+/** Gives the thread back after `worked` ms, for as long as the share says. */
+export function restFor(clock: Clock, share: number, worked: number): Promise<void> {
+  return share < 1 ? clock.sleep((worked * (1 - share)) / share) : clock.turn();
+}
+
 export class BytePace {
   readonly #clock: Clock;
   readonly #bytesPerSecond: number | undefined;
+  readonly #share: number;
   readonly #cancelled: () => boolean;
+  readonly #goOn: () => Promise<void>;
   #since: number;
   /** Bytes that may be spent now; negative: owed. */
   #allowed: number;
   #filledAt: number;
 
-  /** `bytesPerSecond` undefined: no bound. */
-  constructor(clock: Clock, bytesPerSecond: number | undefined, cancelled: () => boolean) {
+  constructor(clock: Clock, bounds: PaceBounds) {
+    const { bytesPerSecond, share, cancelled, goOn } = bounds;
     this.#clock = clock;
     this.#bytesPerSecond = bytesPerSecond;
+    this.#share = share;
     this.#cancelled = cancelled;
+    this.#goOn = goOn;
     this.#since = clock.monotonic();
     this.#filledAt = this.#since;
     this.#allowed = (bytesPerSecond ?? 0) * burstSeconds;
@@ -51,7 +71,8 @@ export class BytePace {
   }
 
   async #rest(): Promise<void> {
-    await this.#clock.turn();
+    await restFor(this.#clock, this.#share, this.#clock.monotonic() - this.#since);
+    await this.#goOn();
     this.#check();
     this.#since = this.#clock.monotonic();
   }

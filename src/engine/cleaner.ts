@@ -34,13 +34,14 @@ import type { SegmentSet } from '../segment/segment-set.ts';
 import type { Forest } from '../tree/forest.ts';
 import type { MergePace } from '../tree/merge-slice.ts';
 import type { TxnWriter } from '../txn/txn-writer.ts';
-import { BytePace } from './byte-pace.ts';
+import { BytePace, restFor } from './byte-pace.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
 import { LeavingSegments } from './leaving-segments.ts';
 import { logMoves } from './log-moves.ts';
 import type { Logger } from './options.ts';
+import { PauseGate } from './pause-gate.ts';
 import type { ReadMarks } from './read-marks.ts';
 import type { WritePacer } from './write-pacer.ts';
 
@@ -75,6 +76,8 @@ export interface CleanTask {
   readonly drainMs: number;
   /** Bytes read and written a second; undefined = as fast as it goes. */
   readonly bytesPerSecond: number | undefined;
+  /** Share of the time it may work, above 0 up to 1. */
+  readonly share: number;
   /** Bytes copied after which no further cycle begins. */
   readonly copyBytesMax: number;
   /** The run is to end early. */
@@ -109,6 +112,8 @@ export class Cleaner {
   readonly leaving: LeavingSegments;
   /** Calls of compact come one after another. */
   readonly calls: Mutex = new Mutex();
+  /** Holds runs up where the thread is given back next. */
+  readonly gate: PauseGate;
   readonly #options: CleanerOptions;
   readonly #turns = new Mutex();
   /** Damaged: not touched again before the store is reopened, unless nothing in them is live. */
@@ -119,6 +124,7 @@ export class Cleaner {
   constructor(options: CleanerOptions) {
     this.#options = options;
     this.leaving = new LeavingSegments(options, this.counters);
+    this.gate = new PauseGate(options.env.clock);
   }
 
   get measured(): Measured | undefined {
@@ -137,6 +143,7 @@ export class Cleaner {
   /** No run begins any more; one under way ends at its next step. */
   stop(): void {
     this.#stopped = true;
+    this.gate.resume();
   }
 
   /** Resolves when no run is under way. */
@@ -156,6 +163,7 @@ export class Cleaner {
       const below = this.#options.catalogs.nextFileNo;
       try {
         while (!this.#isOver(task)) {
+          await this.gate.passed(() => this.#isOver(task));
           const plan = await this.#plan(task, below, outcome);
           if (plan === undefined) break;
           await this.#cycle(plan, task, outcome);
@@ -174,8 +182,8 @@ export class Cleaner {
   }
 
   /** Scans the chunk tree now; no cleaning. Errors as `run`. */
-  async measure(cancelled: () => boolean): Promise<Liveness> {
-    return await this.#measure(cancelled);
+  async measure(cancelled: () => boolean, share = 1): Promise<Liveness> {
+    return await this.#measure({ cancelled, share });
   }
 
   /** What cleaning would do next, by the last measure; changes nothing. */
@@ -193,21 +201,26 @@ export class Cleaner {
     return this.#stopped || log.failure !== undefined || health.refusal !== undefined || task.cancelled();
   }
 
-  #paceOf(cancelled: () => boolean): MergePace {
+  #paceOf(task: Pick<CleanTask, 'cancelled' | 'share'>): MergePace {
     const { clock } = this.#options.env;
+    let since = clock.monotonic();
     return {
       monotonic: () => clock.monotonic(),
-      turn: () => clock.turn(),
-      cancelled: () => this.#isOver({ cancelled }),
+      turn: async () => {
+        await restFor(clock, task.share, clock.monotonic() - since);
+        await this.gate.passed(() => this.#isOver(task));
+        since = clock.monotonic();
+      },
+      cancelled: () => this.#isOver(task),
     };
   }
 
-  async #measure(cancelled: () => boolean): Promise<Liveness> {
+  async #measure(task: Pick<CleanTask, 'cancelled' | 'share'>): Promise<Liveness> {
     const { forest, segments, log } = this.#options;
     const atSeq = log.lastSeq;
     forest.chunks.released = 0;
     this.#options.chunks.guard.abandonedBytes = 0;
-    const liveness = await measureLiveness(forest.chunks, (no) => segments.has(no), this.#paceOf(cancelled));
+    const liveness = await measureLiveness(forest.chunks, (no) => segments.has(no), this.#paceOf(task));
     this.#measured = { liveness, atSeq };
     return liveness;
   }
@@ -216,7 +229,7 @@ export class Cleaner {
   async #plan(task: CleanTask, below: FileNo, outcome: CleanOutcome): Promise<CleanPlan | undefined> {
     const { lanes } = this.#options;
     const open = lanes.open().map((writer) => ({ no: writer.no, dataLen: writer.dataLen }));
-    const liveness = await this.#measure(task.cancelled);
+    const liveness = await this.#measure(task);
     for (const { no, dataLen } of open) {
       const garbage = dataLen - (liveness.live.get(no) ?? 0);
       if (no < below && dataLen > 0 && garbage > dataLen * task.rollAbove) await lanes.roll(no);
@@ -276,7 +289,7 @@ export class Cleaner {
     emptied: Set<FileNo>,
   ): Promise<void> {
     const { forest, chunks, log, health } = this.#options;
-    const pace = this.#paceOf(task.cancelled);
+    const pace = this.#paceOf(task);
     const found = await findLiveFrames(forest.chunks, drained, chunks.guard.heldNow(), pace);
     await this.#refuseWithoutSpace(Array.from(found.values()).reduce((sum, { bytes }) => sum + bytes, 0));
     const damaged = new Set<FileNo>();
@@ -321,7 +334,12 @@ export class Cleaner {
 
   #copier(task: CleanTask): FrameCopier {
     const { env, dbUuid, catalogs, segments, segmentBytes } = this.#options;
-    const pace = new BytePace(env.clock, task.bytesPerSecond, () => this.#isOver(task));
+    const pace = new BytePace(env.clock, {
+      bytesPerSecond: task.bytesPerSecond,
+      share: task.share,
+      cancelled: () => this.#isOver(task),
+      goOn: () => this.gate.passed(() => this.#isOver(task)),
+    });
     return new FrameCopier({
       fs: env.fs,
       dbUuid,

@@ -13,7 +13,9 @@
  * - It may be ended anywhere ("a signal ends it, and another call goes on").
  */
 import { invalid, isVarveError } from '../base/errors.ts';
+import { MiB } from '../base/limits.ts';
 import { checkNames } from '../base/names.ts';
+import type { CleanLimits } from '../chunk/clean-planner.ts';
 import { orphansMax } from '../chunk/liveness.ts';
 import { type CleanOutcome, newOutcome } from './cleaner.ts';
 import { throwIfAborted } from './key-args.ts';
@@ -22,8 +24,18 @@ import { pinnedSpace } from './space-stats.ts';
 import type { CompactOptions, CompactProgress, CompactReport } from './space-types.ts';
 import { fullLimits } from './start-cleaning.ts';
 import type { Store, WriteSide } from './store.ts';
+import { checkShare } from './verifying.ts';
 
-const names = ['onProgress', 'dryRun', 'signal', 'maxBytes', 'bytesPerSecond'] as const;
+const names = [
+  'onProgress',
+  'dryRun',
+  'signal',
+  'maxBytes',
+  'bytesPerSecond',
+  'share',
+  'amplification',
+  'memoryBytes',
+] as const;
 
 /** Longest wait for puts that claim frames of a condemned segment, ms. */
 const drainMs = 5000;
@@ -31,6 +43,10 @@ const drainMs = 5000;
 const readTurnsMax = 50;
 /** Share of garbage above which an open segment is sealed, so that it can be emptied. */
 const rollAbove = 0.05;
+/** Memory for each frame of segments that are being emptied: where it lies, and where it lay. */
+const frameMemory = 100;
+/** Segments emptied in one step where garbage may stay. */
+const stepSegments = 4;
 /** Share of entries without use from which on the tables of the chunk tree are merged for them. */
 const spentShare = 0.05;
 
@@ -46,11 +62,19 @@ export async function compact(store: Store, options: CompactOptions = {}): Promi
 
 function check(options: CompactOptions): void {
   checkNames(options, names, 'option');
-  for (const name of ['maxBytes', 'bytesPerSecond'] as const) {
+  for (const name of ['maxBytes', 'bytesPerSecond', 'memoryBytes'] as const) {
     const value = options[name];
     if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) {
       throw invalid(`${name} must be a whole number above 0`, { actual: value });
     }
+  }
+  checkShare('share', options.share);
+  const { amplification, memoryBytes } = options;
+  if (amplification !== undefined && !(typeof amplification === 'number' && amplification >= 1)) {
+    throw invalid('amplification must be a number from 1 up', { actual: amplification });
+  }
+  if (memoryBytes !== undefined && memoryBytes < MiB) {
+    throw invalid('memoryBytes must be at least 1048576', { actual: memoryBytes });
   }
   if (options.dryRun !== undefined && typeof options.dryRun !== 'boolean') {
     throw invalid('dryRun must be true or false');
@@ -58,6 +82,17 @@ function check(options: CompactOptions): void {
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function') {
     throw invalid('onProgress must be a function');
   }
+}
+
+/** What is emptied, and in what portions, by the options. */
+function limitsOf(segmentBytes: number, { amplification = 1, memoryBytes }: CompactOptions): CleanLimits {
+  const limits = fullLimits(segmentBytes);
+  const inputFrames =
+    memoryBytes === undefined ? limits.inputFrames : Math.min(2 ** 32, Math.floor(memoryBytes / frameMemory));
+  if (amplification === 1) return { ...limits, inputFrames };
+  // In small steps, so that it ends where it may; with no more garbage than that nothing is emptied.
+  const inputBytes = stepSegments * segmentBytes;
+  return { ...limits, inputBytes, inputFrames, maxGarbage: 1 - 1 / amplification, liveSoft: 0 };
 }
 
 interface Sizes {
@@ -84,10 +119,17 @@ async function dryRun(store: Store, write: WriteSide, options: CompactOptions): 
   const { clock } = store.parts.env;
   const started = clock.monotonic();
   const sizes = sizesOf(store);
-  const liveness = await write.cleaner.measure(() => options.signal?.aborted === true);
+  // What is deleted counts as garbage once it is given back, which is due in any case.
+  await givenBack(write);
+  const liveness = await write.cleaner.measure(() => options.signal?.aborted === true, options.share);
   throwIfAborted(options.signal);
+  await store.companions.held.measure();
   const { freedBytes, copyBytes, dead, victims } = write.cleaner.planNow(
-    { ...fullLimits(write.cleaner.segmentBytes), inputBytes: Number.MAX_SAFE_INTEGER, inputFrames: 2 ** 32 },
+    {
+      ...limitsOf(write.cleaner.segmentBytes, options),
+      inputBytes: Number.MAX_SAFE_INTEGER,
+      inputFrames: 2 ** 32,
+    },
     liveness,
   );
   return report(store, {
@@ -96,9 +138,17 @@ async function dryRun(store: Store, write: WriteSide, options: CompactOptions): 
     merges: 0,
     dryRun: true,
     complete: true,
-    reclaimedBytes: freedBytes,
+    reclaimedBytes: freedBytes + (store.companions.held.last?.goingBytes ?? 0),
     ms: clock.monotonic() - started,
   });
+}
+
+/** Range deletes and purges that are due are carried out. */
+async function givenBack({ reaper, purger }: WriteSide): Promise<void> {
+  reaper.startIfDue();
+  await reaper.idle();
+  purger.startIfDue();
+  await purger.idle();
 }
 
 /** One call of compact. */
@@ -115,7 +165,7 @@ class Compaction {
   }
 
   async run(): Promise<CompactReport> {
-    const { checkpointer, compactor, reaper, purger } = this.#write;
+    const { checkpointer, compactor } = this.#write;
     const { clock } = this.#store.parts.env;
     const started = clock.monotonic();
     const sizes = sizesOf(this.#store);
@@ -123,10 +173,7 @@ class Compaction {
     this.#tell('checkpoint', 0, undefined, 0);
     await checkpointer.run();
     this.#go();
-    reaper.startIfDue();
-    await reaper.idle();
-    purger.startIfDue();
-    await purger.idle();
+    await givenBack(this.#write);
     this.#go();
     this.#tell('tables', 0, undefined, 0);
     await this.#dropOrphans();
@@ -138,6 +185,7 @@ class Compaction {
     await this.#dropSpent();
     this.#tell('finish', 0, undefined, 0);
     await this.#finish();
+    await this.#store.companions.held.measure();
     const after = sizesOf(this.#store);
     return report(this.#store, {
       sizes,
@@ -164,7 +212,7 @@ class Compaction {
   async #dropOrphans(): Promise<void> {
     const { cleaner, purger } = this.#write;
     for (let left = orphansMax; left === orphansMax; ) {
-      const { orphans } = await cleaner.measure(() => this.#isAborted);
+      const { orphans } = await cleaner.measure(() => this.#isAborted, this.#options.share);
       this.#go();
       for (const id of orphans) purger.nodes.add(id, 0, 0, 0);
       purger.startIfDue();
@@ -192,7 +240,8 @@ class Compaction {
     const { maxBytes, bytesPerSecond } = this.#options;
     const started = clock.monotonic();
     const outcome = await cleaner.run({
-      limits: fullLimits(cleaner.segmentBytes),
+      limits: limitsOf(cleaner.segmentBytes, this.#options),
+      share: this.#options.share ?? 1,
       rollAbove,
       drainMs,
       bytesPerSecond,
@@ -210,7 +259,7 @@ class Compaction {
   /** Entries of chunks that are gone, where they are many beside those that must be rewritten. */
   async #dropSpent(): Promise<void> {
     const { cleaner, compactor, checkpointer } = this.#write;
-    const liveness = await cleaner.measure(() => this.#isAborted);
+    const liveness = await cleaner.measure(() => this.#isAborted, this.#options.share);
     if (liveness.spent === 0 || liveness.spent < liveness.entries * spentShare) return;
     // What is in memory goes to a table first, so that all parts of an entry meet.
     await checkpointer.run();

@@ -1,5 +1,6 @@
 /** What is known to be wrong with a store, kept for health(): each damaged place once. */
 import { isPassing, isVarveError, type VarveError } from '../base/errors.ts';
+import type { CheckHealth } from './health-types.ts';
 import type { Damage, Health } from './types.ts';
 
 /** Places listed in full; further ones are only counted, so that a ruined disk cannot fill the memory. */
@@ -11,6 +12,8 @@ export class HealthBook {
   #more = 0;
   #refusal: VarveError | undefined;
   #reason: string | undefined;
+  /** The last scrub that went through everything. */
+  lastCheck: CheckHealth | undefined;
 
   /**
    * Notes damage; errors that are not about bytes on disk are noted with their code as kind. Errors of the
@@ -44,7 +47,7 @@ export class HealthBook {
     return this.#damage.size > 0 || this.#missing.length > 0;
   }
 
-  /** `failure`: the write that failed since the store was opened, if one did. */
+  /** Without reasons. `failure`: the write that failed since the store was opened, if one did. */
   report(readOnly: boolean, failure?: VarveError): Omit<Health, 'backups'> {
     const damage = Array.from(this.#damage.values());
     if (this.#more > 0) {
@@ -58,6 +61,7 @@ export class HealthBook {
       status: ok ? 'healthy' : degraded ? 'degraded' : 'warning',
       readOnly: readOnly || degraded,
       ...(reason === undefined ? {} : { reason }),
+      reasons: [],
       damage,
       missing: Array.from(this.#missing),
     };

@@ -7,6 +7,7 @@ import { invalid } from '../base/errors.ts';
 import { GiB, historyMsMax, inlineBytesMax, KiB, logHistoryBytes, MiB, workersMax } from '../base/limits.ts';
 import { checkNames } from '../base/names.ts';
 import type { Durability } from '../log/group-commit.ts';
+import { checkScrubbing, type ScrubbingOptions, type ScrubSettings } from './scrub-options.ts';
 
 /** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */
 export interface ChunkingOptions {
@@ -103,6 +104,10 @@ export interface EngineOptions {
   maxViewAgeMs?: number;
   cleaning?: CleaningOptions;
   /**
+   * Checks the files in the background and remembers across restarts which were found sound. Default: not.
+   */
+  scrub?: ScrubbingOptions;
+  /**
    * Free bytes on the disk below which puts are refused with VARVE_NO_SPACE, while deletes and compact go on.
    * Default: what memory still has to write, what segments not yet full hold (an open after a crash copies
    * it), and a 64th of the store (64 MiB at most). 0: none.
@@ -142,6 +147,8 @@ export interface CheckedOptions {
   readonly changesRetention: Required<ChangesRetention>;
   readonly maxViewAgeMs: number;
   readonly cleaning: Required<CleaningOptions>;
+  /** Undefined: nothing is checked in the background. */
+  readonly scrub: ScrubSettings | undefined;
   /** Undefined: by the size of the store. */
   readonly freeSpaceFloorBytes: number | undefined;
   readonly readOnly: boolean;
@@ -188,6 +195,7 @@ const engineNames: readonly (keyof EngineOptions)[] = [
   'changesRetention',
   'maxViewAgeMs',
   'cleaning',
+  'scrub',
   'freeSpaceFloorBytes',
   'readOnly',
   'createIfMissing',
@@ -222,6 +230,7 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
     history: options.history === undefined ? undefined : checkHistory(options.history),
     maxViewAgeMs: integer('maxViewAgeMs', options.maxViewAgeMs ?? 0, 0, historyMsMax),
     cleaning: checkCleaning(options.cleaning ?? {}),
+    scrub: options.scrub === undefined ? undefined : checkScrubbing(options.scrub),
     freeSpaceFloorBytes:
       options.freeSpaceFloorBytes === undefined
         ? undefined

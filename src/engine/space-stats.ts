@@ -48,6 +48,7 @@ export function spaceStats(store: Store): SpaceStats {
     measuredSeq: measured?.atSeq ?? 0,
     reclaimableBytes: Math.min(dataBytes, Math.round(deadBytes + since)),
     pinned: pinnedSpace(store, []),
+    ...(store.companions.held.last === undefined ? {} : { held: store.companions.held.last }),
     segments: {
       open: open.count,
       sealed: sealed.length,
@@ -56,6 +57,7 @@ export function spaceStats(store: Store): SpaceStats {
     },
     cleaning: {
       running: write?.cleaning.isRunning ?? false,
+      paused: cleaner?.gate.isPaused ?? false,
       cycles: counters?.cycles ?? 0,
       copiedBytes: counters?.copiedBytes ?? 0,
       removedSegments: counters?.removed ?? 0,

@@ -4,12 +4,24 @@
 export interface CompactOptions {
   /** Called after each step. */
   onProgress?: (progress: CompactProgress) => void;
-  /** Only says what would be freed, by one scan of the chunk index; changes nothing. Default false. */
+  /**
+   * Only says what would be freed, by one scan of the chunk index: no segment is emptied and no table merged.
+   * Deletes are carried out first, as in the background. Default false.
+   */
   dryRun?: boolean;
   /** Ends it after the step under way; what is done stays done, and another call goes on. VARVE_ABORTED. */
   signal?: AbortSignal;
   /** Bytes of chunks copied, about, after which no further segment is begun. */
   maxBytes?: number;
+  /** Share of the time that scans and copies may work, above 0 up to 1 (default). */
+  share?: number;
+  /**
+   * Ends once all chunk frames take no more than so many times the live ones: 1.25 leaves a fifth of garbage.
+   * Default 1: everything worth freeing goes.
+   */
+  amplification?: number;
+  /** For what is known of frames while segments are emptied; from 1 MiB. Default 50 MiB. */
+  memoryBytes?: number;
   /** Bytes read and written a second while segments are emptied. Default: as fast as it goes. */
   bytesPerSecond?: number;
 }
@@ -47,7 +59,10 @@ export interface CompactReport {
   /** Bytes of segments and tables. */
   bytesBefore: number;
   bytesAfter: number;
-  /** Bytes of files removed less bytes of files written; of a dry run: what would be, about. */
+  /**
+   * Bytes of files removed less bytes of files written; of a dry run: garbage, and superseded values that
+   * nothing keeps (before deduplication).
+   */
   reclaimedBytes: number;
   /** Bytes of chunks copied out of segments that were emptied. */
   copiedBytes: number;
@@ -57,6 +72,36 @@ export interface CompactReport {
   /** Damaged chunks that were met: their segments stay. */
   damage: { file: string; offset?: number; message: string }[];
   ms: number;
+}
+
+/** A snapshot, view or read that keeps superseded values. */
+export interface SpaceHolder {
+  by: 'snapshot' | 'view' | 'reads';
+  /** Of a snapshot. */
+  name?: string;
+  /** The state it keeps: that after this commit. */
+  seq: number;
+  /** How long a view has been open, ms, and where in the program it was opened. */
+  ageMs?: number;
+  openedAt?: string;
+  /** Superseded values with chunks that it keeps, and their bytes, before deduplication. */
+  versions: number;
+  bytes: number;
+  /** Of those bytes, what nothing else pins: about what ending it frees. */
+  aloneBytes: number;
+}
+
+/** Superseded values with chunks, and what keeps them: as of the last scan for cleaning, or compact. */
+export interface HeldSpace {
+  measuredSeq: number;
+  /** False: there were too many to look at all of them. */
+  complete: boolean;
+  versions: number;
+  bytes: number;
+  /** Of these, what nothing keeps: it is given back next. The rest is kept by history. */
+  goingBytes: number;
+  /** Those that hold most alone come first. */
+  holders: SpaceHolder[];
 }
 
 /** Where the bytes of segments go, as far as it is known without reading. */
@@ -71,10 +116,14 @@ export interface SpaceStats {
   /** Dead bytes by then and what may have become garbage since: an upper bound. */
   reclaimableBytes: number;
   pinned: PinnedSpace[];
+  /** Who keeps superseded values; absent before the first look. */
+  held?: HeldSpace;
   /** Segments by state. `leaving`: emptied, and kept until nothing needs them. */
   segments: { open: number; sealed: number; leaving: number; damaged: number };
   cleaning: {
     running: boolean;
+    /** By pauseCleaning. */
+    paused: boolean;
     cycles: number;
     copiedBytes: number;
     removedSegments: number;

@@ -57,6 +57,7 @@ export function startCleaning(
   const { log, lanes, chunks, catalogs } = parts;
   const room = new DiskRoom({
     fs: env.fs,
+    clock: env.clock,
     logger,
     written: () => log.counters.logBytes + chunks.counters.storedBytes,
     floor: () => {

@@ -32,6 +32,7 @@ import { BackupBook } from './backup-book.ts';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Cleaner } from './cleaner.ts';
 import type { Compactor } from './compactor.ts';
+import type { Companions } from './companion-types.ts';
 import type { DiskRoom } from './disk-room.ts';
 import type { Env } from './env.ts';
 import { Listeners } from './events.ts';
@@ -142,6 +143,8 @@ export class Store {
   readonly logHistory: LogHistory;
   /** Who is told of events. */
   readonly listeners: Listeners;
+  /** Set when the store is put together; see companions.ts. */
+  companions!: Companions;
   ingestedBytes = 0;
   readonly #views = new Set<TreeView>();
   #running = 0;
@@ -311,6 +314,7 @@ export class Store {
 
   async #close(): Promise<void> {
     this.feeds.wake();
+    await this.companions.stop();
     if (this.#running > 0) {
       this.#idle = deferred<void>();
       await this.#idle.promise;

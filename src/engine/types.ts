@@ -2,6 +2,7 @@
 import type { Seq } from '../base/brands.ts';
 import type { UserMetadata } from '../format/metadata.ts';
 import type { BackupRecord } from './backup-book.ts';
+import type { CheckHealth, DiskHealth, HealthLevel, HealthReason } from './health-types.ts';
 import type { At } from './point.ts';
 import type { PurgeStats } from './purge-types.ts';
 import type { SpaceStats } from './space-types.ts';
@@ -185,13 +186,13 @@ export interface Damage {
   message: string;
 }
 
-/**
- * The state of a store: 'degraded' when writes are refused because of damage or a failed write, 'warning'
- * when damage was found that does not stop writes, else 'healthy'.
- */
+/** The state of a store: that of the worst of its reasons. */
 export interface Health {
+  /** 'healthy': there is no reason. */
   ok: boolean;
-  status: 'healthy' | 'warning' | 'degraded';
+  status: HealthLevel;
+  /** Everything that keeps it from being healthy. */
+  reasons: HealthReason[];
   readOnly: boolean;
   /** Why writes are refused, when they are. */
   reason?: string;
@@ -202,6 +203,10 @@ export interface Health {
    * The last backup into each vault, newest first; empty: none was ever made. A reader has those of its open.
    */
   backups: BackupRecord[];
+  /** Absent where the disk was not asked yet, or does not tell. */
+  disk?: DiskHealth;
+  /** Absent where there was none, and for readers. */
+  lastCheck?: CheckHealth;
 }
 
 /**

@@ -110,6 +110,16 @@ export class Views {
     for (const view of this.#open) if (view.openedMs < oldest) view.end('expired');
   }
 
+  /** The open views, in the order they were opened. */
+  list(): readonly HeldView[] {
+    return Array.from(this.#open);
+  }
+
+  /** ms since it was opened. */
+  ageOf(view: HeldView): number {
+    return this.#options.clock.monotonic() - view.openedMs;
+  }
+
   get count(): number {
     return this.#open.size;
   }

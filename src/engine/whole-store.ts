@@ -11,6 +11,7 @@ import type { EngineEvents, Listener } from './events.ts';
 import { type LiveRestoreOptions, type LiveRestoreReport, restoreInto } from './live-restore.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { type ScheduleList, schedulesOf } from './schedules.ts';
+import { type ScrubOptions, type ScrubReport, scrub } from './scrub.ts';
 import { type SnapshotList, snapshotsOf } from './snapshots.ts';
 import { type SpaceList, spacesOf } from './space-list.ts';
 import type { CompactOptions, CompactReport } from './space-types.ts';
@@ -105,9 +106,7 @@ export class WholeStore {
   /** What is known to be wrong, if anything; reads no file. */
   health(): Health {
     this.#store.assertReadable();
-    const { health, write } = this.#store.parts;
-    const report = health.report(this.#store.isReadOnly, write?.log.failure);
-    return { ...report, backups: this.#store.backups.list() };
+    return this.#store.companions.health();
   }
 
   /**
@@ -118,6 +117,28 @@ export class WholeStore {
    */
   verify(options?: VerifyOptions): Promise<VerifyReport> {
     return this.#store.run(() => verify(this.#store, options));
+  }
+
+  /** Holds up the emptying of segments, by compact and in the background, until `resumeCleaning`. */
+  pauseCleaning(): void {
+    this.#store.writable().cleaner.gate.pause();
+  }
+
+  /** Lets it go on. */
+  resumeCleaning(): void {
+    this.#store.writable().cleaner.gate.resume();
+  }
+
+  /**
+   * Checks the files that were not checked for longest, as verify does, and remembers across restarts what
+   * was found sound: another call, also after one that ended early, goes on with the rest. Writes nothing but
+   * that record (`checks`). Errors as of verify; VARVE_READ_ONLY, VARVE_NO_SPACE.
+   */
+  scrub(options?: ScrubOptions): Promise<ScrubReport> {
+    return this.#store.run(async () => {
+      this.#store.writable();
+      return await scrub(this.#store, options);
+    });
   }
 
   /**

@@ -9,6 +9,8 @@ export const superName = 'SUPER';
 export const lockName = 'LOCK';
 /** Space set aside against a full disk. */
 export const reserveName = 'reserve';
+/** What was checked when. */
+export const checksName = 'checks';
 
 /** Top-level directories of a store, in the order they are made. */
 export const storeDirs = ['cat', 'wal', 'tab', 'seg', 'readers', 'quarantine', 'tmp'] as const;

@@ -18,6 +18,8 @@ export interface Unit {
   readonly phase: VerifyPhase;
   readonly no: FileNo;
   readonly bytes: number;
+  /** A file that never changes again. */
+  readonly isFinal: boolean;
 }
 
 export class LiveFiles {
@@ -37,18 +39,19 @@ export class LiveFiles {
 
   /** What is still to be checked of the catalog at hand, in order. */
   left(at: VerifyCursor, level: VerifyLevel): Unit[] {
-    const units: Unit[] = [{ phase: 'roots', no: 0, bytes: 0 }];
+    const units: Unit[] = [{ phase: 'roots', no: 0, bytes: 0, isFinal: false }];
     const byNo = (a: Unit, b: Unit): number => a.no - b.no;
     units.push(
       ...this.tables()
-        .map(({ no, size }): Unit => ({ phase: 'tables', no, bytes: size }))
+        .map(({ no, size }): Unit => ({ phase: 'tables', no, bytes: size, isFinal: true }))
         .sort(byNo),
     );
     if (level !== 'index') {
-      units.push({ phase: 'counts', no: 0, bytes: 0 });
+      // What counts say changes with every commit: that they were checked is worth knowing all the same.
+      units.push({ phase: 'counts', no: 0, bytes: 0, isFinal: true });
       units.push(
         ...this.segments()
-          .map((segment): Unit => ({ phase: 'segments', no: segment.no, bytes: dataEndOf(segment) }))
+          .map((segment) => unitOf(segment))
           .sort(byNo),
       );
     }
@@ -131,4 +134,8 @@ export class LiveFiles {
     this.#forest = undefined;
     await forest?.close();
   }
+}
+
+function unitOf(segment: NamedSegment): Unit {
+  return { phase: 'segments', no: segment.no, bytes: dataEndOf(segment), isFinal: 'frames' in segment };
 }

@@ -6,6 +6,7 @@ import type { FsPort } from '../fs/port.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
 import type { Attribution } from './affected-keys.ts';
 import type { Finding } from './findings.ts';
+import type { Unit } from './live-files.ts';
 import type { VerifyCursor, VerifyLevel, VerifyPhase } from './verify-cursor.ts';
 
 /** How far a check is. */
@@ -32,6 +33,8 @@ export interface VerifyReport {
     readonly chunks: number;
     /** Rows and index entries of tables, frames of the log. */
     readonly rows: number;
+    /** Files that were left out, as they had been checked since. */
+    readonly skipped: number;
   };
   /** At most 1,000; `moreDamage` counts the rest. */
   readonly damage: readonly Finding[];
@@ -59,6 +62,16 @@ export interface VerifyWork {
   readonly seqMax: () => Seq;
   /** The store as it is now, for finding keys: `rows` of the view it holds. */
   readonly now: Pick<Attribution, 'chunks' | 'segments' | 'rows' | 'spaceName' | 'snapshots'>;
+  /** What need not be checked; undefined: nothing. Roots are always asked about, and may be refused. */
+  readonly skips?: (unit: Unit) => boolean;
+  /** Told of each unit in which nothing was found. */
+  readonly onSound?: (unit: Unit) => void;
+  /** Told, at the end of a check that was finished, of everything there is. */
+  readonly onEnd?: (units: readonly Unit[]) => void;
+  /** Share of the time that the check may work, above 0 up to 1; undefined = 1. */
+  readonly share?: number;
+  /** Ends a rest between two steps. */
+  readonly signal?: AbortSignal | undefined;
   /** Told of each finding. */
   readonly onDamage: (error: VarveError) => void;
 }

@@ -50,7 +50,7 @@ class Verification {
   readonly #findings: Findings;
   readonly #beganAt: number;
   readonly #unchecked = new Set<string>();
-  readonly #checked = { files: 0, bytes: 0, chunks: 0, rows: 0 };
+  readonly #checked = { files: 0, bytes: 0, chunks: 0, rows: 0, skipped: 0 };
   #files!: LiveFiles;
   #turnFrom: number;
   /** Of the group under way. */
@@ -72,26 +72,27 @@ class Verification {
     let next: VerifyCursor | undefined;
     this.#files = await LiveFiles.read(this.#work.fs);
     try {
-      this.#totalBytes = this.#files.left(at, level).reduce((sum, { bytes }) => sum + bytes, 0);
+      this.#checked.skipped = this.#files.left(at, level).length - this.#left(at).length;
+      this.#totalBytes = this.#left(at).reduce((sum, { bytes }) => sum + bytes, 0);
       let reloads = 0;
-      for (
-        let unit = this.#files.left(at, level)[0];
-        unit !== undefined;
-        unit = this.#files.left(at, level)[0]
-      ) {
+      for (let unit = this.#left(at)[0]; unit !== undefined; unit = this.#left(at)[0]) {
         if (this.#timeIsUp() && this.#doneSteps > 0) {
           next = { level, phase: unit.phase, no: unit.no };
           break;
         }
         this.#work.checkAborted();
+        const found = this.#found;
         if (!(await this.#step(unit)) && ++reloads < reloadsMax) continue;
         reloads = 0;
-        this.#doneSteps++;
+        if (this.#found === found) this.#work.onSound?.(unit);
+        // What is checked every time is no progress.
+        if (unit.phase !== 'roots' || this.#work.skips === undefined) this.#doneSteps++;
         at = { level, phase: unit.phase, no: unit.no + 1 };
         this.#doneBytes += unit.bytes;
         this.#progress(unit.phase);
       }
       await this.#attribute();
+      if (next === undefined) this.#work.onEnd?.(this.#files.left({ level, phase: 'roots', no: 0 }, level));
     } finally {
       await this.#files.close();
     }
@@ -99,6 +100,17 @@ class Verification {
   }
 
   #doneSteps = 0;
+
+  /** Damage and what could not be checked, so far. */
+  get #found(): number {
+    return this.#findings.list.length + this.#findings.more + this.#unchecked.size;
+  }
+
+  #left(at: VerifyCursor): Unit[] {
+    const { level, skips } = this.#work;
+    const units = this.#files.left(at, level);
+    return skips === undefined ? units : units.filter((unit) => unit.phase === 'roots' || !skips(unit));
+  }
 
   #timeIsUp(): boolean {
     const { maxMs, clock } = this.#work;
@@ -287,10 +299,12 @@ class Verification {
 
   /** Lets others have the thread now and then, and ends an aborted check. */
   #pause(): Promise<void> | undefined {
-    const { clock, checkAborted } = this.#work;
-    if (clock.monotonic() - this.#turnFrom < turnMs) return undefined;
+    const { clock, checkAborted, share = 1, signal } = this.#work;
+    const worked = clock.monotonic() - this.#turnFrom;
+    if (worked < turnMs) return undefined;
     checkAborted();
-    return clock.turn().then(() => {
+    const rest = share < 1 ? clock.sleep((worked * (1 - share)) / share, signal) : clock.turn();
+    return rest.then(() => {
       this.#turnFrom = clock.monotonic();
     });
   }

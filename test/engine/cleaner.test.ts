@@ -6,7 +6,7 @@ import { streamClasses } from '../../src/format/segment.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { auditDisk, strayFiles } from '../crash/audit.ts';
 import { abandon, type CleanerShape, type Opened, openParts } from './cleaner-kit.ts';
-import { bytesOf, codeOf, collect, filesIn, openOn, same, smallOptions } from './engine-kit.ts';
+import { bytesOf, codeOf, collect, filesIn, newStore, openOn, same, smallOptions } from './engine-kit.ts';
 
 async function newParts(shape: CleanerShape = {}): Promise<Opened & { disk: MemoryFileSystem }> {
   const disk = new MemoryFileSystem();
@@ -204,4 +204,46 @@ describe('compact', () => {
     expect(await codeOf(engine.compact({ other: 1 } as object))).toBe('VARVE_INVALID_ARGUMENT');
     expect(await codeOf(engine.compact({ signal: AbortSignal.abort() }))).toBe('VARVE_ABORTED');
   });
+});
+
+test('cleaning that is paused stands still, goes on when resumed, and ends with its signal', async () => {
+  const { engine, clock } = await newStore({ cleaning: { enabled: false } });
+  for (let i = 0; i < 20; i++) await engine.put(`k${i}`, bytesOf(i, 12_000));
+  for (let i = 0; i < 20; i += 2) await engine.delete(`k${i}`);
+  engine.pauseCleaning();
+  expect(engine.stats().space.cleaning.paused).toBe(true);
+  let isDone = false;
+  const running = engine.compact().then((report) => {
+    isDone = true;
+    return report;
+  });
+  for (let i = 0; i < 20; i++) await clock.advance(100);
+  expect([isDone, engine.stats().space.cleaning.copiedBytes]).toEqual([false, 0]);
+  engine.resumeCleaning();
+  expect((await running).reclaimedBytes).toBeGreaterThan(100_000);
+
+  for (let i = 1; i < 20; i += 2) await engine.delete(`k${i}`);
+  engine.pauseCleaning();
+  const controller = new AbortController();
+  const ended = codeOf(engine.compact({ signal: controller.signal }));
+  for (let i = 0; i < 5; i++) await clock.advance(100);
+  controller.abort();
+  for (let i = 0; i < 50; i++) await clock.advance(100);
+  expect(await ended).toBe('VARVE_ABORTED');
+  engine.resumeCleaning();
+});
+
+test('compact leaves as much garbage as it is allowed to, and refuses budgets that are none', async () => {
+  const { engine } = await newStore({ cleaning: { enabled: false } });
+  for (let i = 0; i < 40; i++) await engine.put(`k${i}`, bytesOf(i, 12_000));
+  for (let i = 0; i < 40; i += 2) await engine.delete(`k${i}`);
+  const loose = await engine.compact({ amplification: 1.5, memoryBytes: 1024 * 1024 });
+  const { liveBytes, dataBytes } = engine.stats().space;
+  expect(dataBytes / liveBytes).toBeLessThanOrEqual(1.55);
+  const tight = await engine.compact();
+  expect(engine.stats().space.dataBytes).toBeLessThan(dataBytes);
+  expect(loose.copiedBytes + tight.copiedBytes).toBeGreaterThan(0);
+  for (const bad of [{ share: 0 }, { amplification: 0.5 }, { memoryBytes: 1 }] as const) {
+    expect(await codeOf(engine.compact(bad))).toBe('VARVE_INVALID_ARGUMENT');
+  }
 });

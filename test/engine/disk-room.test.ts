@@ -21,7 +21,13 @@ test('below the floor puts are refused and deletes go on', async () => {
   expect(await codeOf(engine.put('c', long()))).toBe('VARVE_NO_SPACE');
   expect(await engine.delete('a')).toBe(true);
   expect(await engine.has('c')).toBe(false);
-  expect(engine.health().ok).toBe(true);
+  expect(engine.health()).toMatchObject({
+    ok: false,
+    status: 'degraded',
+    readOnly: false,
+    reasons: [{ level: 'degraded', kind: 'space' }],
+    disk: { freeBytes: expect.any(Number), floorBytes: 8 * MiB },
+  });
   await engine.compact();
   disk.capacity = 64 * MiB;
   await engine.put('c', bytesOf(2, 20_000));
@@ -40,7 +46,7 @@ test('a stream ends when the disk falls below the floor while it is taken', asyn
   }
   expect(await codeOf(engine.put('endless', endless()))).toBe('VARVE_NO_SPACE');
   expect(await disk.free()).toBeGreaterThan(4 * MiB);
-  expect(engine.health().ok).toBe(true);
+  expect(engine.health().readOnly).toBe(false);
   const report = await engine.compact();
   expect(report.reclaimedBytes).toBeGreaterThan(4 * MiB);
   await engine.put('a', bytesOf(1, 100_000));

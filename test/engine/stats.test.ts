@@ -57,7 +57,15 @@ test('a reader beside a writer counts the open segments and the log', async () =
 test('health of a whole store says so', async () => {
   const { engine } = await newStore();
   await engine.put('k', 'v');
-  expect(engine.health()).toEqual({ ok: true, status: 'healthy', readOnly: false, damage: [], missing: [] });
+  expect(engine.health()).toEqual({
+    ok: true,
+    status: 'healthy',
+    reasons: [],
+    readOnly: false,
+    damage: [],
+    missing: [],
+    backups: [],
+  });
   await codeOf(engine.put('k', 'x', { ifSeq: 1_000_000 }));
   expect(engine.health().ok).toBe(true);
 });

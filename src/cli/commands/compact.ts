@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { CompactReport } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { examples, jsonOption } from '../options.ts';
+import { examples, jsonOption, percent, ratio, wholeNumber } from '../options.ts';
 import { progressView } from '../progress.ts';
 import { type Runner, type Session, warn, writeStore } from '../session.ts';
 import { countText, plainText, plural, sizeText } from '../text.ts';
@@ -10,6 +10,10 @@ import { countText, plainText, plural, sizeText } from '../text.ts';
 interface Options {
   readonly json?: boolean;
   readonly dryRun?: boolean;
+  readonly cpu: number;
+  readonly bytesPerSecond?: number;
+  readonly maxBytes?: number;
+  readonly amplification?: number;
 }
 
 export function addCompact(program: Command, runner: Runner): void {
@@ -18,6 +22,10 @@ export function addCompact(program: Command, runner: Runner): void {
     .description('Free space: empty segments with garbage, merge tables, remove files.')
     .argument('<store>', 'directory of the store')
     .option('--dry-run', 'only say what would be freed')
+    .option('--cpu <percent>', 'work so much of the time', percent, 100)
+    .option('--bytes-per-second <n>', 'read and write no faster', wholeNumber)
+    .option('--max-bytes <n>', 'begin no further segment once so much was copied', wholeNumber)
+    .option('--amplification <n>', 'end once segments take n times what is live', ratio)
     .addOption(jsonOption())
     .addHelpText('after', examples('varve compact ./data', 'varve compact ./data --dry-run --json'))
     .action((store: string, options: Options) =>
@@ -25,13 +33,18 @@ export function addCompact(program: Command, runner: Runner): void {
     );
 }
 
-async function compact(session: Session, store: string, { dryRun = false }: Options): Promise<number> {
+async function compact(session: Session, store: string, options: Options): Promise<number> {
+  const { bytesPerSecond, maxBytes, amplification } = options;
   return await writeStore(session, store, false, async (engine) => {
     const view = progressView(session.io, session.json);
     let report: CompactReport;
     try {
       report = await engine.compact({
-        dryRun,
+        dryRun: options.dryRun === true,
+        share: options.cpu / 100,
+        ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+        ...(maxBytes === undefined ? {} : { maxBytes }),
+        ...(amplification === undefined ? {} : { amplification }),
         signal: session.io.signal,
         onProgress: ({ phase, done, total, bytesPerSecond }) =>
           view.update({ phase, done, total, unit: 'bytes', bytesPerSecond, files: 0 }),

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import type { Finding, VerifyLevel, VerifyReport } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { loadVarve } from '../load.ts';
-import { examples, jsonOption, wholeNumber } from '../options.ts';
+import { dateOf, examples, jsonOption, wholeNumber } from '../options.ts';
 import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
 import { plainText, plural, sizeText } from '../text.ts';
@@ -13,6 +13,7 @@ interface VerifyArguments {
   level: VerifyLevel;
   maxSeconds?: number;
   cursor?: string;
+  since?: Date;
 }
 
 export function addVerify(program: Command, runner: Runner): void {
@@ -27,6 +28,7 @@ export function addVerify(program: Command, runner: Runner): void {
     )
     .option('--max-seconds <n>', 'stop after so long, and print where to go on', wholeNumber)
     .option('--cursor <cursor>', 'go on where a check of the same level stopped')
+    .option('--since <date>', 'leave out files a scrub has found sound since then', dateOf)
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -40,7 +42,7 @@ ${examples('varve verify ./data', 'varve verify ./data --level full --max-second
 }
 
 async function verify(session: Session, store: string, options: VerifyArguments): Promise<number> {
-  const { level, maxSeconds, cursor } = options;
+  const { level, maxSeconds, cursor, since } = options;
   const { openEngine } = await loadVarve();
   const engine = await openEngine(store, { readOnly: true, keyEncoding: 'bytes' });
   const view = progressView(session.io, session.json);
@@ -50,6 +52,7 @@ async function verify(session: Session, store: string, options: VerifyArguments)
       level,
       ...(maxSeconds === undefined ? {} : { maxMs: maxSeconds * 1000 }),
       ...(cursor === undefined ? {} : { cursor }),
+      ...(since === undefined ? {} : { since }),
       onProgress: (progress) => view.update({ ...progress, files: 0 }),
       signal: session.io.signal,
     });
@@ -58,11 +61,12 @@ async function verify(session: Session, store: string, options: VerifyArguments)
     await engine.close();
   }
   if (session.json) await session.out.json({ type: 'verify', ...report });
-  else await printReport(session, report);
+  else await printVerified(session, report);
   return report.ok ? exitCodes.done : exitCodes.corrupt;
 }
 
-async function printReport({ out, paint }: Session, report: VerifyReport): Promise<void> {
+/** The report for people. */
+export async function printVerified({ out, paint }: Session, report: VerifyReport): Promise<void> {
   const { ok, level, done, cursor, checked, damage, moreDamage = 0, unchecked, ms, bytesPerSecond } = report;
   for (const finding of damage) for (const line of findingLines(finding)) await out.line(line);
   if (moreDamage > 0) await out.line(`and ${plural(moreDamage, 'more damaged place')}`);
