@@ -110,7 +110,7 @@ export class Meter {
   readonly #onProgress: OnProgress | undefined;
   readonly #startedAt = performance.now();
   readonly #phase: string;
-  readonly #total: number | undefined;
+  #total: number | undefined;
   bytes = 0;
   files = 0;
 
@@ -122,6 +122,12 @@ export class Meter {
 
   add(bytes: number): void {
     this.bytes += bytes;
+    this.#report();
+  }
+
+  /** Bytes that were counted in the total and need not be done. */
+  skip(bytes: number): void {
+    if (this.#total !== undefined) this.#total = Math.max(0, this.#total - bytes);
     this.#report();
   }
 

@@ -18,6 +18,8 @@ const width = 560;
 const height = 300;
 const margin = { left: 64, right: 16, top: 16, bottom: 40 };
 const steps = 4;
+/** Times a power of ten. */
+const niceTops = [1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8];
 
 /** Text for HTML and SVG: nothing in it is taken for markup, and what cannot be shown is replaced. */
 export function escapeText(text: string): string {
@@ -52,7 +54,9 @@ export function linePlot(plot: Plot): string {
         : `<circle class="s${s}" cx="${x(i)}" cy="${y(value)}" r="4"><title>` +
           `${escapeText(`${name}, ${plot.labels[i]}: ${shortNumber(value)}`)}</title></circle>`,
     );
-    return `<polyline class="s${s} line" points="${points.join(' ')}"/>${dots.join('')}`;
+    // Of two lines that lie on each other both are seen.
+    const drawn = s === 1 && plot.series.length === 2 ? 'line dashed' : 'line';
+    return `<polyline class="s${s} ${drawn}" points="${points.join(' ')}"/>${dots.join('')}`;
   });
   return figure(plot, top, x, y, lines.join(''));
 }
@@ -95,11 +99,11 @@ function scalesOf({ labels, series }: Plot): Scales {
   };
 }
 
-/** The least of 1, 2, 4 or 8 times a power of ten that is not below `most`. */
+/** The least number that four steps divide well and that is not below `most`. */
 function niceTop(most: number): number {
   if (most <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(most));
-  return power * ([1, 2, 4, 8].find((n) => n * power >= most) ?? 10);
+  return power * (niceTops.find((n) => n * power >= most) ?? 10);
 }
 
 function figure(plot: Plot, top: number, x: Scales['x'], y: Scales['y'], body: string): string {
@@ -111,7 +115,7 @@ function figure(plot: Plot, top: number, x: Scales['x'], y: Scales['y'], body: s
       `<text class="tick" x="${margin.left - 8}" y="${at + 4}" text-anchor="end">${shortNumber(value)}</text>`
     );
   });
-  const every = Math.ceil(plot.labels.length / 12);
+  const every = Math.ceil(plot.labels.length / 8);
   const names = plot.labels.map((label, i) =>
     i % every === 0
       ? `<text class="tick" x="${x(i)}" y="${height - 20}" text-anchor="middle">` +

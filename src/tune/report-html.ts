@@ -16,7 +16,9 @@ padding: 1rem 1.25rem; margin: 1.5rem 0; } code { font: .9em ui-monospace, monos
 anywhere; } .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px),
 1fr)); gap: 1rem; } figure { margin: 0; background: var(--card); border: 1px solid var(--grid);
 border-radius: 8px; padding: 1rem; } svg { width: 100%; height: auto; } .grid { stroke: var(--grid);
-} .tick { fill: var(--soft); font-size: 12px; } .line { fill: none; stroke-width: 2.5; } .legend
+} .tick { fill: var(--soft); font-size: 12px; } polyline.line { fill: none; stroke-width: 2.5;
+stroke-linejoin: round; } polyline.dashed { stroke-dasharray: 7 6; } @media (max-width: 600px) {
+.tick { font-size: 17px; } } .legend
 span { margin-right: 1.25rem; font-size: .85rem; color: var(--soft); } .legend i { display:
 inline-block; width: .75rem; height: .75rem; border-radius: 2px; margin-right: .4rem; } .wide {
 overflow-x: auto; margin-top: 1.5rem; } table { border-collapse: collapse; width: 100%; font-size:
@@ -132,7 +134,7 @@ function sizesPlot({ results, recommended }: TuneReport): string {
   froms.sort((a, b) => a - b);
   return linePlot({
     title: `Lengths of chunks, ${recommended.algorithm}`,
-    unit: '% of the chunks, from this length to twice of it',
+    unit: '% of the chunks, from this length up to twice it',
     labels: froms.map(sizeName),
     series: shown.map(({ avg, histogram, chunks }) => ({
       name: sizeName(avg),

@@ -4,6 +4,7 @@ import { encodeUtf8 } from '../../base/bytes.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
 import type { Engine } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { isTerminal } from '../io.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
 import { type AtOptions, readAt, spaceAt, storeAt, withAt } from '../point.ts';
 import { progressView } from '../progress.ts';
@@ -22,7 +23,9 @@ interface Options extends KeyOptions, AtOptions {
 export function addExport(program: Command, runner: Runner): void {
   const command = program
     .command('export')
-    .description('Write keys back as files, with modes and times where they came from an import.')
+    .description(
+      'Write keys back as files, with modes, times, links and holes where they came from an import.',
+    )
     .argument('<store>', 'directory of the store')
     .argument('[out]', 'directory to write; must be empty or not there')
     .option('--tar <file>', 'write all keys, of all spaces, as an archive instead; - for stdout')
@@ -71,6 +74,7 @@ async function exportCommand(
       report = await exportTree(storeAt(space, options.at), target, {
         prefix,
         overwrite: options.overwrite,
+        measure: !session.json && isTerminal(session.io.stderr),
         signal: session.io.signal,
         onProgress: view.update,
       });
@@ -97,10 +101,11 @@ async function print(session: Session, report: ExportReport): Promise<void> {
     return;
   }
   await warnOfProblems(session, 'not written', failed, report.failedCount);
-  const { files, directories, links, bytes, seconds } = counts;
+  const { files, directories, links, hardLinks, bytes, seconds } = counts;
+  const shared = hardLinks > 0 ? `, ${plural(hardLinks, 'hard link')}` : '';
   const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : '';
   await session.out.line(
     `${plural(files, 'file')} (${sizeText(bytes)}), ${plural(directories, 'directory', 'directories')}, ` +
-      `${plural(links, 'link')} written in ${seconds.toFixed(1)} s${rate}`,
+      `${plural(links, 'link')}${shared} written in ${seconds.toFixed(1)} s${rate}`,
   );
 }

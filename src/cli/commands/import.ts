@@ -32,9 +32,10 @@ export function addImport(program: Command, runner: Runner): void {
     .addHelpText(
       'after',
       `
-Directories become keys ending in '/', with mode and time as metadata, as files have them. Pipes, sockets and
-devices are skipped. What cannot be read, or changes while it is read, is listed and the rest is stored; the
-exit code is then 1.
+Directories become keys ending in '/', with mode and time as metadata, as files have them; that names share a
+file, and that a file has holes, is kept too. Pipes, sockets and devices are skipped. What cannot be read, or
+changes while it is read, is listed and the rest is stored; the exit code is then 1. An import that was
+interrupted is run again: what it has stored costs reading only.
 
 An archive (--tar) goes where it came from: each key into its space. Every value is held against its SHA-256
 before it is stored; exit code 4 where the archive is not whole.
@@ -93,9 +94,11 @@ async function print(session: Session, report: ImportReport): Promise<void> {
   }
   await warnOfProblems(session, 'skipped', skipped, report.skippedCount);
   await warnOfProblems(session, 'failed', failed, report.failedCount);
-  const { files, directories, links, bytes, newBytes, newChunks, unchanged, deleted, seconds } = counts;
+  const { files, directories, links, hardLinks, bytes, newBytes, newChunks, unchanged, deleted, seconds } =
+    counts;
   const rate = seconds > 0 ? `, ${sizeText(bytes / seconds)}/s` : '';
   const more = [
+    ...(hardLinks > 0 ? [plural(hardLinks, 'hard link')] : []),
     ...(unchanged > 0 ? [`${plural(unchanged, 'file')} unchanged`] : []),
     ...(deleted > 0 ? [`${plural(deleted, 'key')} removed`] : []),
   ];

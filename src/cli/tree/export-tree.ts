@@ -11,22 +11,26 @@
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { emptyBytes } from '../../base/bytes.ts';
 import { invalid, isVarveError } from '../../base/errors.ts';
+import { deferred } from '../../base/sync.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
-import type { Entry, Key, KeyEntry } from '../../engine/types.ts';
+import type { Entry, EntryStat, Key, KeyEntry } from '../../engine/types.ts';
 import { Meter, type OnProgress } from '../progress.ts';
 import { errnoOf } from '../text.ts';
 import { DirectoryStack } from './directory-stack.ts';
+import { WrittenFiles } from './hard-links.ts';
 import { parentLength, pathFault } from './paths.ts';
 import { type TreeEntry, treeEntryOf } from './tree-metadata.ts';
 import { bytesOfKey, type Problem, ProblemList, wholeBytesMax } from './tree-store.ts';
 import { WorkPool } from './work-pool.ts';
-import { makeLink, type NewFile, openNewFile } from './write-file.ts';
+import { makeHardLink, makeLink, type NewFile, openNewFile } from './write-file.ts';
 
 export interface ExportOptions {
   /** Only keys with this prefix, which is cut off. */
   readonly prefix?: Uint8Array;
   /** Allows a target that is not empty: files of the same name are replaced, others stay. */
   readonly overwrite?: boolean;
+  /** Goes over the keys first, so that progress has a total. */
+  readonly measure?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;
   /** As process.platform; decides which names are refused. */
@@ -41,6 +45,8 @@ export interface ExportReport {
   readonly files: number;
   readonly directories: number;
   readonly links: number;
+  /** Names among `files` that were given to a file written under another one. */
+  readonly hardLinks: number;
   readonly bytes: number;
   readonly seconds: number;
   readonly failed: readonly Problem[];
@@ -76,10 +82,16 @@ export async function exportTree(
   options: ExportOptions = {},
 ): Promise<ExportReport> {
   await prepareTarget(out, options.overwrite === true);
-  const run = new ExportRun(store, out, options);
+  const prefix = options.prefix ?? emptyBytes;
+  const scan = { prefix, values: false, stats: true, signal: options.signal } as const;
+  let total: number | undefined;
+  if (options.measure === true) {
+    total = 0;
+    for await (const entry of store.scan(scan)) if (entry.key !== undefined) total += entry.size;
+  }
+  const run = new ExportRun(store, out, options, total);
   try {
-    const prefix = options.prefix ?? emptyBytes;
-    for await (const entry of store.scan({ prefix, values: false, stats: true, signal: options.signal })) {
+    for await (const entry of store.scan(scan)) {
       if (entry.key === undefined) continue;
       throwIfAborted(options.signal);
       await run.take(entry, bytesOfKey(entry.key), prefix.length);
@@ -110,17 +122,19 @@ class ExportRun {
   readonly #pool = new WorkPool(workUnits);
   readonly #meter: Meter;
   readonly #failed = new ProblemList();
+  readonly #written = new WrittenFiles();
   #keys = 0;
   #directoryCount = 0;
   #links = 0;
+  #hardLinks = 0;
   #corrupt = false;
 
-  constructor(store: ExportSource, out: string, options: ExportOptions) {
+  constructor(store: ExportSource, out: string, options: ExportOptions, total: number | undefined) {
     this.#store = store;
     this.#overwrite = options.overwrite === true;
     this.#platform = options.platform ?? process.platform;
     this.#directories = new DirectoryStack(Buffer.from(out), (path, error) => this.#fail(path, error));
-    this.#meter = new Meter('export', undefined, options.onProgress);
+    this.#meter = new Meter('export', total, options.onProgress);
   }
 
   /** Takes the next key in order. Only failures that concern every key are thrown. */
@@ -128,6 +142,8 @@ class ExportRun {
     this.#keys++;
     const path = key.subarray(prefixBytes);
     const tree = treeEntryOf(entry.stat?.metadata);
+    // The directory whose key is the prefix: the target stands for it.
+    if (path.length === 0 && tree?.type === 'directory') return;
     const isDirectory = path.at(-1) === 0x2f;
     try {
       const fault =
@@ -137,7 +153,7 @@ class ExportRun {
           : undefined) ??
         (!isDirectory && tree?.type === 'directory' ? "a directory's key must end in '/'" : undefined);
       if (fault !== undefined) throw invalid(fault);
-      await this.#write(key, path, entry.size, tree);
+      await this.#write(key, path, entry, tree);
     } catch (error) {
       this.#fail(path, error);
     }
@@ -160,6 +176,7 @@ class ExportRun {
       files: this.#meter.files,
       directories: this.#directoryCount,
       links: this.#links,
+      hardLinks: this.#hardLinks,
       bytes: this.#meter.bytes,
       seconds: this.#meter.seconds,
       failed: this.#failed.items,
@@ -168,7 +185,12 @@ class ExportRun {
     };
   }
 
-  async #write(key: Uint8Array, path: Uint8Array, size: number, tree: TreeEntry | undefined): Promise<void> {
+  async #write(
+    key: Uint8Array,
+    path: Uint8Array,
+    { size, stat }: KeyEntry<Key>,
+    tree: TreeEntry | undefined,
+  ): Promise<void> {
     if (tree?.type === 'directory') {
       await this.#directories.enter(path, tree);
       this.#directoryCount++;
@@ -181,19 +203,40 @@ class ExportRun {
       this.#links++;
       return;
     }
+    const name = stat === undefined ? undefined : tree?.hardLink;
+    if (name !== undefined && (await this.#linked(target, name, stat!))) return;
     // Opened in key order, so that of two keys that collide it is always the second that fails.
     const file = await openNewFile(target, tree, this.#overwrite);
+    const whole = deferred<boolean>();
+    if (name !== undefined)
+      this.#written.set(name, { path: target, digest: stat!.digest, whole: whole.promise });
     directory.retain();
     await this.#pool.start(size > wholeBytesMax ? streamUnits : 1, async () => {
       try {
         await this.#fill(file, key, size);
         this.#meter.addFile();
+        whole.resolve(true);
       } catch (error) {
+        whole.resolve(false);
         this.#fail(path, error);
       } finally {
         await directory.release();
       }
     });
+  }
+
+  /**
+   * True when `target` became another name of a file that was written: the same file once, and the same
+   * content.
+   */
+  async #linked(target: Buffer, name: Uint8Array, { size, digest }: EntryStat): Promise<boolean> {
+    const first = this.#written.find(name, digest);
+    if (first === undefined || !(await first.whole)) return false;
+    if (!(await makeHardLink(first.path, target, this.#overwrite))) return false;
+    this.#hardLinks++;
+    this.#meter.skip(size);
+    this.#meter.addFile();
+    return true;
   }
 
   /** Writes the value and closes the file; takes the file away when that fails. */

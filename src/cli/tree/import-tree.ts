@@ -8,15 +8,18 @@
  * - one bad file never ends the import: it is reported and the rest goes on;
  * - at most 64 MiB of file contents are held: 16 small files being read, 2 batches being written, 4 streams.
  */
+import type { BigIntStats } from 'node:fs';
 import { readlink } from 'node:fs/promises';
 import { concatBytes, emptyBytes } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
 import { keyBytesMax, MiB } from '../../base/limits.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
 import type { BatchOperation } from '../../engine/types.ts';
+import type { UserMetadata } from '../../format/metadata.ts';
 import { Meter, type OnProgress } from '../progress.ts';
 import { errnoOf } from '../text.ts';
 import { deleteMissing } from './delete-missing.ts';
+import { SharedFiles } from './hard-links.ts';
 import { changedError, directFile, openRegular, readWholeFile } from './read-file.ts';
 import { looksUnchanged, treeMetadata } from './tree-metadata.ts';
 import { type Problem, ProblemList, type TreeStore, wholeBytesMax } from './tree-store.ts';
@@ -45,6 +48,8 @@ export interface ImportReport {
   readonly files: number;
   readonly directories: number;
   readonly links: number;
+  /** Names of files that share one with a name before them; each is stored as a file, its chunks once. */
+  readonly hardLinks: number;
   /** Files that were not read because they look unchanged; not among `files`. */
   readonly unchanged: number;
   /** Bytes of the files read. */
@@ -72,6 +77,8 @@ interface Prepared {
   readonly operation?: Extract<BatchOperation, { type: 'put' }>;
   readonly bytes?: number;
   readonly unchanged?: boolean;
+  /** Of a large file. */
+  readonly hardLink?: Uint8Array | undefined;
   readonly error?: unknown;
 }
 
@@ -130,6 +137,7 @@ class ImportRun {
   readonly #batches = new WorkPool(batchesMax);
   readonly #skipped = new ProblemList();
   readonly #failed = new ProblemList();
+  readonly #shared = new SharedFiles();
   #operations: BatchOperation[] = [];
   #operationBytes = 0;
   #directories = 0;
@@ -154,19 +162,24 @@ class ImportRun {
         return { item, operation: putOf(key, item, target) };
       }
       if (item.kind === 'other') return { item };
-      if (this.#options.trustMtime === true && (await this.#isUnchanged(key, item)))
+      // Before the first wait: names are counted in their order.
+      const hardLink = this.#shared.firstKeyOf(item.stat, key);
+      if (this.#options.trustMtime === true && (await this.#isUnchanged(key, item, hardLink)))
         return { item, unchanged: true };
-      return item.stat.size > BigInt(wholeBytesMax) ? { item } : await this.#prepareFile(key, item);
+      if (item.stat.size > BigInt(wholeBytesMax)) return { item, hardLink };
+      return await this.#prepareFile(key, item, hardLink);
     } catch (error) {
       return { item, error };
     }
   };
 
   /** Takes the next entry in order; waits while too much is under way. Throws what the store throws. */
-  async take({ item, operation, bytes, unchanged, error }: Prepared): Promise<void> {
+  async take({ item, operation, bytes, unchanged, hardLink, error }: Prepared): Promise<void> {
     if (error !== undefined) this.#fail(item.key, error);
-    else if (unchanged === true) this.#unchanged++;
-    else if (operation !== undefined) {
+    else if (unchanged === true) {
+      this.#unchanged++;
+      this.#meter.skip(Number((item as FoundEntry).stat.size));
+    } else if (operation !== undefined) {
       if (item.kind === 'directory') this.#directories++;
       else if (item.kind === 'symlink') this.#links++;
       else {
@@ -174,7 +187,7 @@ class ImportRun {
         this.#meter.addFile();
       }
       await this.#add(operation, bytes ?? 0);
-    } else if (item.kind === 'file') await this.#streams.start(1, () => this.#putLarge(item));
+    } else if (item.kind === 'file') await this.#streams.start(1, () => this.#putLarge(item, hardLink));
     else if (item.kind === 'other') this.#skipped.add({ path: item.key, reason: skipReason(item) });
   }
 
@@ -195,6 +208,7 @@ class ImportRun {
       files: this.#meter.files,
       directories: this.#directories,
       links: this.#links,
+      hardLinks: this.#shared.count,
       unchanged: this.#unchanged,
       bytes: this.#meter.bytes,
       seconds: this.#meter.seconds,
@@ -205,18 +219,19 @@ class ImportRun {
     };
   }
 
-  async #isUnchanged(key: Uint8Array, item: FoundEntry): Promise<boolean> {
+  async #isUnchanged(key: Uint8Array, item: FoundEntry, hardLink: Uint8Array | undefined): Promise<boolean> {
     const stored = await this.#store.stat(key);
-    return stored !== undefined && looksUnchanged(stored.metadata, stored.size, 'file', item.stat);
+    return stored !== undefined && looksUnchanged(stored.metadata, stored.size, item.stat, hardLink);
   }
 
-  async #prepareFile(key: Uint8Array, item: FoundEntry): Promise<Prepared> {
+  async #prepareFile(key: Uint8Array, item: FoundEntry, hardLink: Uint8Array | undefined): Promise<Prepared> {
     return await twice(async () => {
       const file = await openRegular(item.path);
       try {
         if (file.stat.size > BigInt(wholeBytesMax)) throw changedError();
         const value = await readWholeFile(file);
-        const operation = { type: 'put', key, value, metadata: treeMetadata('file', file.stat) } as const;
+        const metadata = fileMetadata(file.stat, item, hardLink);
+        const operation = { type: 'put', key, value, metadata } as const;
         return { item, operation, bytes: value.length };
       } finally {
         await file.handle.close();
@@ -241,10 +256,10 @@ class ImportRun {
     });
   }
 
-  async #putLarge(item: FoundEntry): Promise<void> {
+  async #putLarge(item: FoundEntry, hardLink: Uint8Array | undefined): Promise<void> {
     const source: { error?: unknown } = {};
     try {
-      await twice(() => this.#stream(item, source));
+      await twice(() => this.#stream(item, hardLink, source));
       this.#meter.addFile();
     } catch (error) {
       // Only what the file did is the file's failure; what the store did ends the import.
@@ -253,7 +268,11 @@ class ImportRun {
     }
   }
 
-  async #stream(item: FoundEntry, source: { error?: unknown }): Promise<void> {
+  async #stream(
+    item: FoundEntry,
+    hardLink: Uint8Array | undefined,
+    source: { error?: unknown },
+  ): Promise<void> {
     source.error = undefined;
     const file = await noting(source, () => openRegular(item.path));
     let read = 0;
@@ -266,7 +285,7 @@ class ImportRun {
     };
     try {
       const key = concatBytes([this.#prefix, item.key]);
-      const metadata = treeMetadata('file', file.stat);
+      const metadata = fileMetadata(file.stat, item, hardLink);
       const value = directFile(file, onBytes, onError);
       await this.#store.put(key, value, { metadata, signal: this.#options.signal });
     } catch (error) {
@@ -285,7 +304,13 @@ class ImportRun {
 
 function putOf(key: Uint8Array, item: FoundEntry, target?: Uint8Array): Prepared['operation'] {
   const type = item.kind === 'directory' ? 'directory' : 'symlink';
-  return { type: 'put', key, value: emptyBytes, metadata: treeMetadata(type, item.stat, target) };
+  return { type: 'put', key, value: emptyBytes, metadata: treeMetadata(type, item.stat, { target }) };
+}
+
+/** What lies under the name now need not be the file that was met, and then shares nothing with others. */
+function fileMetadata(stat: BigIntStats, item: FoundEntry, hardLink: Uint8Array | undefined): UserMetadata {
+  const isSame = stat.dev === item.stat.dev && stat.ino === item.stat.ino;
+  return treeMetadata('file', stat, isSame ? { hardLink } : {});
 }
 
 function skipReason(item: FoundEntry): string {

@@ -1,8 +1,9 @@
 /** Making files, links and directories that were not there, without ever going through a link. */
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, lutimes, open, symlink, unlink } from 'node:fs/promises';
+import { type FileHandle, link, lstat, lutimes, open, symlink, unlink } from 'node:fs/promises';
 import { VarveError } from '../../base/errors.ts';
 import { errnoOf } from '../text.ts';
+import { dataRanges } from './sparse.ts';
 import { exportedMode, type TreeEntry } from './tree-metadata.ts';
 
 const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);
@@ -12,6 +13,8 @@ export class NewFile {
   readonly #handle: FileHandle;
   readonly #path: Buffer;
   readonly #tree: TreeEntry | undefined;
+  /** Length of what was appended, holes included. */
+  #length = 0;
   #closed = false;
 
   constructor(handle: FileHandle, path: Buffer, tree: TreeEntry | undefined) {
@@ -20,18 +23,27 @@ export class NewFile {
     this.#tree = tree;
   }
 
-  /** Appends `bytes`, borrowed until it resolves. */
+  /** Appends `bytes`, borrowed until it resolves. Blocks of zeros become holes where the tree says so. */
   async write(bytes: Uint8Array): Promise<void> {
-    let at = 0;
-    while (at < bytes.length) {
-      const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at);
+    if (this.#tree?.sparse === true) {
+      for (const [from, to] of dataRanges(bytes, this.#length)) await this.#put(bytes, from, to);
+    } else await this.#put(bytes, 0, bytes.length);
+    this.#length += bytes.length;
+  }
+
+  /** Writes bytes[from..to) to where they belong. */
+  async #put(bytes: Uint8Array, from: number, to: number): Promise<void> {
+    for (let at = from; at < to; ) {
+      const { bytesWritten } = await this.#handle.write(bytes, at, to - at, this.#length + at);
       at += bytesWritten;
     }
   }
 
   /** Sets mode and time and closes. */
   async finish(): Promise<void> {
-    const { mode, mtime } = this.#tree ?? {};
+    const { mode, mtime, sparse } = this.#tree ?? {};
+    // A hole at the end.
+    if (sparse === true) await this.#handle.truncate(this.#length);
     if (mode !== undefined) await this.#handle.chmod(exportedMode('file', mode));
     if (mtime !== undefined) await this.#handle.utimes(mtime, mtime);
     await this.#close();
@@ -69,6 +81,29 @@ export async function makeLink(path: Buffer, tree: TreeEntry, replace: boolean):
     throw new VarveError('VARVE_INVALID_ARGUMENT', 'the link has no usable target in its metadata');
   await makingRoom(path, replace, () => symlink(Buffer.from(target), path));
   if (mtime !== undefined) await lutimes(path, mtime, mtime);
+}
+
+/** What says that a file cannot have another name there, which is no failure of the export. */
+const noHardLink: ReadonlySet<string> = new Set([
+  'EPERM',
+  'EMLINK',
+  'EXDEV',
+  'ENOSYS',
+  'ENOTSUP',
+  'EOPNOTSUPP',
+]);
+
+/**
+ * Gives `file` the further name `path`. False where it cannot have one: then its content is written again.
+ */
+export async function makeHardLink(file: Buffer, path: Buffer, replace: boolean): Promise<boolean> {
+  try {
+    await makingRoom(path, replace, () => link(file, path));
+    return true;
+  } catch (error) {
+    if (noHardLink.has(errnoOf(error) ?? '')) return false;
+    throw error;
+  }
 }
 
 async function makingRoom<T>(path: Buffer, replace: boolean, make: () => Promise<T>): Promise<T> {
