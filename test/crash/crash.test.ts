@@ -50,43 +50,51 @@ describe('crashes', () => {
     );
   });
 
-  test('a value so large that it stages its chunks is there whole or not at all', async () => {
-    const shape: StoreShape = {
-      durability: 'full',
-      algorithm: 'fastcdc',
-      inlineMax: 1024,
-      segmentBytes: 2 ** 16,
-      stageBirthsMax: 16,
-    };
-    const large = new Prng(11).bytes(100_000);
-    const workload: Workload = {
-      seed: 11,
-      shape,
-      steps: [
-        {
-          kind: 'calls',
-          calls: [{ kind: 'put', space: '', key: 'first', value: large.subarray(0, 40_000) }],
-        },
-        {
-          kind: 'calls',
-          calls: [
-            { kind: 'stream', space: '', key: 'large', value: large },
-            { kind: 'put', space: '', key: 'small', value: large.subarray(0, 10) },
-          ],
-        },
-        { kind: 'calls', calls: [{ kind: 'delete', space: '', key: 'first' }] },
-      ],
-    };
-    const sparse: Effort = {
-      mixtures: 0,
-      singles: 0,
-      goOnEvery: 7,
-      innerEvery: 1000,
-      innerPoints: 0,
-      depth: 0,
-    };
-    const tally = newTally();
-    await crashWorkload(11, 'posix', sparse, tally, workload, 12);
-    expect(tally.states).toBeGreaterThan(10);
-  }, 60_000);
+  test.each([
+    ['here', false],
+    ['on threads that die', true],
+  ])(
+    'a value so large that it stages its chunks is there whole or not at all (%s)',
+    async (_name, threads) => {
+      const shape: StoreShape = {
+        threads,
+        durability: 'full',
+        algorithm: 'fastcdc',
+        inlineMax: 1024,
+        segmentBytes: 2 ** 16,
+        stageBirthsMax: 16,
+      };
+      const large = new Prng(11).bytes(100_000);
+      const workload: Workload = {
+        seed: 11,
+        shape,
+        steps: [
+          {
+            kind: 'calls',
+            calls: [{ kind: 'put', space: '', key: 'first', value: large.subarray(0, 40_000) }],
+          },
+          {
+            kind: 'calls',
+            calls: [
+              { kind: 'stream', space: '', key: 'large', value: large },
+              { kind: 'put', space: '', key: 'small', value: large.subarray(0, 10) },
+            ],
+          },
+          { kind: 'calls', calls: [{ kind: 'delete', space: '', key: 'first' }] },
+        ],
+      };
+      const sparse: Effort = {
+        mixtures: 0,
+        singles: 0,
+        goOnEvery: 7,
+        innerEvery: 1000,
+        innerPoints: 0,
+        depth: 0,
+      };
+      const tally = newTally();
+      await crashWorkload(11, 'posix', sparse, tally, workload, 12);
+      expect(tally.states).toBeGreaterThan(10);
+    },
+    60_000,
+  );
 });

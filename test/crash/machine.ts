@@ -7,6 +7,8 @@ import { openWithEnv } from '../../src/engine/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
+import type { PoolProvider, WorkPool } from '../../src/pool/port.ts';
+import { FakePool } from '../pool/fake-pool.ts';
 
 /** How the stores of one run are opened. */
 export interface StoreShape {
@@ -22,6 +24,8 @@ export interface StoreShape {
   readonly reapDeletes?: number;
   /** Newest superseded versions that are kept of each key; none when not given. */
   readonly historyVersions?: number;
+  /** Values of a few chunks go to two threads that answer in any order, die, hang and lie. */
+  readonly threads?: boolean;
 }
 
 /** So small that a few rows fill a level. */
@@ -88,6 +92,13 @@ export function openLife(
   return openEnv(envOf(disk, seed, life), shape, more, false);
 }
 
+function unreliableThreads(env: Env): PoolProvider {
+  const [seed] = env.random(1);
+  const open = (size: number): WorkPool =>
+    new FakePool(size, new Prng(seed!), { dies: 8, hangs: 4, lies: 4 });
+  return { cores: 2, open };
+}
+
 /** The store of `shape` in `env`. */
 export function openEnv(env: Env, shape: StoreShape, more: EngineOptions, still: boolean): Promise<Engine> {
   const merges = !still && shape.merges === true;
@@ -100,9 +111,10 @@ export function openEnv(env: Env, shape: StoreShape, more: EngineOptions, still:
     changesRetention: { bytes: 0 },
     ...more,
   };
-  const { segmentBytes, stageBirthsMax, reapDeletes } = shape;
-  return openWithEnv(env, options, {
+  const { segmentBytes, stageBirthsMax, reapDeletes, threads } = shape;
+  return openWithEnv(threads === true ? { ...env, pool: unreliableThreads(env) } : env, options, {
     segmentBytes,
+    threads: { bytesMin: 1500, bufferBytes: 8192, buffers: 3 },
     ...(stageBirthsMax === undefined ? {} : { stageBirthsMax }),
     ...(reapDeletes === undefined ? {} : { reaping: { deletes: reapDeletes } }),
     compaction: merges ? mergeLimits : 'off',

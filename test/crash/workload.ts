@@ -87,6 +87,7 @@ export function workloadOf(seed: number, stepsMin = 3, stepsMax = 14): Workload 
     merges: prng.chance(0.6),
     ...(prng.chance(0.7) ? { reapDeletes: prng.pick([1, 2]) } : {}),
     ...(prng.chance(0.3) ? { historyVersions: prng.pick([1, 3]) } : {}),
+    threads: seed % 3 === 0,
   };
   const hasFeatures = prng.chance(0.6);
   const values = new ValueMaker(prng, shape);

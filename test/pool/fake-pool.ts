@@ -47,6 +47,7 @@ export class FakePool implements WorkPool {
     const fate = this.#prng.below(100);
     if (fate < dies) throw new Error('the thread died');
     if (fate < dies + hangs) {
+      signal.throwIfAborted();
       return await new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason));
       });
