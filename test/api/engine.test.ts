@@ -18,6 +18,7 @@ test('the package exports what it promises', () => {
     'openVault',
     'repair',
     'restore',
+    'runSchedule',
     'tune',
   ]);
 });
