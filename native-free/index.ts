@@ -65,6 +65,14 @@ export type {
   MemoryOptions,
 } from '../src/engine/options.ts';
 export type { RepairOptions } from '../src/engine/repairing.ts';
+export type { ScheduleNotes } from '../src/engine/schedule-book.ts';
+export type {
+  RunScheduleOptions,
+  ScheduleEvent,
+  ScheduleReport,
+  ScheduleRun,
+} from '../src/engine/schedule-run.ts';
+export type { ScheduleInfo, ScheduleList } from '../src/engine/schedules.ts';
 export type { SpaceList } from '../src/engine/space-list.ts';
 export type { RetentionRules, SpaceInfo, SpaceOptions } from '../src/engine/space-policy.ts';
 export type {

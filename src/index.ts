@@ -70,10 +70,10 @@ export type {
 export type { ReadView, ViewReadOptions } from './engine/read-view.ts';
 export { repair } from './engine/repair-node.ts';
 export type { RepairOptions } from './engine/repairing.ts';
+export type { ScheduleNotes } from './engine/schedule-book.ts';
 export type {
   RunScheduleOptions,
   ScheduleEvent,
-  ScheduleNotes,
   ScheduleReport,
   ScheduleRun,
 } from './engine/schedule-run.ts';

@@ -20,6 +20,7 @@ import { addRepair } from './commands/repair.ts';
 import { addRestore } from './commands/restore.ts';
 import { addRm } from './commands/rm.ts';
 import { addScrub } from './commands/scrub.ts';
+import { addSchedule } from './commands/schedule.ts';
 import { addSnapshot } from './commands/snapshot.ts';
 import { addStat } from './commands/stat.ts';
 import { addStats } from './commands/stats.ts';
@@ -125,6 +126,7 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addDump,
     addDoctor,
     addBackup,
+    addSchedule,
     addTune,
     addVault,
     addRestore,

@@ -34,3 +34,13 @@ export async function noteRun(store: Store, name: string, run: ScheduleRunRow): 
   const committed = txn.commit([], [], [{ key: scheduleRunKey(name), value: encodeScheduleRunRow(run) }]);
   await committed?.done;
 }
+
+/** Runs noted for stores that cannot note them: those opened readOnly. By name of the schedule. */
+export type ScheduleNotes = Map<string, ScheduleRunRow>;
+
+/** The entry with the newest that is known of its runs. */
+export function withNotes(entry: ScheduleEntry, notes: ScheduleNotes | undefined): ScheduleEntry {
+  const noted = notes?.get(entry.name);
+  const knownMs = Math.max(entry.run?.startedMs ?? 0, entry.definedMs);
+  return noted !== undefined && noted.startedMs > knownMs ? { ...entry, run: noted } : entry;
+}

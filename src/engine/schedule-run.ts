@@ -20,11 +20,8 @@ import { invalid, isVarveError, VarveError } from '../base/errors.ts';
 import { checkNames } from '../base/names.ts';
 import type { ScheduleRunRow } from '../format/schedule-rows.ts';
 import { backupStore } from './backups.ts';
-import { noteRun, readSchedules } from './schedule-book.ts';
+import { noteRun, readSchedules, type ScheduleNotes, withNotes } from './schedule-book.ts';
 import type { Store } from './store.ts';
-
-/** Runs noted for stores that cannot note them: those opened readOnly. By name of the schedule. */
-export type ScheduleNotes = Map<string, ScheduleRunRow>;
 
 /** How schedules are run. */
 export interface RunScheduleOptions {
@@ -185,11 +182,7 @@ class ScheduleRunner {
         throw new VarveError('VARVE_NOT_FOUND', `no schedule ${JSON.stringify(name)}`);
     return all
       .filter(({ name }) => names === undefined || names.includes(name))
-      .map((entry) => {
-        const noted = this.#notes.get(entry.name);
-        const isNewer = noted !== undefined && noted.startedMs > (entry.run?.startedMs ?? entry.definedMs);
-        return isNewer ? { ...entry, run: noted } : entry;
-      });
+      .map((entry) => withNotes(entry, this.#notes));
   }
 
   async #next(): Promise<number | undefined> {

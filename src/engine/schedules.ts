@@ -23,7 +23,7 @@ import {
   scheduleKey,
   scheduleRunKey,
 } from '../format/schedule-rows.ts';
-import { readSchedules } from './schedule-book.ts';
+import { readSchedules, type ScheduleNotes, withNotes } from './schedule-book.ts';
 import { type RunScheduleOptions, runSchedules, type ScheduleReport } from './schedule-run.ts';
 import type { Store } from './store.ts';
 
@@ -70,8 +70,8 @@ export interface ScheduleList {
   set(name: string, schedule: BackupSchedule): Promise<ScheduleInfo>;
   /** VARVE_NOT_FOUND. `graceMs`: how long a time may be without a success before it is late; an hour. */
   get(name: string, options?: { graceMs?: number }): Promise<ScheduleInfo>;
-  /** By name. */
-  list(options?: { graceMs?: number }): Promise<ScheduleInfo[]>;
+  /** By name. `notes`: of runs that the store could not note, see RunScheduleOptions. */
+  list(options?: { graceMs?: number; notes?: ScheduleNotes }): Promise<ScheduleInfo[]>;
   /** False where there was none. Durable as put. Backups that were made stay. */
   delete(name: string): Promise<boolean>;
   /** Makes the backups that are due, as they become due; see runSchedule, which opens vaults by itself. */
@@ -81,9 +81,10 @@ export interface ScheduleList {
 /** The schedules of an open store. */
 export function schedulesOf(store: Store): ScheduleList {
   const { clock } = store.parts.env;
-  const list = async (graceMs: number): Promise<ScheduleInfo[]> => {
+  const list = async (graceMs: number, notes?: ScheduleNotes): Promise<ScheduleInfo[]> => {
     checkGrace(graceMs);
-    return (await readSchedules(store)).map((entry) => infoOf(entry, clock.now(), graceMs));
+    const entries = await readSchedules(store);
+    return entries.map((entry) => infoOf(withNotes(entry, notes), clock.now(), graceMs));
   };
   const get = async (name: string, graceMs: number): Promise<ScheduleInfo> => {
     const found = (await list(graceMs)).find((info) => info.name === name);
@@ -97,7 +98,7 @@ export function schedulesOf(store: Store): ScheduleList {
         return await get(name, graceMsDefault);
       }),
     get: (name, { graceMs = graceMsDefault } = {}) => store.run(() => get(name, graceMs)),
-    list: ({ graceMs = graceMsDefault } = {}) => store.run(() => list(graceMs)),
+    list: ({ graceMs = graceMsDefault, notes } = {}) => store.run(() => list(graceMs, notes)),
     delete: (name) => store.run(() => deleteSchedule(store, name)),
     run: (options) => runSchedules(store, options),
   };

@@ -1,7 +1,8 @@
 /** varve backup: a store into a vault. */
 import { type Command, Option } from 'commander';
-import { isVarveError } from '../../base/errors.ts';
+import { invalid, isVarveError } from '../../base/errors.ts';
 import type { BackupMode, BackupReport, Engine } from '../../index.ts';
+import { runDaemon } from '../daemon.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { loadVarve } from '../load.ts';
 import { collect, examples, jsonOption, wholeNumber } from '../options.ts';
@@ -11,6 +12,7 @@ import { countText, plainText, plural, sizeText } from '../text.ts';
 
 interface Options {
   json?: boolean;
+  daemon?: boolean;
   mode: BackupMode;
   label?: string;
   tag?: string[];
@@ -24,7 +26,8 @@ export function addBackup(program: Command, runner: Runner): void {
     .command('backup')
     .description('Back a store up into a vault, which is made where there is none.')
     .argument('<store>', 'directory of the store')
-    .argument('<vault>', 'directory of the vault, not inside the store')
+    .argument('[vault]', 'directory of the vault, not inside the store')
+    .option('--daemon', 'make the backups that the schedules of the store ask for, until it is ended')
     .addOption(
       new Option('--mode <mode>', 'what of the vault is reused; every backup is complete on its own')
         .choices(['incremental', 'differential', 'full'])
@@ -41,11 +44,24 @@ export function addBackup(program: Command, runner: Runner): void {
       `
 While another process has the store open for writing, what it held at that moment is backed up.
 Exit code 4 when keys were left out because they are damaged.
+
+With --daemon no vault is given: see varve schedule. It tells a line for each thing that happens, and ends at
+SIGINT or SIGTERM, with code 0 unless the last run of a schedule failed (1) or found damage (4).
 ${examples('varve backup ./data /mnt/vault --label nightly', 'varve backup ./data /mnt/vault --dry-run')}`,
     )
-    .action((store: string, vault: string, options: Options) =>
-      runner.run(options, (session) => backup(session, store, vault, options)),
+    .action((store: string, vault: string | undefined, options: Options) =>
+      runner.run(options, (session) => {
+        if ((vault === undefined) !== (options.daemon === true)) throw invalid('give a vault, or --daemon');
+        return vault === undefined ? daemon(session, store, options) : backup(session, store, vault, options);
+      }),
     );
+}
+
+function daemon(session: Session, store: string, options: Options): Promise<number> {
+  const { mode, label, tag, dryRun, verify, limit } = options;
+  if (mode !== 'incremental' || !verify || [label, tag, dryRun, limit].some((value) => value !== undefined))
+    throw invalid('--daemon goes with --json only: the schedules say how backups are made');
+  return runDaemon(session, store);
 }
 
 async function backup(session: Session, store: string, target: string, options: Options): Promise<number> {

@@ -1,7 +1,7 @@
 /** varve stats: figures of a store. */
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import type { Stats } from '../../index.ts';
+import type { Health, Stats } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, jsonOption } from '../options.ts';
 import { type Runner, readStore, type Session } from '../session.ts';
@@ -34,8 +34,18 @@ async function stats(session: Session, store: string): Promise<number> {
     if (spaces.length > 0) table.push([session.paint('dim', 'spaces'), spaces.map(plainText).join(', ')]);
     const state = health.ok ? session.paint('green', health.status) : session.paint('red', health.status);
     table.push([session.paint('dim', 'health'), state]);
+    for (const line of backupLines(health.backups)) table.push([session.paint('dim', 'last backup'), line]);
     await session.out.line(table.toString());
     return exitCodes.done;
+  });
+}
+
+/** The last backup into each vault. */
+function backupLines(backups: Health['backups']): string[] {
+  if (backups.length === 0) return ['never'];
+  return backups.map(({ vault, backup, time, proof }) => {
+    const proved = proof === undefined ? 'not proved' : `proved ${proof.toISOString()}`;
+    return `${time.toISOString()}, ${proved} (${backup.slice(0, 12)} in vault ${vault.slice(0, 12)})`;
   });
 }
 

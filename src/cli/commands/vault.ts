@@ -1,15 +1,17 @@
 /** varve vault: what can be done with the backups of a vault. */
 import Table from 'cli-table3';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { encodeUtf8, toHex } from '../../base/bytes.ts';
 import type { BackupInfo, Vault, VaultOptions, VerifyVaultOptions } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { type KeepOptions, keepRulesOf, withKeepOptions } from '../keep-options.ts';
 import { loadVarve } from '../load.ts';
-import { collect, examples, jsonOption, wholeNumber } from '../options.ts';
+import { examples, jsonOption } from '../options.ts';
 import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
 import { plainTable } from '../table.ts';
 import { countText, keyText, plainText, plural, sizeText } from '../text.ts';
+import { addVaultVerify } from './vault-verify.ts';
 
 interface Json {
   json?: boolean;
@@ -24,7 +26,7 @@ export function addVault(program: Command, runner: Runner): void {
   const command = program.command('vault').description('List, prove and thin out the backups of a vault.');
   addList(command, runner);
   addStats(command, runner);
-  addVerify(command, runner);
+  addVaultVerify(command, runner);
   addForget(command, runner);
   addPrune(command, runner);
   addDiff(command, runner);
@@ -55,9 +57,10 @@ async function printBackups(session: Session, type: string, infos: readonly Back
     for (const info of infos) await session.out.json({ type, ...info });
     return;
   }
-  const head = ['id', 'begun', 'mode', 'keys', 'bytes', 'new', 'label', 'tags'];
+  const head = ['id', 'begun', 'mode', 'keys', 'bytes', 'new', 'ratio', 'took', 'proved', 'label', 'tags'];
   const table = new Table(plainTable(session.paint, head));
-  for (const { id, time, mode, keys, logicalBytes, newBytes, label, tags, damagedKeys } of infos) {
+  for (const info of infos) {
+    const { id, time, mode, keys, logicalBytes, newBytes, ratio, ms, proof, label, tags, damagedKeys } = info;
     table.push([
       id.slice(0, 12),
       time.toISOString(),
@@ -65,6 +68,9 @@ async function printBackups(session: Session, type: string, infos: readonly Back
       countText(keys),
       sizeText(logicalBytes),
       sizeText(newBytes),
+      newBytes === 0 ? '' : ratio.toFixed(1),
+      `${(ms / 1000).toFixed(1)} s`,
+      proof === undefined ? 'no' : 'yes',
       plainText(label ?? ''),
       tags.map(plainText).join(' '),
     ]);
@@ -100,108 +106,27 @@ function addStats(parent: Command, runner: Runner): void {
   );
 }
 
-interface VerifyArguments extends Json {
-  level: number;
-  subset?: { part: number; of: number };
-  maxSeconds?: number;
-}
-
-function addVerify(parent: Command, runner: Runner): void {
-  sub(
-    parent,
-    'verify',
-    'Prove a vault: what is damaged is named with the keys and backups it concerns. Writes nothing.',
-    'varve vault verify /mnt/vault',
-    'varve vault verify /mnt/vault --subset 1/7',
-  )
-    .option('--level <n>', '0 trees, 1 packs are there, 2 their trailers, 3 every byte', wholeNumber, 3)
-    .option('--subset <k/n>', 'levels 2 and 3: the k-th of n parts of the packs', subsetArgument)
-    .option('--max-seconds <n>', 'end after about so long', wholeNumber)
-    .action((dir: string, options: VerifyArguments) =>
-      runner.run(options, async (session) => {
-        const vault = await vaultIn(dir, { readOnly: true });
-        const report = await withProgress(session, (onProgress) =>
-          vault.verify({
-            level: options.level as NonNullable<VerifyVaultOptions['level']>,
-            ...(options.subset === undefined ? {} : { subset: options.subset }),
-            ...(options.maxSeconds === undefined ? {} : { maxMs: options.maxSeconds * 1000 }),
-            signal: session.io.signal,
-            onProgress,
-          }),
-        );
-        if (session.json) await session.out.json({ type: 'verify', ...report });
-        else {
-          for (const { message, keys, keyCount, snapshots } of report.damage) {
-            const concerned = [
-              ...(keyCount === undefined
-                ? []
-                : [`${plural(keyCount, 'key')} (${(keys ?? []).slice(0, 5).join(', ')})`]),
-              ...(snapshots === undefined
-                ? []
-                : [`backups ${snapshots.map((id) => id.slice(0, 12)).join(', ')}`]),
-            ];
-            const tail = concerned.length === 0 ? '' : `\n  concerns ${plainText(concerned.join('; '))}`;
-            await session.out.line(`${plainText(message)}${tail}`);
-          }
-          const state = report.ok ? session.paint('green', 'whole') : session.paint('red', 'damaged');
-          await session.out.line(
-            `${state}: level ${report.level}, ${plural(report.backups, 'backup')}, ` +
-              `${plural(report.packs, 'pack')} (${sizeText(report.bytes)}) read` +
-              (report.complete ? '' : ', ended early'),
-          );
-        }
-        return report.ok ? exitCodes.done : exitCodes.corrupt;
-      }),
-    );
-}
-
-interface ForgetArguments extends Json {
+interface ForgetArguments extends Json, KeepOptions {
   dryRun?: boolean;
-  keepLast?: number;
-  keepHourly?: number;
-  keepDaily?: number;
-  keepWeekly?: number;
-  keepMonthly?: number;
-  keepYearly?: number;
-  keepWithinDays?: number;
-  keepTag?: string[];
   timeZone: string;
   prune?: boolean;
 }
 
 function addForget(parent: Command, runner: Runner): void {
-  sub(
+  const command = sub(
     parent,
     'forget',
     'Remove backups that no rule keeps. The newest proved one always stays.',
     'varve vault forget /mnt/vault --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --dry-run',
-  )
-    .option('--keep-last <n>', 'the newest n', wholeNumber)
-    .option('--keep-hourly <n>', 'the newest of each of the last n hours that have one', wholeNumber)
-    .option('--keep-daily <n>', 'the same for days', wholeNumber)
-    .option('--keep-weekly <n>', 'for ISO weeks', wholeNumber)
-    .option('--keep-monthly <n>', 'for months', wholeNumber)
-    .option('--keep-yearly <n>', 'for years', wholeNumber)
-    .option('--keep-within-days <n>', 'all within so many days before the newest', wholeNumber)
-    .option('--keep-tag <tag>', 'all with this tag; may be given several times', collect)
+  );
+  withKeepOptions(command)
     .option('--time-zone <name>', 'where days begin', 'UTC')
     .option('-n, --dry-run', 'say what would go, remove nothing')
     .option('--prune', 'prune afterwards')
     .action((dir: string, options: ForgetArguments) =>
       runner.run(options, async (session) => {
         const vault = await vaultIn(dir);
-        const keep = Object.fromEntries(
-          Object.entries({
-            last: options.keepLast,
-            hourly: options.keepHourly,
-            daily: options.keepDaily,
-            weekly: options.keepWeekly,
-            monthly: options.keepMonthly,
-            yearly: options.keepYearly,
-            within: options.keepWithinDays === undefined ? undefined : options.keepWithinDays * 86_400_000,
-            tags: options.keepTag,
-          }).filter(([, value]) => value !== undefined),
-        );
+        const keep = keepRulesOf(options);
         const dryRun = options.dryRun === true;
         const { removed, kept } = await vault.forget({ keep, dryRun, timeZone: options.timeZone });
         await printBackups(session, 'forgotten', removed);
@@ -289,11 +214,4 @@ async function withProgress<T>(
   } finally {
     view.stop();
   }
-}
-
-/** `2/7`. */
-function subsetArgument(text: string): { part: number; of: number } {
-  const match = /^(\d+)\/(\d+)$/.exec(text);
-  if (match === null) throw new InvalidArgumentError('It must be K/N, such as 2/7.');
-  return { part: Number(match[1]), of: Number(match[2]) };
 }
