@@ -65,6 +65,7 @@ export type {
   MemoryOptions,
 } from '../src/engine/options.ts';
 export type { RepairOptions } from '../src/engine/repairing.ts';
+export type { DroppedVersion, RetentionPlan, RetentionPlanOptions } from '../src/engine/retention-plan.ts';
 export type { ScheduleNotes } from '../src/engine/schedule-book.ts';
 export type {
   RunScheduleOptions,

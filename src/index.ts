@@ -70,6 +70,7 @@ export type {
 export type { ReadView, ViewReadOptions } from './engine/read-view.ts';
 export { repair } from './engine/repair-node.ts';
 export type { RepairOptions } from './engine/repairing.ts';
+export type { DroppedVersion, RetentionPlan, RetentionPlanOptions } from './engine/retention-plan.ts';
 export type { ScheduleNotes } from './engine/schedule-book.ts';
 export type {
   RunScheduleOptions,

@@ -10,6 +10,7 @@ import { addDump } from './commands/dump.ts';
 import { addDuplicates } from './commands/duplicates.ts';
 import { addExport } from './commands/export.ts';
 import { addGet } from './commands/get.ts';
+import { addHistory } from './commands/history.ts';
 import { addImport } from './commands/import.ts';
 import { addIndex } from './commands/indexes.ts';
 import { addInspect } from './commands/inspect.ts';
@@ -116,6 +117,7 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addLs,
     addStat,
     addVersions,
+    addHistory,
     addSnapshot,
     addDiff,
     addImport,

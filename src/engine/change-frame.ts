@@ -15,14 +15,24 @@ import { compareRange, equalBytes, startsWith } from '../base/bytes.ts';
 import { boundsOf, spaceOf } from '../format/internal-key.ts';
 import { frameTypes } from '../format/log-frame.ts';
 import { type OpVisitor, visitOps } from '../format/log-ops.ts';
-import { decodeRangeRow, decodeSpaceRow, isRangeKey, spaceKey, spacePrefix } from '../format/system-rows.ts';
+import {
+  decodeRangeRow,
+  decodeSpaceRow,
+  isRangeKey,
+  spaceKey,
+  spaceNameOf,
+  spacePrefix,
+} from '../format/system-rows.ts';
 import { type TreeId, trees } from '../format/trees.ts';
 import type { TailFrame } from '../log/log-tail.ts';
 
+/** In the place of a name: every space. */
+export const everySpace: unique symbol = Symbol('every space');
+
 /** What is looked for. */
 export interface FrameFilter {
-  /** Name of the space; undefined: the store's own keys. */
-  readonly space: string | undefined;
+  /** Name of the space; undefined: the store's own keys; `everySpace`: all of them. */
+  readonly space: string | undefined | typeof everySpace;
   /** Keys begin with it. */
   readonly prefix: Uint8Array;
   /** Commits up to this number do not count. */
@@ -52,7 +62,9 @@ export class ChangeFrame implements OpVisitor {
   readonly #nameKey: Uint8Array | undefined;
   /** Undefined: there is no such space at this point of the log. */
   #space: number | undefined;
-  #bounds: { from: Uint8Array; to: Uint8Array | undefined } | undefined;
+  readonly #bounds = new Map<number, { from: Uint8Array; to: Uint8Array | undefined }>();
+  /** Names of spaces that are made in what was read. */
+  readonly names = new Map<number, string>();
   #isDropping = false;
   #isDue = false;
   #seq: Seq = 0;
@@ -70,8 +82,8 @@ export class ChangeFrame implements OpVisitor {
   /** `space`: the number at the point where the reading begins. */
   constructor(filter: FrameFilter, space: number | undefined) {
     this.#filter = filter;
-    this.#nameKey = filter.space === undefined ? undefined : spaceKey(filter.space);
-    this.#become(space);
+    this.#nameKey = typeof filter.space === 'string' ? spaceKey(filter.space) : undefined;
+    this.#space = space;
   }
 
   /** Takes a frame (borrowed while its changes are used) and returns its changes, commit by commit. */
@@ -118,44 +130,57 @@ export class ChangeFrame implements OpVisitor {
       if (valueTo >= 0) this.#range(key, keyFrom, keyTo, valueFrom, valueTo);
       return;
     }
-    if (this.#nameKey === undefined || !startsWith(key, spacePrefix) || !equalBytes(key, this.#nameKey))
-      return;
+    if (!startsWith(key, spacePrefix)) return;
+    if (this.#filter.space === everySpace && valueTo >= 0) {
+      const { name, number } = decodeSpaceRow(key, buf.subarray(valueFrom, valueTo));
+      this.names.set(number, name);
+    }
+    if (this.#nameKey === undefined || !equalBytes(key, this.#nameKey)) return;
     if (valueTo < 0) this.#isDropping = true;
-    else this.#become(decodeSpaceRow(key, buf.subarray(valueFrom, valueTo)).number);
+    else this.#space = decodeSpaceRow(key, buf.subarray(valueFrom, valueTo)).number;
+  }
+
+  /** What is looked for in the space; undefined: nothing. */
+  #boundsIn(space: number): { from: Uint8Array; to: Uint8Array | undefined } | undefined {
+    const isEvery = this.#filter.space === everySpace;
+    // A space without a name has nothing: a range deleted in it is no change.
+    const isAsked = isEvery ? space === 0 || this.names.has(space) : space === this.#space;
+    if (!this.#isDue || !isAsked) return undefined;
+    const known = this.#bounds.get(space);
+    if (known !== undefined) return known;
+    const bounds = boundsOf({ prefix: this.#filter.prefix }, space);
+    this.#bounds.set(space, bounds);
+    return bounds;
   }
 
   #range(key: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {
-    const own = this.#bounds;
-    if (!this.#isDue || own === undefined) return;
     const { from, to } = decodeRangeRow(key, this.#buf.subarray(valueFrom, valueTo));
+    const space = spaceOf(from, 0);
+    const own = this.#boundsIn(space);
+    if (own === undefined) return;
     const endsBefore = to !== undefined && compareRange(to, 0, to.length, own.from, 0, own.from.length) <= 0;
     const isBehind =
       own.to !== undefined && compareRange(own.to, 0, own.to.length, from, 0, from.length) <= 0;
     if (endsBefore || isBehind) return;
-    this.#rows.push(kinds.deleteRange, this.#space!, keyFrom, keyTo, valueFrom, valueTo);
+    this.#rows.push(kinds.deleteRange, space, keyFrom, keyTo, valueFrom, valueTo);
   }
 
   #note(kind: number, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {
-    const own = this.#bounds;
-    if (!this.#isDue || own === undefined || spaceOf(this.#buf, keyFrom) !== this.#space) return;
+    const space = spaceOf(this.#buf, keyFrom);
+    const own = this.#boundsIn(space);
+    if (own === undefined) return;
     if (compareRange(this.#buf, keyFrom, keyTo, own.from, 0, own.from.length) < 0) return;
     const { to } = own;
     if (to !== undefined && compareRange(this.#buf, keyFrom, keyTo, to, 0, to.length) >= 0) return;
-    this.#rows.push(kind, this.#space, keyFrom, keyTo, valueFrom, valueTo);
+    this.#rows.push(kind, space, keyFrom, keyTo, valueFrom, valueTo);
   }
 
   #endCommit(): void {
-    if (this.#isDropping) this.#become(undefined);
+    if (this.#isDropping) this.#space = undefined;
     this.#isDropping = false;
     if (this.#rows.length > (this.#ends.at(-1)?.to ?? 0)) {
       this.#ends.push({ seq: this.#seq, to: this.#rows.length });
     }
-  }
-
-  #become(space: number | undefined): void {
-    this.#space = space;
-    const { prefix } = this.#filter;
-    this.#bounds = space === undefined ? undefined : boundsOf({ prefix }, space);
   }
 
   #sorted(seq: Seq, from: number, to: number): FramedChange[] {
@@ -214,6 +239,43 @@ export class SpaceFinder implements OpVisitor {
     } else if (this.#isDropping && valueTo >= 0 && isRangeKey(key)) {
       // The drop deletes all keys of the space it drops.
       this.found = { number: spaceOf(decodeRangeRow(key, buf.subarray(valueFrom, valueTo)).from, 0) };
+    }
+  }
+}
+
+/**
+ * Collects the names of spaces that are dropped, by their numbers, and the numbers of those that are made.
+ */
+export class DroppedNames implements OpVisitor {
+  readonly names = new Map<number, string>();
+  readonly made = new Set<number>();
+  #dropping: string | undefined;
+  readonly put = nothing;
+  readonly del = nothing;
+  readonly chunk = nothing;
+  readonly move = nothing;
+  readonly trash = nothing;
+  readonly purge = nothing;
+  readonly listDrop = nothing;
+
+  look({ type, buf, payloadFrom, payloadTo, seqFirst, count, path, at }: TailFrame): void {
+    if (type !== frameTypes.batch) return;
+    visitOps(buf, payloadFrom, payloadTo, seqFirst, count, this, { file: path, offset: at });
+  }
+
+  txn(): void {
+    this.#dropping = undefined;
+  }
+
+  sys(_seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {
+    const key = buf.subarray(keyFrom, keyTo);
+    if (startsWith(key, spacePrefix)) {
+      if (valueTo < 0) this.#dropping = spaceNameOf(key);
+      else this.made.add(decodeSpaceRow(key, buf.subarray(valueFrom, valueTo)).number);
+    } else if (valueTo >= 0 && this.#dropping !== undefined && isRangeKey(key)) {
+      // The drop deletes all keys of the space it drops.
+      const { from } = decodeRangeRow(key, buf.subarray(valueFrom, valueTo));
+      this.names.set(spaceOf(from, 0), this.#dropping);
     }
   }
 }

@@ -11,6 +11,14 @@ export interface ChangesOptions {
   since?: Seq;
   /** Only keys that begin with it. */
   prefix?: Key;
+  /**
+   * Adds the value of each put as of its commit (default false), or `gone` where it cannot be read any more:
+   * values that lie in chunks are there as long as something keeps that version. One value in memory at a
+   * time.
+   */
+  values?: boolean;
+  /** Changes of every space, each with its `space` (default false: of the space that is asked). */
+  spaces?: boolean;
   /** Goes on with what is committed later (default true). False, or a store opened readOnly: ends. */
   live?: boolean;
   signal?: AbortSignal;
@@ -29,6 +37,8 @@ interface ChangeOfCommit {
   seq: Seq;
   /** When it was committed. */
   time: Date;
+  /** Name of the space, with `spaces`; absent for the store's own keys. */
+  space?: string;
   /** The last change of its commit: `since: seq` goes on behind it without a loss. */
   last: boolean;
 }
@@ -39,6 +49,10 @@ export interface PutChange<K extends Key = string> extends ChangeOfCommit {
   key: K;
   size: number;
   digest: string;
+  /** With `values`. */
+  value?: Uint8Array;
+  /** With `values`: the version is not kept any more. */
+  gone?: true;
   metadata?: UserMetadata;
   contentType?: string;
   tags?: string[];

@@ -18,31 +18,43 @@ import { type KeyRange, seqBytes, writeUserKey } from '../format/internal-key.ts
 import { decodeMetadata } from '../format/metadata.ts';
 import { keyBoundsOf } from '../format/row-bounds.ts';
 import { decodeRangeRow } from '../format/system-rows.ts';
-import { parseValueRecord } from '../format/value-record.ts';
+import { parseValueRecord, recordForms } from '../format/value-record.ts';
 import { LogTail, type TailFrame } from '../log/log-tail.ts';
 import { recordDigest } from '../value/value-writer.ts';
-import { ChangeFrame, type FramedChange, SpaceFinder } from './change-frame.ts';
-import type { Change, ChangeFeed, ChangesOptions, KeyBounds } from './change-types.ts';
+import {
+  ChangeFrame,
+  DroppedNames,
+  everySpace,
+  type FramedChange,
+  type FrameFilter,
+  SpaceFinder,
+} from './change-frame.ts';
+import type { Change, ChangeFeed, ChangesOptions, KeyBounds, PutChange } from './change-types.ts';
 import type { FeedWaits } from './feed-waits.ts';
 import { keyBytes, throwIfAborted } from './key-args.ts';
+import { ownVersion } from './own-version.ts';
+import { Reads } from './reads.ts';
 import type { Store } from './store.ts';
 import type { Key } from './types.ts';
 
 /** Begins a feed; options are checked, and the default `since` is fixed, at the call. */
 export function changes(store: Store, name: string | undefined, options: ChangesOptions): ChangeFeed<Key> {
   store.assertReadable();
-  checkNames(options, ['since', 'prefix', 'live', 'signal'], 'option');
-  const { since = store.visibleSeq, live = true } = options;
+  checkNames(options, ['since', 'prefix', 'live', 'values', 'spaces', 'signal'], 'option');
+  const { since = store.visibleSeq, live = true, values = false, spaces = false } = options;
   if (!(Number.isSafeInteger(since) && since >= 0)) {
     throw invalid('since must be a sequence number, or 0 for everything', { actual: since });
   }
-  if (typeof live !== 'boolean') throw invalid('live must be true or false');
+  for (const [option, flag] of Object.entries({ live, values, spaces })) {
+    if (typeof flag !== 'boolean') throw invalid(`${option} must be true or false`);
+  }
   const prefix =
     options.prefix === undefined ? new Uint8Array(0) : keyBytes(options.prefix, 'prefix').slice();
   throwIfAborted(options.signal);
   return new Feed(
     store,
-    { space: name, prefix, since },
+    { space: spaces ? everySpace : name, prefix, since },
+    values,
     live && store.parts.write !== undefined,
     options.signal,
   );
@@ -52,7 +64,8 @@ type Result = IteratorResult<Change<Key>, undefined>;
 
 class Feed implements ChangeFeed<Key> {
   readonly #store: Store;
-  readonly #filter: { readonly space: string | undefined; readonly prefix: Uint8Array; readonly since: Seq };
+  readonly #filter: FrameFilter;
+  readonly #reads: Reads | undefined;
   readonly #isLive: boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #tail: LogTail;
@@ -73,12 +86,14 @@ class Feed implements ChangeFeed<Key> {
 
   constructor(
     store: Store,
-    filter: { readonly space: string | undefined; readonly prefix: Uint8Array; readonly since: Seq },
+    filter: FrameFilter,
+    withValues: boolean,
     isLive: boolean,
     signal: AbortSignal | undefined,
   ) {
     this.#store = store;
     this.#filter = filter;
+    this.#reads = withValues ? new Reads(store) : undefined;
     this.#isLive = isLive;
     this.#signal = signal;
     this.#seq = filter.since;
@@ -96,7 +111,14 @@ class Feed implements ChangeFeed<Key> {
   }
 
   next(): Promise<Result> {
-    if (this.#calls === 0 && !this.#isOver && !this.#store.isClosing && this.#signal?.aborted !== true) {
+    const mayWait = this.#reads !== undefined;
+    if (
+      !mayWait &&
+      this.#calls === 0 &&
+      !this.#isOver &&
+      !this.#store.isClosing &&
+      this.#signal?.aborted !== true
+    ) {
       const change = this.#ofFrameNow();
       if (change !== undefined) return Promise.resolve({ value: change, done: false });
     }
@@ -129,7 +151,10 @@ class Feed implements ChangeFeed<Key> {
         throwIfAborted(this.#signal);
         if (this.#fault !== undefined) throw this.#fault.error;
         const change = this.#nextOfFrame();
-        if (change !== undefined) return { value: change, done: false };
+        if (change !== undefined) {
+          if (this.#reads !== undefined && change.type === 'put') await this.#addValue(this.#reads, change);
+          return { value: change, done: false };
+        }
         if (await this.#nextFrame()) continue;
         if (!this.#isLive) return await this.#end();
         const { failure } = this.#store.parts.write?.log ?? {};
@@ -177,6 +202,31 @@ class Feed implements ChangeFeed<Key> {
     return this.#changeOf(change, this.#shown === this.#commit.length);
   }
 
+  /** The value of the put that was shown last. */
+  async #addValue(reads: Reads, change: PutChange<Key>): Promise<void> {
+    const store = this.#store;
+    const { buf, path, at } = this.#frame!;
+    const { seq, keyFrom, keyTo, valueFrom, valueTo } = this.#commit[this.#shown - 1]!;
+    const record = parseValueRecord(buf, valueFrom, valueTo, { file: path, offset: at });
+    if (record.form === recordForms.inline) {
+      change.value = buf.slice(record.bodyFrom, record.bodyFrom + record.size);
+      return;
+    }
+    const prefix = buf.slice(keyFrom, keyTo);
+    // What is there when the number is pinned stays until it is read.
+    const pin = store.marks.pin(seq);
+    try {
+      const found = await store.run(async () => {
+        const version = await ownVersion(store, prefix, seq);
+        return version === 'gone' || version === undefined ? undefined : await reads.value(version.record);
+      });
+      if (found === undefined) change.gone = true;
+      else change.value = found;
+    } finally {
+      pin.end();
+    }
+  }
+
   /** False when everything that readers see was shown. */
   async #nextFrame(): Promise<boolean> {
     const { visibleSeq } = this.#store;
@@ -188,7 +238,7 @@ class Feed implements ChangeFeed<Key> {
         actual: visibleSeq,
       });
     }
-    this.#frames ??= new ChangeFrame(this.#filter, await this.#firstSpace());
+    this.#frames ??= await this.#begin();
     this.#frame = await this.#tail.next(visibleSeq);
     if (this.#frame === undefined) {
       this.#seq = Math.max(this.#seq, this.#tail.seq);
@@ -198,28 +248,52 @@ class Feed implements ChangeFeed<Key> {
     return true;
   }
 
+  async #begin(): Promise<ChangeFrame> {
+    const { space } = this.#filter;
+    if (space !== everySpace) return new ChangeFrame(this.#filter, await this.#firstSpace(space));
+    const { spaces } = this.#store.parts;
+    // Those dropped since are in the log, and those made since, before their first key.
+    const names = new Map(spaces.names().map((name) => [spaces.numberOf(name), name]));
+    const dropped = new DroppedNames();
+    await this.#overLog((frame) => {
+      dropped.look(frame);
+      return false;
+    });
+    const frames = new ChangeFrame(this.#filter, undefined);
+    for (const [number, name] of [...dropped.names, ...names]) {
+      if (!dropped.made.has(number)) frames.names.set(number, name);
+    }
+    return frames;
+  }
+
   /** The number the space has where the feed begins: the log says when that changed since. */
-  async #firstSpace(): Promise<number | undefined> {
-    const { space: name, since } = this.#filter;
+  async #firstSpace(name: string | undefined): Promise<number | undefined> {
     if (name === undefined) return 0;
-    const { spaces, write } = this.#store.parts;
+    const { spaces } = this.#store.parts;
     const now = spaces.known(name);
+    const finder = new SpaceFinder(name, this.#filter.since);
+    await this.#overLog((frame) => {
+      finder.look(frame);
+      return finder.found !== undefined;
+    });
+    if (finder.found !== undefined) return finder.found.number;
+    return spaces.known(name) === now ? now : await this.#firstSpace(name);
+  }
+
+  /** Looks at the frames up to what readers see, until one is `last`. */
+  async #overLog(isLast: (frame: TailFrame) => boolean): Promise<void> {
     // Names change when a drop is sequenced, the log when it is written.
-    await write?.log.drained();
-    const finder = new SpaceFinder(name, since);
+    await this.#store.parts.write?.log.drained();
     const tail = this.#newTail();
     try {
       const { visibleSeq } = this.#store;
       for (;;) {
         const frame = await tail.next(visibleSeq);
-        if (frame === undefined) break;
-        finder.look(frame);
-        if (finder.found !== undefined) return finder.found.number;
+        if (frame === undefined || isLast(frame)) return;
       }
     } finally {
       await tail.close();
     }
-    return spaces.known(name) === now ? now : await this.#firstSpace();
   }
 
   async #wait(): Promise<void> {
@@ -246,7 +320,13 @@ class Feed implements ChangeFeed<Key> {
   #changeOf(change: FramedChange, last: boolean): Change<Key> {
     const { buf, path, commitTimeMs, at } = this.#frame!;
     const { seq, kind, space, keyFrom, keyTo, valueFrom, valueTo } = change;
-    const common = { seq, time: new Date(commitTimeMs), last };
+    const name = this.#frames!.names.get(space);
+    const common = {
+      seq,
+      time: new Date(commitTimeMs),
+      last,
+      ...(name === undefined ? {} : { space: name }),
+    };
     const place = { file: path, offset: at };
     if (kind === 'deleteRange') {
       const row = decodeRangeRow(buf.slice(keyFrom, keyTo), buf.subarray(valueFrom, valueTo));

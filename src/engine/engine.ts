@@ -15,6 +15,7 @@ import type { QueryEntry, QueryOptions, QueryPlan } from './query-types.ts';
 import { RangeDeletes } from './range-deletes.ts';
 import { openReadView, type ReadView } from './read-view.ts';
 import { Reads } from './reads.ts';
+import { type RetentionPlan, type RetentionPlanOptions, retentionPlan } from './retention-plan.ts';
 import { newestScan, scan } from './scans.ts';
 import {
   checkSpaceOptions,
@@ -287,6 +288,14 @@ export class Engine extends WholeStore {
     // A name that cannot be one is refused here.
     setSpacePolicy(this.#store, this.#store.parts.spaces.numberOf(name), asked);
     return new Engine(this.#store, name);
+  }
+
+  /**
+   * What these policies would keep and drop of the superseded versions of this space; drops nothing. What is
+   * not given is as it is set: without options it tells of what is kept now. Goes over all of its keys.
+   */
+  retentionPlan(options: RetentionPlanOptions = {}): Promise<RetentionPlan> {
+    return this.#store.run(() => retentionPlan(this.#store, this.#space, options));
   }
 
   /** The policies of this space, and what its values take where it has a quota. */

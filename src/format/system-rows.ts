@@ -103,10 +103,16 @@ export function encodeSpaceRow(number: number): Uint8Array {
 
 /** Name and number from a row; VARVE_CORRUPT when it does not have the shape. */
 export function decodeSpaceRow(key: Uint8Array, value: Uint8Array): { name: string; number: number } {
-  const name = decodeUtf8(key.subarray(spacePrefix.length));
-  const place = { file: 'system tree' };
-  if (name === undefined || value.length !== 4) throw corrupt('space row has the wrong shape', place);
+  const name = spaceNameOf(key);
+  if (value.length !== 4) throw corrupt('space row has the wrong shape', { file: 'system tree' });
   return { name, number: viewOf(value).getUint32(0, true) };
+}
+
+/** The name in the key of a space row. VARVE_CORRUPT when it is none. */
+export function spaceNameOf(key: Uint8Array): string {
+  const name = decodeUtf8(key.subarray(spacePrefix.length));
+  if (name === undefined) throw corrupt('space row has the wrong shape', { file: 'system tree' });
+  return name;
 }
 
 /** Key of the row that remembers a superseded version holding chunks, in the order they were superseded. */

@@ -48,6 +48,55 @@ describe('the past on the command line', () => {
     expect((await cli(['versions', store, 'none'])).code).toBe(3);
   });
 
+  test('policies are shown, tried, set and taken away', async () => {
+    const { store } = await storeWithPast();
+    expect((await cli(['history', store])).out).toBe("the store's own keys: history: 5 versions, 0 ms\n");
+    const [plan] = (await cli(['history', store, '--versions', '0', '--dry-run', '--json'])).json();
+    // The snapshot keeps the only one.
+    expect(plan).toMatchObject({
+      type: 'retention-plan',
+      versions: 1,
+      kept: 1,
+      keptBy: { 'snapshot or view': 1 },
+      dropped: 0,
+      list: [],
+    });
+    const tried = (await cli(['history', store, '--last', '1', '--dry-run'])).out;
+    expect(tried).toContain('1 superseded version of 1 key\n');
+    expect(tried).toContain('  1  retention.last\n');
+    const set = ['history', store, '--space', 'docs', '--daily', '7', '--quota', '2048', '--ttl', '5000'];
+    const [policy] = (await cli([...set, '--json'])).json();
+    expect(policy).toEqual({
+      type: 'policy',
+      space: 'docs',
+      ttlMs: 5000,
+      retention: { daily: 7 },
+      quotaBytes: 2048,
+      usedBytes: 0,
+    });
+    expect((await cli(['history', store])).out).toContain(
+      'docs: retention: daily 7; values expire after 5000 ms; quota: 2 KiB, 0 B used\n',
+    );
+    await cli(['history', store, '--space', 'docs', '--reset', 'ttl', 'quota', 'retention']);
+    expect((await cli(['history', store, '--space', 'docs'])).out).toBe('docs: no policies\n');
+    expect((await cli(['history', store, '--reset', 'everything'])).code).toBe(2);
+    expect((await cli(['history', store, '--space', 'none', '--dry-run'])).code).toBe(3);
+  });
+
+  test('changes come with values, and of every space', async () => {
+    const { store, seq } = await storeWithPast();
+    const asked = ['changes', store, '--since', String(seq - 1), '--values', '--all-spaces'];
+    const lines = (await cli([...asked, '--json'])).json();
+    expect(lines.slice(0, 3)).toMatchObject([
+      { op: 'put', key: 'a.txt', base64: Buffer.from('one').toString('base64') },
+      { op: 'put', key: 'b.txt' },
+      { op: 'put', space: 's', key: 'k', base64: Buffer.from('v').toString('base64') },
+    ]);
+    expect(lines.at(-1)).toMatchObject({ op: 'deleteRange', space: 's', range: {} });
+    expect(lines[0]).not.toHaveProperty('space');
+    expect((await cli(asked)).out).toContain('s: put     k  1 B  v\n');
+  });
+
   test('snapshots are made, listed and deleted', async () => {
     const { store } = await storeWithPast();
     const listed = (await cli(['snapshot', 'list', store, '--json'])).json();

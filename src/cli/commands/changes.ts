@@ -1,20 +1,25 @@
 /** varve changes: what was committed, in order. */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { displayText } from '../../base/bytes.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
 import type { Change, ChangesOptions, KeyBounds } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { examples, type KeyOptions, wholeNumber, withKeyOptions } from '../options.ts';
 import { type Runner, readStore, type Session, spaceOf } from '../session.ts';
-import { keyArgument, keyFields, keyText, sizeText } from '../text.ts';
+import { keyArgument, keyFields, keyText, plainText, sizeText } from '../text.ts';
 
 /** How often the store is looked at with --follow, ms: another process writes it, so nobody tells. */
 const followMs = 500;
+/** Bytes of a value shown to people. */
+const shownBytes = 60;
 
 interface Options extends KeyOptions {
   since?: number;
   prefix?: string;
   follow?: boolean;
+  values?: boolean;
+  allSpaces?: boolean;
 }
 
 export function addChanges(program: Command, runner: Runner): void {
@@ -28,6 +33,8 @@ export function addChanges(program: Command, runner: Runner): void {
       wholeNumber,
     )
     .option('--prefix <prefix>', 'only keys that begin with this')
+    .option('--values', 'with the value of each put, or that it is gone')
+    .option('--all-spaces', 'changes of every space, each with its space')
     .option('--follow', 'go on with what others commit, until interrupted')
     .addHelpText(
       'after',
@@ -44,7 +51,8 @@ async function changes(session: Session, store: string, options: Options): Promi
   for (;;) {
     const code = await readStore(session, store, async (engine) => {
       since ??= engine.stats().seq;
-      const asked: ChangesOptions = { since, live: false };
+      const { values = false, allSpaces: spaces = false } = options;
+      const asked: ChangesOptions = { since, live: false, values, spaces };
       if (options.prefix !== undefined) asked.prefix = keyArgument(options.prefix, options.hex);
       const feed = spaceOf(engine, options.space, false).changes<Uint8Array>(asked);
       for await (const change of feed) {
@@ -63,12 +71,13 @@ async function changes(session: Session, store: string, options: Options): Promi
 }
 
 function fieldsOf(change: Change<Uint8Array>): object {
-  const { type: op, seq, time, last } = change;
-  const common = { type: 'change', op, seq, time, last };
+  const { type: op, seq, time, last, space } = change;
+  const common = { type: 'change', op, seq, time, last, space };
   if (change.type === 'deleteRange') return { ...common, range: rangeFields(change.range) };
   if (change.type === 'delete') return { ...common, ...keyFields(change.key) };
-  const { size, digest, contentType, tags, metadata } = change;
-  return { ...common, ...keyFields(change.key), size, digest, contentType, tags, metadata };
+  const { size, digest, contentType, tags, metadata, value, gone } = change;
+  const base64 = value === undefined ? undefined : Buffer.from(value).toString('base64');
+  return { ...common, ...keyFields(change.key), size, digest, contentType, tags, metadata, base64, gone };
 }
 
 function rangeFields(range: KeyBounds<Uint8Array>): object {
@@ -79,9 +88,13 @@ function rangeFields(range: KeyBounds<Uint8Array>): object {
 const signs = { gt: '>', gte: '>=', lt: '<', lte: '<=' } as const;
 
 function textOf(session: Session, change: Change<Uint8Array>): string {
-  const head = `${String(change.seq).padStart(10)}  ${change.time.toISOString()}  `;
+  const space = change.space === undefined ? '' : `${plainText(change.space)}: `;
+  const head = `${String(change.seq).padStart(10)}  ${change.time.toISOString()}  ${space}`;
   if (change.type === 'put') {
-    return `${head}${session.paint('green', 'put')}     ${keyText(change.key)}  ${sizeText(change.size)}`;
+    const { key, size, value, gone } = change;
+    const shown = value === undefined ? '' : `  ${plainText(displayText(value.subarray(0, shownBytes)))}`;
+    const lost = gone === true ? '  (gone)' : '';
+    return `${head}${session.paint('green', 'put')}     ${keyText(key)}  ${sizeText(size)}${shown}${lost}`;
   }
   if (change.type === 'delete') return `${head}${session.paint('red', 'delete')}  ${keyText(change.key)}`;
   const bounds = Object.entries(change.range) as [keyof typeof signs, Uint8Array][];
