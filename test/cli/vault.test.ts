@@ -100,3 +100,38 @@ describe('vault commands', () => {
     expect(result.json()[0]).toMatchObject({ keys: 1, ok: true });
   });
 });
+
+describe('varve restore --merge', () => {
+  test('keys come back into a store that is there, and others stay', async () => {
+    const dir = await freshDir();
+    const [store, vault] = [join(dir, 'data'), join(dir, 'vault')];
+    for (const key of ['a', 'b', 'c']) await cli(['put', store, key], { stdin: `${key} then` });
+    await cli(['backup', store, vault]);
+    await cli(['rm', store, 'a']);
+    await cli(['put', store, 'b'], { stdin: 'b now' });
+    const dry = await cli(['restore', vault, store, '--merge', '--dry-run', '--json']);
+    expect(dry.json()).toMatchObject([{ type: 'restore', dryRun: true, keys: 1, same: 1, kept: 1 }]);
+    expect((await cli(['get', store, 'a'])).code).toBe(3);
+    const merged = await cli(['restore', vault, store, '--merge']);
+    expect(merged.code).toBe(0);
+    expect(merged.out).toMatch(/^1 key \(6 B\) of backup .*, 1 key there already, 1 other kept/);
+    expect((await cli(['get', store, 'a'])).out).toBe('a then');
+    expect((await cli(['get', store, 'b'])).out).toBe('b now');
+    const one = await cli(['restore', vault, store, '--merge', '--key', 'b', '--key', 'a', '--overwrite']);
+    expect(one.out).toMatch(/^1 key /);
+    expect((await cli(['get', store, 'b'])).out).toBe('b then');
+    expect((await cli(['restore', vault, store, '--merge', '--prefix', 'c', '--into', 'old'])).code).toBe(0);
+    expect((await cli(['get', store, 'c', '--space', 'old'])).out).toBe('c then');
+    const part = join(dir, 'part');
+    expect((await cli(['restore', vault, part, '--prefix', 'a', '--prefix', 'c'])).code).toBe(0);
+    expect((await cli(['ls', part])).out).toBe('a\nc\n');
+    for (const wrong of [
+      ['--dry-run'],
+      ['--into', 'x'],
+      ['--overwrite'],
+      ['--files', '--merge'],
+      ['--files', '--key', 'a'],
+    ])
+      expect((await cli(['restore', vault, join(dir, 'w'), ...wrong])).code).toBe(2);
+  });
+});

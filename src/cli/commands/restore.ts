@@ -1,12 +1,13 @@
-/** varve restore: a backup into a new store, or into files. */
+/** varve restore: a backup into a new store, into one that is there, or into files. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
-import type { RestoreReport } from '../../index.ts';
+import { invalid } from '../../base/errors.ts';
+import type { LiveRestoreReport, RestoreReport, VaultDamage } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { loadVarve } from '../load.ts';
-import { examples, jsonOption } from '../options.ts';
+import { collect, examples, jsonOption } from '../options.ts';
 import { progressView } from '../progress.ts';
-import type { Runner, Session } from '../session.ts';
+import { type Runner, readStore, type Session, writeStore } from '../session.ts';
 import { plainText, plural, sizeText } from '../text.ts';
 import { exportTree } from '../tree/export-tree.ts';
 import { problemFields, warnOfProblems } from './problems.ts';
@@ -15,42 +16,124 @@ interface Options {
   json?: boolean;
   backup?: string;
   at?: Date;
-  prefix?: string;
+  prefix?: string[];
+  key?: string[];
   space?: string;
   files?: boolean;
+  merge?: boolean;
+  into?: string;
+  dryRun?: boolean;
   overwrite?: boolean;
 }
 
 export function addRestore(program: Command, runner: Runner): void {
   program
     .command('restore')
-    .description('Restore a backup into a new store, or with --files into a directory tree.')
+    .description('Restore a backup into a new store, into one that is there, or into a directory tree.')
     .argument('<vault>', 'directory of the vault')
-    .argument('<target>', 'directory to make; one of an unfinished restore goes on')
+    .argument('<target>', 'directory to make, where an unfinished restore goes on; with --merge, a store')
     .option('--backup <id>', 'id of the backup, or the beginning of one; the newest where not given')
     .option(
       '--at <time>',
-      'the newest backup at or before this time, such as 2026-01-31T12:00:00Z',
+      'the state of this time, such as 2026-01-31T12:00Z; with --files or --merge the newest backup before',
       timeArgument,
     )
-    .option('--prefix <prefix>', 'only keys that begin with this')
+    .option('--prefix <prefix>', 'only keys that begin with this; may be given several times', collect)
+    .option('--key <key>', 'only this key; may be given several times', collect)
     .option('--space <name>', 'only the keys of this space')
     .option('--files', 'write keys as files, as export does; the prefix is cut off')
-    .option('--overwrite', 'with --files: into a directory that has files')
+    .option('--merge', 'put the keys into the store that is there; others stay as they are')
+    .option('--into <space>', "with --merge: into this space; '' is the store itself")
+    .option('-n, --dry-run', 'with --merge: read and check everything, write nothing')
+    .option(
+      '--overwrite',
+      'with --files: into a directory that has files; with --merge: over keys that differ',
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
 Every byte is checked. Exit code 4 when something is damaged in the vault: the rest is restored.
-${examples('varve restore /mnt/vault ./data', 'varve restore /mnt/vault ./photos --files --prefix photos/')}`,
+${examples(
+  'varve restore /mnt/vault ./data',
+  'varve restore /mnt/vault ./photos --files --prefix photos/',
+  'varve restore /mnt/vault ./data --merge --key report.pdf --overwrite',
+)}`,
     )
     .action((vault: string, target: string, options: Options) =>
-      runner.run(options, (session) =>
-        options.files === true
-          ? restoreFiles(session, vault, target, options)
-          : restoreStore(session, vault, target, options),
-      ),
+      runner.run(options, (session) => {
+        checkTogether(options);
+        if (options.files === true) return restoreFiles(session, vault, target, options);
+        if (options.merge === true) return mergeStore(session, vault, target, options);
+        return restoreStore(session, vault, target, options);
+      }),
     );
+}
+
+/** VARVE_INVALID_ARGUMENT where an option would have no effect. */
+function checkTogether({ files, merge, into, dryRun, overwrite, key, prefix }: Options): void {
+  if (files === true && merge === true) throw invalid('--files and --merge exclude each other');
+  if (merge !== true && (into !== undefined || dryRun !== undefined))
+    throw invalid('--into and --dry-run go with --merge');
+  if (overwrite === true && files !== true && merge !== true)
+    throw invalid('--overwrite goes with --files or --merge');
+  if (files === true && (key !== undefined || (prefix?.length ?? 0) > 1))
+    throw invalid('--files takes one --prefix, and no --key');
+}
+
+async function mergeStore(session: Session, dir: string, target: string, options: Options): Promise<number> {
+  const { openVault } = await loadVarve();
+  const vault = await openVault(dir, { readOnly: true });
+  const { into, dryRun = false, overwrite = false } = options;
+  const open = dryRun
+    ? readStore
+    : (...[s, t, task]: Parameters<typeof readStore>) => writeStore(s, t, false, task);
+  return await open(session, target, async (engine) => {
+    const view = progressView(session.io, session.json);
+    let report: LiveRestoreReport;
+    try {
+      report = await engine.restore(vault, {
+        ...chosen(options),
+        ...keysChosen(options),
+        ...(into === undefined ? {} : { into }),
+        dryRun,
+        overwrite,
+        signal: session.io.signal,
+        onProgress: ({ phase, done, total, bytesPerSecond }) =>
+          view.update({ phase, done, total, unit: 'keys', bytesPerSecond, files: 0 }),
+      });
+    } finally {
+      view.stop();
+    }
+    if (session.json) await session.out.json({ type: 'restore', ...report });
+    else {
+      await warnOfDamage(session, report.damage);
+      const { keys, bytes, same, kept, expired, ms, backup } = report;
+      const rest = [
+        ...(same === 0 ? [] : [`${plural(same, 'key')} there already`]),
+        ...(kept === 0 ? [] : [`${plural(kept, 'other')} kept: --overwrite replaces them`]),
+        ...(expired === 0 ? [] : [`${plural(expired, 'expired key')} left out`]),
+      ];
+      const verb = dryRun ? 'would be restored' : `restored in ${(ms / 1000).toFixed(1)} s`;
+      const line = `${plural(keys, 'key')} (${sizeText(bytes)}) of backup ${backup.slice(0, 12)} ${verb}`;
+      await session.out.line([line, ...rest].join(', '));
+    }
+    return report.ok ? exitCodes.done : exitCodes.corrupt;
+  });
+}
+
+async function warnOfDamage(session: Session, damage: readonly VaultDamage[]): Promise<void> {
+  for (const { message, keys } of damage)
+    await session.err.line(
+      `varve: not restored: ${plainText(keys?.join(', ') ?? '')}: ${plainText(message)}`,
+    );
+}
+
+function keysChosen({ prefix, key }: Options): { prefixes?: string[]; keys?: string[] } {
+  return {
+    ...(prefix === undefined ? {} : { prefixes: prefix }),
+    ...(key === undefined ? {} : { keys: key }),
+  };
 }
 
 async function restoreStore(
@@ -66,7 +149,7 @@ async function restoreStore(
   try {
     report = await restore(vault, target, {
       ...chosen(options),
-      ...(options.prefix === undefined ? {} : { prefix: options.prefix }),
+      ...keysChosen(options),
       signal: session.io.signal,
       onProgress: ({ phase, done, total, bytesPerSecond }) =>
         view.update({ phase, done, total, unit: 'keys', bytesPerSecond, files: 0 }),
@@ -76,11 +159,7 @@ async function restoreStore(
   }
   if (session.json) await session.out.json({ type: 'restore', ...report });
   else {
-    for (const { message, keys } of report.damage) {
-      await session.err.line(
-        `varve: not restored: ${plainText(keys?.join(', ') ?? '')}: ${plainText(message)}`,
-      );
-    }
+    await warnOfDamage(session, report.damage);
     const { keys, bytes, ms, backup, proved } = report;
     await session.out.line(
       `${plural(keys, 'key')} (${sizeText(bytes)}) of backup ${backup.slice(0, 12)} restored in ` +
@@ -101,7 +180,7 @@ async function restoreFiles(
   const bar = progressView(session.io, session.json);
   try {
     const report = await exportTree(view, target, {
-      prefix: encodeUtf8(options.prefix ?? ''),
+      prefix: encodeUtf8(options.prefix?.[0] ?? ''),
       overwrite: options.overwrite === true,
       signal: session.io.signal,
       onProgress: bar.update,
