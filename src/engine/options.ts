@@ -31,6 +31,8 @@ export interface MemoryOptions {
   trailerCacheBytes?: number;
   /** Commits accepted and not yet written; put waits beyond it. Default 16 MiB. */
   pendingCommitBytes?: number;
+  /** Places of rows that were read, 80 B each: a key read again is found without a search. Default 2 MiB. */
+  foundRowBytes?: number;
 }
 
 /** How space is reclaimed in the background. */
@@ -176,6 +178,7 @@ const defaultMemory: Required<MemoryOptions> = {
   blockCacheBytes: 32 * MiB,
   trailerCacheBytes: 16 * MiB,
   pendingCommitBytes: 16 * MiB,
+  foundRowBytes: 2 * MiB,
 };
 
 const defaultCleaning: Required<CleaningOptions> = {
@@ -310,6 +313,12 @@ function checkMemory(given: MemoryOptions): Required<MemoryOptions> {
       'memory.pendingCommitBytes',
       given.pendingCommitBytes ?? defaultMemory.pendingCommitBytes,
       64 * KiB,
+      GiB,
+    ),
+    foundRowBytes: integer(
+      'memory.foundRowBytes',
+      given.foundRowBytes ?? defaultMemory.foundRowBytes,
+      0,
       GiB,
     ),
   };

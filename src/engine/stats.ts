@@ -1,6 +1,8 @@
 /** Figures of a running engine, gathered when asked for. */
+
 import { nameOfAlgorithm } from '../kernels/chunker/params.ts';
 import type { ForestStats } from '../tree/forest.ts';
+import type { LookupCounts } from '../tree/lookup-counts.ts';
 import { purgeStats } from './purge-stats.ts';
 import { spaceStats } from './space-stats.ts';
 import type { Store } from './store.ts';
@@ -49,8 +51,7 @@ function deathStats(store: Store): Pick<Stats, 'ranges' | 'purge'> {
 /** Everything stats() tells; reads no file. */
 export function statsOf(store: Store): Stats {
   const { parts } = store;
-  const { options, identity, lanes, blockCache, locality, write } = parts;
-  const { memory } = options;
+  const { options, identity, lanes, write } = parts;
   const forest = parts.forest.stats();
   const catalog = parts.catalog();
   const sealed = lanes.sealed();
@@ -88,24 +89,9 @@ export function statsOf(store: Store): Stats {
     changes: changeStats(store),
     commits: { ...(write?.log.counters ?? { count: 0, groups: 0, syncs: 0, logBytes: 0 }) },
     chunks: { ...counters },
+    lookups: { keys: { ...store.forest.keys.counts }, chunks: lookupsOf(store.forest.chunks.counts) },
     ingestedBytes: store.ingestedBytes,
-    memory: {
-      memtable: { used: forest.memtableBytes, budget: memory.memtableBytes },
-      blockCache: {
-        used: blockCache.used,
-        budget: blockCache.budget,
-        hits: blockCache.hits,
-        misses: blockCache.misses,
-      },
-      trailerCache: {
-        used: locality.bytesUsed,
-        budget: locality.bytesMax,
-        hits: locality.hits,
-        misses: locality.misses,
-      },
-      pendingCommits: { used: write?.log.pendingBytes ?? 0, budget: memory.pendingCommitBytes },
-      tableIndexes: { used: forest.filterBytes + forest.indexBytes },
-    },
+    memory: memoryStats(store, forest),
     workers: parts.threads?.jobs.size ?? 0,
     threads: { tasks: 0, helped: 0, failures: 0, ...parts.threads?.jobs.counters },
     chunking: {
@@ -115,5 +101,32 @@ export function statsOf(store: Store): Stats {
       max: identity.chunkMax,
     },
     durability: options.durability,
+  };
+}
+
+function lookupsOf({ lookups, filters, tables }: LookupCounts): Omit<Stats['lookups']['keys'], 'remembered'> {
+  return { lookups, filters, tables };
+}
+
+function memoryStats({ parts, forest: { keys } }: Store, forest: ForestStats): Stats['memory'] {
+  const { options, write, locality, blockCache } = parts;
+  const { memory } = options;
+  return {
+    memtable: { used: forest.memtableBytes, budget: memory.memtableBytes },
+    blockCache: {
+      used: blockCache.used,
+      budget: blockCache.budget,
+      hits: blockCache.hits,
+      misses: blockCache.misses,
+    },
+    trailerCache: {
+      used: locality.bytesUsed,
+      budget: locality.bytesMax,
+      hits: locality.hits,
+      misses: locality.misses,
+    },
+    pendingCommits: { used: write?.log.pendingBytes ?? 0, budget: memory.pendingCommitBytes },
+    foundRows: { used: keys.memo.bytes, budget: memory.foundRowBytes },
+    tableIndexes: { used: forest.filterBytes + forest.indexBytes },
   };
 }

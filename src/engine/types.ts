@@ -288,6 +288,15 @@ export interface Stats {
    * Lookups of chunks to be stored; chunks written, list nodes included; trailers read to find neighbours.
    */
   chunks: { lookups: number; stored: number; storedBytes: number; trailerLoads: number };
+  /**
+   * Lookups that the memtables did not answer; filters asked for them, at most one for each sorted run;
+   * tables searched because the filter said maybe, at most one block of each. `remembered`: lookups that went
+   * to the block they had found before, in no other count.
+   */
+  lookups: {
+    keys: { lookups: number; filters: number; tables: number; remembered: number };
+    chunks: { lookups: number; filters: number; tables: number };
+  };
   /** Bytes of the values put and committed, before deduplication. */
   ingestedBytes: number;
   /** Memory in use against each budget of `memory`. */
@@ -296,6 +305,8 @@ export interface Stats {
     blockCache: { used: number; budget: number; hits: number; misses: number };
     trailerCache: { used: number; budget: number; hits: number; misses: number };
     pendingCommits: { used: number; budget: number };
+    /** Places of rows that were read. */
+    foundRows: { used: number; budget: number };
     /** Filters and top indexes of open tables: resident, outside the budgets. */
     tableIndexes: { used: number };
   };

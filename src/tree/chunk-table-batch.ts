@@ -24,6 +24,7 @@ export async function findManyIn(
     else sharers.push(i);
   };
   for (const i of wanted) {
+    if (!table.covers(ids, i * chunkIdBytes)) continue;
     if (table.mayContain(ids, i * chunkIdBytes)) want(table.blockFor(ids, i * chunkIdBytes), i);
   }
   while (blockOf.size > 0) {

@@ -103,6 +103,12 @@ export class ChunkTable implements BlockSource {
     return this.#prefixes.byteLength;
   }
 
+  /** The id at id[idAt..] lies between the first and the last of the table. */
+  covers(id: Uint8Array, idAt: number): boolean {
+    const { minKey, maxKey } = this.meta;
+    return compareChunkIds(minKey, 0, id, idAt) <= 0 && compareChunkIds(maxKey, 0, id, idAt) >= 0;
+  }
+
   /** False when the table has no entry for the id at id[idAt..]. */
   mayContain(id: Uint8Array, idAt: number): boolean {
     return (

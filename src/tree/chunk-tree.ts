@@ -27,7 +27,8 @@ import { ChunkMemtable } from './chunk-memtable.ts';
 import { findManyIn } from './chunk-table-batch.ts';
 import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
 import { END, MISS, OK, type Step } from './cursor.ts';
-import { newestFirst } from './table-order.ts';
+import { LookupCounts } from './lookup-counts.ts';
+import { TableRuns } from './table-runs.ts';
 
 const settled = chunkEntryFlags.hasLocation | chunkEntryFlags.dropped;
 
@@ -46,10 +47,11 @@ export interface ChunkProbe {
 export class ChunkTree {
   readonly #memtableBytes: number;
   #active: ChunkMemtable;
-  /** Newest first, as the tables. Both are replaced, never changed. */
+  /** Newest first. Replaced, never changed, as the tables are. */
   #frozen: readonly ChunkMemtable[] = [];
-  #tables: readonly ChunkTable[];
+  #runs: TableRuns<ChunkTable>;
   readonly #known = new ChunkHit();
+  readonly counts: LookupCounts = new LookupCounts();
   /** References given back since somebody set it to 0: how much may have become garbage. */
   released = 0;
 
@@ -57,7 +59,7 @@ export class ChunkTree {
   constructor(memtableBytes: number, tables: readonly ChunkTable[]) {
     this.#memtableBytes = memtableBytes;
     this.#active = new ChunkMemtable({ bytesMax: memtableBytes });
-    this.#tables = newestFirst(tables);
+    this.#runs = new TableRuns(tables);
   }
 
   /** The memtable that takes changes; another one after each freeze. */
@@ -69,8 +71,9 @@ export class ChunkTree {
     return this.#frozen;
   }
 
+  /** Newest first. */
   get tables(): readonly ChunkTable[] {
-    return this.#tables;
+    return this.#runs.tables;
   }
 
   /** Says that the changes made with it belong to commit `seq`. */
@@ -128,14 +131,21 @@ export class ChunkTree {
   find(id: Uint8Array, idAt: number, out: ChunkHit): Step {
     out.pending.restart();
     let step = this.#inMemtables(id, idAt, out);
-    const tables = this.#tables;
-    for (let i = 0; i < tables.length && step === MISS; i++) {
-      const table = tables[i]!;
+    const inMemory = step !== MISS;
+    const runs = this.#runs;
+    let filters = 0;
+    let tables = 0;
+    for (let run = 0; run < runs.length && step === MISS; run++) {
+      const table = runs.tableOf(run, id, idAt, idAt + chunkIdBytes);
+      if (table === undefined) continue;
+      filters++;
       if (!table.mayContain(id, idAt)) continue;
+      tables++;
       const found = table.find(id, idAt, out);
       if (found === MISS) return MISS;
       if (found === OK && (out.flags & settled) !== 0) step = answerOf(out.flags);
     }
+    if (!inMemory && runs.length > 0) this.counts.add(filters, tables);
     out.pending.clear();
     return step === OK ? OK : END;
   }
@@ -284,27 +294,27 @@ export class ChunkTree {
     assert(this.#frozen.at(-1) === memtable, 'the oldest frozen memtable is installed first');
     assert(table.meta.entries === memtable.entries, 'a table has the entries of its memtable');
     this.#frozen = this.#frozen.slice(0, -1);
-    this.#tables = newestFirst([...this.#tables, table]);
+    this.#runs = new TableRuns([...this.tables, table]);
   }
 
   /**
    * Puts the result of a merge (taken) in the place of its inputs, which are released; views keep theirs.
    */
   replaceTables(inputs: readonly ChunkTable[], outputs: readonly ChunkTable[]): void {
-    const kept = this.#tables.filter((table) => !inputs.includes(table));
-    assert(kept.length + inputs.length === this.#tables.length, 'a merge replaces tables of its tree');
-    this.#tables = newestFirst([...kept, ...outputs]);
+    const kept = this.tables.filter((table) => !inputs.includes(table));
+    assert(kept.length + inputs.length === this.tables.length, 'a merge replaces tables of its tree');
+    this.#runs = new TableRuns([...kept, ...outputs]);
     for (const table of inputs) table.release();
   }
 
   /** Releases the tables; nothing may be looked up after it. */
   close(): void {
-    for (const table of this.#tables) table.release();
-    this.#tables = [];
+    for (const table of this.tables) table.release();
+    this.#runs = new TableRuns<ChunkTable>([]);
   }
 
   #pin(): readonly ChunkTable[] {
-    const tables = this.#tables;
+    const { tables } = this;
     for (const table of tables) table.retain();
     return tables;
   }

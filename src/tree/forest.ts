@@ -42,6 +42,8 @@ export interface ForestOptions {
   cache: BlockCache;
   /** The forest is `full` once its active memtables together reach this many bytes, 1 .. 1 GiB. */
   memtableBytes: number;
+  /** For places of rows that lookups in K have found, see RowMemo. None when omitted. */
+  foundRowBytes?: number;
 }
 
 /** Memtables frozen together; a tree that was empty has none. */
@@ -96,14 +98,14 @@ export class Forest {
     tables: readonly Table[],
     lost: readonly CatalogTable[],
   ) {
-    const { memtableBytes } = options;
+    const { memtableBytes, foundRowBytes = 0 } = options;
     const keyTables = (tree: number): KeyTable[] =>
       tables.filter((table): table is KeyTable => table instanceof KeyTable && table.meta.tree === tree);
     this.#fs = fs;
     this.#options = options;
     const lostOf = (tree: number): CatalogTable[] => lost.filter((table) => table.tree === tree);
     this.ranges = new RangeRows(lostOf(trees.S));
-    this.keys = new KeyTree(memtableBytes, keyTables(trees.K), lostOf(trees.K), this.ranges);
+    this.keys = new KeyTree(memtableBytes, keyTables(trees.K), lostOf(trees.K), this.ranges, foundRowBytes);
     this.indexes = new KeyTree(memtableBytes, keyTables(trees.X), lostOf(trees.X));
     this.system = new KeyTree(memtableBytes, keyTables(trees.S), lostOf(trees.S));
     this.chunks = new ChunkTree(

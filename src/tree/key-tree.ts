@@ -6,7 +6,11 @@
  * (format/row-kinds.ts); where one is met the sources are merged, in which every row has its place. A version
  * that a range delete hides is no answer (range-rows.ts).
  *
+ * A lookup asks one filter for each sorted run (table-runs.ts), and reads at most one block where it says
+ * maybe. Where it ended is remembered (row-memo.ts).
+ *
  * Invariants
+ * - "at most one block is read in each sorted run whose filter says maybe" (test/tree/lookup-bound.test.ts).
  * - A lookup equals a linear search of all rows ever inserted ("tree equals a model under random inserts,
  *   freezes and flushes").
  * - A view reads the same rows whatever is frozen or installed after it ("a view keeps its rows while inserts
@@ -23,38 +27,48 @@ import { parseValueRecord } from '../format/value-record.ts';
 import type { BlockHold } from './block-hold.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
 import { KeyMemtable } from './key-memtable.ts';
+import { LookupCounts } from './lookup-counts.ts';
 import { LostTables } from './lost-tables.ts';
 import { MergeCursor } from './merge-cursor.ts';
 import type { RangeRows, RangeSet } from './range-rows.ts';
+import { RowMemo } from './row-memo.ts';
 import type { RowRef } from './row-ref.ts';
-import { newestFirst } from './table-order.ts';
 import type { KeyTable } from './table-reader.ts';
+import { TableRuns } from './table-runs.ts';
 
 /** Rows of one ordered tree in memory and on disk. */
 export class KeyTree {
   readonly #memtableBytes: number;
   #active: KeyMemtable;
-  /** Newest first, as the tables. Both are replaced, never changed. */
+  /** Newest first. Replaced, never changed, as the tables are. */
   #frozen: readonly KeyMemtable[] = [];
-  #tables: readonly KeyTable[];
+  #runs: TableRuns<KeyTable>;
+  /** Highest number in a table. */
+  #tableSeq = -1;
+  /** What lookups have found in the tables there are now. */
+  readonly memo: RowMemo;
+  readonly counts: LookupCounts = new LookupCounts();
   /** Tables that could not be opened: reads they could have answered are refused. */
   readonly lost: LostTables;
   readonly #ranges: RangeRows | undefined;
 
   /**
    * `tables` in any order, each held once for this tree (taken); `lost`: those that could not be opened;
-   * `ranges`: what hides rows of this tree.
+   * `ranges`: what hides rows of this tree; `memoBytes`: for places of rows that were found, see RowMemo.
    */
   constructor(
     memtableBytes: number,
     tables: readonly KeyTable[],
     lost: readonly CatalogTable[] = [],
     ranges?: RangeRows,
+    memoBytes = 0,
   ) {
     this.#memtableBytes = memtableBytes;
     this.#ranges = ranges;
     this.#active = new KeyMemtable({ bytesMax: memtableBytes });
-    this.#tables = newestFirst(tables);
+    this.#runs = new TableRuns<KeyTable>([]);
+    this.memo = new RowMemo(memoBytes);
+    this.#setTables(tables);
     this.lost = new LostTables(lost);
   }
 
@@ -67,8 +81,9 @@ export class KeyTree {
     return this.#frozen;
   }
 
+  /** Newest rows of a key first. */
   get tables(): readonly KeyTable[] {
-    return this.#tables;
+    return this.#runs.tables;
   }
 
   /** Adds a row (copied), see KeyMemtable.insert. Not durable: the log is. */
@@ -99,16 +114,10 @@ export class KeyTree {
         return this.#end(prefixBuf, from, to, seqMax, out);
       }
     }
-    const tables = this.#tables;
-    if (tables.length > 0) {
-      const hash = hashKey32(prefixBuf, from, to);
-      for (let i = 0; i < tables.length; i++) {
-        const table = tables[i]!;
-        if (table.meta.minSeq > seqMax || !table.mayContain(hash)) continue;
-        const step = table.find(prefixBuf, from, to, seqMax, out);
-        if (step === MISS) return MISS;
-        if (step === OK) return this.#end(prefixBuf, from, to, seqMax, out);
-      }
+    if (this.#runs.length > 0) {
+      const step = this.#fromTables(prefixBuf, from, to, seqMax, out);
+      if (step === MISS) return MISS;
+      if (step === OK) return this.#end(prefixBuf, from, to, seqMax, out);
     }
     out.pending.clear();
     if (this.lost.any) this.lost.refuseKey(prefixBuf, from, to, 0, seqMax);
@@ -141,12 +150,12 @@ export class KeyTree {
 
   /** Pins the memtables and tables of this moment. Release it when done. */
   view(): TreeView {
-    return new TreeView([this.#active, ...this.#frozen], this.#tables, this.#ranges?.current);
+    return new TreeView([this.#active, ...this.#frozen], this.tables, this.#ranges?.current);
   }
 
   /** The same without tables that have no row above `seq`: for those who look for newer rows only. */
   viewAbove(seq: number): TreeView {
-    const newer = this.#tables.filter(({ meta }) => meta.maxSeq > seq);
+    const newer = this.tables.filter(({ meta }) => meta.maxSeq > seq);
     return new TreeView([this.#active, ...this.#frozen], newer, this.#ranges?.current);
   }
 
@@ -165,23 +174,85 @@ export class KeyTree {
     assert(this.#frozen.at(-1) === memtable, 'the oldest frozen memtable is installed first');
     assert(table.meta.entries === memtable.entries, 'a table has the rows of its memtable');
     this.#frozen = this.#frozen.slice(0, -1);
-    this.#tables = newestFirst([...this.#tables, table]);
+    this.#setTables([...this.tables, table]);
   }
 
   /**
    * Puts the result of a merge (taken) in the place of its inputs, which are released; views keep theirs.
    */
   replaceTables(inputs: readonly KeyTable[], outputs: readonly KeyTable[]): void {
-    const kept = this.#tables.filter((table) => !inputs.includes(table));
-    assert(kept.length + inputs.length === this.#tables.length, 'a merge replaces tables of its tree');
-    this.#tables = newestFirst([...kept, ...outputs]);
+    const kept = this.tables.filter((table) => !inputs.includes(table));
+    assert(kept.length + inputs.length === this.tables.length, 'a merge replaces tables of its tree');
+    this.#setTables([...kept, ...outputs]);
     for (const table of inputs) table.release();
   }
 
   /** Releases the tables; nothing may be looked up after it. */
   close(): void {
-    for (const table of this.#tables) table.release();
-    this.#tables = [];
+    for (const table of this.tables) table.release();
+    this.#setTables([]);
+  }
+
+  #setTables(tables: readonly KeyTable[]): void {
+    this.#runs = new TableRuns(tables);
+    this.#tableSeq = tables.reduce((most, { meta }) => Math.max(most, meta.maxSeq), -1);
+    this.memo.clear();
+  }
+
+  /** The first row of the key that the tables have for a reader at `seqMax`. */
+  #fromTables(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
+    const runs = this.#runs;
+    const hash = hashKey32(prefixBuf, from, to);
+    const slot = this.memo.slotOf(hash, prefixBuf, from, to);
+    if (slot !== -1 && this.memo.seq(slot) <= seqMax) return this.#remembered(slot, out);
+    let filters = 0;
+    let tables = 0;
+    let step: Step = END;
+    for (let run = 0; run < runs.length && step === END; run++) {
+      const table = runs.tableOf(run, prefixBuf, from, to);
+      if (table === undefined || table.meta.minSeq > seqMax) continue;
+      filters++;
+      if (!table.mayContain(hash)) continue;
+      tables++;
+      step = table.find(prefixBuf, from, to, seqMax, out);
+      if (step === OK) this.#remember(hash, prefixBuf, from, to, seqMax, table, out);
+    }
+    // What is asked again once its blocks are there counts once.
+    if (step !== MISS) this.counts.add(filters, tables);
+    return step;
+  }
+
+  /** `out` stands on a row that was found before: at most one block is read. */
+  #remembered(slot: number, out: RowRef): Step {
+    const { memo } = this;
+    const table = this.tables[memo.table(slot)]!;
+    const number = memo.block(slot);
+    const block = out.pending.find(table, number);
+    if (block === undefined) return out.pending.want(table, number);
+    out.bytes = block;
+    out.valueFrom = memo.valueFrom(slot);
+    out.valueTo = memo.valueTo(slot);
+    out.seq = memo.seq(slot);
+    this.counts.remembered++;
+    return OK;
+  }
+
+  /**
+   * A reader of the newest state has found an ordinary row: every reader at or above its number finds it, as
+   * long as the tables are the same.
+   */
+  #remember(
+    hash: number,
+    prefixBuf: Uint8Array,
+    from: number,
+    to: number,
+    seqMax: number,
+    table: KeyTable,
+    out: RowRef,
+  ): void {
+    if (seqMax < this.#tableSeq || out.kind !== rowKinds.put) return;
+    const at = this.#runs.positionOf(table);
+    this.memo.note(hash, prefixBuf, from, to, at, out.block, out.valueFrom, out.valueTo, out.seq);
   }
 
   #fromMemtable(
@@ -228,7 +299,7 @@ export class KeyTree {
    */
   #findMerged(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
     out.aim(prefixBuf, from, to, seqMax);
-    const rows = mergeOf([this.#active, ...this.#frozen], this.#tables, out.pending);
+    const rows = mergeOf([this.#active, ...this.#frozen], this.tables, out.pending);
     let step = rows.seek(out.target.slice(0, out.targetTo));
     for (; step === OK; step = rows.next()) {
       const { keyBytes, keyFrom, keyTo } = rows;

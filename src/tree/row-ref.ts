@@ -11,6 +11,8 @@ export class RowRef {
   valueTo = 0;
   /** Sequence number in the row's key. */
   seq = 0;
+  /** The block of the table the row was found in; of no meaning for a row in memory. */
+  block = 0;
   /** After MISS: `load` or `loadSync` it, then repeat the same lookup. */
   readonly pending = new BlockHold();
   /** Scratch of the lookup: the sought key, target[0..targetTo). */

@@ -112,6 +112,7 @@ export class KeyTable implements BlockSource {
     }
     out.seq = (high >>> 0) * 2 ** 32 + (low >>> 0);
     out.bytes = block;
+    out.block = number;
     out.valueFrom = spot.valueFrom;
     out.valueTo = spot.valueTo;
     return OK;
