@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { encodeUtf8 } from '../../src/base/bytes.ts';
-import { exportTree } from '../../src/cli/tree/export-tree.ts';
+import { type ExportSource, exportTree } from '../../src/cli/tree/export-tree.ts';
 import type { Engine } from '../../src/index.ts';
 import { bytePath, paths, snapshot, withStore } from './kit.ts';
 
@@ -68,6 +68,30 @@ describe('export', () => {
       expect(paths(report.failed)).toEqual(['a/x', 'a/y/z']);
       expect(report.failed[0]).toMatchObject({ code: 'VARVE_CONFLICT' });
       expect((await readdir(join(base, 'out'))).sort()).toEqual(['a', 'a.b', 'b']);
+    });
+  });
+
+  test('every value with chunks is read with its hashes checked, however short it is', async () => {
+    await withStore(async (engine, base) => {
+      await engine.put('inline', 'data');
+      await engine.put('short', new Uint8Array(5000).fill(1));
+      await engine.put('long', new Uint8Array(400_000).fill(2));
+      const read: unknown[] = [];
+      const source = {
+        scan: (options: Parameters<ExportSource['scan']>[0]) => engine.scan(options),
+        get: (key: Uint8Array) => {
+          read.push(`get ${Buffer.from(key)}`);
+          return engine.get(key);
+        },
+        stream: (key: Uint8Array, options: { verify: true }) => {
+          read.push([`stream ${Buffer.from(key)}`, options]);
+          return engine.stream(key, options);
+        },
+      };
+      expect(await exportTree(source, join(base, 'out'))).toMatchObject({ ok: true, files: 3 });
+      const verify = { verify: true };
+      expect(read).toEqual(['get inline', ['stream long', verify], ['stream short', verify]]);
+      expect((await readFile(join(base, 'out', 'short'))).equals(Buffer.alloc(5000, 1))).toBe(true);
     });
   });
 

@@ -6,6 +6,7 @@
  * Invariants (test/cli/export-tree.test.ts)
  * - nothing is written outside the target, whatever the keys and links say;
  * - a file is complete or not there: a value that cannot be read whole leaves no file;
+ * - the SHA-256 of each chunk is checked before a byte of it is written;
  * - modes and times of a directory are set once everything in it is written.
  */
 import { mkdir, readdir, stat } from 'node:fs/promises';
@@ -213,7 +214,7 @@ class ExportRun {
     directory.retain();
     await this.#pool.start(size > wholeBytesMax ? streamUnits : 1, async () => {
       try {
-        await this.#fill(file, key, size);
+        await this.#fill(file, key, stat?.chunks !== 0);
         this.#meter.addFile();
         whole.resolve(true);
       } catch (error) {
@@ -240,9 +241,9 @@ class ExportRun {
   }
 
   /** Writes the value and closes the file; takes the file away when that fails. */
-  async #fill(file: NewFile, key: Uint8Array, size: number): Promise<void> {
+  async #fill(file: NewFile, key: Uint8Array, hasChunks: boolean): Promise<void> {
     try {
-      if (size > wholeBytesMax) {
+      if (hasChunks) {
         for await (const piece of this.#store.stream(key, { verify: true })) {
           await file.write(piece);
           this.#meter.add(piece.length);
