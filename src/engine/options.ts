@@ -90,8 +90,9 @@ export interface EngineOptions {
   keyEncoding?: 'utf8' | 'bytes';
   /**
    * Threads that cut and hash large values (about 1 MiB and more) and check what is read with `verify`. 0:
-   * the calling thread alone. 'auto' (default): as the machine has cores, at most 4. They start with the
-   * first large value, end when idle, and never change what is stored.
+   * the calling thread alone. 'auto' (default): as the machine has cores, at most 4. They start
+   * where that pays (a value over 64 MiB, or so much in values over 1 MiB), end when idle, and never change
+   * what is stored.
    */
   workers?: 'auto' | number;
   memory?: MemoryOptions;
