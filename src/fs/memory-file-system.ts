@@ -78,6 +78,11 @@ export class MemoryFileSystem implements FsPort {
     this.#machine.schedule = hook;
   }
 
+  /** Awaited after a sync of a file took effect, before its caller is told. */
+  set answer(hook: (() => Promise<void>) | undefined) {
+    this.#machine.answer = hook;
+  }
+
   /** True once a 'crash' fault has switched the machine off. */
   get off(): boolean {
     return this.#machine.off;

@@ -91,7 +91,9 @@ export class MemoryFile implements FsFile {
     if (schedule === undefined) return this.#now(effect);
     return this.#gate.run(async () => {
       await schedule({ kind, path: this.path, index: trace.length });
-      return effect();
+      const result = effect();
+      if (kind === 'sync' || kind === 'dataSync') await this.#machine.answer?.();
+      return result;
     });
   }
 

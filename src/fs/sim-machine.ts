@@ -90,6 +90,8 @@ export class SimMachine {
   faults: FaultHook | undefined;
   /** Awaited before each asynchronous operation takes effect: a seeded scheduler puts them in its order. */
   schedule: ((op: FsOp) => Promise<void> | undefined) | undefined;
+  /** Awaited after a sync of a file took effect, before its caller is told: writes go on meanwhile. */
+  answer: (() => Promise<void>) | undefined;
   off = false;
   readonly #planned = new Map<number, FsFault>();
 

@@ -34,6 +34,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 export async function failuresOf(workload: Workload, profile: FsProfile): Promise<Failure[]> {
   const disk = new MemoryFileSystem({ profile });
   disk.schedule = turn;
+  disk.answer = turn;
   const { failures } = await runFaulty(disk, workload);
   if (failures.length > 0) throw new Error(`without a fault: ${failures.join('; ')}`);
   const ops = disk.trace.slice();
@@ -90,6 +91,7 @@ export async function runFailure(
   const { op, fault, forEver } = failure;
   const disk = new MemoryFileSystem({ profile });
   disk.schedule = turn;
+  disk.answer = turn;
   const cuts: Cut[] = [];
   let look: (() => FaultyRun) | undefined;
   let fired = false;
@@ -112,6 +114,7 @@ export async function runFailure(
     });
     disk.faults = undefined;
     disk.schedule = undefined;
+    disk.answer = undefined;
     const seed = workload.seed * 1000 + op.index;
     await checkCuts(cuts, workload, seed);
     await checkAllAfter(disk, run, workload, seed);

@@ -153,11 +153,13 @@ function attach({ disk, watch, schedule }: Machine): void {
     return undefined;
   };
   disk.schedule = schedule;
+  disk.answer = schedule;
 }
 
 function detach({ disk }: Machine): void {
   disk.faults = undefined;
   disk.schedule = undefined;
+  disk.answer = undefined;
 }
 
 /** The process is gone, and what it handed to the kernel is not. */

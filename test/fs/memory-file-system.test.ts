@@ -188,6 +188,18 @@ describe('state', () => {
     expect(disk.crash('all').files()).toEqual([]);
   });
 
+  test('what is written between a sync and its answer is not on the disk', async () => {
+    const disk = new MemoryFileSystem();
+    const file = await disk.open('a', 'create');
+    await disk.syncDir('');
+    file.writeSync(bytes(1), 0);
+    disk.schedule = async () => undefined;
+    disk.answer = async () => file.writeSync(bytes(2), 1);
+    await file.sync();
+    expect(disk.crash('none').bytesOf('a')).toEqual(bytes(1));
+    expect(disk.crash('all').bytesOf('a')).toEqual(bytes(1, 2));
+  });
+
   test('many small appends stay linear', async () => {
     const disk = new MemoryFileSystem();
     const file = await disk.open('log', 'create');

@@ -56,6 +56,7 @@ export class Injector {
     this.last = undefined;
     this.stuck = 0;
     disk.faults = (op) => this.#act(disk, op);
+    disk.answer = () => this.#scheduler.turn('answer of a sync');
     disk.schedule = async (op) => {
       const delay = this.#delay(op);
       if (delay === Number.POSITIVE_INFINITY) {

@@ -336,13 +336,14 @@ class Run {
     this.#throwFailure();
     this.#life = undefined;
     this.#raise(life);
+    // A reader may outlive this, and nobody hears what it finds.
+    life.over = true;
     if ('error' in closed) {
       if (!life.faulted) throw closed.error;
       return;
     }
     if (wasSick) throw new Error('close resolved although a write had failed');
     this.#raise({ durable: this.#world.oracle.lastAcked, handed: 0 });
-    life.over = true;
   }
 
   async calm(): Promise<void> {
