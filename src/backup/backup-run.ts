@@ -11,7 +11,7 @@
  * - The root is the one a backup into an empty vault would have ("an incremental backup sends what
  *   is new and has the root from scratch").
  */
-import { toHex } from '../base/bytes.ts';
+import { equalBytes, toHex } from '../base/bytes.ts';
 import { isVarveError, VarveError } from '../base/errors.ts';
 import {
   type BackupManifest,
@@ -31,7 +31,7 @@ import {
   type VaultDamage,
   type VaultProgress,
 } from './backup-info.ts';
-import { BackupScan, type LeftOut } from './backup-scan.ts';
+import { BackupScan, type LeftOut, type ScanUpdate } from './backup-scan.ts';
 import type { BackupSource } from './backup-source.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { keyText } from './key-text.ts';
@@ -155,7 +155,8 @@ class BackupRun {
     // Where packs are gone, nothing of earlier backups is taken for granted.
     const isSound = state.missing.length === 0 && state.damage.length === 0;
     const trusted = base !== undefined && !isIncomplete(base.manifest) && isSound;
-    let tree = await this.#pass(state, adopted, trusted ? base.manifest.seq : 0);
+    const update = trusted ? await this.#updateOf(base, state) : undefined;
+    let tree = await this.#pass(state, adopted, trusted ? base.manifest.seq : 0, update);
     const manifest = (provedMs: number): BackupManifest =>
       this.#manifest(backupId, timeMs, tree, base, provedMs);
     if (dryRun) return { report: this.#report(manifest(0)), row: undefined };
@@ -203,6 +204,17 @@ class BackupRun {
     return mode === 'differential' ? find(last.fullId) : find(last.backupId);
   }
 
+  /** Undefined where all rows are to be read. */
+  async #updateOf({ manifest }: Snap, state: VaultState): Promise<ScanUpdate | undefined> {
+    const source = this.#source;
+    const isSame = equalBytes(manifest.dbUuid, source.dbUuid) && manifest.timelineId === source.timelineId;
+    if (!isSame || manifest.seq > source.seq) return undefined;
+    const changes = await source.changes(manifest.seq);
+    if (changes === undefined) return undefined;
+    const reader = new VaultReader(this.#env, state.packs, state.table, state.copies);
+    return { base: manifest, changes, reader };
+  }
+
   async #reachedBy(state: VaultState, base: Snap | undefined): Promise<ChunkTable> {
     const own = new ChunkTable();
     if (base === undefined) return own;
@@ -227,7 +239,12 @@ class BackupRun {
   }
 
   /** Reads the store, uploads what `state` lacks, and writes the index of it. */
-  async #pass(state: VaultState, adopted: readonly number[], knownSeq: number): Promise<KeyTree> {
+  async #pass(
+    state: VaultState,
+    adopted: readonly number[],
+    knownSeq: number,
+    update?: ScanUpdate,
+  ): Promise<KeyTree> {
     this.#keys = 0;
     this.#damagedKeys = 0;
     const dryRun = this.#options.dryRun === true;
@@ -243,6 +260,7 @@ class BackupRun {
     });
     const scan = new BackupScan(this.#source, state.table, upload, {
       knownSeq,
+      update,
       dryRun,
       slices: this.#slices,
       onKey: () => {

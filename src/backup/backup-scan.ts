@@ -18,9 +18,13 @@ import { MISS, OK } from '../tree/cursor.ts';
 import type { BackupSource } from './backup-source.ts';
 import type { ChunkTable } from './chunk-table.ts';
 import { type KeyTree, KeyTreeBuilder } from './key-tree-builder.ts';
+import type { TreeRoot } from './key-tree-walk.ts';
+import type { LoggedChanges } from './logged-changes.ts';
 import type { Slices } from './throttle.ts';
+import { updateTree } from './tree-update.ts';
 import type { Upload } from './upload.ts';
 import { ValueUpload } from './value-upload.ts';
+import type { VaultReader } from './vault-reader.ts';
 
 /** A key that was left out. */
 export interface LeftOut {
@@ -29,9 +33,17 @@ export interface LeftOut {
   readonly error: VarveError;
 }
 
+export interface ScanUpdate {
+  readonly base: TreeRoot;
+  readonly changes: LoggedChanges;
+  readonly reader: VaultReader;
+}
+
 export interface ScanOptions {
   /** Rows up to this number are in an earlier backup, which has their chunks; 0 = none are known to be. */
   readonly knownSeq: Seq;
+  /** The tree of that backup and what was changed since: then only that is read. */
+  readonly update: ScanUpdate | undefined;
   readonly dryRun: boolean;
   readonly slices: Slices;
   readonly onKey: () => void;
@@ -63,6 +75,30 @@ export class BackupScan {
       const added = this.#builder.add(this.#key, 0, 1 + prefix.length, seq, value, 0, value.length, 0);
       if (added !== undefined) await added;
     }
+    const { update } = this.#options;
+    if (update === undefined) await this.#rows();
+    else await this.#update(update);
+    return await this.#builder.finish();
+  }
+
+  async #update({ base, changes, reader }: ScanUpdate): Promise<void> {
+    await updateTree(base, changes, this.#builder, {
+      read: (id) => reader.readAlone(id),
+      step: () => this.#options.slices.step(),
+      put: async (prefix, seq, bytes) => {
+        const record = parseValueRecord(bytes, 0, bytes.length, { file: 'log' });
+        this.#key[0] = keyTreeTags.keys;
+        this.#key.set(prefix, 1);
+        this.#options.onKey();
+        this.#record.clear();
+        this.#record.raw(bytes);
+        if (record.form === recordForms.inline) await this.#add(prefix.length, seq, record.size);
+        else await this.#addLater(prefix.length, seq, record);
+      },
+    });
+  }
+
+  async #rows(): Promise<void> {
     const rows = this.#source.rows();
     try {
       for (;;) {
@@ -80,7 +116,6 @@ export class BackupScan {
     } finally {
       rows.close();
     }
-    return await this.#builder.finish();
   }
 
   /** The row the cursor stands on. */

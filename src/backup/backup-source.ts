@@ -5,6 +5,7 @@ import type { SegmentSet } from '../segment/segment-set.ts';
 import type { ChunkTree } from '../tree/chunk-tree.ts';
 import type { RowSource, Step } from '../tree/cursor.ts';
 import type { StoreParams } from './backup-info.ts';
+import type { LoggedChanges } from './logged-changes.ts';
 
 /**
  * The rows of all keys that a reader of the moment sees, in order of the key tree, all spaces. After `step`
@@ -36,6 +37,11 @@ export interface BackupSource {
   readonly system: readonly SystemRow[];
   /** A new pass over the keys. */
   rows(): SourceRows;
+  /**
+   * What was committed behind `since`, up to the moment; undefined where the log is not kept any more, or that
+   * is so much that reading all rows is better.
+   */
+  changes(since: Seq): Promise<LoggedChanges | undefined>;
   readonly segments: SegmentSet;
   readonly chunks: ChunkTree;
   /** What the store remembers of its last backup into this vault. */

@@ -62,6 +62,32 @@ export class KeyTreeBuilder {
     if (endsKeyTreeNode(0, key, from, to, before, leaf.size, leaf.count)) return this.#close(0);
   }
 
+  /** Nothing is open up to that level: a node of it that begins here begins a node of its own. */
+  isAligned(level: number): boolean {
+    return this.#levels.slice(0, level + 1).every(({ count }) => count === 0);
+  }
+
+  /**
+   * Adds a whole node of another tree and all below it, where `isAligned`: its rows are next, and it ended
+   * where its rows say, not because there were no more. `last`: its last key. All its rows are keys. Waits as
+   * `add`; arguments are borrowed until then.
+   */
+  async addSubtree(
+    level: number,
+    last: Uint8Array,
+    id: Uint8Array,
+    rows: number,
+    bytes: number,
+  ): Promise<void> {
+    for (let below = 0; below <= level; below++) {
+      this.#level(below);
+      this.#given[below]!++;
+    }
+    this.#keys += rows;
+    this.#bytes += bytes;
+    await this.#placed(level, { last, length: last.length, id, rows, bytes });
+  }
+
   /** Gives out what is open and tells the root. */
   async finish(): Promise<KeyTree> {
     for (let level = 0; level < this.#levels.length; level++) {
@@ -99,12 +125,26 @@ export class KeyTreeBuilder {
     this.#given[level]!++;
     const taken = this.#take(id, node);
     if (taken !== undefined) await taken;
+    const { lastKey, lastKeyBytes } = open;
+    await this.#placed(level, { last: lastKey, length: lastKeyBytes, id, rows, bytes });
+  }
+
+  /** A node of the level was given out: its parent names it. */
+  async #placed(level: number, { last, length, id, rows, bytes }: GivenNode): Promise<void> {
     if (this.#top === undefined || level >= this.#top.level) this.#top = { id, level };
     const parent = this.#level(level + 1);
     const before = parent.size;
-    const { lastKey, lastKeyBytes } = open;
-    parent.addChild(lastKey, 0, lastKeyBytes, id, 0, rows, bytes);
-    const ends = endsKeyTreeNode(level + 1, lastKey, 0, lastKeyBytes, before, parent.size, parent.count);
+    parent.addChild(last, 0, length, id, 0, rows, bytes);
+    const ends = endsKeyTreeNode(level + 1, last, 0, length, before, parent.size, parent.count);
     if (ends) await this.#close(level + 1);
   }
+}
+
+interface GivenNode {
+  /** The last key below: last[0..length). */
+  readonly last: Uint8Array;
+  readonly length: number;
+  readonly id: Uint8Array;
+  readonly rows: number;
+  readonly bytes: number;
 }

@@ -34,7 +34,7 @@ export interface WalkOptions {
 }
 
 /** What a parent says of a child. */
-interface Child {
+export interface Child {
   readonly id: Uint8Array;
   readonly after: Uint8Array | undefined;
   /** Undefined for the root. */
@@ -87,8 +87,11 @@ async function* walk(
   }
 }
 
-/** Reads a node to its end and returns what it says of its children; none for a leaf. */
-function checkNode(bytes: Uint8Array, child: Child, level: number): Child[] {
+/**
+ * Reads a node to its end and returns what it says of its children; none for a leaf. VARVE_CORRUPT where it is
+ * not what its parent says.
+ */
+export function checkNode(bytes: Uint8Array, child: Child, level: number): Child[] {
   const place = { file: `node ${toHex(child.id)}` };
   const node = new KeyTreeNode(bytes, place);
   if (node.level !== level) throw corrupt('key tree node is of another level', place, level, node.level);

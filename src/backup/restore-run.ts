@@ -15,13 +15,14 @@ import { type KeyTreeNode, keyTreeTags } from '../format/key-tree-node.ts';
 import { expiryKey } from '../format/system-rows.ts';
 import { parseValueRecord, refIdAt, type ValueRecord } from '../format/value-record.ts';
 import type { FsPort } from '../fs/port.ts';
-import { type ArchivedChanges, type ChangedRow, changesUntil } from './archived-changes.ts';
+import { changesUntil } from './archived-changes.ts';
 import { damageOf, decodeExtra, type VaultDamage, type VaultProgress } from './backup-info.ts';
 import { chooseBackup } from './choose-backup.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { keyText, treeKeyText } from './key-text.ts';
 import { KeyTreeBuilder } from './key-tree-builder.ts';
 import { leavesOf, visitChunks, type WalkOptions } from './key-tree-walk.ts';
+import type { ChangedRow, LoggedChanges } from './logged-changes.ts';
 import {
   choiceText,
   everyKey,
@@ -105,7 +106,7 @@ export async function runRestore(
 /** A backup, and what was committed behind it up to the moment asked for. */
 interface RestorePoint {
   readonly snap: Snap;
-  readonly changes: ArchivedChanges | undefined;
+  readonly changes: LoggedChanges | undefined;
 }
 
 class RestoreRun {
@@ -122,7 +123,7 @@ class RestoreRun {
   readonly #counted = new ChunkTable();
   /** Of the backup's own rows: proof that all of them were read. */
   readonly #tree = new KeyTreeBuilder(() => undefined);
-  readonly #changes: ArchivedChanges | undefined;
+  readonly #changes: LoggedChanges | undefined;
   #builder!: StoreBuilder;
   #reader!: VaultReader;
   #features = 0;

@@ -14,7 +14,7 @@ import { ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { packName } from '../format/vault-names.ts';
 import type { ChunkTable, IndexRows } from './chunk-table.ts';
-import { checkWholeFrame } from './pack-reader.ts';
+import { checkWholeFrame, readPackFrame } from './pack-reader.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
 
 const windowBytes: number = MiB;
@@ -60,6 +60,23 @@ export class VaultReader {
   async read(id: Uint8Array, idAt: number): Promise<Uint8Array> {
     const { buf, frame } = await this.readFrame(id, idAt);
     return buf.slice(frame.payloadFrom, frame.payloadTo);
+  }
+
+  /** As `read`, for a chunk whose neighbours are not wanted: nothing is read ahead. */
+  async readAlone(id: Uint8Array): Promise<Uint8Array> {
+    const row = this.table.find(id, 0);
+    if (row < 0) return await this.read(id, 0);
+    const { pack, off8, storedLen } = this.table;
+    const frame = new ChunkFrame();
+    const { hash } = this.#packs[pack[row]!]!;
+    try {
+      const buf = await readPackFrame(this.#env.store, hash, off8[row]!, storedLen[row]!, id, frame);
+      return buf.slice(frame.payloadFrom, frame.payloadTo);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_NOT_FOUND')) throw error;
+      // There may be another copy.
+      return await this.read(id, 0);
+    }
   }
 
   /** The whole frame of a chunk. Errors as `read`. */

@@ -2,13 +2,16 @@
 
 import { type BackupOptions, type BackupReport, runBackup } from '../backup/backup-run.ts';
 import type { BackupSource, SourceRows, SystemRow } from '../backup/backup-source.ts';
+import { LoggedChanges } from '../backup/logged-changes.ts';
 import { backedUpValue, isBackedUp } from '../backup/system-rows.ts';
 import { checkVault, type Vault } from '../backup/vault.ts';
 import { prefixEnd, startsWith, toHex } from '../base/bytes.ts';
-import { invalid, isVarveError, VarveError } from '../base/errors.ts';
+import { invalid, isDamage, isVarveError, VarveError } from '../base/errors.ts';
+import { MiB } from '../base/limits.ts';
 import { checkNames } from '../base/names.ts';
 import type { BackupMode } from '../format/backup-manifest.ts';
 import { decodeSysKey, rowPrefixEnd, seqOf } from '../format/internal-key.ts';
+import { frameTypes } from '../format/log-frame.ts';
 import { rowKindAt, rowKinds } from '../format/row-kinds.ts';
 import {
   type BackupRow,
@@ -17,12 +20,15 @@ import {
   decodeBackupRow,
   encodeBackupRow,
 } from '../format/vault-records.ts';
+import { LogTail } from '../log/log-tail.ts';
 import { OK, settle } from '../tree/cursor.ts';
 import { ScanRows } from './scan-rows.ts';
 import type { Store } from './store.ts';
 import { systemRowsUnder } from './system-scan.ts';
 
 const modes: readonly BackupMode[] = ['full', 'differential', 'incremental'];
+/** More changes than this are not collected in memory, bytes. */
+const changedBytesMax: number = 64 * MiB;
 const empty: Uint8Array = new Uint8Array(0);
 
 /** Backups under way, by store: one at a time into one vault. */
@@ -75,6 +81,7 @@ async function backupPinned(store: Store, vault: Vault, options: BackupOptions):
       last,
       segments: store.parts.segments,
       chunks: forest.chunks,
+      changes: (since: number) => changesSince(store, since, seq),
       rows: (): SourceRows => {
         const rows = new ScanRows(view.cursor(), { ...plan, reverse: false }, view.ranges);
         return {
@@ -91,6 +98,30 @@ async function backupPinned(store: Store, vault: Vault, options: BackupOptions):
   } finally {
     store.closeView(view);
     pin.end();
+  }
+}
+
+/**
+ * What the log says was committed above `since` up to `seq`; undefined where it does not say, and all rows are
+ * read instead.
+ */
+async function changesSince(store: Store, since: number, seq: number): Promise<LoggedChanges | undefined> {
+  const { parts, logHistory } = store;
+  const changes = new LoggedChanges(since, 0);
+  const tail = new LogTail(parts.env.fs, logHistory, parts.identity.dbUuid, since);
+  try {
+    for (let frame = await tail.next(seq); frame !== undefined; frame = await tail.next(seq)) {
+      if (frame.type !== frameTypes.batch) continue;
+      changes.takeFrame(frame.buf, frame, frame.path);
+      if (changes.bytes > changedBytesMax) return undefined;
+    }
+    return changes;
+  } catch (error) {
+    // Old log files are kept for history only: nothing but time is lost where one is damaged.
+    if (!isVarveError(error, 'VARVE_HISTORY_GONE') && !isDamage(error)) throw error;
+    return undefined;
+  } finally {
+    await tail.close();
   }
 }
 
