@@ -12,7 +12,7 @@
  *   is new and has the root from scratch").
  */
 import { equalBytes, toHex } from '../base/bytes.ts';
-import { isVarveError, VarveError } from '../base/errors.ts';
+import { isDamage, VarveError } from '../base/errors.ts';
 import {
   type BackupManifest,
   type BackupMode,
@@ -38,6 +38,7 @@ import { keyText } from './key-text.ts';
 import type { KeyTree } from './key-tree-builder.ts';
 import { Marker } from './marker.ts';
 import { packBytesTarget } from './pack-builder.ts';
+import { reachedBy, tidyIndexes } from './reuse.ts';
 import { listSnaps, type Snap } from './snaps.ts';
 import { Slices, Throttle } from './throttle.ts';
 import { Upload } from './upload.ts';
@@ -46,7 +47,6 @@ import {
   adoptOrphans,
   lastingPacks,
   loadVault,
-  mergeIndexes,
   packsIn,
   type VaultEnv,
   type VaultState,
@@ -97,8 +97,6 @@ export interface BackupResult {
 
 const damageMax = 1000;
 const checksMax = 10;
-/** More index objects than this are merged. */
-const indexesMax = 16;
 
 /** Backs `source` up. VARVE_CONFLICT when the run was taken for dead and given up: run it again. */
 export async function runBackup(
@@ -151,12 +149,26 @@ class BackupRun {
     const adopted =
       mode === 'incremental' && !dryRun ? await adoptOrphans(this.#env, state, lastingPacks, true) : [];
     if (mode === 'full') state = { ...state, table: new ChunkTable() };
-    if (mode === 'differential') state = { ...state, table: await this.#reachedBy(state, base) };
+    if (mode === 'differential')
+      state = { ...state, table: await reachedBy(this.#env, state, base, this.#slices) };
     // Where packs are gone, nothing of earlier backups is taken for granted.
     const isSound = state.missing.length === 0 && state.damage.length === 0;
-    const trusted = base !== undefined && !isIncomplete(base.manifest) && isSound;
+    // What the base reaches is in packs that were loaded, if it is there still and no pack is marked: a prune
+    // that died or goes on may have marked some before it saw the base. What is marked later the check finds.
+    const isThere = base !== undefined && (await this.#env.store.size(base.name)) !== undefined;
+    const isMarked = state.packs.some(({ pending }) => pending);
+    const trusted = isThere && !isMarked && !isIncomplete(base.manifest) && isSound;
     const update = trusted ? await this.#updateOf(base, state) : undefined;
-    let tree = await this.#pass(state, adopted, trusted ? base.manifest.seq : 0, update);
+    let tree: KeyTree;
+    try {
+      tree = await this.#pass(state, adopted, trusted ? base.manifest.seq : 0, update);
+    } catch (error) {
+      if (update === undefined || !isDamage(error)) throw error;
+      // What it was to be built on is damaged, or was removed meanwhile.
+      this.#note(error);
+      state = await loadVault(this.#env, lastingPacks);
+      tree = await this.#pass(state, [], 0);
+    }
     const manifest = (provedMs: number): BackupManifest =>
       this.#manifest(backupId, timeMs, tree, base, provedMs);
     if (dryRun) return { report: this.#report(manifest(0)), row: undefined };
@@ -184,7 +196,8 @@ class BackupRun {
         },
       );
     await this.#env.store.delete(part);
-    await this.#tidy(state);
+    const untidy = await tidyIndexes(this.#env, state);
+    if (untidy !== undefined) this.#warnings.push(`index objects could not be merged: ${untidy.message}`);
     return { report: this.#report(done), row: this.#row(done) };
   }
 
@@ -213,29 +226,6 @@ class BackupRun {
     if (changes === undefined) return undefined;
     const reader = new VaultReader(this.#env, state.packs, state.table, state.copies);
     return { base: manifest, changes, reader };
-  }
-
-  async #reachedBy(state: VaultState, base: Snap | undefined): Promise<ChunkTable> {
-    const own = new ChunkTable();
-    if (base === undefined) return own;
-    const { table } = state;
-    const marker = new Marker(new VaultReader(this.#env, state.packs, table), this.#slices);
-    await marker.mark(base.manifest);
-    for (let row = 0; row < table.count; row++) {
-      if (!marker.marked.has(row)) continue;
-      const { pack, off8, storedLen, rawLen, kind, codec } = table;
-      own.add(
-        table.idOf(row),
-        0,
-        pack[row]!,
-        off8[row]!,
-        storedLen[row]!,
-        rawLen[row]!,
-        kind[row]!,
-        codec[row]!,
-      );
-    }
-    return own;
   }
 
   /** Reads the store, uploads what `state` lacks, and writes the index of it. */
@@ -290,25 +280,6 @@ class BackupRun {
     const marker = new Marker(new VaultReader(this.#env, state.packs, state.table), this.#slices);
     await marker.mark({ rootNodeId: tree.rootId, treeHeight: tree.height });
     return marker.missCount === 0;
-  }
-
-  /**
-   * Few index objects: many small ones become one. A failure costs nothing and is tried with the next run.
-   */
-  async #tidy({ indexes, superseded }: VaultState): Promise<void> {
-    try {
-      for (const hash of superseded) await this.#env.store.delete(`idx/${hash}.idx`);
-      if (indexes.length <= indexesMax) return;
-      const small = [...indexes].sort((a, b) => a.size - b.size).slice(0, indexes.length - indexesMax / 2);
-      await mergeIndexes(
-        this.#env,
-        small.map(({ hash }) => hash),
-        new Set(),
-      );
-    } catch (error) {
-      if (!isVarveError(error)) throw error;
-      this.#warnings.push(`index objects could not be merged: ${error.message}`);
-    }
   }
 
   #leftOut({ prefix, error }: LeftOut): void {

@@ -38,8 +38,8 @@ export interface BackupSource {
   /** A new pass over the keys. */
   rows(): SourceRows;
   /**
-   * What was committed behind `since`, up to the moment; undefined where the log is not kept any more, or that
-   * is so much that reading all rows is better.
+   * What was committed behind `since`, up to the moment; undefined where the log is not kept any more, or
+   * that is so much that reading all rows is better.
    */
   changes(since: Seq): Promise<LoggedChanges | undefined>;
   readonly segments: SegmentSet;

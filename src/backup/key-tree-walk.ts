@@ -88,8 +88,8 @@ async function* walk(
 }
 
 /**
- * Reads a node to its end and returns what it says of its children; none for a leaf. VARVE_CORRUPT where it is
- * not what its parent says.
+ * Reads a node to its end and returns what it says of its children; none for a leaf. VARVE_CORRUPT where it
+ * is not what its parent says.
  */
 export function checkNode(bytes: Uint8Array, child: Child, level: number): Child[] {
   const place = { file: `node ${toHex(child.id)}` };

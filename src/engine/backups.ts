@@ -102,8 +102,8 @@ async function backupPinned(store: Store, vault: Vault, options: BackupOptions):
 }
 
 /**
- * What the log says was committed above `since` up to `seq`; undefined where it does not say, and all rows are
- * read instead.
+ * What the log says was committed above `since` up to `seq`; undefined where it does not say, and all rows
+ * are read instead.
  */
 async function changesSince(store: Store, since: number, seq: number): Promise<LoggedChanges | undefined> {
   const { parts, logHistory } = store;

@@ -191,6 +191,23 @@ describe('an incremental backup', () => {
     await engine.close();
   });
 
+  test('reads all rows where the backup it was to build on is damaged', async () => {
+    const { engine } = await newStore();
+    const store = new MemoryBlobs();
+    const vault = await vaultOn(store);
+    for (let i = 0; i < 50; i++) await engine.put(`k${i}`, bytesOf(i, 30));
+    await engine.backup(vault);
+    const pack = store.names().find((name) => name.startsWith('packs/'))!;
+    const bytes = await store.get(pack, 1 << 30);
+    bytes[200]! ^= 1;
+    await store.put(pack, bytes);
+    await engine.put('new', 'x');
+    const report = await engine.backup(vault);
+    expect(report.damage[0]).toMatchObject({ kind: 'VARVE_CORRUPT', file: pack });
+    expect(await rootOf(vault)).toBe(await rootFromScratch(engine));
+    await engine.close();
+  });
+
   test('where the log is not kept reads all rows, with the same root', async () => {
     const { engine } = await newStore({ changesRetention: { bytes: 0 } });
     const vault = await vaultOn();
