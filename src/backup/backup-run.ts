@@ -20,7 +20,7 @@ import {
   backupModes,
   encodeBackupManifest,
 } from '../format/backup-manifest.ts';
-import { snapName } from '../format/vault-names.ts';
+import { packName, snapName } from '../format/vault-names.ts';
 import type { BackupRow } from '../format/vault-records.ts';
 import {
   type BackupInfo,
@@ -164,9 +164,10 @@ class BackupRun {
       tree = await this.#pass(state, adopted, trusted ? base.manifest.seq : 0, update);
     } catch (error) {
       if (update === undefined || !isDamage(error)) throw error;
-      // What it was to be built on is damaged, or was removed meanwhile.
+      // What it was to be built on is damaged, or was removed meanwhile: nothing of that pack is relied on.
       this.#note(error);
-      state = await loadVault(this.#env, lastingPacks);
+      const { file } = error;
+      state = await loadVault(this.#env, (pack) => lastingPacks(pack) && packName(pack.hash) !== file);
       tree = await this.#pass(state, [], 0);
     }
     const manifest = (provedMs: number): BackupManifest =>

@@ -204,6 +204,8 @@ describe('an incremental backup', () => {
     await engine.put('new', 'x');
     const report = await engine.backup(vault);
     expect(report.damage[0]).toMatchObject({ kind: 'VARVE_CORRUPT', file: pack });
+    // What was damaged was sent again.
+    expect((await restored(vault)).report).toMatchObject({ ok: true, proved: true });
     expect(await rootOf(vault)).toBe(await rootFromScratch(engine));
     await engine.close();
   });
