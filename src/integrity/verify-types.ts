@@ -50,7 +50,10 @@ export interface VerifyWork {
   readonly fs: FsPort;
   readonly clock: Clock;
   readonly level: VerifyLevel;
-  /** Threads that compute SHA-256 for level 'full'; undefined: the calling thread does. */
+  /**
+   * Threads that compute SHA-256 for level 'full'; the calling thread does where they are undefined, or with
+   * a `share`.
+   */
   readonly threads?: HashThreads | undefined;
   readonly start: VerifyCursor | undefined;
   /** Time after which the check ends between two steps; at least one step is done. */

@@ -233,8 +233,9 @@ class Verification {
 
   /** Threads where what is left of the check pays for them. */
   #threadsFor(bytes: number): HashThreads | undefined {
-    const { level, threads } = this.#work;
-    if (level !== 'full' || threads === undefined) return undefined;
+    const { level, threads, share = 1 } = this.#work;
+    // A check that takes a share of the time takes it of one thread, and holds no buffer while it rests.
+    if (level !== 'full' || threads === undefined || share < 1) return undefined;
     if (threads.jobs.pays(Math.max(bytes, this.#totalBytes - this.#doneBytes))) return threads;
     threads.jobs.passed(bytes);
     return undefined;

@@ -75,7 +75,7 @@ test('a check on threads finds what one thread finds, whatever becomes of them',
   }
 });
 
-test('a check that is aborted gives its buffers back', async () => {
+test('a check that is aborted gives its buffers back, one that takes a share of the time takes none', async () => {
   const pool = new FakePool(2, new Prng(1));
   const engine = await open(new MemoryFileSystem(), pool);
   for (let i = 0; i < 6; i++) await engine.put(`k${i}`, bytesOf(i, 60_000));
@@ -86,4 +86,7 @@ test('a check that is aborted gives its buffers back', async () => {
   await expect(checked).rejects.toMatchObject({ code: 'VARVE_ABORTED' });
   const again = await engine.verify({ level: 'full' });
   expect([again.ok, pool.runs > before]).toEqual([true, true]);
+  const runs = pool.runs;
+  const slowly = await engine.verify({ level: 'full', share: 0.999 });
+  expect([slowly.ok, slowly.checked.chunks > 100, pool.runs]).toEqual([true, true, runs]);
 });
