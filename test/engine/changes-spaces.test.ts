@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { Change, ChangesOptions } from '../../src/engine/change-types.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { bytesOf, codeOf, newStore, openOn, text, turn } from './engine-kit.ts';
+import { histories, historiesMs } from './histories.ts';
 
 /** A change in one line. */
 function line(change: Change): string {
@@ -82,41 +83,45 @@ const step = fc.record({
   key: fc.nat(4),
 });
 
-test('a feed of every space is that of each of them, in one order', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 30 }), fc.nat(100), async (steps, part) => {
-      const { disk, engine: first } = await newStore();
-      let engine = first;
-      for (const { what, space, key } of steps) {
-        const to = space === '' ? engine : engine.space(space);
-        const name = `k${key}`;
-        if (what === 'put') await to.put(name, bytesOf(key, key * 30));
-        else if (what === 'delete') await to.delete(name);
-        else if (what === 'range') await to.deleteRange({ gte: name });
-        else if (what === 'batch') {
-          await to.batch([
-            { type: 'put', key: name, value: 'b' },
-            { type: 'put', key: 'z', value: 'b' },
-          ]);
-        } else if (what === 'drop') await engine.spaces.drop(space === '' ? 's' : space);
-        else {
-          await engine.close();
-          engine = await openOn(disk);
+test(
+  'a feed of every space is that of each of them, in one order',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 30 }), fc.nat(100), async (steps, part) => {
+        const { disk, engine: first } = await newStore();
+        let engine = first;
+        for (const { what, space, key } of steps) {
+          const to = space === '' ? engine : engine.space(space);
+          const name = `k${key}`;
+          if (what === 'put') await to.put(name, bytesOf(key, key * 30));
+          else if (what === 'delete') await to.delete(name);
+          else if (what === 'range') await to.deleteRange({ gte: name });
+          else if (what === 'batch') {
+            await to.batch([
+              { type: 'put', key: name, value: 'b' },
+              { type: 'put', key: 'z', value: 'b' },
+            ]);
+          } else if (what === 'drop') await engine.spaces.drop(space === '' ? 's' : space);
+          else {
+            await engine.close();
+            engine = await openOn(disk);
+          }
         }
-      }
-      const since = Math.floor((engine.stats().seq * part) / 100);
-      const prefix = part % 3 === 0 ? { prefix: 'k1' } : {};
-      const all = await now(engine, { since, spaces: true, ...prefix });
-      const each: string[] = [];
-      for (const name of ['', 's', 't']) {
-        const of = name === '' ? engine : engine.space(name);
-        const lines = await now(of, { since, ...prefix });
-        each.push(...lines.map((one) => one.replace(' - ', ` ${name === '' ? '-' : name} `)));
-      }
-      const bySeq = (a: string, b: string): number => Number.parseInt(a, 10) - Number.parseInt(b, 10);
-      expect(all).toEqual(each.sort(bySeq));
-      await engine.close();
-    }),
-    { numRuns: 40, seed: Number(process.env.VARVE_SEED ?? 1) },
-  );
-});
+        const since = Math.floor((engine.stats().seq * part) / 100);
+        const prefix = part % 3 === 0 ? { prefix: 'k1' } : {};
+        const all = await now(engine, { since, spaces: true, ...prefix });
+        const each: string[] = [];
+        for (const name of ['', 's', 't']) {
+          const of = name === '' ? engine : engine.space(name);
+          const lines = await now(of, { since, ...prefix });
+          each.push(...lines.map((one) => one.replace(' - ', ` ${name === '' ? '-' : name} `)));
+        }
+        const bySeq = (a: string, b: string): number => Number.parseInt(a, 10) - Number.parseInt(b, 10);
+        expect(all).toEqual(each.sort(bySeq));
+        await engine.close();
+      }),
+      histories(40),
+    );
+  },
+  historiesMs(),
+);

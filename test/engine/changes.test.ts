@@ -5,6 +5,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { Key } from '../../src/engine/types.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { bytesOf, codeOf, filesIn, killed, newStore, openOn, turn } from './engine-kit.ts';
+import { histories } from './histories.ts';
 
 /** A change in one line. */
 function line(change: Change<Key>): string {
@@ -292,7 +293,7 @@ describe('what is kept', () => {
       expect(await shown(reader)).toEqual(wanted);
       await reader.close();
     });
-    await fc.assert(run, { numRuns: 40 });
+    await fc.assert(run, histories(40));
   });
 
   test('a feed goes on after a reopen where it was left', async () => {

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { codeOf, killed, newStore, openOn, TestClock, text } from './engine-kit.ts';
+import { histories, historiesMs } from './histories.ts';
 
 async function deleted(engine: Engine, count: number): Promise<void> {
   for (let i = 0; i < 400 && engine.stats().purge.expired < count; i++) {
@@ -140,7 +141,7 @@ describe('values with a time to live', () => {
         expect(engine.stats().purge.failures).toBe(0);
         await engine.close();
       }),
-      { numRuns: 25 },
+      histories(25),
     );
-  }, 120_000);
+  }, historiesMs(120_000));
 });

@@ -5,6 +5,7 @@ import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { HistoryOptions } from '../../src/engine/options.ts';
 import type { At } from '../../src/engine/point.ts';
+import { histories, historiesMs } from './histories.ts';
 import { checkDiff, expected, keys, scanned, spaces, Twin, text } from './history-kit.ts';
 
 /** Reads everything at a point; undefined when it is refused as gone. Throws what else goes wrong. */
@@ -145,7 +146,7 @@ const policies: Required<HistoryOptions>[] = [
   { versions: 1, ms: 200 },
 ];
 
-test('every state that can be read equals the model', { timeout: 60_000 }, async () => {
+test('every state that can be read equals the model', { timeout: historiesMs() }, async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom(...policies),
@@ -165,6 +166,6 @@ test('every state that can be read equals the model', { timeout: 60_000 }, async
         }
       },
     ),
-    { numRuns: Number(process.env.VARVE_HISTORIES ?? 12) },
+    histories(12),
   );
 });

@@ -12,6 +12,7 @@ import type { IndexValue } from '../../src/format/index-key.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { sha256Hex } from '../../src/kernels/hash/sha256.ts';
 import type { IndexDefinition } from '../../src/secondary/definition.ts';
+import { histories, historiesMs } from './histories.ts';
 import {
   compareTuples,
   compareValues,
@@ -369,7 +370,7 @@ class Run {
   }
 }
 
-test('queries equal a filter over all keys', { timeout: 60_000 }, async () => {
+test('queries equal a filter over all keys', { timeout: historiesMs() }, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
       const run = new Run();
@@ -383,6 +384,6 @@ test('queries equal a filter over all keys', { timeout: 60_000 }, async () => {
         await run.engine.close();
       }
     }),
-    { numRuns: Number(process.env.VARVE_RUNS ?? 25) },
+    histories(25),
   );
 });

@@ -4,6 +4,7 @@ import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { bytesOf, codeOf, failure, newStore, openOn, TestClock, turn } from './engine-kit.ts';
+import { histories, historiesMs } from './histories.ts';
 
 async function sizes(space: Engine): Promise<number> {
   let sum = 0;
@@ -145,9 +146,10 @@ async function history(steps: readonly { what: string; key: number; size: number
   await engine.close();
 }
 
-test('what is counted equals the sizes of all values', async () => {
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), history), {
-    numRuns: 40,
-    seed: Number(process.env.VARVE_SEED ?? 1),
-  });
-});
+test(
+  'what is counted equals the sizes of all values',
+  async () => {
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), history), histories(40));
+  },
+  historiesMs(),
+);

@@ -4,6 +4,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { QueryOptions } from '../../src/engine/query-types.ts';
 import type { Transaction } from '../../src/engine/transaction.ts';
 import { bytesOf, codeOf, newStore, text } from './engine-kit.ts';
+import { histories, historiesMs } from './histories.ts';
 
 const asked = (name: string, n: number): QueryOptions =>
   [
@@ -60,34 +61,38 @@ async function apply(to: Engine | Transaction, { key, n, tag, large, what }: Wri
   }
 }
 
-test('a query in a transaction gives what the same query gives once it is committed', async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(write, { maxLength: 12 }),
-      fc.array(write, { maxLength: 6 }),
-      fc.array(fc.nat(10), { minLength: 3, maxLength: 6 }),
-      async (before, within, queries) => {
-        const { engine } = await newStore();
-        await define(engine);
-        for (const one of before) await apply(engine, one);
-        const inside = await engine.transaction(
-          async (tx) => {
-            const all: string[][] = [];
-            for (const one of within) await apply(tx, one);
-            for (const n of queries) all.push(await given(tx, asked('k', n)));
-            return all;
-          },
-          { isolation: 'serializable' },
-        );
-        for (const [i, n] of queries.entries()) {
-          expect(inside[i], JSON.stringify(asked('k', n))).toEqual(await given(engine, asked('k', n)));
-        }
-        await engine.close();
-      },
-    ),
-    { numRuns: 60, seed: Number(process.env.VARVE_SEED ?? 1) },
-  );
-});
+test(
+  'a query in a transaction gives what the same query gives once it is committed',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(write, { maxLength: 12 }),
+        fc.array(write, { maxLength: 6 }),
+        fc.array(fc.nat(10), { minLength: 3, maxLength: 6 }),
+        async (before, within, queries) => {
+          const { engine } = await newStore();
+          await define(engine);
+          for (const one of before) await apply(engine, one);
+          const inside = await engine.transaction(
+            async (tx) => {
+              const all: string[][] = [];
+              for (const one of within) await apply(tx, one);
+              for (const n of queries) all.push(await given(tx, asked('k', n)));
+              return all;
+            },
+            { isolation: 'serializable' },
+          );
+          for (const [i, n] of queries.entries()) {
+            expect(inside[i], JSON.stringify(asked('k', n))).toEqual(await given(engine, asked('k', n)));
+          }
+          await engine.close();
+        },
+      ),
+      histories(60),
+    );
+  },
+  historiesMs(),
+);
 
 /** A serializable transaction that queries, while `meanwhile` is committed beside it. */
 async function against(

@@ -6,6 +6,7 @@ import type { OpenBounds } from '../../src/engine/open-bounds.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { smallOptions, TestClock } from '../engine/engine-kit.ts';
+import { historiesMs, historySeeds } from '../engine/histories.ts';
 import { cycle, type Observed, snapshotFaults, type Version } from './history-checker.ts';
 import { makeHistory } from './history-maker.ts';
 
@@ -21,9 +22,12 @@ async function open(seed: number, bounds: OpenBounds = {}): Promise<Engine> {
 const serializable = { isolation: 'serializable' } as const;
 
 /** Faults of the histories of some seeds, as the checkers see them. */
-async function faultsOf(seeds: number, weakened?: OpenBounds['weakenedValidation']): Promise<string[]> {
+async function faultsOf(
+  seeds: readonly number[],
+  weakened?: OpenBounds['weakenedValidation'],
+): Promise<string[]> {
   const faults: string[] = [];
-  for (let seed = 1; seed <= seeds; seed++) {
+  for (const seed of seeds) {
     const engine = await open(seed, weakened === undefined ? {} : { weakenedValidation: weakened });
     const { observed, versions } = await makeHistory(engine, seed, serializable);
     const circle = cycle(observed, versions);
@@ -35,30 +39,40 @@ async function faultsOf(seeds: number, weakened?: OpenBounds['weakenedValidation
   return faults;
 }
 
-describe('histories', () => {
-  test('under snapshot isolation reads are those of one moment and no update is lost', async () => {
-    let conflicts = 0;
-    let committed = 0;
-    for (let seed = 1; seed <= 10; seed++) {
-      const engine = await open(seed);
-      const history = await makeHistory(engine, seed, {});
-      expect(snapshotFaults(history.observed, history.versions)).toEqual([]);
-      conflicts += history.conflicts;
-      committed += history.observed.length;
-      await engine.close();
-    }
-    expect(conflicts).toBeGreaterThan(10);
-    expect(committed).toBeGreaterThan(80);
-  }, 30_000);
+const firstSeeds = Array.from({ length: 60 }, (_, i) => i + 1);
 
-  test('histories of serializable transactions have no cycle', async () => {
-    expect(await faultsOf(10)).toEqual([]);
-  }, 30_000);
+describe('histories', () => {
+  test(
+    'under snapshot isolation reads are those of one moment and no update is lost',
+    async () => {
+      let conflicts = 0;
+      let committed = 0;
+      for (const seed of historySeeds(10)) {
+        const engine = await open(seed);
+        const history = await makeHistory(engine, seed, {});
+        expect(snapshotFaults(history.observed, history.versions)).toEqual([]);
+        conflicts += history.conflicts;
+        committed += history.observed.length;
+        await engine.close();
+      }
+      expect(conflicts).toBeGreaterThan(10);
+      expect(committed).toBeGreaterThan(80);
+    },
+    historiesMs(30_000),
+  );
+
+  test(
+    'histories of serializable transactions have no cycle',
+    async () => {
+      expect(await faultsOf(historySeeds(10))).toEqual([]);
+    },
+    historiesMs(30_000),
+  );
 
   test.each(['in flight ignored', 'no second look', 'ranges ignored'] as const)(
     'the checkers notice a validation with %s',
     async (weakened) => {
-      expect((await faultsOf(60, weakened)).length).toBeGreaterThan(0);
+      expect((await faultsOf(firstSeeds, weakened)).length).toBeGreaterThan(0);
     },
     30_000,
   );
