@@ -75,7 +75,7 @@ test('a check on threads finds what one thread finds, whatever becomes of them',
   }
 });
 
-test('a check that is aborted gives its buffers back, one that takes a share of the time takes none', async () => {
+test('an aborted check gives its buffers back, one that takes a share of the time takes none', async () => {
   const pool = new FakePool(2, new Prng(1));
   const engine = await open(new MemoryFileSystem(), pool);
   for (let i = 0; i < 6; i++) await engine.put(`k${i}`, bytesOf(i, 60_000));
