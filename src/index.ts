@@ -34,6 +34,7 @@ export type {
 } from './engine/change-types.ts';
 export type { Engine } from './engine/engine.ts';
 export type { EngineEvents, Listener } from './engine/events.ts';
+export type { Follower, FollowOptions } from './engine/follower.ts';
 export type { CheckHealth, DiskHealth, HealthLevel, HealthReason } from './engine/health-types.ts';
 export type {
   Difference,
@@ -45,7 +46,7 @@ export type {
 } from './engine/history-types.ts';
 export type { DefineOptions, IndexList } from './engine/indexes.ts';
 export type { LiveRestoreOptions, LiveRestoreReport } from './engine/live-restore.ts';
-export { openEngine, openVault, restore, runSchedule, tune } from './engine/open-node.ts';
+export { follow, openEngine, openVault, restore, runSchedule, tune } from './engine/open-node.ts';
 export type {
   ChangesRetention,
   ChunkingOptions,

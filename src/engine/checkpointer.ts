@@ -22,6 +22,7 @@ import type { LogWriter } from '../log/log-writer.ts';
 import type { Forest, FrozenSet } from '../tree/forest.ts';
 import type { Env } from './env.ts';
 import type { HealthBook } from './health-book.ts';
+import type { HeldFile, LeaseGate } from './lease-gate.ts';
 import type { Logger } from './options.ts';
 import { growReserve } from './reserve.ts';
 
@@ -36,6 +37,8 @@ export interface CheckpointerOptions {
   readonly log: GroupCommit;
   readonly health: HealthBook;
   readonly logger: Logger;
+  /** Readers in other processes, for whom files are kept. */
+  readonly leases: LeaseGate;
   /** Old log files that are kept for change feeds. */
   readonly logHistory: LogHistory;
   /** Makes the log file that follows the one ended at `prevEnd`. */
@@ -53,7 +56,7 @@ export class Checkpointer {
   /** Each install goes on from the one before it. */
   readonly #installs = new Mutex();
   /** Tables that may go, once nobody reads them. */
-  #heldBack: NumberedFile[] = [];
+  readonly #heldBack = new Map<string, HeldFile>();
   #flushedBytes = 0;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -244,16 +247,33 @@ export class Checkpointer {
     return unlinkable;
   }
 
+  /** Files that nothing here needs any more: the next `cleanUp` looks whether readers do. */
+  hold(files: readonly NumberedFile[]): void {
+    const { catalogs, env } = this.#options;
+    const { generation } = catalogs.slot;
+    for (const file of files) {
+      const name = nameOf(file);
+      if (!this.#heldBack.has(name))
+        this.#heldBack.set(name, { file, generation, since: env.clock.monotonic() });
+    }
+  }
+
   /** Unlinks; tables that somebody still reads wait for a later call, or for the next open. */
   async cleanUp(files: readonly NumberedFile[]): Promise<void> {
-    const { catalogs, forest, logger } = this.#options;
-    const all = [...this.#heldBack, ...files];
-    const isHeld = ({ kind, no }: NumberedFile): boolean => kind === 'tab' && forest.isHeld(no);
-    this.#heldBack = all.filter(isHeld);
+    const { catalogs, forest, logger, leases } = this.#options;
+    this.hold(files);
+    const listed = Array.from(this.#heldBack.values());
+    this.#heldBack.clear();
+    const parted = await leases.part(listed);
+    // Tables may have found readers of our own meanwhile.
+    const isRead = ({ file }: HeldFile): boolean => file.kind === 'tab' && forest.isHeld(file.no);
+    for (const held of [...parted.held, ...parted.ready.filter(isRead)])
+      this.#heldBack.set(nameOf(held.file), held);
+    const all = parted.ready.filter((each) => !isRead(each)).map(({ file }) => file);
     const old = all.filter(({ kind }) => kind === 'wal').map(({ no }) => no);
     const failed = (error: unknown, path: string): void => logger.warn?.('could not unlink', { path, error });
     const going = new Set(await this.#options.logHistory.mayGo(old, failed));
-    const ready = all.filter((file) => !isHeld(file) && (file.kind !== 'wal' || going.has(file.no)));
+    const ready = all.filter((file) => file.kind !== 'wal' || going.has(file.no));
     await catalogs.cleanUp(ready, failed);
   }
 
@@ -268,4 +288,8 @@ export class Checkpointer {
       }
     }
   }
+}
+
+function nameOf({ kind, no }: NumberedFile): string {
+  return `${kind}/${no}`;
 }

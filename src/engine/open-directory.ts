@@ -7,6 +7,8 @@ import { nodeLock } from '../fs/writer-lock.ts';
 import { type Sha256Provider, setSha256 } from '../kernels/hash/sha256.ts';
 import type { PoolProvider } from '../pool/port.ts';
 import type { Engine } from './engine.ts';
+import type { Env } from './env.ts';
+import { Follower, type FollowOptions } from './follower.ts';
 import { openWithEnv } from './open.ts';
 import { checkOptions, type EngineOptions } from './options.ts';
 
@@ -26,11 +28,32 @@ export async function openDirectory(
   providers: Providers,
 ): Promise<Engine> {
   const { createIfMissing, readOnly } = checkOptions(options);
-  setSha256(providers.sha256);
-  const fs = await openNodeFileSystem(dir, readOnly ? { readOnly } : { create: createIfMissing });
-  const { flock, pool } = providers;
+  const env = await envOf(dir, readOnly ? { readOnly } : { create: createIfMissing }, providers);
+  return await openWithEnv(env, options);
+}
+
+/** Follows the store in directory `dir`; errors as Follower.open. */
+export async function followDirectory(
+  dir: string,
+  options: FollowOptions,
+  providers: Providers,
+): Promise<Follower> {
+  const envs = {
+    read: await envOf(dir, { readOnly: true }, providers),
+    lease: await envOf(dir, { create: false }, providers),
+  };
+  return await Follower.open(envs, options);
+}
+
+async function envOf(
+  dir: string,
+  how: Parameters<typeof openNodeFileSystem>[1],
+  { sha256, flock, pool }: Providers,
+): Promise<Env> {
+  setSha256(sha256);
+  const fs = await openNodeFileSystem(dir, how);
   const lock = nodeLock({ dir: fs.root, clock: systemClock, ...(flock === undefined ? {} : { flock }) });
-  return await openWithEnv({ fs, lock, clock: systemClock, random, pool }, options);
+  return { fs, lock, clock: systemClock, random, pool };
 }
 
 function random(n: number): Uint8Array {

@@ -9,7 +9,8 @@ import { nodeSha256 } from '../kernels/hash/sha256-node.ts';
 import { PiscinaPool } from '../pool/piscina-pool.ts';
 import type { TuneOptions, TuneReport, TuneSource } from '../tune/tune-types.ts';
 import type { Engine } from './engine.ts';
-import { openDirectory, type Providers } from './open-directory.ts';
+import type { Follower, FollowOptions } from './follower.ts';
+import { followDirectory, openDirectory, type Providers } from './open-directory.ts';
 import { openVaultWith, restoreWith } from './open-vault.ts';
 import type { EngineOptions } from './options.ts';
 import type { RunScheduleOptions, ScheduleReport } from './schedule-run.ts';
@@ -22,6 +23,14 @@ import { tuneWith } from './tuning.ts';
  */
 export async function openEngine(dir: string, options: EngineOptions = {}): Promise<Engine> {
   return await openDirectory(dir, options, await providers());
+}
+
+/**
+ * Opens the store in directory `dir` for reading, and goes on to newer states as a writer in another process
+ * commits; takes no lock, and writes nothing but its lease in `readers/`. Errors as openEngine with readOnly.
+ */
+export async function follow(dir: string, options: FollowOptions = {}): Promise<Follower> {
+  return await followDirectory(dir, options, await providers());
 }
 
 /**

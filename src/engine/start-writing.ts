@@ -27,6 +27,7 @@ import type { Compactor } from './compactor.ts';
 import type { Expirer } from './expirer.ts';
 import type { Found } from './found.ts';
 import type { IndexWork } from './index-work.ts';
+import { LeaseGate } from './lease-gate.ts';
 import type { Purger } from './purger.ts';
 import type { QuotaCounts } from './quota-counts.ts';
 import type { Reaper, ReapLimits } from './reaper.ts';
@@ -151,7 +152,10 @@ async function takeOver(
   const isGone = (file: ListedFile): boolean =>
     unlinkable.some(({ kind, no }) => kind === file.kind && no === file.no);
   const left = found.listed.files.filter((file) => !isGone(file));
-  await sweep(env.fs, catalogs, left, loaded.catalog.no !== loaded.slot.catalogNo);
+  await sweep(env.fs, catalogs, left, {
+    keep: loaded.catalog.no !== loaded.slot.catalogNo,
+    hold: (await started.leases.lowest()) < Number.POSITIVE_INFINITY ? started.hold : undefined,
+  });
   return started;
 }
 
@@ -197,14 +201,22 @@ async function firstLog(found: Found, catalogs: CatalogStore): Promise<FirstLog>
   return { log, turn, lastSeq, openSeq, timeMs };
 }
 
+/** How files that nothing needs any more go. */
+interface Releasing {
+  readonly leases: LeaseGate;
+  readonly cleanUp: (files: readonly NumberedFile[]) => Promise<void>;
+  readonly hold: (file: NumberedFile) => void;
+}
+
 function compose(
   found: Found,
   options: StartOptions,
   catalogs: CatalogStore,
   opening: FirstLog,
-): Started & { cleanUp: (files: readonly NumberedFile[]) => Promise<void> } {
+): Started & Releasing {
   const { env, forest, health } = found;
   const { dbUuid, timelineId } = catalogs.slot;
+  const leases = new LeaseGate(env.fs, env.clock, found.options.logger);
   const logHistory = LogHistory.from(opening.turn, env.fs, dbUuid, found.options.changesRetention.bytes);
   const failed = (error: unknown): void => log.fail(error);
   const log = new GroupCommit({
@@ -240,6 +252,7 @@ function compose(
   const checkpointer: Checkpointer = new Checkpointer({
     ...{ env, catalogs, forest, lanes, log, health, nextLog },
     logger: found.options.logger,
+    leases,
     logHistory,
     logFile: opening.log,
     onFailed: failed,
@@ -256,11 +269,18 @@ function compose(
     ...background,
   });
   found.lock!.onLost = failed;
-  const cleanUp = (files: readonly NumberedFile[]): Promise<void> => checkpointer.cleanUp(files);
   const closing = { log, lanes, checkpointer, ...background, cleaner, cleaning, catalogs };
   const finish = (): Promise<void> => close(closing);
   const write = { log, logHistory, txn, checkpointer, ...background, cleaner, cleaning, room };
-  return { write, lanes, chunks, catalogs, finish, cleanUp };
+  return { write, lanes, chunks, catalogs, finish, ...releasing(leases, checkpointer) };
+}
+
+function releasing(leases: LeaseGate, checkpointer: Checkpointer): Releasing {
+  return {
+    leases,
+    cleanUp: (files) => checkpointer.cleanUp(files),
+    hold: (file) => checkpointer.hold([file]),
+  };
 }
 
 function chunksFor(

@@ -1,7 +1,7 @@
 /** Files in a store's directories that no catalog names: what an interrupted writer left. */
 import type { FileNo } from '../base/brands.ts';
 import type { CatalogStore } from '../catalog/catalog-store.ts';
-import type { Catalog } from '../format/catalog.ts';
+import type { Catalog, NumberedFile } from '../format/catalog.ts';
 import { fileDir, filePath, type NumberedKind, parseFileName } from '../format/file-names.ts';
 import type { FsPort } from '../fs/port.ts';
 
@@ -41,14 +41,14 @@ export function highestFileNo(files: readonly ListedFile[]): FileNo {
 
 /**
  * Removes the tables and segments of `files` that neither the current nor the previous catalog names, and
- * everything in `tmp/`. With `keep` (the catalogs were damaged) they move to `quarantine/` instead. Call
- * after an install.
+ * everything in `tmp/`. With `keep` (the catalogs were damaged) they move to `quarantine/` instead; with
+ * `hold` it has them, as readers may still need them. Call after an install.
  */
 export async function sweep(
   fs: FsPort,
   catalogs: CatalogStore,
   files: readonly ListedFile[],
-  keep: boolean,
+  { keep, hold }: { keep: boolean; hold: ((file: NumberedFile) => void) | undefined },
 ): Promise<void> {
   const named = new Set<string>();
   for (const catalog of [catalogs.catalog, catalogs.previous])
@@ -60,6 +60,9 @@ export async function sweep(
     if (keep) {
       await fs.rename(path, `quarantine/${path.slice(path.lastIndexOf('/') + 1)}`);
       await fs.syncDir('quarantine');
+    } else if (hold !== undefined) {
+      hold({ kind, no });
+      continue;
     } else await fs.unlink(path);
     await fs.syncDir(fileDir(kind, no));
   }

@@ -9,6 +9,9 @@ export const superName = 'SUPER';
 export const lockName = 'LOCK';
 /** Space set aside against a full disk. */
 export const reserveName = 'reserve';
+/** Where readers in other processes have their leases, `<nonce>.lease`. */
+export const readersDir = 'readers';
+export const leaseSuffix = '.lease';
 /** What was checked when. */
 export const checksName = 'checks';
 

@@ -12,6 +12,7 @@ test('the package exports what it promises', () => {
     'VarveError',
     'checkBlobStore',
     'errorCodes',
+    'follow',
     'isVarveError',
     'openBackup',
     'openEngine',

@@ -9,6 +9,7 @@ import * as fileHeader from '../../../src/format/file-header.ts';
 import * as historyRows from '../../../src/format/history-rows.ts';
 import * as indexRows from '../../../src/format/index-rows.ts';
 import * as keyTreeNode from '../../../src/format/key-tree-node.ts';
+import * as lease from '../../../src/format/lease.ts';
 import * as listNode from '../../../src/format/list-node.ts';
 import * as logFrame from '../../../src/format/log-frame.ts';
 import * as logOps from '../../../src/format/log-ops.ts';
@@ -26,6 +27,7 @@ import * as vaultRecords from '../../../src/format/vault-records.ts';
 const modules: readonly object[] = [
   superblock,
   fileHeader,
+  lease,
   catalog,
   logFrame,
   logOps,
