@@ -1,4 +1,5 @@
 /** varve schedule: when backups are made. */
+import { resolve } from 'node:path';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { VarveError } from '../../base/errors.ts';
@@ -124,7 +125,8 @@ function scheduleOf(options: SetOptions): BackupSchedule {
   const keep = keepRulesOf(options);
   return {
     cron,
-    vault,
+    // Whoever runs it may stand in another directory.
+    vault: resolve(vault),
     ...given({ timeZone, mode, label, tags: tag, bytesPerSecond: limit, paused }),
     ...(verifyNew ? {} : { verifyNew }),
     ...(Object.keys(keep).length === 0 ? {} : { keep }),
