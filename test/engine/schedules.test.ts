@@ -3,7 +3,7 @@ import type { BackupSchedule } from '../../src/backup/schedule-planner.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { catalogFeatures, schedulesFeature } from '../../src/format/format-ladder.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { vaultOn, withRestored } from '../backup/backup-kit.ts';
+import { rootFromScratch, rootOf, vaultOn, withRestored } from '../backup/backup-kit.ts';
 import { codeOf, newStore, openOn } from './engine-kit.ts';
 
 const nightly: BackupSchedule = {
@@ -99,6 +99,24 @@ describe('schedules of backups', () => {
     await withRestored(vault, {}, async (restored, { proved }) => {
       expect(proved).toBe(true);
       expect((await restored.schedules.get('nightly')).schedule).toEqual(nightly);
+    });
+  });
+
+  test('an incremental backup has schedules set and deleted since, and not their runs', async () => {
+    const { engine, clock } = await newStore({ changesRetention: { bytes: 1 << 20 } });
+    const vault = await vaultOn(undefined, clock);
+    await engine.put('k', 'v'.repeat(500));
+    await engine.schedules.set('one', nightly);
+    await engine.backup(vault);
+    await engine.schedules.set('two', { ...nightly, cron: '@hourly' });
+    await engine.schedules.delete('one');
+    await engine.schedules.run({ openVault: async () => vault, once: true, force: true });
+    expect(await rootOf(vault)).toBe(await rootFromScratch(engine));
+    await withRestored(vault, {}, async (restored) => {
+      const [only, ...more] = await restored.schedules.list();
+      expect(only).toMatchObject({ name: 'two', failures: 0 });
+      expect(only!.last).toBeUndefined();
+      expect(more).toEqual([]);
     });
   });
 
