@@ -131,7 +131,7 @@ export function systems(): System[] {
   return [
     { name: 'varve', settings: `varve import and export; ${ours}`, version, open: varveCommand },
     {
-      name: 'varve, streams',
+      name: 'varve-streams',
       settings: `put and stream in the process of the bench; ${ours}`,
       version,
       oneByOne: true,

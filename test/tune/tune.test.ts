@@ -87,8 +87,14 @@ describe('what is measured', () => {
     const plain = ({ results }: TuneReport) =>
       results.map((each) => ({ ...each, chunkRate: 0, hashedRate: 0 }));
     expect(plain(one)).toEqual(plain(two));
-    const none = await tune(sourcesOf(text), { ...options, compress: false });
+    const phases = new Set<string>();
+    const none = await tune(sourcesOf(text), {
+      ...options,
+      compress: false,
+      onProgress: ({ phase }) => phases.add(phase),
+    });
     expect(none.results[0]!.compressed).toEqual([]);
+    expect(Array.from(phases)).toEqual(['read', 'edit', 'time']);
   });
 
   test('edits insert, overwrite and remove, and keep the rest', () => {
@@ -178,6 +184,8 @@ describe('the page', () => {
     const opened = html.match(/<(figure|svg|table|div|tr|td|th|figcaption)\b/g)!.length;
     expect(html.match(/<\/(figure|svg|table|div|tr|td|th|figcaption)>/g)).toHaveLength(opened);
     expect(html.match(/<svg/g)).toHaveLength(6);
+    // Lines are not filled, whatever colours their series have.
+    expect(html).toContain('polyline.line { fill: none;');
     expect(html).not.toMatch(/NaN|undefined|Infinity/);
     expect(html).toContain(report.recommended.option.replaceAll("'", '&#39;'));
   });
