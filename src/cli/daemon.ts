@@ -69,7 +69,16 @@ export async function runDaemon(session: Session, store: string): Promise<number
   try {
     let waiting: string | undefined;
     while (!signal.aborted) {
-      const { next, isDue } = await look(store, notes);
+      const found = await look(store, notes).catch((error: unknown) => {
+        // A writer beside has moved on while this one read: the next look opens the store again.
+        if (isVarveError(error, 'VARVE_SNAPSHOT_EXPIRED')) return undefined;
+        throw error;
+      });
+      if (found === undefined) {
+        await pause(1000, signal);
+        continue;
+      }
+      const { next, isDue } = found;
       if (isDue) {
         const { report } = await runOnce(session, store, { notes });
         for (const { schedule, ok, corrupt } of report.runs)

@@ -208,7 +208,8 @@ class ScheduleRunner {
       const done = await steps.run(dueMs, retry);
       if (done !== undefined) {
         this.#tell({ type: 'skipped', schedule: name, reason: 'done', message: `backup ${done} was made` });
-        await this.#note(entry, { ...this.#row(entry, dueMs, startedMs), backup: done, okDueMs: dueMs });
+        const row = this.#row(entry, dueMs, startedMs);
+        await this.#note(entry, { ...row, backup: done, okDueMs: dueMs, okMs: clock.now() });
         return;
       }
     } catch (error) {
