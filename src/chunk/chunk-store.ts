@@ -14,9 +14,10 @@
  * - nothing in a condemned segment is a hit (test/engine/cleaner.test.ts).
  */
 import type { FileNo } from '../base/brands.ts';
-import { toHex } from '../base/bytes.ts';
+import { compareRange, toHex } from '../base/bytes.ts';
 import { corrupt, isPassing, isVarveError, type VarveError } from '../base/errors.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
+import { frameBytes } from '../format/chunk-frame.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
 import type { FrameRun } from '../segment/segment-reader.ts';
@@ -276,14 +277,11 @@ export class ChunkStore {
     return kept.subarray(chunkIdBytes);
   }
 
-  /** Keeps a copy of a chunk that was read, under the place the next reader will name. */
+  /** Keeps a chunk that was read (taken, never changed), under the place the next reader will name. */
   keep(id: Uint8Array, hint: ChunkLocation | undefined, bytes: Uint8Array): void {
     // A number that is no live segment's may be a table's, whose blocks lie in the same cache.
     if (hint === undefined || this.#cache === undefined || !this.#segments.has(hint.segment)) return;
-    const kept = new Uint8Array(chunkIdBytes + bytes.length);
-    kept.set(id);
-    kept.set(bytes, chunkIdBytes);
-    this.#cache.set(hint.segment, hint.off8 * 8, kept);
+    this.#cache.set(hint.segment, hint.off8 * 8, withId(id, bytes));
   }
 
   /**
@@ -361,6 +359,19 @@ export class ChunkStore {
       this.#onDamage(error);
     }
   }
+}
+
+/** The id and the chunk behind it: the frame the chunk was read with where that is all its memory holds. */
+function withId(id: Uint8Array, bytes: Uint8Array): Uint8Array {
+  const { buffer, byteOffset, length } = bytes;
+  if (byteOffset >= chunkIdBytes && buffer.byteLength <= frameBytes(length)) {
+    const framed = new Uint8Array(buffer, byteOffset - chunkIdBytes, chunkIdBytes + length);
+    if (compareRange(framed, 0, chunkIdBytes, id, 0, chunkIdBytes) === 0) return framed;
+  }
+  const copy = new Uint8Array(chunkIdBytes + length);
+  copy.set(id);
+  copy.set(bytes, chunkIdBytes);
+  return copy;
 }
 
 export function newLocation(): ChunkLocation {

@@ -132,12 +132,13 @@ async function openFound(
   const params = chunkerParamsOf(loaded.slot, options);
   const { dbUuid } = loaded.slot;
   const blockCache = new BlockCache(options.memory.blockCacheBytes);
-  const { memtableBytes, foundRowBytes } = options.memory;
+  const { memtableBytes, foundRowBytes, tableFilterBytes } = options.memory;
   const opened = await Forest.open(env.fs, loaded.catalog.tables, {
     dbUuid,
     cache: blockCache,
     memtableBytes,
     foundRowBytes,
+    tableFilterBytes,
   });
   const { forest } = opened;
   for (const problem of opened.problems) health.note(problem);

@@ -33,6 +33,8 @@ export interface MemoryOptions {
   pendingCommitBytes?: number;
   /** Places of rows that were read, 80 B each: a key read again is found without a search. Default 2 MiB. */
   foundRowBytes?: number;
+  /** Filters of tables; a table opened when they are full has none, and its lookups read. Default 128 MiB. */
+  tableFilterBytes?: number;
 }
 
 /** How space is reclaimed in the background. */
@@ -180,6 +182,7 @@ const defaultMemory: Required<MemoryOptions> = {
   trailerCacheBytes: 16 * MiB,
   pendingCommitBytes: 16 * MiB,
   foundRowBytes: 2 * MiB,
+  tableFilterBytes: 128 * MiB,
 };
 
 const defaultCleaning: Required<CleaningOptions> = {
@@ -321,6 +324,12 @@ function checkMemory(given: MemoryOptions): Required<MemoryOptions> {
       given.foundRowBytes ?? defaultMemory.foundRowBytes,
       0,
       GiB,
+    ),
+    tableFilterBytes: integer(
+      'memory.tableFilterBytes',
+      given.tableFilterBytes ?? defaultMemory.tableFilterBytes,
+      0,
+      64 * GiB,
     ),
   };
 }

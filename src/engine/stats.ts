@@ -127,6 +127,7 @@ function memoryStats({ parts, forest: { keys } }: Store, forest: ForestStats): S
     },
     pendingCommits: { used: write?.log.pendingBytes ?? 0, budget: memory.pendingCommitBytes },
     foundRows: { used: keys.memo.bytes, budget: memory.foundRowBytes },
-    tableIndexes: { used: forest.filterBytes + forest.indexBytes },
+    tableFilters: { used: forest.filterBytes, budget: memory.tableFilterBytes },
+    tableIndexes: { used: forest.indexBytes },
   };
 }

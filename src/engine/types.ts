@@ -307,7 +307,9 @@ export interface Stats {
     pendingCommits: { used: number; budget: number };
     /** Places of rows that were read. */
     foundRows: { used: number; budget: number };
-    /** Filters and top indexes of open tables: resident, outside the budgets. */
+    /** Filters of open tables. */
+    tableFilters: { used: number; budget: number };
+    /** Indexes of open tables: resident, about 0.5 % of the tables, outside the budgets. */
     tableIndexes: { used: number };
   };
   /** Threads beside the calling one, at most. */

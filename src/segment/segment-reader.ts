@@ -239,7 +239,8 @@ export class SegmentReader {
     if (place.offset < segmentDataFrom) throw corrupt('no chunk frame here', place);
     if (storedLen > chunkPayloadBytesMax) throw corrupt('length exceeds its bound', place);
     if (expectId === undefined && this.headerDamage !== undefined) throw this.headerDamage;
-    return new Uint8Array(frameBytes(storedLen));
+    // Not cleared: what is judged are the bytes read into it.
+    return new Uint8Array(Buffer.allocUnsafeSlow(frameBytes(storedLen)).buffer);
   }
 }
 

@@ -33,6 +33,7 @@ import { BlockHold, type BlockSource } from './block-hold.ts';
 import type { BloomFilter } from './bloom.ts';
 import type { ChunkCursor } from './chunk-cursor.ts';
 import { END, MISS, OK, type Step } from './cursor.ts';
+import type { FilterBudget } from './filter-budget.ts';
 import { TableFile } from './table-file.ts';
 
 /** Blocks a scan reads at once. */
@@ -70,7 +71,13 @@ export class ChunkTable implements BlockSource {
   }
 
   /** Opens a table and checks all of it but the blocks. Errors as KeyTable.open. */
-  static open(fs: FsPort, meta: CatalogTable, dbUuid: Uint8Array, cache: BlockCache): Promise<ChunkTable> {
+  static open(
+    fs: FsPort,
+    meta: CatalogTable,
+    dbUuid: Uint8Array,
+    cache: BlockCache,
+    room?: FilterBudget,
+  ): Promise<ChunkTable> {
     return TableFile.open(fs, meta, dbUuid, chunkBlockBytes, async (file) => {
       const props = await file.props(meta);
       if (props.keyHashVersion !== 0 || props.restartInterval !== chunkBlockEntries) {
@@ -80,7 +87,7 @@ export class ChunkTable implements BlockSource {
       if (props.indexOff !== file.footer.topIndexOff) {
         throw corrupt('chunk table has index partitions', file.place(file.footer.propsOff));
       }
-      return new ChunkTable(meta, file, await file.filter(props), await readPrefixes(file), cache);
+      return new ChunkTable(meta, file, await file.filter(props, room), await readPrefixes(file), cache);
     });
   }
 

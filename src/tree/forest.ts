@@ -23,6 +23,7 @@ import type { ChunkMemtable } from './chunk-memtable.ts';
 import { ChunkTable } from './chunk-table-reader.ts';
 import { writeChunkTable } from './chunk-table-writer.ts';
 import { ChunkTree } from './chunk-tree.ts';
+import { FilterBudget } from './filter-budget.ts';
 import { HistoryRows } from './history-rows.ts';
 import type { KeyMemtable } from './key-memtable.ts';
 import { KeyTree } from './key-tree.ts';
@@ -44,6 +45,15 @@ export interface ForestOptions {
   memtableBytes: number;
   /** For places of rows that lookups in K have found, see RowMemo. None when omitted. */
   foundRowBytes?: number;
+  /** For the filters of all tables. Unbounded when omitted. */
+  tableFilterBytes?: number;
+}
+
+/** What every table is opened with. */
+interface OpenWith {
+  readonly dbUuid: Uint8Array;
+  readonly cache: BlockCache;
+  readonly room: FilterBudget;
 }
 
 /** Memtables frozen together; a tree that was empty has none. */
@@ -88,13 +98,13 @@ export class Forest {
   /** Policies and named snapshots; the owner loads them once. */
   readonly history: HistoryRows = new HistoryRows();
   readonly #fs: FsPort;
-  readonly #options: ForestOptions;
+  readonly #options: ForestOptions & OpenWith;
   /** Tables that merges have replaced, until nobody holds them. */
   #replaced: Table[] = [];
 
   private constructor(
     fs: FsPort,
-    options: ForestOptions,
+    options: ForestOptions & OpenWith,
     tables: readonly Table[],
     lost: readonly CatalogTable[],
   ) {
@@ -125,7 +135,8 @@ export class Forest {
     tables: readonly CatalogTable[],
     options: ForestOptions,
   ): Promise<{ forest: Forest; damage: VarveError[]; problems: VarveError[] }> {
-    const { opened, failed } = await openTables(fs, tables, options);
+    const room = new FilterBudget(options.tableFilterBytes ?? Number.MAX_SAFE_INTEGER);
+    const { opened, failed } = await openTables(fs, tables, { ...options, room });
     const other = failed.find(({ error }) => !isVarveError(error))?.error;
     if (other !== undefined) {
       await closeTables(opened);
@@ -134,7 +145,7 @@ export class Forest {
     const lost = failed.map(({ meta }) => meta);
     const damage = failed.map(({ error }) => error).filter((error) => isVarveError(error));
     const problems = opened.flatMap((table) => table.problems);
-    return { forest: new Forest(fs, options, opened, lost), damage, problems };
+    return { forest: new Forest(fs, { ...options, room }, opened, lost), damage, problems };
   }
 
   /** The ordered tree of that number; C is not one. */
@@ -324,7 +335,7 @@ function memtableOf(frozen: FrozenSet, tree: number): KeyMemtable | undefined {
 async function openTables(
   fs: FsPort,
   metas: readonly CatalogTable[],
-  options: ForestOptions,
+  options: OpenWith,
 ): Promise<{ opened: Table[]; failed: { meta: CatalogTable; error: unknown }[] }> {
   const opened: Table[] = [];
   const failed: { meta: CatalogTable; error: unknown }[] = [];
@@ -339,11 +350,11 @@ async function openTables(
   return { opened, failed };
 }
 
-async function openTable(fs: FsPort, meta: CatalogTable, options: ForestOptions): Promise<Table> {
-  const { dbUuid, cache } = options;
+async function openTable(fs: FsPort, meta: CatalogTable, options: OpenWith): Promise<Table> {
+  const { dbUuid, cache, room } = options;
   if (!isTree(meta.tree)) throw corrupt('table of an unknown tree', { file: filePath('tab', meta.no) });
-  if (meta.tree === trees.C) return await ChunkTable.open(fs, meta, dbUuid, cache);
-  return await KeyTable.open(fs, meta, dbUuid, cache);
+  if (meta.tree === trees.C) return await ChunkTable.open(fs, meta, dbUuid, cache, room);
+  return await KeyTable.open(fs, meta, dbUuid, cache, room);
 }
 
 async function closeTables(tables: readonly Table[]): Promise<void> {

@@ -7,14 +7,15 @@
  * - Damage of the filter, or bytes behind the end, cost no row ("a damaged filter costs only the filter",
  *   "bytes behind the end of a table are reported and the table is served").
  * - The file is closed when the last holder releases it, and not before ("a view keeps a table open").
- * - A small table is opened with one read ("opening a small table reads it once"); where that read fails each
- *   part is read alone, so that a bad sector costs no more than what lies in it.
+ * - A small table is opened with one read ("opening a small table reads it once"), a larger one with three
+ *   ("filter and index of a large table are one read"); where one of them fails each part is read alone, so
+ *   that a bad sector costs no more than what lies in it.
  */
 import { assert } from '../base/assert.ts';
 import type { FileNo } from '../base/brands.ts';
-import { align8, isZero } from '../base/bytes.ts';
+import { align8, concatBytes, isZero } from '../base/bytes.ts';
 import { corrupt, isDamage, type Place, type VarveError } from '../base/errors.ts';
-import { KiB } from '../base/limits.ts';
+import { KiB, MiB } from '../base/limits.ts';
 import type { FileSeed } from '../codec/checksum.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { decodeFileHeader, fileHeader } from '../format/file-header.ts';
@@ -33,9 +34,12 @@ import {
 import { readExact, readExactSync } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import { BloomFilter, bucketBytes } from './bloom.ts';
+import type { FilterBudget } from './filter-budget.ts';
 
 /** Read at once when a table is opened: all of a table of this size, else the last bytes. */
 const openBytes = 64 * KiB;
+/** Bytes of filter and index before those that are read at once too. */
+const widenBytesMax = 4 * MiB;
 
 /** Bytes of the file from `from` on, read at once; served while the table is opened. */
 interface Window {
@@ -53,6 +57,9 @@ export class TableFile {
   readonly problems: VarveError[];
   readonly #file: FsFile;
   #window: Window | undefined;
+  /** Where the filter has taken its bytes from. */
+  #room: FilterBudget | undefined;
+  #roomBytes = 0;
   #holders = 1;
   #closed: Promise<void> | undefined;
 
@@ -84,15 +91,18 @@ export class TableFile {
     read: (table: TableFile) => Promise<T>,
   ): Promise<T> {
     const file = await fs.open(filePath('tab', meta.no), 'read');
+    let table: TableFile | undefined;
     try {
       const problems = await checkSize(file, meta, dataFrom);
-      const window = await readWindow(file, meta.size);
-      const { seed, footer } = await readEnds(file, window, meta, dbUuid, dataFrom);
-      const table = new TableFile(meta, file, window, { seed, footer, problems });
+      const end = await readWindow(file, Math.max(0, meta.size - openBytes), meta.size);
+      const { seed, footer } = await readEnds(file, end, meta, dbUuid, dataFrom);
+      const window = await widened(file, end, footer);
+      table = new TableFile(meta, file, window, { seed, footer, problems });
       const opened = await read(table);
       table.#window = undefined;
       return opened;
     } catch (error) {
+      if (table !== undefined) table.#giveRoom();
       await file.close();
       throw error;
     }
@@ -113,6 +123,7 @@ export class TableFile {
     assert(this.#holders > 0, 'a table is released once per holder');
     this.#holders--;
     if (this.#holders > 0) return;
+    this.#giveRoom();
     this.#closed = this.#file.close();
     // Reported by `closed`; a view's release has nobody to tell.
     this.#closed.catch(() => undefined);
@@ -157,18 +168,28 @@ export class TableFile {
   }
 
   /**
-   * The whole filter; undefined when the table has none, or when it is damaged, which goes to `problems`:
-   * every lookup then searches the table. VARVE_IO when it cannot be read now.
+   * The whole filter; undefined when the table has none, when `room` has none for it, or when it is damaged,
+   * which goes to `problems`: every lookup then searches the table. VARVE_IO when it cannot be read now.
    */
-  async filter(props: TableProps): Promise<BloomFilter | undefined> {
-    if (props.filterBuckets === 0) return undefined;
+  async filter(props: TableProps, room: FilterBudget | undefined): Promise<BloomFilter | undefined> {
+    const bytes = props.filterBuckets * bucketBytes;
+    if (bytes === 0 || room?.take(bytes) === false) return undefined;
+    this.#room = room;
+    this.#roomBytes = bytes;
     try {
       return await this.#readFilter(props);
     } catch (error) {
       if (!isDamage(error)) throw error;
+      this.#giveRoom();
       this.problems.push(error);
       return undefined;
     }
+  }
+
+  /** Idempotent. */
+  #giveRoom(): void {
+    this.#room?.give(this.#roomBytes);
+    this.#room = undefined;
   }
 
   async #readFilter(props: TableProps): Promise<BloomFilter> {
@@ -201,9 +222,8 @@ async function checkSize(file: FsFile, { size }: CatalogTable, dataFrom: number)
 }
 
 /** Undefined when the disk does not give all of it: each part is then read alone. */
-async function readWindow(file: FsFile, size: number): Promise<Window | undefined> {
-  const from = Math.max(0, size - openBytes);
-  const bytes = new Uint8Array(size - from);
+async function readWindow(file: FsFile, from: number, to: number): Promise<Window | undefined> {
+  const bytes = new Uint8Array(to - from);
   try {
     await readExact(file, bytes, from);
     return { from, bytes };
@@ -211,6 +231,19 @@ async function readWindow(file: FsFile, size: number): Promise<Window | undefine
     if (!isDamage(error)) throw error;
     return undefined;
   }
+}
+
+/** The window with all that lies behind the rows, unless that is very much. `footer` was checked. */
+async function widened(
+  file: FsFile,
+  window: Window | undefined,
+  { filterOff }: TableFooter,
+): Promise<Window | undefined> {
+  if (window === undefined || filterOff >= window.from || window.from - filterOff > widenBytesMax)
+    return window;
+  const before = await readWindow(file, filterOff, window.from);
+  if (before === undefined) return window;
+  return { from: filterOff, bytes: concatBytes([before.bytes, window.bytes]) };
 }
 
 /** Fills `buf` from the window where it has all of that, else from the file. */

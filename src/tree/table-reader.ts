@@ -24,6 +24,7 @@ import type { FsPort } from '../fs/port.ts';
 import type { BlockHold, BlockSource } from './block-hold.ts';
 import type { BloomFilter } from './bloom.ts';
 import { END, type KeyCursor, OK, type Step } from './cursor.ts';
+import type { FilterBudget } from './filter-budget.ts';
 import type { RowRef } from './row-ref.ts';
 import { TableCursor } from './table-cursor.ts';
 import { TableFile } from './table-file.ts';
@@ -56,13 +57,20 @@ export class KeyTable implements BlockSource {
 
   /**
    * Opens a table and checks all of it but the data blocks. VARVE_CORRUPT with file and offset,
-   * VARVE_FORMAT_VERSION, VARVE_IO (errno ENOENT when the file is missing).
+   * VARVE_FORMAT_VERSION, VARVE_IO (errno ENOENT when the file is missing). The filter takes its memory from
+   * `room`, where one is given.
    */
-  static open(fs: FsPort, meta: CatalogTable, dbUuid: Uint8Array, cache: BlockCache): Promise<KeyTable> {
+  static open(
+    fs: FsPort,
+    meta: CatalogTable,
+    dbUuid: Uint8Array,
+    cache: BlockCache,
+    room?: FilterBudget,
+  ): Promise<KeyTable> {
     return TableFile.open(fs, meta, dbUuid, fileHeader.size, async (file) => {
       const props = await file.props(meta);
       refuseUnknown(props, file.path);
-      const filter = await file.filter(props);
+      const filter = await file.filter(props, room);
       return new KeyTable(meta, file, filter, await readIndex(file, props), cache);
     });
   }

@@ -24,7 +24,7 @@ export interface ChunkSource {
   readSync(id: Uint8Array, hint: ChunkLocation | undefined, kind: ChunkKind): Uint8Array;
   /** Bytes of a chunk that `keep` was given, if they are still there. The id is at buf[idAt]. */
   cached?(buf: Uint8Array, idAt: number, hint: ChunkLocation | undefined): Uint8Array | undefined;
-  /** Offers a chunk of a small value for keeping; all arguments are borrowed. */
+  /** Offers a chunk of a small value for keeping, as the source gave it out; the rest is borrowed. */
   keep?(id: Uint8Array, hint: ChunkLocation | undefined, bytes: Uint8Array): void;
   /** Notes that a chunk's bytes are not its id's; the error to throw. Both arguments are borrowed. */
   mismatch(id: Uint8Array, hint: ChunkLocation | undefined): Promise<VarveError>;

@@ -77,7 +77,7 @@ export function readValueSync(record: ValueRecord, source: ChunkSource): Uint8Ar
     const chunk = source.readSync(id, walker.hint, chunkKinds.data);
     walker.checkLeaf(id, chunk, leafTo - leafFrom);
     if (small) source.keep?.(id, walker.hint, chunk);
-    out ??= allocate(record.size);
+    out ??= small ? newArray(record.size) : allocate(record.size);
     out.set(chunk, leafFrom);
   }
   return out ?? new Uint8Array(0);

@@ -40,6 +40,32 @@ describe('opening a table', () => {
     table.release();
   });
 
+  test('filter and index of a large table are one read', async () => {
+    const fs = new MemoryFileSystem();
+    const rows = Array.from({ length: 50_000 }, (_, i) => putRow(`k${String(i).padStart(6, '0')}`, i, ''));
+    const meta = await tableOf(fs, rows);
+    const reads: [number, number][] = [];
+    fs.faults = ({ kind, pos = 0, length = 0 }) => {
+      if (kind === 'read') reads.push([pos, pos + length]);
+      return undefined;
+    };
+    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    expect(table.filterBytes).toBeGreaterThan(64 * 1024);
+    const dataEnd = table.index.offsetOf(table.index.blocks - 1);
+    expect(reads.filter(([from]) => from > dataEnd)).toHaveLength(2);
+    expect(reads).toHaveLength(3);
+    table.release();
+    // A bad sector in the filter costs the filter, and nothing else.
+    fs.faults = ({ kind, pos = 0, length = 0 }) => {
+      const at = dataEnd + 16_384;
+      return kind === 'read' && pos <= at && at < pos + length ? { errno: 'EIO' } : undefined;
+    };
+    const other = await KeyTable.open(fs, meta, dbUuid, noCache());
+    expect(other.problems).toMatchObject([{ code: 'VARVE_IO' }]);
+    expect(other.index.blocks).toBe(table.index.blocks);
+    other.release();
+  });
+
   test('a damaged filter costs only the filter', async () => {
     const fs = new MemoryFileSystem();
     const rows = Array.from({ length: 300 }, (_, i) => putRow(`k${i}`, i + 1));

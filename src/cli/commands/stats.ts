@@ -66,6 +66,6 @@ function rowsOf(stats: Stats): [string, string][] {
     ['index entries', `${countText(tables.entries)} (what is still in the log not counted)`],
     ['last commit', `seq ${countText(stats.seq)}`],
     ['chunking', `${algorithm}, ${sizeText(min)} to ${sizeText(max)}, mean ${sizeText(avg)}`],
-    ['index in memory', sizeText(memory.tableIndexes.used)],
+    ['index in memory', sizeText(memory.tableFilters.used + memory.tableIndexes.used)],
   ];
 }
