@@ -1,4 +1,6 @@
 /** `repair`: a store is mended under the writer lock, without being opened. */
+import { openChunkSource } from '../backup/chunk-source.ts';
+import { checkVault, type Vault } from '../backup/vault.ts';
 import { VarveError } from '../base/errors.ts';
 import { checkNames } from '../base/names.ts';
 import { initChecksum } from '../codec/checksum.ts';
@@ -19,6 +21,11 @@ export interface RepairOptions {
    */
   chunking?: ChunkingOptions;
   inlineMax?: number;
+  /**
+   * Where chunks that no file of the store has whole are looked for, by their ids: every value that a backup
+   * has comes back. Not asked with dryRun, which then lists them as lost.
+   */
+  vault?: Vault;
   onProgress?: (progress: RepairProgress) => void;
   signal?: AbortSignal;
 }
@@ -26,12 +33,13 @@ export interface RepairOptions {
 /** Where chunks that are lost may be had from. */
 export type HealFrom = NonNullable<RepairWork['healFrom']>;
 
-const names = ['dryRun', 'chunking', 'inlineMax', 'onProgress', 'signal'];
+const names = ['dryRun', 'chunking', 'inlineMax', 'vault', 'onProgress', 'signal'];
 
 /** Checks the options of a caller: VARVE_INVALID_ARGUMENT. */
 export function checkRepairOptions(options: RepairOptions): void {
   checkNames(options, names, 'option');
-  const { dryRun, onProgress, chunking, inlineMax } = options;
+  const { dryRun, onProgress, chunking, inlineMax, vault } = options;
+  if (vault !== undefined) checkVault(vault);
   checkOptions(identityOptions(chunking, inlineMax));
   if (dryRun !== undefined && typeof dryRun !== 'boolean')
     throw new VarveError('VARVE_INVALID_ARGUMENT', 'dryRun is true or false');
@@ -56,7 +64,8 @@ export async function repairWithEnv(
   healFrom?: HealFrom,
 ): Promise<RepairReport> {
   checkRepairOptions(options);
-  const { dryRun = false, chunking, inlineMax, onProgress, signal } = options;
+  const { dryRun = false, chunking, inlineMax, vault, onProgress, signal } = options;
+  const source = vault === undefined ? undefined : openChunkSource(vault);
   await initChecksum();
   throwIfAborted(signal);
   const lock = await env.lock.acquire({ waitMs: 0, ...(signal === undefined ? {} : { signal }) });
@@ -77,7 +86,7 @@ export async function repairWithEnv(
       },
       defaults,
       writerEpoch: lock.owner.writerEpoch,
-      healFrom,
+      healFrom: healFrom ?? (source === undefined ? undefined : (id) => source.read(id, signal)),
     });
   } finally {
     await lock.release();

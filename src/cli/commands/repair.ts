@@ -8,32 +8,42 @@ import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
 import { countText, plainText, plural, sizeText } from '../text.ts';
 
+interface Options {
+  readonly json?: boolean;
+  readonly dryRun?: boolean;
+  readonly vault?: string;
+}
+
 export function addRepair(program: Command, runner: Runner): void {
   program
     .command('repair')
     .description('Mend a damaged store from what is whole; damaged files go to quarantine/.')
     .argument('<store>', 'directory of the store')
     .option('--dry-run', 'say what would be done and what is lost, and change nothing')
+    .option('--vault <dir>', 'look for lost chunks in this vault')
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
 Nobody may have the store open. Copy the directory first where there is room for it. Nothing is deleted.
 Exit code 4 when something is lost.
-${examples('varve repair ./data --dry-run', 'varve repair ./data')}`,
+${examples('varve repair ./data --dry-run', 'varve repair ./data --vault /backup/vault')}`,
     )
-    .action((store: string, options: { json?: boolean; dryRun?: boolean }) =>
-      runner.run(options, (session) => mend(session, store, options.dryRun === true)),
+    .action((store: string, options: Options) =>
+      runner.run(options, (session) => mend(session, store, options)),
     );
 }
 
-async function mend(session: Session, store: string, dryRun: boolean): Promise<number> {
+async function mend(session: Session, store: string, options: Options): Promise<number> {
+  const dryRun = options.dryRun === true;
   const view = progressView(session.io, session.json);
   let report: RepairReport;
   try {
-    const { repair } = await loadVarve();
+    const { repair, openVault } = await loadVarve();
+    const vault = options.vault === undefined ? undefined : await openVault(options.vault);
     report = await repair(store, {
       dryRun,
+      ...(vault === undefined ? {} : { vault }),
       onProgress: ({ phase, done, total, unit, bytesPerSecond }) =>
         view.update({
           phase,
