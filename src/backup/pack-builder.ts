@@ -13,6 +13,8 @@ import { incrementalSha256 } from '../kernels/hash/sha256.ts';
 
 /** A pack is full from this size on. */
 export const packBytesTarget: number = 64 * MiB;
+/** What the last frame and the trailer need behind a full pack, as a rule. */
+const roomBytes: number = 2 * MiB;
 /** Buffers start small: most backups are small. */
 const firstBytes: number = MiB;
 
@@ -101,7 +103,10 @@ export class PackBuilder {
 
   #reserve(needed: number): void {
     if (needed <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    const doubled = this.#bytes.length * 2;
+    const enough = this.#target + roomBytes;
+    const wanted = needed <= enough ? Math.min(doubled, enough) : doubled;
+    const grown = new Uint8Array(Math.max(needed, wanted));
     grown.set(this.#bytes.subarray(0, this.#pos));
     this.#bytes = grown;
   }

@@ -7,15 +7,20 @@
  * - `finish` resolves only when every pack is durable in the vault; the first failure is thrown by the next
  *   call ("a backup leaves older ones whole, and the next run succeeds").
  */
+import { toHex } from '../base/bytes.ts';
 import { VarveError } from '../base/errors.ts';
+import { MiB } from '../base/limits.ts';
 import { type ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { trailerEntry } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
-import { sha256Hex } from '../kernels/hash/sha256.ts';
+import { incrementalSha256 } from '../kernels/hash/sha256.ts';
 import type { ChunkTable } from './chunk-table.ts';
 import { PackBuilder } from './pack-builder.ts';
 import type { Throttle } from './throttle.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
+
+/** Bytes of one read when a pack is read back. */
+const readBackBytes: number = 2 * MiB;
 
 export interface UploadOptions {
   /** Bytes a pack is full from. */
@@ -120,10 +125,19 @@ export class Upload {
     onBytes(bytes.length);
     if (!prove) return;
     // Every frame was checked when it was packed: equal bytes are right bytes.
-    if (sha256Hex(await store.get(packName(hash), bytes.length)) === hash) return;
+    if ((await this.#readBack(packName(hash), bytes.length)) === hash) return;
     throw new VarveError('VARVE_IO', `${packName(hash)}: the target does not give back what was put`, {
       file: packName(hash),
     });
+  }
+
+  /** SHA-256 of what the target has, in pieces: neither memory nor the thread is held for a whole pack. */
+  async #readBack(name: string, length: number): Promise<string> {
+    const digest = incrementalSha256();
+    for (let from = 0; from < length; from += readBackBytes) {
+      digest.update(await this.#env.store.getRange(name, from, Math.min(readBackBytes, length - from)));
+    }
+    return toHex(digest.digest());
   }
 
   #rethrow(): void {

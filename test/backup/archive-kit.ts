@@ -1,13 +1,13 @@
 /** Random histories of a store that is backed up and archived, with the state behind every step. */
 import { expect } from 'vitest';
-import type { BlobStore } from '../../src/backup/blob-store.ts';
+import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import type { Vault } from '../../src/backup/vault.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { bytesOf, openOn, TestClock } from '../engine/engine-kit.ts';
-import { everything, restored, vaultOn } from './backup-kit.ts';
+import { everything, restored, rootFromScratch, rootOf, vaultOn } from './backup-kit.ts';
 
 /** The state from a moment on. */
 export interface Moment {
@@ -25,16 +25,14 @@ export interface History {
   readonly until: number;
 }
 
-const backupOf = { mode: 'incremental' } as const;
-
-/** Runs `steps` random steps; the last ones are a backup (the first time) and an archive. */
-export async function runHistory(seed: number, steps: number, store?: BlobStore): Promise<History> {
+/** Runs `steps` random steps, with a backup after a quarter of them, and an archive behind each later one. */
+export async function runHistory(seed: number, steps: number, checksRoots = false): Promise<History> {
   const prng = new Prng(seed);
   const pick = (n: number): number => new DataView(prng.bytes(4).buffer).getUint32(0) % n;
   const clock = new TestClock();
   const disk = new MemoryFileSystem();
   let engine = await openOn(disk, {}, undefined, clock);
-  const vault = await vaultOn(store, clock);
+  const vault = await vaultOn(new MemoryBlobs(), clock);
   const key = (): string => `${'ab'[pick(2)]}${pick(12)}`;
   const target = (): Engine => (pick(4) === 0 ? engine.space(`s${pick(2)}`) : engine);
   const size = (): number => [10, 200, 5000, 70_000][pick(4)]!;
@@ -56,7 +54,10 @@ export async function runHistory(seed: number, steps: number, store?: BlobStore)
       engine = await openOn(disk, {}, undefined, clock);
     },
     () => engine.archive(vault).catch(beforeBackup),
-    () => engine.backup(vault, backupOf),
+    async () => {
+      await engine.backup(vault, { mode: pick(4) === 0 ? 'differential' : 'incremental' });
+      if (checksRoots) expect(await rootOf(vault)).toBe(await rootFromScratch(engine));
+    },
   ];
   const moments: Moment[] = [];
   let from = 0;
