@@ -1,6 +1,6 @@
 /**
- * Random histories of a store with backups and an archived log: each backup has the root from scratch, and the
- * store restored to random moments equals the model. One here; more, and from other seeds:
+ * Random histories of a store with backups and an archived log: each backup has the root from scratch, and
+ * the store restored to random moments equals the model. One here; more, and from other seeds:
  *
  *   VARVE_SEED=1000 VARVE_COUNT=1000 npx vitest run test/backup/histories.test.ts
  */
