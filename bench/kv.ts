@@ -3,7 +3,7 @@
  *
  *     node dist/bench/kv.js [--rounds 3] [--quick] [--only get100,put,...] [--systems varve,lmdb,...]
  *                           [--install] [--out <directory>] [--dir <directory>] [--profile <directory>]
- *                           [--json]
+ *                           [--json] [--help]
  *
  * A process of its own for every system, round and group of rows; the systems alternate within a round, and
  * who begins changes from round to round. Only calls to the store are timed, and every answer is compared.
@@ -44,6 +44,24 @@ interface Options {
 type Figures = Record<string, Record<string, number[]>>;
 
 const self = fileURLToPath(import.meta.url);
+
+const usage = `Varve beside lmdb, classic-level and better-sqlite3, every answer compared.
+
+  --rounds N         processes of each system for each group of rows (3; with --quick 1)
+  --quick            smaller stores, shorter rows: to see that it runs
+  --only ROW,...     these rows only
+  --systems NAME,... these systems only
+  --install          installs the peers into the cache directory of the benches first
+  --out DIRECTORY    where kv.svg is written
+  --dir DIRECTORY    where the stores are made
+  --profile DIRECTORY  where CPU profiles of the processes go
+  --json             one line of JSON instead of the table
+  --help             this text
+
+rows: ${rowsNamed([])
+  .map(({ name }) => name)
+  .join(', ')}
+systems: ${Object.keys(systems).join(', ')}`;
 
 function runInProcess(options: Options, system: string, group: string, round: number): RoundFigures {
   const { scale, dir, profile } = options;
@@ -123,8 +141,13 @@ function compare(args: string[]): void {
       dir: { type: 'string', default: tmpdir() },
       profile: { type: 'string' },
       json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
     },
   });
+  if (values.help) {
+    console.log(usage);
+    return;
+  }
   if (values.install) installPeers();
   const { names, missing } = present(listOf(values.systems));
   const options: Options = {
