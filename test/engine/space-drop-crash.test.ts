@@ -12,7 +12,7 @@ async function stateOf(engine: Engine): Promise<string> {
   return `${found.join(' ')} ${quotaBytes ?? '-'} ${ttlMs ?? '-'}`;
 }
 
-test('a power cut around a drop leaves the space of before, none, or what was put since, never a part', async () => {
+test('a power cut around a drop leaves what was before, nothing, or what was put since', async () => {
   const met = new Set<string>();
   for (let seed = 1; seed <= 16; seed++) {
     const prng = new Prng(seed);
