@@ -102,16 +102,17 @@ class Archiving {
     throwIfAborted(this.#options.signal);
     // From here on nothing that is superseded is taken away; what was before, the round before keeps.
     const era = marks.enter();
+    let report: ArchiveReport;
     try {
-      const report = await this.#archive(log);
-      this.end();
-      this.#era = era;
-      this.#options.onRound?.(report);
-      return report;
+      report = await this.#archive(log);
     } catch (error) {
       marks.leave(era);
       throw error;
     }
+    this.end();
+    this.#era = era;
+    this.#options.onRound?.(report);
+    return report;
   }
 
   async #archive(log: GroupCommit): Promise<ArchiveReport> {

@@ -68,6 +68,19 @@ describe('an archived log', () => {
     }
   });
 
+  test('a listener that throws ends the call, and the next one goes on', async () => {
+    const { engine } = await newStore();
+    const vault = await vaultOn();
+    await engine.backup(vault);
+    await engine.put('k', 'v');
+    const onRound = (): void => {
+      throw new Error('mine');
+    };
+    await expect(engine.archive(vault, { onRound })).rejects.toThrow('mine');
+    await engine.put('k', 'w');
+    expect(await engine.archive(vault)).toMatchObject({ ok: true, objects: 1 });
+  });
+
   test('a gap is an error, and so is a moment behind the end', async () => {
     const { engine, clock } = await newStore();
     const store = new MemoryBlobs();
