@@ -8,7 +8,8 @@ import type { BlobStore } from '../src/backup/blob-store.ts';
 import type { RestoreOptions, RestoreReport } from '../src/backup/restore-run.ts';
 import type { Vault, VaultOptions } from '../src/backup/vault.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import { openDirectory, type Providers } from '../src/engine/open-directory.ts';
+import type { Follower, FollowOptions } from '../src/engine/follower.ts';
+import { followDirectory, openDirectory, type Providers } from '../src/engine/open-directory.ts';
 import { openVaultWith, restoreWith } from '../src/engine/open-vault.ts';
 import type { EngineOptions } from '../src/engine/options.ts';
 import { repairDirectory } from '../src/engine/repair-directory.ts';
@@ -54,6 +55,7 @@ export type {
   PutChange,
 } from '../src/engine/change-types.ts';
 export type { Engine } from '../src/engine/engine.ts';
+export type { Follower, FollowOptions } from '../src/engine/follower.ts';
 export type { LiveRestoreOptions, LiveRestoreReport } from '../src/engine/live-restore.ts';
 export type {
   ChangesRetention,
@@ -137,6 +139,15 @@ export async function openEngine(
   portable: PortableOptions = {},
 ): Promise<Engine> {
   return await openDirectory(dir, options, await providers(portable));
+}
+
+/** As follow of the main entry. */
+export async function follow(
+  dir: string,
+  options: FollowOptions = {},
+  portable: PortableOptions = {},
+): Promise<Follower> {
+  return await followDirectory(dir, options, await providers(portable));
 }
 
 /** As openVault of the main entry. */
