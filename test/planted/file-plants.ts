@@ -121,12 +121,15 @@ export const filePlants: readonly Plant[] = [
     crash(20_000),
   ),
   plant(
-    'poison forgotten',
-    'after a failed write or sync of a segment the next one is taken for good',
+    'failed segment sync tried again',
+    'a sync of a segment that failed is tried again, and the second answer believed',
     'segment/write-behind.ts',
-    ['    this.#failure ??= { cause };\n', ''],
-    sim(300),
+    [
+      'await this.#durably(() => this.#file.dataSync());',
+      'await this.#durably(() => this.#file.dataSync().catch(() => this.#file.dataSync()));',
+    ],
     crash(20_000),
+    sim(300),
   ),
   plant(
     'frame id not compared',

@@ -74,8 +74,8 @@ export const logPlants: readonly Plant[] = [
       '      if (isDue) await this.#syncAll();',
       '      if (isDue) await this.#syncs.run(() => this.#syncOnce().catch(() => undefined));',
     ],
-    sim(300),
     crash(20_000),
+    sim(300),
   ),
   plant(
     'torn batch',
