@@ -16,7 +16,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { openWithEnv } from '../src/engine/open.ts';
+import { openWithEnv } from '../src/engine/opening/open.ts';
 import { loadFlock } from '../src/fs/flock.ts';
 import { openNodeFileSystem } from '../src/fs/node-file-system.ts';
 import { systemClock } from '../src/fs/system-clock.ts';

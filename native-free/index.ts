@@ -7,14 +7,14 @@ import { availableParallelism } from 'node:os';
 import type { BlobStore } from '../src/backup/blob-store.ts';
 import type { RestoreOptions, RestoreReport } from '../src/backup/restore-run.ts';
 import type { Vault, VaultOptions } from '../src/backup/vault.ts';
+import type { RunScheduleOptions, ScheduleReport } from '../src/engine/backups/schedule-run.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import type { Follower, FollowOptions } from '../src/engine/follower.ts';
+import type { RepairOptions } from '../src/engine/health/repairing.ts';
+import type { Follower, FollowOptions } from '../src/engine/leases/follower.ts';
 import { followDirectory, openDirectory, type Providers } from '../src/engine/open-directory.ts';
 import { openVaultWith, restoreWith } from '../src/engine/open-vault.ts';
 import type { EngineOptions } from '../src/engine/options.ts';
 import { repairDirectory } from '../src/engine/repair-directory.ts';
-import type { RepairOptions } from '../src/engine/repairing.ts';
-import type { RunScheduleOptions, ScheduleReport } from '../src/engine/schedule-run.ts';
 import { tuneWith } from '../src/engine/tuning.ts';
 import type { RepairReport } from '../src/integrity/repair-types.ts';
 import type { Sha256Provider } from '../src/kernels/hash/sha256.ts';
@@ -22,110 +22,10 @@ import { nobleSha256 } from '../src/kernels/hash/sha256-noble.ts';
 import { ThreadPool } from '../src/pool/thread-pool.ts';
 import type { TuneOptions, TuneReport, TuneSource } from '../src/tune/tune-types.ts';
 
-export type { ArchiveInfo } from '../src/backup/archive-objects.ts';
-export type { ArchiveReport } from '../src/backup/archive-run.ts';
-export type {
-  BackupInfo,
-  VaultDamage,
-  VaultProgress,
-} from '../src/backup/backup-info.ts';
-export type { BackupOptions, BackupReport } from '../src/backup/backup-run.ts';
 export { checkBlobStore } from '../src/backup/blob-check.ts';
-export type { BlobCaps, BlobData, BlobEntry, BlobStore } from '../src/backup/blob-store.ts';
-export type { PruneOptions, PruneReport } from '../src/backup/prune-run.ts';
-export type { RestoreOptions, RestoreReport } from '../src/backup/restore-run.ts';
-export type { KeepRules } from '../src/backup/retention-planner.ts';
-export type { BackupSchedule, ScheduleVerify } from '../src/backup/schedule-planner.ts';
-export type { ForgetOptions, ForgetReport, Vault, VaultOptions, VaultStats } from '../src/backup/vault.ts';
-export type { BackupDifference } from '../src/backup/vault-diff.ts';
-export type { VerifyVaultOptions, VerifyVaultReport } from '../src/backup/verify-run.ts';
-export type { Seq } from '../src/base/brands.ts';
-export type { Clock } from '../src/base/clock.ts';
-export { errorCodes, isVarveError, VarveError, type VarveErrorCode } from '../src/base/errors.ts';
-export type { ArchiveOptions } from '../src/engine/archiving.ts';
-export type { BackupRecord } from '../src/engine/backup-book.ts';
-export { type BackupView, type OpenBackupOptions, openBackup } from '../src/engine/backup-view.ts';
-export type {
-  Change,
-  ChangeFeed,
-  ChangesOptions,
-  DeleteChange,
-  DeleteRangeChange,
-  KeyBounds,
-  PutChange,
-} from '../src/engine/change-types.ts';
-export type { Engine } from '../src/engine/engine.ts';
-export type { Follower, FollowOptions } from '../src/engine/follower.ts';
-export type { LiveRestoreOptions, LiveRestoreReport } from '../src/engine/live-restore.ts';
-export type {
-  ChangesRetention,
-  ChunkingOptions,
-  CleaningOptions,
-  EngineOptions,
-  HistoryOptions,
-  Logger,
-  MemoryOptions,
-} from '../src/engine/options.ts';
-export type { RepairOptions } from '../src/engine/repairing.ts';
-export type { DroppedVersion, RetentionPlan, RetentionPlanOptions } from '../src/engine/retention-plan.ts';
-export type { ScheduleNotes } from '../src/engine/schedule-book.ts';
-export type {
-  RunScheduleOptions,
-  ScheduleEvent,
-  ScheduleReport,
-  ScheduleRun,
-} from '../src/engine/schedule-run.ts';
-export type { ScheduleInfo, ScheduleList } from '../src/engine/schedules.ts';
-export type { SpaceList } from '../src/engine/space-list.ts';
-export type { RetentionRules, SpaceInfo, SpaceOptions } from '../src/engine/space-policy.ts';
-export type {
-  CompactOptions,
-  CompactProgress,
-  CompactReport,
-  PinnedSpace,
-  SpaceStats,
-} from '../src/engine/space-types.ts';
-export type { Transaction } from '../src/engine/transaction.ts';
-export type { TransactionFunction } from '../src/engine/transactions.ts';
-export type {
-  BatchOperation,
-  Bytes,
-  Damage,
-  DeleteRangeOptions,
-  Entry,
-  EntryStat,
-  Health,
-  Key,
-  KeyEntry,
-  PrefixEntry,
-  PutOptions,
-  PutResult,
-  ReadOptions,
-  ScanOptions,
-  Stats,
-  StreamOptions,
-  TransactionOptions,
-  UpdateFunction,
-  UpdateOptions,
-} from '../src/engine/types.ts';
-export type { VerifyOptions } from '../src/engine/verifying.ts';
-export type { BackupMode } from '../src/format/backup-manifest.ts';
-export type { UserMetadata } from '../src/format/metadata.ts';
-export type { Finding, FindingKind } from '../src/integrity/findings.ts';
-export type { RepairLoss, RepairProgress, RepairReport } from '../src/integrity/repair-types.ts';
-export type { VerifyLevel } from '../src/integrity/verify-cursor.ts';
-export type { VerifyProgress, VerifyReport } from '../src/integrity/verify-types.ts';
-export type { Durability } from '../src/log/group-commit.ts';
-
-export type {
-  Recommendation,
-  TuneOptions,
-  TuneProgress,
-  TuneReport,
-  TuneResult,
-  TuneSize,
-  TuneSource,
-} from '../src/tune/tune-types.ts';
+export { errorCodes, isVarveError, VarveError } from '../src/base/errors.ts';
+export { openBackup } from '../src/engine/backups/backup-view.ts';
+export type * from '../src/public-types.ts';
 
 /** How SHA-256 is computed: 'auto' (default) takes node:crypto where it is, 'javascript' never does. */
 export interface PortableOptions {

@@ -96,7 +96,8 @@ describe('style', () => {
   });
 
   test('every public export has a docstring', () => {
-    expect(show(publicDocFindings(files, ['src/index.ts', 'native-free/index.ts']))).toEqual([]);
+    const faces = ['src/index.ts', 'src/public-types.ts', 'native-free/index.ts'];
+    expect(show(publicDocFindings(files, faces))).toEqual([]);
   });
 
   test('no file names a path of one machine', () => {

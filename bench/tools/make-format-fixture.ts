@@ -12,7 +12,7 @@ import process from 'node:process';
 import type { Clock } from '../../src/base/clock.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { ChunkingOptions } from '../../src/engine/options.ts';
 import type { PutOptions } from '../../src/engine/types.ts';
 import { endsListNode, listLimits } from '../../src/format/list-node.ts';

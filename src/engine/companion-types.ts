@@ -1,5 +1,5 @@
 /** What works beside a store and needs the whole of it; the store only knows these faces. */
-import type { HeldSpace } from './space-types.ts';
+import type { HeldSpace } from './cleaning/space-types.ts';
 import type { Health } from './types.ts';
 
 export interface Companions {

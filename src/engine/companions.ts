@@ -1,8 +1,9 @@
 /** Health, what is held, and scrubbing: made for a store when it is opened. */
+
+import { HeldSpaceBook } from './cleaning/held-space.ts';
 import type { Companions } from './companion-types.ts';
-import { HealthWatch } from './health-report.ts';
-import { HeldSpaceBook } from './held-space.ts';
-import { Scrubber } from './scrubber.ts';
+import { HealthWatch } from './health/health-report.ts';
+import { Scrubber } from './health/scrubber.ts';
 import type { Store } from './store.ts';
 
 /** Makes them; nothing runs before `start`. */

@@ -2,21 +2,21 @@
 
 import { checkNames } from '../base/names.ts';
 import { nameOfPrefix } from '../txn/claims.ts';
-import type { ChangeFeed, ChangesOptions } from './change-types.ts';
-import { changes } from './changes.ts';
-import { diff } from './diff.ts';
-import type { Difference, DiffOptions, VersionInfo, ViewOptions } from './history-types.ts';
-import { Indexes, type IndexList } from './indexes.ts';
+import type { ChangeFeed, ChangesOptions } from './feed/change-types.ts';
+import { changes } from './feed/changes.ts';
+import { diff } from './history/diff.ts';
+import type { Difference, DiffOptions, VersionInfo, ViewOptions } from './history/history-types.ts';
+import { PastReads } from './history/past-reads.ts';
+import type { At } from './history/point.ts';
+import { openReadView, type ReadView } from './history/read-view.ts';
+import { versions } from './history/versions.ts';
 import { rowPrefix } from './key-args.ts';
-import { PastReads } from './past-reads.ts';
-import type { At } from './point.ts';
-import { queryOrExplain } from './queries.ts';
-import type { QueryEntry, QueryOptions, QueryPlan } from './query-types.ts';
-import { RangeDeletes } from './range-deletes.ts';
-import { openReadView, type ReadView } from './read-view.ts';
-import { Reads } from './reads.ts';
-import { type RetentionPlan, type RetentionPlanOptions, retentionPlan } from './retention-plan.ts';
-import { newestScan, scan } from './scans.ts';
+import { Indexes, type IndexList } from './queries/indexes.ts';
+import { queryOrExplain } from './queries/queries.ts';
+import type { QueryEntry, QueryOptions, QueryPlan } from './queries/query-types.ts';
+import { Reads } from './reading/reads.ts';
+import { newestScan, scan } from './reading/scans.ts';
+import { type RetentionPlan, type RetentionPlanOptions, retentionPlan } from './spaces/retention-plan.ts';
 import {
   checkSpaceOptions,
   type SpaceInfo,
@@ -24,9 +24,9 @@ import {
   setPolicy,
   setSpacePolicy,
   spaceInfo,
-} from './space-policy.ts';
+} from './spaces/space-policy.ts';
 import type { Store } from './store.ts';
-import { type TransactionFunction, Transactions } from './transactions.ts';
+import { type TransactionFunction, Transactions } from './transactions/transactions.ts';
 import type {
   BatchOperation,
   Bytes,
@@ -44,10 +44,10 @@ import type {
   UpdateFunction,
   UpdateOptions,
 } from './types.ts';
-import { Updates } from './updates.ts';
-import { versions } from './versions.ts';
 import { WholeStore } from './whole-store.ts';
-import { Writes } from './writes.ts';
+import { RangeDeletes } from './writing/range-deletes.ts';
+import { Updates } from './writing/updates.ts';
+import { Writes } from './writing/writes.ts';
 
 /**
  * An open store, or one space of it. All spaces share the store's chunks, log and options; `close`, `flush`,

@@ -4,7 +4,7 @@ import type { PutGuard } from '../chunk/put-guard.ts';
 import type { IndexStepLimits } from '../secondary/index-steps.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import type { ValidatorOptions } from '../txn/validator.ts';
-import type { ReapLimits } from './reaper.ts';
+import type { ReapLimits } from './background/reaper.ts';
 import type { Store } from './store.ts';
 import type { ThreadBounds } from './threads.ts';
 

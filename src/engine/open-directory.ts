@@ -8,8 +8,8 @@ import { type Sha256Provider, setSha256 } from '../kernels/hash/sha256.ts';
 import type { PoolProvider } from '../pool/port.ts';
 import type { Engine } from './engine.ts';
 import type { Env } from './env.ts';
-import { Follower, type FollowOptions } from './follower.ts';
-import { openWithEnv } from './open.ts';
+import { Follower, type FollowOptions } from './leases/follower.ts';
+import { openWithEnv } from './opening/open.ts';
 import { checkOptions, type EngineOptions } from './options.ts';
 
 /** What differs between the entry points. */

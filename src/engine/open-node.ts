@@ -8,12 +8,12 @@ import { loadFlock } from '../fs/flock.ts';
 import { nodeSha256 } from '../kernels/hash/sha256-node.ts';
 import { PiscinaPool } from '../pool/piscina-pool.ts';
 import type { TuneOptions, TuneReport, TuneSource } from '../tune/tune-types.ts';
+import type { RunScheduleOptions, ScheduleReport } from './backups/schedule-run.ts';
 import type { Engine } from './engine.ts';
-import type { Follower, FollowOptions } from './follower.ts';
+import type { Follower, FollowOptions } from './leases/follower.ts';
 import { followDirectory, openDirectory, type Providers } from './open-directory.ts';
 import { openVaultWith, restoreWith } from './open-vault.ts';
 import type { EngineOptions } from './options.ts';
-import type { RunScheduleOptions, ScheduleReport } from './schedule-run.ts';
 import { tuneWith } from './tuning.ts';
 
 /**

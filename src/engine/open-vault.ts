@@ -11,8 +11,8 @@ import { openNodeFileSystem } from '../fs/node-file-system.ts';
 import { systemClock } from '../fs/system-clock.ts';
 import { nodeLock } from '../fs/writer-lock.ts';
 import { setSha256 } from '../kernels/hash/sha256.ts';
+import { checkPoint } from './backups/restore-point.ts';
 import type { Providers } from './open-directory.ts';
-import { checkPoint } from './restore-point.ts';
 
 /** See openVault of the entry points. */
 export async function openVaultWith(

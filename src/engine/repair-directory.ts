@@ -4,8 +4,8 @@ import { systemClock } from '../fs/system-clock.ts';
 import { nodeLock } from '../fs/writer-lock.ts';
 import type { RepairReport } from '../integrity/repair-types.ts';
 import { setSha256 } from '../kernels/hash/sha256.ts';
+import { checkRepairOptions, type RepairOptions, repairWithEnv } from './health/repairing.ts';
 import type { Providers } from './open-directory.ts';
-import { checkRepairOptions, type RepairOptions, repairWithEnv } from './repairing.ts';
 
 /** Repairs the store in directory `dir`; errors as repair. */
 export async function repairDirectory(

@@ -2,8 +2,8 @@
 import { loadFlock } from '../fs/flock.ts';
 import type { RepairReport } from '../integrity/repair-types.ts';
 import { nodeSha256 } from '../kernels/hash/sha256-node.ts';
+import type { RepairOptions } from './health/repairing.ts';
 import { repairDirectory } from './repair-directory.ts';
-import type { RepairOptions } from './repairing.ts';
 
 /**
  * Mends the store in directory `dir`, which nobody may have open: what is derived is made anew from what is

@@ -3,8 +3,8 @@
 import { nameOfAlgorithm } from '../kernels/chunker/params.ts';
 import type { ForestStats } from '../tree/forest.ts';
 import type { LookupCounts } from '../tree/lookup-counts.ts';
-import { purgeStats } from './purge-stats.ts';
-import { spaceStats } from './space-stats.ts';
+import { spaceStats } from './cleaning/space-stats.ts';
+import { purgeStats } from './purging/purge-stats.ts';
 import type { Store } from './store.ts';
 import type { Stats } from './types.ts';
 

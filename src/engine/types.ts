@@ -1,11 +1,11 @@
 /** Shapes of the public face: what callers give and get. */
 import type { Seq } from '../base/brands.ts';
 import type { UserMetadata } from '../format/metadata.ts';
-import type { BackupRecord } from './backup-book.ts';
-import type { CheckHealth, DiskHealth, HealthLevel, HealthReason } from './health-types.ts';
-import type { At } from './point.ts';
-import type { PurgeStats } from './purge-types.ts';
-import type { SpaceStats } from './space-types.ts';
+import type { BackupRecord } from './backups/backup-book.ts';
+import type { SpaceStats } from './cleaning/space-types.ts';
+import type { CheckHealth, DiskHealth, HealthLevel, HealthReason } from './health/health-types.ts';
+import type { At } from './history/point.ts';
+import type { PurgeStats } from './purging/purge-types.ts';
 
 /** 0 to 65,535 bytes. Strings must be well-formed and are stored as UTF-8. Order is unsigned byte order. */
 export type Key = string | Uint8Array;

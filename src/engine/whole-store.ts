@@ -4,21 +4,21 @@ import type { ArchiveReport } from '../backup/archive-run.ts';
 import type { BackupOptions, BackupReport } from '../backup/backup-run.ts';
 import type { Vault } from '../backup/vault.ts';
 import type { VerifyReport } from '../integrity/verify-types.ts';
-import { type ArchiveOptions, archiveStore } from './archiving.ts';
-import { backupStore } from './backups.ts';
-import { compact } from './compact.ts';
+import { type ArchiveOptions, archiveStore } from './backups/archiving.ts';
+import { backupStore } from './backups/backups.ts';
+import { type LiveRestoreOptions, type LiveRestoreReport, restoreInto } from './backups/live-restore.ts';
+import { type ScheduleList, schedulesOf } from './backups/schedules.ts';
+import { compact } from './cleaning/compact.ts';
+import type { CompactOptions, CompactReport } from './cleaning/space-types.ts';
 import type { EngineEvents, Listener } from './events.ts';
-import { type LiveRestoreOptions, type LiveRestoreReport, restoreInto } from './live-restore.ts';
-import { RangeDeletes } from './range-deletes.ts';
-import { type ScheduleList, schedulesOf } from './schedules.ts';
-import { type ScrubOptions, type ScrubReport, scrub } from './scrub.ts';
-import { type SnapshotList, snapshotsOf } from './snapshots.ts';
-import { type SpaceList, spacesOf } from './space-list.ts';
-import type { CompactOptions, CompactReport } from './space-types.ts';
+import { type ScrubOptions, type ScrubReport, scrub } from './health/scrub.ts';
+import { type VerifyOptions, verify } from './health/verifying.ts';
+import { type SnapshotList, snapshotsOf } from './history/snapshots.ts';
+import { type SpaceList, spacesOf } from './spaces/space-list.ts';
 import { statsOf } from './stats.ts';
 import type { Store } from './store.ts';
 import type { Health, Stats } from './types.ts';
-import { type VerifyOptions, verify } from './verifying.ts';
+import { RangeDeletes } from './writing/range-deletes.ts';
 
 /** The part of Engine that is the same for every space: looking after the store, its figures, its end. */
 export class WholeStore {

@@ -1,6 +1,6 @@
 /** Calls that are more than one call. */
 import type { Engine } from '../../src/engine/engine.ts';
-import type { Transaction } from '../../src/engine/transaction.ts';
+import type { Transaction } from '../../src/engine/transactions/transaction.ts';
 import type { Change } from './workload.ts';
 
 /** The changes as one serializable transaction, values as streams; returns its number. */

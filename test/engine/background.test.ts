@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { corrupt, VarveError } from '../../src/base/errors.ts';
-import { Background, type BackgroundOptions } from '../../src/engine/background.ts';
-import { HealthBook } from '../../src/engine/health-book.ts';
+import { Background, type BackgroundOptions } from '../../src/engine/background/background.ts';
+import { HealthBook } from '../../src/engine/health/health-book.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { TestClock } from './engine-kit.ts';

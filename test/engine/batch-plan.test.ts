@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
-import { inlineOps, own, planBatch } from '../../src/engine/batch-plan.ts';
 import { rowPrefix } from '../../src/engine/key-args.ts';
 import type { BatchOperation } from '../../src/engine/types.ts';
+import { inlineOps, own, planBatch } from '../../src/engine/writing/batch-plan.ts';
 
 test('a plan has the last operation of every key', () => {
   const key = fc.oneof(

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Change, ChangesOptions } from '../../src/engine/change-types.ts';
 import type { Engine } from '../../src/engine/engine.ts';
+import type { Change, ChangesOptions } from '../../src/engine/feed/change-types.ts';
 import { bytesOf, codeOf, newStore, openOn, text, turn } from './engine-kit.ts';
 import { histories, historiesMs } from './histories.ts';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Change, ChangesOptions } from '../../src/engine/change-types.ts';
 import type { Engine } from '../../src/engine/engine.ts';
+import type { Change, ChangesOptions } from '../../src/engine/feed/change-types.ts';
 import type { Key } from '../../src/engine/types.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { bytesOf, codeOf, filesIn, killed, newStore, openOn, turn } from './engine-kit.ts';

@@ -1,8 +1,8 @@
 /** What the tests of cleaning share: stores whose parts are at hand, and garbage. */
 import type { PutGuard } from '../../src/chunk/put-guard.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
 import type { OpenBounds } from '../../src/engine/open-bounds.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { Store } from '../../src/engine/store.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';

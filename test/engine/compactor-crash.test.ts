@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import type { FsOp } from '../../src/fs/sim-machine.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { Entry } from '../../src/engine/types.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Engine } from '../../src/engine/engine.ts';
-import type { At } from '../../src/engine/point.ts';
+import type { At } from '../../src/engine/history/point.ts';
 import { codeOf, newStore } from './engine-kit.ts';
 
 async function changes(engine: Engine, from: At, to: At, prefix?: string): Promise<string[]> {

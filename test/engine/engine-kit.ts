@@ -4,7 +4,7 @@ import type { Clock } from '../../src/base/clock.ts';
 import { isVarveError, type VarveError, type VarveErrorCode } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { ScanOptions } from '../../src/engine/types.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';

@@ -88,60 +88,64 @@ describe('values with a time to live', () => {
     expect(await codeOf(() => engine.on('gone' as never, () => undefined))).toBe('VARVE_INVALID_ARGUMENT');
   });
 
-  test('expired keys go, whatever happens in between', async () => {
-    const step = fc.oneof(
-      fc.record({ do: fc.constant('put' as const), key: fc.nat(4), ttl: fc.constantFrom(0, 10, 50, 200) }),
-      fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(5, 20, 100) }),
-      fc.record({ do: fc.constantFrom('delete' as const, 'range' as const), key: fc.nat(4) }),
-      fc.record({ do: fc.constantFrom('flush' as const, 'close' as const, 'kill' as const) }),
-    );
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 25 }), async (steps) => {
-        let disk = new MemoryFileSystem();
-        const clock = new TestClock();
-        let engine = await openOn(disk, {}, undefined, clock);
-        const model = new Map<string, { value: string; until: number }>();
-        let puts = 0;
-        for (const one of steps) {
-          if (one.do === 'put') {
-            const value = `${++puts}`.padEnd(puts % 2 === 0 ? 5 : 300, '.');
-            await engine.put(`k${one.key}`, value, one.ttl === 0 ? {} : { ttlMs: one.ttl });
-            model.set(`k${one.key}`, { value, until: one.ttl === 0 ? Infinity : clock.ms + one.ttl });
-          } else if (one.do === 'wait') await clock.advance(one.ms);
-          else if (one.do === 'delete') {
-            await engine.delete(`k${one.key}`);
-            model.delete(`k${one.key}`);
-          } else if (one.do === 'range') {
-            await engine.deleteRange({ gte: `k${one.key}` });
-            for (const key of Array.from(model.keys())) if (key >= `k${one.key}`) model.delete(key);
-          } else if (one.do === 'flush') await engine.flush();
-          else {
-            const image = killed(disk);
-            await engine.close();
-            if (one.do === 'kill') disk = image;
-            engine = await openOn(disk, {}, undefined, clock);
+  test(
+    'expired keys go, whatever happens in between',
+    async () => {
+      const step = fc.oneof(
+        fc.record({ do: fc.constant('put' as const), key: fc.nat(4), ttl: fc.constantFrom(0, 10, 50, 200) }),
+        fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(5, 20, 100) }),
+        fc.record({ do: fc.constantFrom('delete' as const, 'range' as const), key: fc.nat(4) }),
+        fc.record({ do: fc.constantFrom('flush' as const, 'close' as const, 'kill' as const) }),
+      );
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 25 }), async (steps) => {
+          let disk = new MemoryFileSystem();
+          const clock = new TestClock();
+          let engine = await openOn(disk, {}, undefined, clock);
+          const model = new Map<string, { value: string; until: number }>();
+          let puts = 0;
+          for (const one of steps) {
+            if (one.do === 'put') {
+              const value = `${++puts}`.padEnd(puts % 2 === 0 ? 5 : 300, '.');
+              await engine.put(`k${one.key}`, value, one.ttl === 0 ? {} : { ttlMs: one.ttl });
+              model.set(`k${one.key}`, { value, until: one.ttl === 0 ? Infinity : clock.ms + one.ttl });
+            } else if (one.do === 'wait') await clock.advance(one.ms);
+            else if (one.do === 'delete') {
+              await engine.delete(`k${one.key}`);
+              model.delete(`k${one.key}`);
+            } else if (one.do === 'range') {
+              await engine.deleteRange({ gte: `k${one.key}` });
+              for (const key of Array.from(model.keys())) if (key >= `k${one.key}`) model.delete(key);
+            } else if (one.do === 'flush') await engine.flush();
+            else {
+              const image = killed(disk);
+              await engine.close();
+              if (one.do === 'kill') disk = image;
+              engine = await openOn(disk, {}, undefined, clock);
+            }
+            for (let key = 0; key < 5; key++) {
+              const live = model.get(`k${key}`);
+              const expected = live !== undefined && live.until > clock.ms ? live.value : undefined;
+              expect(text(await engine.get(`k${key}`))).toBe(expected);
+            }
           }
-          for (let key = 0; key < 5; key++) {
-            const live = model.get(`k${key}`);
-            const expected = live !== undefined && live.until > clock.ms ? live.value : undefined;
-            expect(text(await engine.get(`k${key}`))).toBe(expected);
+          await clock.advance(1000);
+          await clock.advance(60_000);
+          for (let i = 0; i < 20; i++) await clock.turn();
+          const rows: string[] = [];
+          for (const key of model.keys()) {
+            // Not a deletion of readers but of the row: what is deleted has no number to be put under.
+            if (model.get(key)!.until === Infinity) rows.push(key);
           }
-        }
-        await clock.advance(1000);
-        await clock.advance(60_000);
-        for (let i = 0; i < 20; i++) await clock.turn();
-        const rows: string[] = [];
-        for (const key of model.keys()) {
-          // Not a deletion of readers but of the row: what is deleted has no number to be put under.
-          if (model.get(key)!.until === Infinity) rows.push(key);
-        }
-        const left: string[] = [];
-        for await (const entry of engine.scan({ values: false })) left.push(entry.key!);
-        expect(left).toEqual(rows.sort());
-        expect(engine.stats().purge.failures).toBe(0);
-        await engine.close();
-      }),
-      histories(25),
-    );
-  }, historiesMs(120_000));
+          const left: string[] = [];
+          for await (const entry of engine.scan({ values: false })) left.push(entry.key!);
+          expect(left).toEqual(rows.sort());
+          expect(engine.stats().purge.failures).toBe(0);
+          await engine.close();
+        }),
+        histories(25),
+      );
+    },
+    historiesMs(120_000),
+  );
 });

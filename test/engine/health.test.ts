@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { GiB, MiB } from '../../src/base/limits.ts';
 import { deferred } from '../../src/base/sync.ts';
-import { DiskRoom } from '../../src/engine/disk-room.ts';
+import { DiskRoom } from '../../src/engine/cleaning/disk-room.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { OpenMode } from '../../src/fs/port.ts';
 import { openParts } from './cleaner-kit.ts';

@@ -2,10 +2,10 @@
 import { expect } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import type { At } from '../../src/engine/history/point.ts';
+import type { ReadView } from '../../src/engine/history/read-view.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { HistoryOptions } from '../../src/engine/options.ts';
-import type { At } from '../../src/engine/point.ts';
-import type { ReadView } from '../../src/engine/read-view.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { smallOptions, TestClock } from './engine-kit.ts';

@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
+import type { At } from '../../src/engine/history/point.ts';
 import type { HistoryOptions } from '../../src/engine/options.ts';
-import type { At } from '../../src/engine/point.ts';
 import { histories, historiesMs } from './histories.ts';
 import { checkDiff, expected, keys, scanned, spaces, Twin, text } from './history-kit.ts';
 

@@ -4,7 +4,7 @@
  */
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { IndexValue } from '../../src/format/index-key.ts';
 import type { IndexField } from '../../src/format/index-rows.ts';

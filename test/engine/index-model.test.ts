@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import type { QueryOptions } from '../../src/engine/query-types.ts';
+import type { QueryOptions } from '../../src/engine/queries/query-types.ts';
 import type { PutOptions } from '../../src/engine/types.ts';
 import type { IndexValue } from '../../src/format/index-key.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';

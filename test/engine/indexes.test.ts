@@ -9,7 +9,7 @@ import {
   indexTupleBytesMax,
 } from '../../src/base/limits.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import type { QueryOptions } from '../../src/engine/query-types.ts';
+import type { QueryOptions } from '../../src/engine/queries/query-types.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { codeOf, failure, newStore, openOn, turn } from './engine-kit.ts';
 import { openSmall } from './index-kit.ts';

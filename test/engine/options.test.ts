@@ -43,7 +43,7 @@ describe('options', () => {
   test.each(bad)('%s is VARVE_INVALID_ARGUMENT and touches nothing', async (_name, options) => {
     const disk = new MemoryFileSystem();
     const given = options as EngineOptions;
-    const { openWithEnv } = await import('../../src/engine/open.ts');
+    const { openWithEnv } = await import('../../src/engine/opening/open.ts');
     const { memoryLock } = await import('../../src/fs/memory-lock.ts');
     const clock = new TestClock();
     const env = { fs: disk, lock: memoryLock(disk, clock), clock, random: (n: number) => bytesOf(1, n) };
@@ -99,7 +99,7 @@ describe('options', () => {
   });
 
   test('breakLock is what the lock is asked with', async () => {
-    const { openWithEnv } = await import('../../src/engine/open.ts');
+    const { openWithEnv } = await import('../../src/engine/opening/open.ts');
     const { memoryLock } = await import('../../src/fs/memory-lock.ts');
     const disk = new MemoryFileSystem();
     const clock = new TestClock();

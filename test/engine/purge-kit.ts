@@ -1,6 +1,6 @@
 /** What the tests of purging share: every version of a store, those that are gone, and who keeps others. */
 import { toHex } from '../../src/base/bytes.ts';
-import { queueFrom, scanQueue } from '../../src/engine/queue-scan.ts';
+import { queueFrom, scanQueue } from '../../src/engine/background/queue-scan.ts';
 import type { Store } from '../../src/engine/store.ts';
 import { seqBytes, seqOf, spaceOf } from '../../src/format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../../src/format/row-kinds.ts';

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Engine } from '../../src/engine/engine.ts';
-import type { ReadView } from '../../src/engine/read-view.ts';
+import type { ReadView } from '../../src/engine/history/read-view.ts';
 import type { Store } from '../../src/engine/store.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { auditDisk } from '../crash/audit.ts';

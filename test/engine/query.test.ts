@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { queryHeapRowsMax } from '../../src/base/limits.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import type { QueryEntry, QueryOptions } from '../../src/engine/query-types.ts';
+import type { QueryEntry, QueryOptions } from '../../src/engine/queries/query-types.ts';
 import { codeOf, newStore, type TestClock, text } from './engine-kit.ts';
 
 async function keysOf(engine: Engine, options: QueryOptions): Promise<string[]> {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type ReadEra, ReadMarks } from '../../src/engine/read-marks.ts';
+import { type ReadEra, ReadMarks } from '../../src/engine/reading/read-marks.ts';
 
 describe('read marks', () => {
   test('the horizon stays at or below every read under way', () => {

@@ -6,7 +6,7 @@ import { Prng } from '../../src/base/prng.ts';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { decodeSysKey, seqOf } from '../../src/format/internal-key.ts';
 import { rowKinds } from '../../src/format/row-kinds.ts';
 import { trashPrefix } from '../../src/format/system-rows.ts';

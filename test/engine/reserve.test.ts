@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
-import { growReserve, releaseReserve, reserveBytes, withReserve } from '../../src/engine/reserve.ts';
+import { growReserve, releaseReserve, reserveBytes, withReserve } from '../../src/engine/cleaning/reserve.ts';
 import { reserveName } from '../../src/format/file-names.ts';
 import { fsError } from '../../src/fs/fs-errors.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';

@@ -5,8 +5,12 @@ import { type BackupSchedule, planSchedule, type ScheduleEntry } from '../../src
 import type { Vault } from '../../src/backup/vault.ts';
 import { lockRun } from '../../src/backup/vault-lock.ts';
 import { VarveError } from '../../src/base/errors.ts';
+import type {
+  RunScheduleOptions,
+  ScheduleEvent,
+  ScheduleReport,
+} from '../../src/engine/backups/schedule-run.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import type { RunScheduleOptions, ScheduleEvent, ScheduleReport } from '../../src/engine/schedule-run.ts';
 import { vaultOn } from '../backup/backup-kit.ts';
 import { codeOf, newStore, openOn, type TestClock, turn } from './engine-kit.ts';
 

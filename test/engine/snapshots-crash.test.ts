@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { smallOptions, TestClock, text } from './engine-kit.ts';

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Env } from '../../src/engine/env.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';

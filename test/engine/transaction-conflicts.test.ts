@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { deferred } from '../../src/base/sync.ts';
-import type { Transaction } from '../../src/engine/transaction.ts';
+import type { Transaction } from '../../src/engine/transactions/transaction.ts';
 import type { Entry } from '../../src/engine/types.ts';
 import { codeOf, failure, newStore, text, turn } from './engine-kit.ts';
 

@@ -1,9 +1,9 @@
 /** Power cuts while transactions, counters and a change feed are at work. */
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
-import type { Change } from '../../src/engine/change-types.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import type { Change } from '../../src/engine/feed/change-types.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { simulatedClock } from '../crash/machine.ts';

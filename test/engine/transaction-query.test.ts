@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Engine } from '../../src/engine/engine.ts';
-import type { QueryOptions } from '../../src/engine/query-types.ts';
-import type { Transaction } from '../../src/engine/transaction.ts';
+import type { QueryOptions } from '../../src/engine/queries/query-types.ts';
+import type { Transaction } from '../../src/engine/transactions/transaction.ts';
 import { bytesOf, codeOf, newStore, text } from './engine-kit.ts';
 import { histories, historiesMs } from './histories.ts';
 

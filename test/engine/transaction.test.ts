@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { deferred } from '../../src/base/sync.ts';
-import type { Transaction } from '../../src/engine/transaction.ts';
+import type { Transaction } from '../../src/engine/transactions/transaction.ts';
 import type { Entry, ScanOptions } from '../../src/engine/types.ts';
 import {
   bytesOf,

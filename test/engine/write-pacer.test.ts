@@ -9,7 +9,7 @@ import {
   paceMsPerMiB,
   paceWaitMsMax,
 } from '../../src/base/limits.ts';
-import { pressureOf, WritePacer } from '../../src/engine/write-pacer.ts';
+import { pressureOf, WritePacer } from '../../src/engine/writing/write-pacer.ts';
 import { TestClock } from './engine-kit.ts';
 
 describe('write pacer', () => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { Prng } from '../../src/base/prng.ts';
-import { repairWithEnv } from '../../src/engine/repairing.ts';
+import { repairWithEnv } from '../../src/engine/health/repairing.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { vaultOn } from '../backup/backup-kit.ts';
 import { envOf } from '../crash/machine.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
-import { repairWithEnv } from '../../src/engine/repairing.ts';
+import { repairWithEnv } from '../../src/engine/health/repairing.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { RepairReport } from '../../src/integrity/repair-types.ts';
 import { envOf, openOn } from '../crash/machine.ts';

@@ -3,7 +3,7 @@ import { Prng } from '../../src/base/prng.ts';
 import { writeChecksum } from '../../src/codec/checksum.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Env } from '../../src/engine/env.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { ChunkFrame, checkChunkFrame, chunkFrame } from '../../src/format/chunk-frame.ts';
 import { chunkKinds } from '../../src/format/chunk-ref.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { repairWithEnv } from '../../src/engine/repairing.ts';
+import { repairWithEnv } from '../../src/engine/health/repairing.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { VerifyReport } from '../../src/integrity/verify-types.ts';
 import { envOf, openOn as openShape } from '../crash/machine.ts';

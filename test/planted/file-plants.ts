@@ -77,7 +77,7 @@ export const filePlants: readonly Plant[] = [
   plant(
     'old log removed early',
     'a checkpoint removes the old log before the catalog that replaces it is on disk',
-    'engine/checkpointer.ts',
+    'engine/background/checkpointer.ts',
     [
       '    await old.close();\n',
       '    await old.close();\n    await this.#options.env.fs.unlink(old.path);\n',
@@ -88,7 +88,7 @@ export const filePlants: readonly Plant[] = [
   plant(
     'rows lost while flushing',
     'the event loop turns between the freeze of the memtables and the cut of the log',
-    'engine/checkpointer.ts',
+    'engine/background/checkpointer.ts',
     [
       '    const frozen = forest.freeze();\n',
       '    const frozen = forest.freeze();\n    await this.#options.env.clock.turn();\n',
@@ -99,7 +99,7 @@ export const filePlants: readonly Plant[] = [
   plant(
     'file numbers used twice',
     'recovery does not look which file numbers are taken',
-    'engine/start-writing.ts',
+    'engine/opening/start-writing.ts',
     ['    catalogs.raiseFileNo(highestFileNo(found.listed.files) + 1);\n', ''],
     crash(20_000),
     sim(100),
@@ -162,7 +162,7 @@ export const filePlants: readonly Plant[] = [
   plant(
     'stale pointer after a rescue',
     'new places of rescued chunks go into a table that sorts below the old ones',
-    'engine/rescue.ts',
+    'engine/opening/rescue.ts',
     ['        chunks.note(lastSeq);\n', ''],
     crash(20_000),
     sim(300),

@@ -98,7 +98,7 @@ export const logPlants: readonly Plant[] = [
   plant(
     'half a batch replayed',
     'recovery leaves the deletes of the last frame of the log out',
-    'engine/recovery.ts',
+    'engine/opening/recovery.ts',
     [
       '    visitFrame(frame, payload, applier);',
       `    const isLast = frames === chain.frames.length - 1;
@@ -187,7 +187,7 @@ export const logPlants: readonly Plant[] = [
   plant(
     'cut tail copied forward',
     'frames that recovery has cut off are repeated in the new log',
-    'engine/start-writing.ts',
+    'engine/opening/start-writing.ts',
     ['chain.resume(replayed.frames)', 'chain.resume()'],
     crash(20_000),
     sim(300),
@@ -195,7 +195,7 @@ export const logPlants: readonly Plant[] = [
   plant(
     'unproven frames not repeated',
     'recovery leaves frames in the old log whose sync nothing proves',
-    'engine/start-writing.ts',
+    'engine/opening/start-writing.ts',
     ['chain.tail(tailFrom, tailTo)', 'chain.tail(tailTo, tailTo)'],
     crash(20_000),
     sim(300),
@@ -203,7 +203,7 @@ export const logPlants: readonly Plant[] = [
   plant(
     'fallback ignores the log',
     'with an older catalog the log is still read from the checkpoint of the newest one',
-    'engine/finding.ts',
+    'engine/opening/finding.ts',
     ['      checkpointSeq: catalog.checkpointSeq,', '      checkpointSeq: slot.checkpointSeq,'],
     damage(6000),
     crash(20_000),

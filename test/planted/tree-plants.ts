@@ -72,7 +72,7 @@ export const treePlants: readonly Plant[] = [
   plant(
     'reader does not look again',
     'a reader takes files that a writer has just replaced for damage',
-    'engine/open.ts',
+    'engine/opening/open.ts',
     ['      if (!(await changed())) throw error;', '      throw error;'],
     crash(20_000),
     sim(300),

@@ -3,8 +3,8 @@
  */
 
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
 import { openEngine } from '../../src/engine/open-node.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import { type FlockProvider, loadFlock } from '../../src/fs/flock.ts';
 import { openNodeFileSystem } from '../../src/fs/node-file-system.ts';

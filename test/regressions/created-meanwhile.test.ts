@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { bytesOf, TestClock } from '../engine/engine-kit.ts';

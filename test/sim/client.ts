@@ -1,7 +1,7 @@
 /** A client of a simulation: makes its calls one after another and tells the oracle what came of them. */
 import { isVarveError, type VarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { PutOptions } from '../../src/engine/types.ts';
 import type { Attempt, Conditions, Outcome } from './attempts.ts';
 import {

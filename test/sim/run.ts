@@ -6,7 +6,7 @@ import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { initChecksum } from '../../src/codec/checksum.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { strayFiles } from '../crash/audit.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { openWithEnv } from '../../src/engine/open.ts';
 import type { OpenBounds } from '../../src/engine/open-bounds.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { smallOptions, TestClock } from '../engine/engine-kit.ts';

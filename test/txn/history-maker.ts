@@ -3,7 +3,7 @@
 import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import type { Transaction } from '../../src/engine/transaction.ts';
+import type { Transaction } from '../../src/engine/transactions/transaction.ts';
 import type { TransactionOptions } from '../../src/engine/types.ts';
 import { text, turn } from '../engine/engine-kit.ts';
 import type { Observed, Version } from './history-checker.ts';

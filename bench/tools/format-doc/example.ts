@@ -1,7 +1,7 @@
 /** A small real store, made anew whenever the document is: the bytes shown are what the engine writes. */
 import type { Clock } from '../../../src/base/clock.ts';
 import { Prng } from '../../../src/base/prng.ts';
-import { openWithEnv } from '../../../src/engine/open.ts';
+import { openWithEnv } from '../../../src/engine/opening/open.ts';
 import { superSlot } from '../../../src/format/superblock.ts';
 import { MemoryFileSystem } from '../../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../../src/fs/memory-lock.ts';

@@ -1,0 +1,83 @@
+/** Spreads work over time: so many bytes a second, and the thread given back every few milliseconds. */
+import type { Clock } from '../../base/clock.ts';
+import { VarveError } from '../../base/errors.ts';
+
+/** Time spent without letting others run, ms. */
+const sliceMs = 4;
+/** What may be spent at once after a pause, as a share of a second. */
+const burstSeconds = 1;
+/** Longest sleep before looking again whether to go on, ms. */
+const sleepMsMax = 250;
+
+/** How fast work may go. */
+export interface PaceBounds {
+  /** Undefined: no bound. */
+  readonly bytesPerSecond: number | undefined;
+  /** Share of the time it may work, above 0 up to 1. */
+  readonly share: number;
+  readonly cancelled: () => boolean;
+  /** Resolves when work that was paused may go on. */
+  readonly goOn: () => Promise<void>;
+}
+
+/** Gives the thread back after `worked` ms, for as long as the share says. */
+export function restFor(clock: Clock, share: number, worked: number): Promise<void> {
+  return share < 1 ? clock.sleep((worked * (1 - share)) / share) : clock.turn();
+}
+
+export class BytePace {
+  readonly #clock: Clock;
+  readonly #bytesPerSecond: number | undefined;
+  readonly #share: number;
+  readonly #cancelled: () => boolean;
+  readonly #goOn: () => Promise<void>;
+  #since: number;
+  /** Bytes that may be spent now; negative: owed. */
+  #allowed: number;
+  #filledAt: number;
+
+  constructor(clock: Clock, bounds: PaceBounds) {
+    const { bytesPerSecond, share, cancelled, goOn } = bounds;
+    this.#clock = clock;
+    this.#bytesPerSecond = bytesPerSecond;
+    this.#share = share;
+    this.#cancelled = cancelled;
+    this.#goOn = goOn;
+    this.#since = clock.monotonic();
+    this.#filledAt = this.#since;
+    this.#allowed = (bytesPerSecond ?? 0) * burstSeconds;
+  }
+
+  /** Counts bytes and waits as long as they are worth. VARVE_ABORTED when the work is to end. */
+  async spend(bytes: number): Promise<void> {
+    this.#check();
+    if (this.#clock.monotonic() - this.#since >= sliceMs) await this.#rest();
+    if (this.#bytesPerSecond === undefined) return;
+    this.#allowed -= bytes;
+    this.#fill(this.#bytesPerSecond);
+    while (this.#allowed < 0) {
+      const ms = (-this.#allowed / this.#bytesPerSecond) * 1000;
+      await this.#clock.sleep(Math.min(sleepMsMax, Math.max(1, ms)));
+      this.#check();
+      this.#fill(this.#bytesPerSecond);
+    }
+  }
+
+  #fill(bytesPerSecond: number): void {
+    const now = this.#clock.monotonic();
+    const gained = ((now - this.#filledAt) / 1000) * bytesPerSecond;
+    this.#allowed = Math.min(bytesPerSecond * burstSeconds, this.#allowed + gained);
+    this.#filledAt = now;
+  }
+
+  async #rest(): Promise<void> {
+    await restFor(this.#clock, this.#share, this.#clock.monotonic() - this.#since);
+    await this.#goOn();
+    this.#check();
+    this.#since = this.#clock.monotonic();
+  }
+
+  #check(): void {
+    if (this.#cancelled()) throw new VarveError('VARVE_ABORTED', 'the work was cancelled');
+  }
+}

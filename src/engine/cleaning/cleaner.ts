@@ -1,0 +1,359 @@
+/**
+ * Cleaning: segments with garbage are emptied and removed.
+ *
+ *   OPEN -> SEALED -> CONDEMNED: its chunks are no hits any more
+ *        -> DRAINED: no put claims a frame of it; its live frames are looked up, copied to new segments, the
+ *           copies synced, and their places logged (MOVE)
+ *        -> OBSOLETE: a checkpoint covers that, and every read begun before has ended
+ *        -> gone: the catalog does not name it; the file is unlinked one install later
+ *
+ * Condemned is a state in memory only. A crash before the MOVE leaves unreferenced copies, which the next
+ * open removes; after it, a segment without live frames, which is picked again.
+ *
+ * Invariants (test/engine/cleaner.test.ts, test/engine/cleaner-crash.test.ts,
+ * test/engine/cleaner-schedules.test.ts)
+ * - No chunk that anybody references, or is about to, is ever without a frame ("every schedule of puts,
+ *   deletes and cleaning keeps what is referenced").
+ * - A crash anywhere loses nothing and leaves no file over ("a crash at any operation of a compaction loses
+ *   nothing").
+ * - A read under way finds its bytes ("a stream goes on while its segment is emptied").
+ * - A damaged frame keeps its segment, and is listed ("a damaged frame keeps its segment").
+ * - After `stop` nothing runs.
+ */
+import type { FileNo, Seq } from '../../base/brands.ts';
+import { VarveError } from '../../base/errors.ts';
+import { Mutex } from '../../base/sync.ts';
+import type { CatalogStore } from '../../catalog/catalog-store.ts';
+import type { ChunkStore } from '../../chunk/chunk-store.ts';
+import { FrameCopier } from '../../chunk/clean-copy.ts';
+import {
+  type CleanLimits,
+  type CleanPlan,
+  type PlanSegment,
+  planCleaning,
+} from '../../chunk/clean-planner.ts';
+import { findLiveFrames, type Liveness, measureLiveness } from '../../chunk/liveness.ts';
+import type { SegmentLanes } from '../../chunk/segment-lanes.ts';
+import type { GroupCommit } from '../../log/group-commit.ts';
+import type { SegmentSet } from '../../segment/segment-set.ts';
+import type { Forest } from '../../tree/forest.ts';
+import type { MergePace } from '../../tree/merge-slice.ts';
+import type { TxnWriter } from '../../txn/txn-writer.ts';
+import { BytePace, restFor } from '../background/byte-pace.ts';
+import type { Checkpointer } from '../background/checkpointer.ts';
+import { PauseGate } from '../background/pause-gate.ts';
+import type { Env } from '../env.ts';
+import type { HealthBook } from '../health/health-book.ts';
+import type { Logger } from '../options.ts';
+import type { ReadMarks } from '../reading/read-marks.ts';
+import type { WritePacer } from '../writing/write-pacer.ts';
+import { type CleanOutcome, type CleanTask, newOutcome } from './clean-run.ts';
+import { LeavingSegments } from './leaving-segments.ts';
+import { logMoves } from './log-moves.ts';
+
+/** Free space a copy must leave over and above its outputs, as a share of them. */
+const spareShare = 0.1;
+
+export interface CleanerOptions {
+  readonly env: Env;
+  readonly dbUuid: Uint8Array;
+  readonly forest: Forest;
+  readonly chunks: ChunkStore;
+  readonly segments: SegmentSet;
+  readonly lanes: SegmentLanes;
+  readonly catalogs: CatalogStore;
+  readonly checkpointer: Checkpointer;
+  readonly log: GroupCommit;
+  readonly txn: TxnWriter;
+  readonly marks: ReadMarks;
+  readonly pacer: WritePacer;
+  readonly health: HealthBook;
+  readonly logger: Logger;
+  /** Bytes at which segments are sealed. */
+  readonly segmentBytes: number;
+}
+
+/** What the last scan said, and when. */
+export interface Measured {
+  readonly liveness: Liveness;
+  readonly atSeq: Seq;
+}
+
+export class Cleaner {
+  /** Since the engine was opened. */
+  readonly counters = { cycles: 0, copiedBytes: 0, removed: 0, removedBytes: 0, failures: 0 };
+  /** Segments that are empty and still there. */
+  readonly leaving: LeavingSegments;
+  /** Calls of compact come one after another. */
+  readonly calls: Mutex = new Mutex();
+  /** Holds runs up where the thread is given back next. */
+  readonly gate: PauseGate;
+  readonly #options: CleanerOptions;
+  readonly #turns = new Mutex();
+  /** Damaged: not touched again before the store is reopened, unless nothing in them is live. */
+  readonly #damaged = new Set<FileNo>();
+  #measured: Measured | undefined;
+  #stopped = false;
+
+  constructor(options: CleanerOptions) {
+    this.#options = options;
+    this.leaving = new LeavingSegments(options, this.counters);
+    this.gate = new PauseGate(options.env.clock);
+  }
+
+  get measured(): Measured | undefined {
+    return this.#measured;
+  }
+
+  /** Bytes at which segments are sealed. */
+  get segmentBytes(): number {
+    return this.#options.segmentBytes;
+  }
+
+  isDamaged(no: FileNo): boolean {
+    return this.#damaged.has(no) || this.#options.chunks.isDistrusted(no);
+  }
+
+  /** No run begins any more; one under way ends at its next step. */
+  stop(): void {
+    this.#stopped = true;
+    this.gate.resume();
+  }
+
+  /** Resolves when no run is under way. */
+  async idle(): Promise<void> {
+    await this.#turns.run(async () => undefined);
+  }
+
+  /**
+   * Cleans in cycles until the planner finds nothing, the budget is used up or `cancelled` says so. One run
+   * at a time; segments made since it began are left for the next. Rejects with what a copy or a commit fails
+   * with: VARVE_NO_SPACE, VARVE_IO, VARVE_CORRUPT (tables), VARVE_POISONED; everything begun is then as
+   * before or finished.
+   */
+  run(task: CleanTask): Promise<CleanOutcome> {
+    return this.#turns.run(async () => {
+      const outcome = newOutcome();
+      const below = this.#options.catalogs.nextFileNo;
+      try {
+        while (!this.#isOver(task)) {
+          await this.gate.passed(() => this.#isOver(task));
+          const plan = await this.#plan(task, below, outcome);
+          if (plan === undefined) break;
+          await this.#cycle(plan, task, outcome);
+          await this.leaving.release();
+          task.onStep?.(outcome, plan);
+          if (outcome.copiedBytes >= task.copyBytesMax) break;
+        }
+      } catch (error) {
+        if (!isCancelled(error)) {
+          this.counters.failures++;
+          throw error;
+        }
+      }
+      return outcome;
+    });
+  }
+
+  /** Scans the chunk tree now; no cleaning. Errors as `run`. */
+  async measure(cancelled: () => boolean, share = 1): Promise<Liveness> {
+    return await this.#measure({ cancelled, share });
+  }
+
+  /** What cleaning would do next, by the last measure; changes nothing. */
+  planNow(limits: CleanLimits, liveness: Liveness): CleanPlan {
+    return planCleaning(this.#segments(liveness, this.#options.catalogs.nextFileNo), limits, this.#avoid([]));
+  }
+
+  /** Removes emptied segments that nothing needs any more. */
+  removeReady(): Promise<void> {
+    return this.#turns.run(() => this.leaving.removeReady());
+  }
+
+  #isOver(task: Pick<CleanTask, 'cancelled'>): boolean {
+    const { log, health } = this.#options;
+    return this.#stopped || log.failure !== undefined || health.refusal !== undefined || task.cancelled();
+  }
+
+  #paceOf(task: Pick<CleanTask, 'cancelled' | 'share'>): MergePace {
+    const { clock } = this.#options.env;
+    let since = clock.monotonic();
+    return {
+      monotonic: () => clock.monotonic(),
+      turn: async () => {
+        await restFor(clock, task.share, clock.monotonic() - since);
+        await this.gate.passed(() => this.#isOver(task));
+        since = clock.monotonic();
+      },
+      cancelled: () => this.#isOver(task),
+    };
+  }
+
+  async #measure(task: Pick<CleanTask, 'cancelled' | 'share'>): Promise<Liveness> {
+    const { forest, segments, log } = this.#options;
+    const atSeq = log.lastSeq;
+    forest.chunks.released = 0;
+    this.#options.chunks.guard.abandonedBytes = 0;
+    const liveness = await measureLiveness(forest.chunks, (no) => segments.has(no), this.#paceOf(task));
+    this.#measured = { liveness, atSeq };
+    return liveness;
+  }
+
+  /** The next cycle; undefined when there is nothing left to do. */
+  async #plan(task: CleanTask, below: FileNo, outcome: CleanOutcome): Promise<CleanPlan | undefined> {
+    const { lanes } = this.#options;
+    const open = lanes.open().map((writer) => ({ no: writer.no, dataLen: writer.dataLen }));
+    const liveness = await this.#measure(task);
+    for (const { no, dataLen } of open) {
+      const garbage = dataLen - (liveness.live.get(no) ?? 0);
+      if (no < below && dataLen > 0 && garbage > dataLen * task.rollAbove) await lanes.roll(no);
+    }
+    const segments = this.#segments(liveness, below);
+    const plan = planCleaning(segments, task.limits, this.#avoid(outcome.busy));
+    return plan.dead.length + plan.victims.length === 0 ? undefined : plan;
+  }
+
+  #segments({ live }: Liveness, below: FileNo): PlanSegment[] {
+    return this.#options.lanes
+      .sealed()
+      .filter(({ no }) => no < below)
+      .map(({ no, dataLen, frames }) => ({ no, dataLen, frames, live: live.get(no) ?? 0 }))
+      .filter(({ no, live: bytes }) => bytes === 0 || !this.isDamaged(no));
+  }
+
+  #avoid(busy: readonly FileNo[]): Set<FileNo> {
+    return new Set([...this.leaving.numbers, ...busy]);
+  }
+
+  async #cycle(plan: CleanPlan, task: CleanTask, outcome: CleanOutcome): Promise<void> {
+    const { chunks } = this.#options;
+    const chosen = [...plan.dead, ...plan.victims];
+    for (const no of chosen) chunks.condemn(no);
+    const emptied = new Set<FileNo>();
+    try {
+      const drained = await this.#drain(chosen, task, outcome);
+      await this.#empty(drained, task, outcome, emptied);
+    } finally {
+      for (const no of chosen) if (!emptied.has(no)) chunks.pardon(no);
+    }
+    outcome.cycles++;
+    this.counters.cycles++;
+  }
+
+  /** Waits until no put claims a frame of the segments; those still claimed after a while are spared. */
+  async #drain(chosen: readonly FileNo[], task: CleanTask, outcome: CleanOutcome): Promise<FileNo[]> {
+    const { env, chunks } = this.#options;
+    const { guard } = chunks;
+    const until = env.clock.monotonic() + task.drainMs;
+    while (chosen.some((no) => guard.isPinned(no))) {
+      const left = until - env.clock.monotonic();
+      if (left <= 0 || this.#isOver(task)) break;
+      await Promise.race([guard.released(), env.clock.sleep(Math.min(left, drainLookMs))]);
+    }
+    const busy = chosen.filter((no) => guard.isPinned(no));
+    outcome.busy.push(...busy);
+    return chosen.filter((no) => !guard.isPinned(no));
+  }
+
+  /** Copies what is live in drained segments and logs where it lies; adds those left empty to `emptied`. */
+  async #empty(
+    drained: readonly FileNo[],
+    task: CleanTask,
+    outcome: CleanOutcome,
+    emptied: Set<FileNo>,
+  ): Promise<void> {
+    const { forest, chunks, log, health } = this.#options;
+    const pace = this.#paceOf(task);
+    const found = await findLiveFrames(forest.chunks, drained, chunks.guard.heldNow(), pace);
+    await this.#refuseWithoutSpace(Array.from(found.values()).reduce((sum, { bytes }) => sum + bytes, 0));
+    const damaged = new Set<FileNo>();
+    const copier = this.#copier(task);
+    try {
+      for (const [no, frames] of found) {
+        const damage = await copier.copy(no, frames);
+        if (damage.length === 0) continue;
+        damaged.add(no);
+        for (const error of damage) health.note(error);
+        outcome.damage.push(...damage);
+      }
+      await copier.finish();
+    } catch (error) {
+      await this.#discard(copier);
+      throw error;
+    }
+    await this.#adopt(copier);
+    outcome.copiedBytes += copier.copiedBytes;
+    outcome.copiedFrames += copier.moves.count;
+    this.counters.copiedBytes += copier.copiedBytes;
+    for (const no of damaged) {
+      this.#damaged.add(no);
+      chunks.distrust(no);
+    }
+    for (const no of drained) {
+      if (damaged.has(no)) continue;
+      const bytes = this.#options.lanes.sealed().find((info) => info.no === no)?.size ?? 0;
+      emptied.add(no);
+      this.leaving.add(no, bytes, log.lastSeq);
+      outcome.emptied++;
+      outcome.emptiedBytes += bytes;
+    }
+  }
+
+  async #refuseWithoutSpace(bytes: number): Promise<void> {
+    if (bytes === 0) return;
+    const free = await this.#options.env.fs.free();
+    if (free === undefined || free >= bytes * (1 + spareShare)) return;
+    throw new VarveError('VARVE_NO_SPACE', `${bytes} bytes to copy, ${free} free on the disk`);
+  }
+
+  #copier(task: CleanTask): FrameCopier {
+    const { env, dbUuid, catalogs, segments, segmentBytes } = this.#options;
+    const pace = new BytePace(env.clock, {
+      bytesPerSecond: task.bytesPerSecond,
+      share: task.share,
+      cancelled: () => this.#isOver(task),
+      goOn: () => this.gate.passed(() => this.#isOver(task)),
+    });
+    return new FrameCopier({
+      fs: env.fs,
+      dbUuid,
+      random: env.random,
+      takeFileNo: () => catalogs.takeFileNo(),
+      segments,
+      segmentBytes,
+      spend: (bytes) => pace.spend(bytes),
+    });
+  }
+
+  /** The copies become live segments, and the log says where the chunks lie. */
+  async #adopt(copier: FrameCopier): Promise<void> {
+    const { segments, lanes, log } = this.#options;
+    for (const info of copier.outputs) {
+      segments.add(info.no, info);
+      lanes.adopt(info);
+    }
+    try {
+      await logMoves(this.#options, copier.moves);
+    } catch (error) {
+      // What was logged stands; copies nothing refers to are garbage for a later run.
+      if (log.failure !== undefined) throw log.failure;
+      throw error;
+    }
+  }
+
+  async #discard(copier: FrameCopier): Promise<void> {
+    try {
+      await copier.discard();
+    } catch (error) {
+      // The next open removes what nothing names.
+      this.#options.logger.warn?.('could not remove unfinished copies', { error });
+    }
+  }
+}
+
+/** Longest time between two looks at what a drain waits for, ms. */
+const drainLookMs = 100;
+
+function isCancelled(error: unknown): boolean {
+  return error instanceof VarveError && error.code === 'VARVE_ABORTED';
+}

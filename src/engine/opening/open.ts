@@ -1,0 +1,171 @@
+/**
+ * Opening a store: lock, catalog, trees, log, and for writers everything that makes what was found durable
+ * before the first call is served. The steps of a writer, in order:
+ *
+ *   take the lock -> read SUPER and the catalogs -> open tables -> replay the log -> take SUPER (new epoch)
+ *   -> move frames of open segments into sealed ones -> new log file -> memtables to tables
+ *   -> install the catalog that names all of it -> remove what nothing names
+ *
+ * A crash at any step leaves what the step before left. Readers stop after the replay and write nothing.
+ *
+ * Invariants (test/engine/open.test.ts, test/crash):
+ * - a damaged store opens for reading: what is whole is served, the rest is listed in health();
+ * - nothing recovered is served to a writer's callers before it is on disk under the new catalog.
+ */
+import { isPassing, isVarveError, type VarveError } from '../../base/errors.ts';
+import { BlockCache } from '../../cache/block-cache.ts';
+import type { LoadedCatalogs } from '../../catalog/catalog-load.ts';
+import { CatalogStore } from '../../catalog/catalog-store.ts';
+import { initChecksum } from '../../codec/checksum.ts';
+import { superName } from '../../format/file-names.ts';
+import type { WriterLock } from '../../fs/lock-port.ts';
+import { ChunkerPool } from '../../kernels/chunker/chunker.ts';
+import { SegmentSet } from '../../segment/segment-set.ts';
+import { Forest } from '../../tree/forest.ts';
+import { withReserve } from '../cleaning/reserve.ts';
+import type { Engine } from '../engine.ts';
+import type { Env } from '../env.ts';
+import { HealthBook } from '../health/health-book.ts';
+import { throwIfAborted } from '../key-args.ts';
+import type { OpenBounds } from '../open-bounds.ts';
+import { type CheckedOptions, checkOptions, type EngineOptions } from '../options.ts';
+import { assemble } from './assembling.ts';
+import { findState } from './finding.ts';
+import { createIfNeeded, refuseForeign, storeExists } from './first-look.ts';
+import { chunkerParamsOf, identityOf } from './identity.ts';
+import { zerosWhereUnreadable } from './unreadable.ts';
+
+/** Opens a reader repeats while a writer keeps installing new sets of files. */
+const readerTriesMax = 10;
+
+/**
+ * Opens or creates the store that `env.fs` stands on. Errors: VARVE_NOT_FOUND (missing, and not to be
+ * created), VARVE_CONFLICT (errorIfExists), VARVE_LOCKED, VARVE_CORRUPT (nothing can be served, or
+ * onDegraded: 'throw'), VARVE_FORMAT_VERSION, VARVE_INVALID_ARGUMENT (options; another store's directory),
+ * VARVE_IO, VARVE_NO_SPACE.
+ */
+export async function openWithEnv(
+  env: Env,
+  given: EngineOptions = {},
+  bounds: OpenBounds = {},
+): Promise<Engine> {
+  const options = checkOptions(given);
+  const own = options.clock === undefined ? env : { ...env, clock: options.clock };
+  await initChecksum();
+  throwIfAborted(options.signal);
+  const exists = await storeExists(own);
+  if (!exists) {
+    await refuseForeign(own, options);
+    // Chunk sizes that cannot be used are refused before the lock file is made.
+    identityOf(options, own);
+  }
+  if (options.readOnly) return await openReader(own, options, bounds);
+  const lock = await own.lock.acquire({
+    waitMs: options.lockWaitMs,
+    breakLock: options.breakLock,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  try {
+    await createIfNeeded(own, options, exists);
+    return await withReserve(own.fs, options.logger, async () =>
+      openFound(own, options, bounds, lock, await loadCatalogs(own)),
+    );
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+/**
+ * A reader takes no lock, so a writer may install another set of files, and remove old ones, while it opens.
+ * What then looks like damage is not: the open is repeated as long as the superblock has changed under it.
+ */
+async function openReader(env: Env, options: CheckedOptions, bounds: OpenBounds): Promise<Engine> {
+  for (let tries = 1; ; tries++) {
+    const read = await loadCatalogs(env).catch((error: unknown) => {
+      // The catalogs that the slot just read names may be gone by now.
+      if (tries < readerTriesMax && isVarveError(error, 'VARVE_CORRUPT')) return undefined;
+      throw error;
+    });
+    if (read === undefined) continue;
+    const { generation } = read.loaded.slot;
+    const changed = async (): Promise<boolean> =>
+      tries < readerTriesMax && (await loadCatalogs(env)).loaded.slot.generation !== generation;
+    try {
+      const engine = await openFound(env, options, bounds, undefined, read);
+      if (engine.health().ok || !(await changed())) return engine;
+      await engine.close();
+    } catch (error) {
+      if (!(await changed())) throw error;
+    }
+  }
+}
+
+/** SUPER and the catalogs, and what the disk could not read of them. */
+interface ReadCatalogs {
+  readonly loaded: LoadedCatalogs;
+  readonly unreadable: readonly VarveError[];
+}
+
+/** VARVE_CORRUPT when no slot or no catalog is whole; VARVE_IO when the disk could not read them. */
+async function loadCatalogs(env: Env): Promise<ReadCatalogs> {
+  const unreadable: VarveError[] = [];
+  try {
+    const loaded = await CatalogStore.load(zerosWhereUnreadable(env.fs, (error) => unreadable.push(error)));
+    return { loaded, unreadable };
+  } catch (error) {
+    // Zeros in the place of what a later try may read are no damage.
+    if (unreadable.length > 0 && isVarveError(error, 'VARVE_CORRUPT')) throw unreadable[0]!;
+    throw error;
+  }
+}
+
+async function openFound(
+  env: Env,
+  options: CheckedOptions,
+  bounds: OpenBounds,
+  lock: WriterLock | undefined,
+  { loaded, unreadable }: ReadCatalogs,
+): Promise<Engine> {
+  const health = new HealthBook();
+  for (const problem of [...unreadable, ...loaded.problems]) health.note(problem);
+  const params = chunkerParamsOf(loaded.slot, options);
+  const { dbUuid } = loaded.slot;
+  const blockCache = new BlockCache(options.memory.blockCacheBytes);
+  const { memtableBytes, foundRowBytes, tableFilterBytes } = options.memory;
+  const opened = await Forest.open(env.fs, loaded.catalog.tables, {
+    dbUuid,
+    cache: blockCache,
+    memtableBytes,
+    foundRowBytes,
+    tableFilterBytes,
+  });
+  const { forest } = opened;
+  for (const problem of opened.problems) health.note(problem);
+  const passing = opened.damage.find(isPassing);
+  if (passing !== undefined) {
+    await forest.close();
+    throw passing;
+  }
+  const segments = new SegmentSet(env.fs, {
+    dbUuid,
+    onDamage: (error) => health.note(error),
+  });
+  try {
+    const found = await findState(
+      { env, options, loaded, health, blockCache, forest, segments, lock },
+      // A slot that cannot be read cannot be written beside; catalogs are got around, as when damaged.
+      [...opened.damage, ...unreadable.filter(({ file }) => file === superName)],
+    );
+    const pool = new ChunkerPool(params.params, { key: params.key });
+    try {
+      return await assemble(found, pool, bounds);
+    } finally {
+      await found.chain.close();
+    }
+  } catch (error) {
+    await segments.close();
+    await forest.close();
+    throw error;
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * Point reads of one space: get, getSync, has, stat, getMany, stream. Each sees the newest state, or that of
+ * a moment which the caller keeps while the call is under way.
+ *
+ * Invariants (test/engine/reads.test.ts):
+ * - every read sees one committed state: the rows at or below the visible number when the call was made;
+ * - what a read has found is kept until it has read the value (test/engine/history-model.test.ts);
+ * - a cache hit costs no trip to another thread; getSync never makes a promise;
+ * - damage is reported to health and thrown, never served.
+ */
+import type { Seq } from '../../base/brands.ts';
+import { toHex } from '../../base/bytes.ts';
+import { invalid, VarveError } from '../../base/errors.ts';
+import { checkNames } from '../../base/names.ts';
+import { expiresBy } from '../../format/expiry.ts';
+import { decodeMetadata } from '../../format/metadata.ts';
+import { plainValueFrom } from '../../format/plain-value.ts';
+import { rowKinds } from '../../format/row-kinds.ts';
+import { parseValueRecord, recordFlags, recordHead, type ValueRecord } from '../../format/value-record.ts';
+import { END, MISS, OK, type Step } from '../../tree/cursor.ts';
+import { RowRef } from '../../tree/row-ref.ts';
+import { copyOut } from '../../value/value-copy.ts';
+import { readValue, readValueNow, readValueSync } from '../../value/value-reader.ts';
+import { recordDigest } from '../../value/value-writer.ts';
+import type { Moment } from '../history/point.ts';
+import { rowPrefix, throwIfAborted, writeKey } from '../key-args.ts';
+import { checkRange } from '../options.ts';
+import type { Store } from '../store.ts';
+import type { EntryStat, Key, ReadOptions, StreamOptions } from '../types.ts';
+import { openValue, sourceFor, type ValueStream } from './value-stream.ts';
+
+/** A version found by a lookup; the record lies in bytes of its own or in immutable ones. */
+export interface FoundVersion {
+  readonly seq: Seq;
+  readonly record: ValueRecord;
+}
+
+const readNames = ['at', 'signal'] as const;
+const streamNames = ['at', 'start', 'end', 'verify', 'signal'] as const;
+/** Lookups that may be kept in reserve for the next caller. */
+const spareRowsMax = 64;
+
+export class Reads {
+  readonly #store: Store;
+  readonly #row = new RowRef();
+  /** Bytes of the row prefix last written to `#row`. */
+  #keyLength = 0;
+  readonly #spareRows: RowRef[] = [];
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  getSync(space: number, key: Key, moment?: Moment): Uint8Array | undefined {
+    const store = this.#store;
+    store.assertReadable();
+    const row = this.#row;
+    const length = writeKey(row, space, key);
+    try {
+      const step = store.forest.keys.findSync(row.target, 0, length, moment?.seq ?? store.visibleSeq, row);
+      if (step !== OK || !this.#isLive(row, moment)) return undefined;
+      const { bytes, valueFrom, valueTo } = row;
+      const from = plainValueFrom(bytes, valueFrom, valueTo);
+      return from >= 0 ? copyOut(bytes, from, valueTo) : readValueSync(recordOf(row), store.chunks);
+    } catch (error) {
+      throw store.seen(error);
+    }
+  }
+
+  async get(
+    space: number,
+    key: Key,
+    options?: ReadOptions,
+    moment?: Moment,
+  ): Promise<Uint8Array | undefined> {
+    const store = this.#store;
+    const row = this.#row;
+    const step = this.#findNow(space, key, options, moment);
+    if (step === END) return undefined;
+    if (step === OK) {
+      if (!this.#isLive(row, moment)) return undefined;
+      const { bytes, valueFrom, valueTo } = row;
+      const from = plainValueFrom(bytes, valueFrom, valueTo);
+      if (from >= 0) return copyOut(bytes, from, valueTo);
+      try {
+        const value = readValueNow(recordOf(row), store.chunks);
+        if (value !== undefined) return value;
+      } catch (error) {
+        throw store.seen(error);
+      }
+    }
+    const later = this.#later(step, moment);
+    return await store.run(() =>
+      this.#kept(async () => {
+        const found = await later();
+        return found === undefined ? undefined : await this.value(found.record);
+      }),
+    );
+  }
+
+  async has(space: number, key: Key, options?: ReadOptions, moment?: Moment): Promise<boolean> {
+    const step = this.#findNow(space, key, options, moment);
+    if (step !== MISS) return step === OK && this.#isLive(this.#row, moment);
+    return (await this.#store.run(this.#later(step, moment))) !== undefined;
+  }
+
+  async stat(
+    space: number,
+    key: Key,
+    options?: ReadOptions,
+    moment?: Moment,
+  ): Promise<EntryStat | undefined> {
+    const step = this.#findNow(space, key, options, moment);
+    if (step === END) return undefined;
+    const found = await this.#store.run(this.#later(step, moment));
+    return found === undefined ? undefined : statOf(found);
+  }
+
+  async getMany(
+    space: number,
+    keys: readonly Key[],
+    options: ReadOptions = {},
+    moment?: Moment,
+  ): Promise<(Uint8Array | undefined)[]> {
+    if (!Array.isArray(keys)) throw invalid('getMany takes an array of keys');
+    checkNames(options, readNames, 'option');
+    this.#store.assertReadable();
+    throwIfAborted(options.signal);
+    const fixed = moment ?? this.#newest();
+    const prefixes = keys.map((key) => rowPrefix(space, key));
+    return this.#kept(() =>
+      Promise.all(
+        prefixes.map(async (prefix) => {
+          const found = await this.find(prefix, fixed);
+          throwIfAborted(options.signal);
+          return found === undefined ? undefined : await this.value(found.record);
+        }),
+      ),
+    );
+  }
+
+  stream(space: number, key: Key, options: StreamOptions = {}, moment?: Moment): ReadableStream<Uint8Array> {
+    const prefix = rowPrefix(space, key);
+    const fixed = moment ?? this.#newest();
+    return this.streamOf(() => this.find(prefix, fixed), fixed.seq, options);
+  }
+
+  /**
+   * The bytes of the version that `find` gives when the first of them is asked for; `seq` is kept until the
+   * stream ends, and something must keep it at the moment of the call. `check` throws when no more is to be
+   * read.
+   */
+  streamOf(
+    find: () => Promise<FoundVersion | undefined>,
+    seq: Seq,
+    options: StreamOptions,
+    check: () => void = () => undefined,
+  ): ReadableStream<Uint8Array> {
+    checkNames(options, streamNames, 'option');
+    if (options.verify !== undefined && typeof options.verify !== 'boolean')
+      throw invalid('verify must be true or false');
+    const { start, end } = checkRange(options.start, options.end);
+    this.#store.assertReadable();
+    const mark = this.#store.marks.pin(seq);
+    let reader: ValueStream | undefined;
+    const open = async (): Promise<ValueStream> => {
+      const found = await find();
+      if (found === undefined) throw new VarveError('VARVE_NOT_FOUND', 'no such key');
+      return openValue(this.#store.parts, found.record, { ...options, start, end });
+    };
+    return new ReadableStream({
+      type: 'bytes',
+      pull: async (controller: ReadableByteStreamController) => {
+        try {
+          await this.#store.run(async () => {
+            throwIfAborted(options.signal);
+            check();
+            reader ??= await open();
+            const bytes = await reader.next();
+            if (bytes !== undefined) return controller.enqueue(bytes);
+            mark.end();
+            controller.close();
+            answerEmpty(controller);
+          });
+        } catch (error) {
+          mark.end();
+          reader?.cancel();
+          throw error;
+        }
+      },
+      cancel: () => {
+        mark.end();
+        return reader?.cancel();
+      },
+    });
+  }
+
+  /** The newest version a reader at the moment sees, unless it is a deletion or has expired. */
+  async find(prefix: Uint8Array, moment: Moment): Promise<FoundVersion | undefined> {
+    const view = moment.seq;
+    const { keys } = this.#store.forest;
+    const row = this.#spareRows.pop() ?? new RowRef();
+    try {
+      let step: Step = keys.find(prefix, 0, prefix.length, view, row);
+      if (step === MISS) step = await this.#findLater(prefix, view, row);
+      return step === OK && this.#isLive(row, moment) ? versionOf(row) : undefined;
+    } finally {
+      if (this.#spareRows.length < spareRowsMax) this.#spareRows.push(row);
+    }
+  }
+
+  /** The whole value of a version. */
+  value(record: ValueRecord): Promise<Uint8Array> {
+    const { source, ahead } = sourceFor(this.#store.chunks, record.size, false);
+    return readValue(record, source, ahead);
+  }
+
+  /** Merges must not drop the row while its block is read. */
+  #findLater(prefix: Uint8Array, view: Seq, row: RowRef): Promise<Step> {
+    const { keys } = this.#store.forest;
+    return this.#kept(() => keys.findAsync(prefix, 0, prefix.length, view, row));
+  }
+
+  /** What is newest now stays until the call has ended: rows are not dropped, nor chunks taken away. */
+  async #kept<T>(call: () => Promise<T>): Promise<T> {
+    const { marks } = this.#store;
+    const era = marks.enter();
+    try {
+      return await call();
+    } finally {
+      marks.leave(era);
+    }
+  }
+
+  /** The newest state, for reads that go on in later turns. */
+  #newest(): Moment {
+    return { seq: this.#store.visibleSeq, expiryMs: this.#store.nowMs };
+  }
+
+  /** The row is a value, and has not expired. */
+  #isLive(row: RowRef, moment: Moment | undefined): boolean {
+    if (row.kind !== rowKinds.put) return false;
+    if ((row.bytes[row.valueFrom + recordHead.at.flags]! & recordFlags.ttl) === 0) return true;
+    return !expiresBy(row.bytes, row.valueFrom, moment?.expiryMs ?? this.#store.nowMs);
+  }
+
+  /** The first look of a read: no promise, no disk. OK: `#row` stands on the newest row the caller sees. */
+  #findNow(space: number, key: Key, options: ReadOptions | undefined, moment: Moment | undefined): Step {
+    const store = this.#store;
+    if (options !== undefined) checkNames(options, readNames, 'option');
+    store.assertReadable();
+    throwIfAborted(options?.signal);
+    const row = this.#row;
+    this.#keyLength = writeKey(row, space, key);
+    try {
+      return store.forest.keys.find(row.target, 0, this.#keyLength, moment?.seq ?? store.visibleSeq, row);
+    } catch (error) {
+      throw store.seen(error);
+    }
+  }
+
+  /** What `#findNow` has found or missed, in memory of its own: the call goes on when others have begun. */
+  #later(step: Step, moment: Moment | undefined): () => Promise<FoundVersion | undefined> {
+    const row = this.#row;
+    if (step !== MISS) {
+      const version = this.#isLive(row, moment) ? versionOf(row) : undefined;
+      return async () => version;
+    }
+    row.pending.clear();
+    const prefix = row.target.slice(0, this.#keyLength);
+    const fixed = moment ?? this.#newest();
+    return () => this.find(prefix, fixed);
+  }
+}
+
+/** The version a lookup stands on, no deletion. Rows are never changed, so the record stays valid. */
+function versionOf(row: RowRef): FoundVersion {
+  return { seq: row.seq, record: recordOf(row) };
+}
+
+function recordOf(row: RowRef): ValueRecord {
+  return parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
+}
+
+/** A reader with a buffer of its own waits for an answer even at the end. */
+function answerEmpty(controller: { readonly byobRequest?: unknown }): void {
+  const request = controller.byobRequest as { respond(bytes: number): void } | null | undefined;
+  request?.respond(0);
+}
+
+/** Everything stat() tells, from the record alone. */
+export function statOf({ seq, record }: FoundVersion): EntryStat {
+  const stat: EntryStat = {
+    seq,
+    size: record.size,
+    digest: toHex(recordDigest(record)),
+    created: new Date(record.createdMs),
+    modified: new Date(record.timeMs),
+    chunks: record.chunks,
+  };
+  if (record.expireAtMs !== undefined) stat.expires = new Date(record.expireAtMs);
+  if (record.metadataFrom === record.metadataTo) return stat;
+  const place = { file: 'key tree' };
+  const meta = decodeMetadata(record.buf, place, record.metadataFrom, record.metadataTo);
+  if (meta.contentType !== undefined) stat.contentType = meta.contentType;
+  if (meta.tags.length > 0) stat.tags = meta.tags;
+  if (meta.metadata !== undefined) stat.metadata = meta.metadata;
+  const whole = meta.system?.sha256;
+  if (whole instanceof Uint8Array) stat.sha256 = toHex(whole);
+  return stat;
+}

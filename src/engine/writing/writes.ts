@@ -1,0 +1,381 @@
+/**
+ * Writes of one space: put, delete, batch.
+ *
+ * Invariants (test/engine/writes.test.ts, test/engine/writes-streams.test.ts):
+ * - what is wrong with the arguments is said before anything is stored;
+ * - a conflict is told once the commit it was decided on can be read, so a loop of retries ends;
+ * - a buffer given to put may be changed as soon as put has returned its promise;
+ * - a stream that throws, or is aborted, leaves nothing visible and holds nothing.
+ */
+import { concatBytes, encodeUtf8, toHex } from '../../base/bytes.ts';
+import { invalid } from '../../base/errors.ts';
+import { checkNames } from '../../base/names.ts';
+import type { Births } from '../../chunk/births.ts';
+import { expiryFeature } from '../../format/format-ladder.ts';
+import { sha256Hex } from '../../kernels/hash/sha256.ts';
+import type { Committed, PutOp, WriteOp } from '../../txn/txn-writer.ts';
+import { DirectSource, feed } from '../../value/direct-source.ts';
+import { type IngestedValue, type NamedChunks, ValueIngest } from '../../value/value-ingest.ts';
+import { WholeIngest } from '../../value/whole-ingest.ts';
+import { pieces, rowPrefix, throwIfAborted, wholeBytes } from '../key-args.ts';
+import { KeyScratch } from '../key-scratch.ts';
+import type { Store, WriteSide } from '../store.ts';
+import type { BatchOperation, Bytes, Key, PutOptions, PutResult } from '../types.ts';
+import {
+  checkIfSeq,
+  checkPutOptions,
+  encodedMetadata,
+  expires,
+  inlineOps,
+  own,
+  ownCopy,
+  type Planned,
+  planBatch,
+} from './batch-plan.ts';
+import { decided } from './decided.ts';
+import { PendingPut } from './pending-put.ts';
+import { chain, inlineValue, type Prepared, withSha256 } from './prepared-value.ts';
+import { bytesOfOp, rowBytes } from './write-pacer.ts';
+
+const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'ttlMs', 'signal'] as const;
+
+export class Writes {
+  readonly #store: Store;
+  readonly #key = new KeyScratch();
+  readonly #whole: WholeIngest;
+
+  constructor(store: Store) {
+    this.#store = store;
+    this.#whole = new WholeIngest(store.parts.chunks, store.parts.chunkers);
+  }
+
+  /**
+   * A put without options of a value given whole, sequenced before this returns. Undefined, with nothing
+   * done, when it has to wait for something, or is wrong: then `put`.
+   */
+  putNow(space: number, key: Key, value: Bytes): Promise<PutResult> | undefined {
+    const store = this.#store;
+    const write = store.writableNow();
+    if (write === undefined || this.isPressed(write) || store.forest.history.rules.isCounted(space))
+      return undefined;
+    if (typeof value !== 'string' && !(value instanceof Uint8Array)) return undefined;
+    if (value.length > this.#whole.bytesMax) return undefined;
+    const pending = new PendingPut(store);
+    try {
+      const whole = typeof value === 'string' ? encodeUtf8(value, 'value') : value;
+      const keyTo = store.parts.spaces.isSettled(space) ? this.#key.aim(space, key) : 0;
+      const { inlineMax } = store.parts.identity;
+      let bytes = 0;
+      if (keyTo > 0 && whole.length <= inlineMax) bytes = this.#inlineNow(write, keyTo, whole, pending);
+      else if (keyTo > 0) bytes = this.#chunksNow(write, keyTo, whole, pending);
+      if (bytes === 0) {
+        pending.drop();
+        return undefined;
+      }
+      store.ingestedBytes += whole.length;
+      write.pacer.charge(bytes);
+      write.checkpointer.startIfDue();
+    } catch (error) {
+      pending.failed(error);
+    }
+    return pending.promise;
+  }
+
+  /** About what the put adds to tables, bytes; 0 = it has to wait. */
+  #inlineNow(write: WriteSide, keyTo: number, value: Uint8Array, pending: PendingPut): number {
+    const seq = write.txn.putInline(this.#key.bytes, keyTo, value, pending);
+    if (seq === undefined) return 0;
+    const digest = sha256Hex(value);
+    pending.result = { seq, size: value.length, digest, chunks: 0, newChunks: 0, newBytes: 0 };
+    return keyTo + rowBytes + value.length;
+  }
+
+  #chunksNow(write: WriteSide, keyTo: number, value: Uint8Array, pending: PendingPut): number {
+    const prefix = this.#key.bytes.slice(0, keyTo);
+    if (value.length > this.#whole.bytesMax || !write.txn.isWarm(prefix)) return 0;
+    const stored = this.#whole.take(value);
+    if (stored === undefined) return 0;
+    const { body, named, newChunks, newBytes } = stored;
+    const op: WriteOp = { kind: 'put', prefix, body, metadata: undefined };
+    const { seq } = write.txn.commit([op], [named], [], pending)!;
+    const { size, chunks } = body;
+    pending.result = { seq, size, digest: toHex(body.digest), chunks, newChunks, newBytes };
+    return bytesOfOp(op);
+  }
+
+  async put(space: number, key: Key, value: Bytes, options: PutOptions = {}): Promise<PutResult> {
+    const write = this.#store.writable();
+    checkPutOptions(options, putNames);
+    throwIfAborted(options.signal);
+    const prefix = rowPrefix(space, key);
+    const whole = wholeBytes(value);
+    // Encoded before the first wait: the caller may change the objects it gave.
+    const metadata = encodedMetadata(options);
+    const { ifSeq, ttlMs } = options;
+    const inlineMax = this.#store.parts.identity.inlineMax;
+    if (
+      whole !== undefined &&
+      whole.length <= inlineMax &&
+      ttlMs === undefined &&
+      write.txn.isWarm(prefix) &&
+      !this.isPressed(write)
+    ) {
+      const prepared = inlineValue(whole, options.sha256 === true);
+      return await this.commitPut(write, space, prefix, prepared, ifSeq, metadata);
+    }
+    const kept = whole === undefined ? undefined : ownCopy(value, whole);
+    await this.relieve(write);
+    if (ttlMs !== undefined) await write.checkpointer.require(expiryFeature);
+    const prepared = await this.prepare(kept ?? value, options.sha256 === true, options.signal);
+    try {
+      throwIfAborted(options.signal);
+      await write.txn.warm(prefix);
+      this.#store.stillWritable();
+      return await this.commitPut(write, space, prefix, prepared, ifSeq, metadata, { ttlMs });
+    } finally {
+      prepared.release();
+    }
+  }
+
+  async delete(
+    space: number,
+    key: Key,
+    options: { ifSeq?: number; signal?: AbortSignal } = {},
+  ): Promise<boolean> {
+    const write = this.#store.writable();
+    checkNames(options, ['ifSeq', 'signal'], 'option');
+    checkIfSeq(options.ifSeq);
+    throwIfAborted(options.signal);
+    const prefix = rowPrefix(space, key);
+    await this.relieve(write);
+    if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
+    this.#store.stillWritable();
+    const op: WriteOp = { kind: 'delete', prefix, ifSeq: options.ifSeq };
+    const committed = await decided(write, () => write.txn.commit([op], [], []));
+    if (committed === undefined) {
+      // Nothing to remove, perhaps because of a delete that is on its way to the disk.
+      await write.log.drained();
+      return false;
+    }
+    await this.#done(write, committed, bytesOfOp(op));
+    return true;
+  }
+
+  async batch(
+    space: number,
+    operations: readonly BatchOperation[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<{ seq: number }> {
+    const write = this.#store.writable();
+    if (!Array.isArray(operations)) throw invalid('batch takes an array of operations');
+    checkNames(options, ['signal'], 'option');
+    throwIfAborted(options.signal);
+    const planned = planBatch(space, operations);
+    if (!this.isPressed(write) && !expires(planned)) {
+      const ops = inlineOps(planned, this.#store.parts.identity.inlineMax);
+      if (ops?.every(({ prefix }) => write.txn.isWarm(prefix))) {
+        return await this.#commitBatch(write, space, ops, []);
+      }
+    }
+    own(planned);
+    return await this.#batchLater(write, space, planned, options.signal);
+  }
+
+  /** A batch that has to wait, or has values that go to chunks. */
+  async #batchLater(
+    write: WriteSide,
+    space: number,
+    planned: readonly Planned[],
+    signal: AbortSignal | undefined,
+  ): Promise<{ seq: number }> {
+    await this.relieve(write);
+    if (expires(planned)) await write.checkpointer.require(expiryFeature);
+    const prepared: Prepared[] = [];
+    try {
+      const ops: WriteOp[] = [];
+      for (const item of planned) {
+        throwIfAborted(signal);
+        if (item.put === undefined) {
+          ops.push({ kind: 'delete', prefix: item.prefix });
+          continue;
+        }
+        const value = await this.prepare(item.put.value, item.put.options.sha256 === true, signal);
+        prepared.push(value);
+        const metadata = withSha256(item.put.metadata, value.sha256);
+        ops.push({
+          kind: 'put',
+          prefix: item.prefix,
+          body: value.body,
+          metadata,
+          ifSeq: item.put.options.ifSeq,
+          ttlMs: item.put.options.ttlMs,
+        });
+      }
+      for (const { prefix } of ops) if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
+      throwIfAborted(signal);
+      this.#store.stillWritable();
+      const named = prepared.flatMap((value) => (value.named === undefined ? [] : [value.named]));
+      return await this.#commitBatch(write, space, ops, named);
+    } finally {
+      for (const value of prepared) value.release();
+    }
+  }
+
+  async #commitBatch(
+    write: WriteSide,
+    space: number,
+    ops: readonly WriteOp[],
+    named: readonly NamedChunks[],
+  ): Promise<{ seq: number }> {
+    const committed = await decided(write, () => {
+      const sequenced = write.txn.commit(ops, named, this.#spaceRows(space, ops));
+      if (sequenced !== undefined) this.#sequenced(space);
+      return sequenced;
+    });
+    if (committed === undefined) {
+      await write.log.drained();
+      return { seq: write.log.visibleSeq };
+    }
+    for (const op of ops) if (op.kind === 'put') this.#store.ingestedBytes += op.body.size;
+    await this.#done(
+      write,
+      committed,
+      ops.reduce((sum, op) => sum + bytesOfOp(op), 0),
+    );
+    return { seq: committed.seq };
+  }
+
+  /** Sequences one put in this very turn; resolves as put does. VARVE_CONFLICT as `decided` tells it. */
+  async commitPut(
+    write: WriteSide,
+    space: number,
+    prefix: Uint8Array,
+    prepared: Prepared,
+    ifSeq: number | undefined,
+    encoded: Uint8Array | undefined,
+    expiry: Pick<PutOp, 'ttlMs' | 'expireAtMs'> = {},
+  ): Promise<PutResult> {
+    const { body, named } = prepared;
+    const metadata = withSha256(encoded, prepared.sha256);
+    const op: WriteOp = { kind: 'put', prefix, body, metadata, ifSeq, ...expiry };
+    const committed = await decided(write, () => {
+      const rows = this.#spaceRows(space, [op]);
+      const sequenced = write.txn.commit([op], named === undefined ? [] : [named], rows)!;
+      this.#sequenced(space);
+      return sequenced;
+    });
+    this.#store.ingestedBytes += body.size;
+    const { newChunks, newBytes } = prepared;
+    const { size, chunks } = body;
+    const result = { seq: committed.seq, size, digest: toHex(body.digest), chunks, newChunks, newBytes };
+    await this.#done(write, committed, bytesOfOp(op));
+    return result;
+  }
+
+  /** `bytes`: about what the commit adds to tables. */
+  async #done(write: WriteSide, committed: Committed, bytes: number): Promise<void> {
+    write.pacer.charge(bytes);
+    write.checkpointer.startIfDue();
+    await committed.done;
+  }
+
+  /** Stores the value's bytes: inline ones are hashed only, others are cut and stored. */
+  async prepare(value: Bytes, wantsSha256: boolean, signal: AbortSignal | undefined): Promise<Prepared> {
+    const { room } = this.#store.stillWritable();
+    if (room.isLow) await room.admit();
+    const inlineMax = this.#store.parts.identity.inlineMax;
+    const whole = wholeBytes(value);
+    if (whole !== undefined && whole.length <= inlineMax) return inlineValue(whole, wantsSha256);
+    if (whole !== undefined) return await this.#ingest([whole], wantsSha256, signal);
+    if (value instanceof DirectSource && value.size > inlineMax)
+      return await this.#ingest(value, wantsSha256, signal);
+    return await this.#ingestStream(pieces(value, signal), wantsSha256, signal, inlineMax);
+  }
+
+  /** A stream that turns out to be short is kept inline like any short value. */
+  async #ingestStream(
+    source: AsyncGenerator<Uint8Array>,
+    wantsSha256: boolean,
+    signal: AbortSignal | undefined,
+    inlineMax: number,
+  ): Promise<Prepared> {
+    const head: Uint8Array[] = [];
+    let length = 0;
+    try {
+      while (length <= inlineMax) {
+        const { value, done } = await source.next();
+        if (done === true) return inlineValue(concatBytes(head), wantsSha256);
+        if (value.length === 0) continue;
+        head.push(value.slice());
+        length += value.length;
+      }
+      return await this.#ingest(chain(head, source), wantsSha256, signal);
+    } finally {
+      await source.return(undefined);
+    }
+  }
+
+  async #ingest(
+    source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    wantsSha256: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<Prepared> {
+    const { chunks, chunkers, threads, presence, stageBirthsMax, env } = this.#store.parts;
+    const write = this.#store.stillWritable();
+    const stage = async (named: NamedChunks, later: Births): Promise<void> => {
+      await this.relieve(write);
+      if (write.room.isLow) await write.room.admit();
+      const staged = write.txn.stage(named, later);
+      write.checkpointer.startIfDue();
+      await staged;
+    };
+    const turn = (): Promise<void> => env.clock.turn();
+    const context = { store: chunks, chunkers, threads, presence, stage, stageBirthsMax, turn };
+    const ingest = new ValueIngest(context, wantsSha256);
+    let ingested: IngestedValue;
+    try {
+      await feed(ingest, source, () => throwIfAborted(signal));
+      ingested = await ingest.finish();
+    } catch (error) {
+      ingest.abort();
+      throw error;
+    }
+    return ingested;
+  }
+
+  #spaceRows(space: number, ops: readonly WriteOp[]) {
+    const { spaces } = this.#store.parts;
+    if (!ops.some((op) => op.kind === 'put')) return [];
+    spaces.assertLive(space);
+    return spaces.rowsFor(space);
+  }
+
+  #sequenced(space: number): void {
+    this.#store.parts.spaces.sequenced(space);
+  }
+
+  /** Memory is at a bound, or merges are behind: the caller must wait before it adds more. */
+  isPressed(write: WriteSide): boolean {
+    return (
+      write.pacer.waitMs > 0 || write.room.isLow || this.#store.settling !== undefined || this.#isFull(write)
+    );
+  }
+
+  #isFull(write: WriteSide): boolean {
+    const { memory } = this.#store.parts.options;
+    if (write.log.pendingBytes > memory.pendingCommitBytes) return true;
+    return write.checkpointer.running !== undefined && this.#store.forest.full;
+  }
+
+  /** Waits until more may be added: memory is below its bounds, merges are not behind. */
+  async relieve(write: WriteSide): Promise<void> {
+    await write.pacer.wait();
+    while (this.#store.settling !== undefined) await this.#store.settling;
+    while (this.#isFull(write)) {
+      if (write.log.pendingBytes > this.#store.parts.options.memory.pendingCommitBytes)
+        await write.log.drained();
+      else await write.checkpointer.running?.then(undefined, () => undefined);
+      this.#store.stillWritable();
+    }
+  }
+}
