@@ -100,7 +100,7 @@ describe('a file that cannot be read while the store is opened', () => {
       traced.faults = undefined;
       await engine.close();
       // Looked at only by what cleans up once the store is open.
-      const late = ['list tmp', 'stat cat', 'stat wal'];
+      const late = ['list tmp', 'list readers', 'stat cat', 'stat wal'];
       for (const look of [...looks].filter((one) => !late.includes(one))) {
         const disk = killed.fork();
         disk.faults = ({ kind, path }) => (`${kind} ${path}` === look ? { errno: 'EIO' } : undefined);
