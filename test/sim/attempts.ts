@@ -48,6 +48,7 @@ export function mustBeThere({ outcome, seq, high }: Attempt, last: number): bool
 
 /** The same history, of which nothing is there any more. */
 export const emptied = (history: History): History => ({
+  versions: history.versions,
   at: () => undefined,
   stateAt: () => [],
   lengthOf: (version) => history.lengthOf(version),

@@ -10,6 +10,8 @@ export interface Version {
 }
 
 export interface History {
+  /** Every version, of keys in any order. */
+  readonly versions: readonly Version[];
   /** The newest version of a key at or below `view`; undefined where it is absent. */
   at(space: string, key: string, view: number): Version | undefined;
   /** Live versions of a space at `view`, by key in byte order. */

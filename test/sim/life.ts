@@ -107,20 +107,23 @@ export class Life {
   }
 
   /**
-   * To be called before a reader opens; the result says, once it is open, up to which commit it must see.
-   * What was acknowledged but not synced it may take for a torn tail: a sync that failed may have thrown that
-   * away, and a read that lied looks the same. The number of a log file's first frame is seen by its writer
-   * only.
+   * To be called before a reader opens; the result, once it is open, with the number up to which it shows
+   * commits, and throws where that is too low. What was acknowledged but not synced it may take for a torn
+   * tail: a sync that failed may have thrown that away, and a read that lied looks the same. What was synced
+   * it must show: the last such number may be that of a log file's first frame, which its writer only sees,
+   * so which of them are commits is told by the rows of the next open.
    */
-  beforeReader(): () => number {
+  beforeReader(): (view: number) => void {
     const { injector, oracle } = this.world;
     const { lies } = injector;
     // A reader may outlive its life, and the next one may write more.
     const { lastAcked, lastSeq } = oracle;
-    const safe = Math.min(lastAcked, this.durable);
-    return () => {
-      if (injector.lies > lies) return lastSeq;
-      return Math.max(lastSeq, this.syncFailed ? safe : lastAcked);
+    const { durable } = this;
+    return (view) => {
+      const isLiedTo = injector.lies > lies;
+      const least = isLiedTo || this.syncFailed ? lastSeq : Math.max(lastSeq, lastAcked);
+      if (view < least) throw new Error(`a reader sees ${view}, ${least} was acknowledged before`);
+      if (!isLiedTo) oracle.observe({ kind: 'opened', space: '', view, durable });
     };
   }
 

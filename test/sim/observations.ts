@@ -36,11 +36,19 @@ export type Observation = ReadAt &
         whole: boolean;
       }
     | { kind: 'scan'; scan: ScanSpec; entries: readonly SeenEntry[]; whole: boolean }
+    /** A reader opened when every commit up to `durable` was safe, and shows those up to its view. */
+    | { kind: 'opened'; durable: number }
   );
 
 /** Throws when the read returned anything but the state at its view. */
 export function checkObservation(history: History, seen: Observation): void {
   const { view, space } = seen;
+  if (seen.kind === 'opened') {
+    const missed = history.versions.find(({ seq }) => seq > view && seq <= seen.durable);
+    if (missed !== undefined)
+      throw new Error(`a reader sees ${view}, commit ${missed.seq} was durable before it opened`);
+    return;
+  }
   if (seen.kind === 'scan') {
     checkScan(history, seen);
     return;

@@ -44,6 +44,19 @@ describe('oracle', () => {
     oracle.end(removal(oracle, 'batch', 'a', 'b'), 'unknown', 4);
     expect(() => oracle.settle(found([...rows, removed(4, 'a')]), 4)).toThrow('was made by no call');
   });
+  test('a reader must show what was durable before it opened, but a number that no commit has', () => {
+    for (const [view, missed] of [
+      [2, undefined],
+      [1, 2],
+    ] as const) {
+      const { oracle, row } = storeWithOneKey();
+      oracle.end(removal(oracle, 'delete', 'k'), 'done', 2);
+      oracle.observe({ kind: 'opened', space: '', view, durable: 3 });
+      const settle = () => oracle.settle(found([row, removed(2, 'k')]), 3);
+      if (missed === undefined) expect(settle).not.toThrow();
+      else expect(settle).toThrow(`a reader sees ${view}, commit ${missed} was durable before it opened`);
+    }
+  });
 });
 
 describe('matchCalls', () => {
