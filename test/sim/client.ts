@@ -326,11 +326,8 @@ export class Client {
   }
 
   async #rival(): Promise<void> {
-    const { env, options, bounds } = this.#life;
-    const settled = await this.#settle(() => openWithEnv(env, { ...options, lockWaitMs: 0 }, bounds));
-    if ('error' in settled) return this.#judge(settled.error, 'VARVE_LOCKED');
-    if (!this.#life.closing) throw new Error('two writers have the store open');
-    await this.#settle(() => settled.value.close());
+    const settled = await this.#settle(() => this.#life.tryRival());
+    if ('error' in settled) this.#judge(settled.error, 'VARVE_LOCKED');
   }
 
   async #reader(op: Extract<SimOp, { kind: 'reader' }>, number: number): Promise<void> {

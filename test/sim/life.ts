@@ -2,6 +2,7 @@
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Env } from '../../src/engine/env.ts';
 import type { OpenBounds } from '../../src/engine/open-bounds.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { Coverage } from './coverage.ts';
@@ -125,6 +126,16 @@ export class Life {
       if (view < least) throw new Error(`a reader sees ${view}, ${least} was acknowledged before`);
       if (!isLiedTo) oracle.observe({ kind: 'opened', space: '', view, durable });
     };
+  }
+
+  /**
+   * A second writer, which must be refused with VARVE_LOCKED, but behind a close. It closes also when it
+   * outlives this life: nobody else gives its lock back, and the next life waits for it.
+   */
+  async tryRival(): Promise<void> {
+    const rival = await openWithEnv(this.env, { ...this.options, lockWaitMs: 0 }, this.bounds);
+    if (!this.closing) throw new Error('two writers have the store open');
+    await rival.close();
   }
 
   get isSick(): boolean {
