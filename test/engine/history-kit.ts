@@ -14,7 +14,10 @@ import { smallOptions, TestClock } from './engine-kit.ts';
 export type State = ReadonlyMap<string, string>;
 
 export interface Point {
+  /** The commit's number, or one behind it: background work commits too. */
   readonly seq: number;
+  /** The commit's number is higher than this. */
+  readonly since: number;
   readonly ms: number;
   readonly state: State;
 }
@@ -40,7 +43,7 @@ const bounds = {
 export class Twin {
   readonly disk = new MemoryFileSystem();
   readonly clock = new TestClock();
-  readonly points: Point[] = [{ seq: 0, ms: 0, state: new Map() }];
+  readonly points: Point[] = [{ seq: 0, since: 0, ms: 0, state: new Map() }];
   readonly snapshots = new Map<string, number>();
   views: { view: ReadView; seq: number }[] = [];
   engine!: Engine;
@@ -79,10 +82,15 @@ export class Twin {
     return this.points.findLast((point) => point.seq <= seq)!.state;
   }
 
-  committed(seq: number, change: (state: Map<string, string>) => void): void {
+  /** False where a commit of a number that was not told may lie on either side. */
+  knows(seq: number): boolean {
+    return !this.points.some((point) => point.since < seq && seq < point.seq);
+  }
+
+  committed(seq: number, change: (state: Map<string, string>) => void, since = seq - 1): void {
     const state = new Map(this.newest.state);
     change(state);
-    this.points.push({ seq, ms: this.clock.now(), state });
+    this.points.push({ seq, since, ms: this.clock.now(), state });
   }
 
   async put(space: string, key: string, value: string): Promise<void> {
@@ -91,8 +99,9 @@ export class Twin {
   }
 
   async remove(space: string, key: string): Promise<void> {
+    const since = this.engine.stats().seq;
     if (!(await this.space(space).delete(key))) return;
-    this.committed(this.engine.stats().seq, (state) => state.delete(`${space}/${key}`));
+    this.committed(this.engine.stats().seq, (state) => state.delete(`${space}/${key}`), since);
   }
 
   async removeRange(space: string, gte: string): Promise<void> {
@@ -108,10 +117,12 @@ export class Twin {
   }
 
   async drop(): Promise<void> {
+    const since = this.engine.stats().seq;
     if (!(await this.engine.spaces.drop('s'))) return;
-    this.committed(this.engine.stats().seq, (state) => {
+    const drop = (state: Map<string, string>): void => {
       for (const name of state.keys()) if (name.startsWith('s/')) state.delete(name);
-    });
+    };
+    this.committed(this.engine.stats().seq, drop, since);
   }
 
   async snapshot(): Promise<void> {

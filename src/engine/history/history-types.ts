@@ -41,6 +41,7 @@ export interface VersionInfo {
   contentType?: string;
   tags?: string[];
   expires?: Date;
+  /** Never empty. A deletion goes as soon as nothing is left under it, also where it is the newest. */
   keptBy: KeptBy[];
 }
 
