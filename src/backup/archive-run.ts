@@ -38,6 +38,8 @@ import { Throttle, throwIfAborted } from './throttle.ts';
 import { Upload } from './upload.ts';
 import { type LiveChunks, ValueUpload } from './value-upload.ts';
 import {
+  dropGone,
+  type IndexState,
   lastingPacks,
   loadVault,
   packsIn,
@@ -119,6 +121,8 @@ class ArchiveRun {
   readonly #options: ArchiveRunOptions;
   readonly #dir: string;
   readonly #damage: VaultDamage[] = [];
+  /** Index objects of this run. */
+  readonly #indexes: IndexState[] = [];
   /** Objects that are to be checked: those of this run, and those another one has left so. */
   readonly #unchecked: ArchiveObject[] = [];
   #session: Session | undefined;
@@ -228,6 +232,7 @@ class ArchiveRun {
     for (let tries = 1; this.#unchecked.length > 0; tries++) {
       const relied = this.#session === undefined ? undefined : packsIn(this.#session.state);
       const now = await loadVault(this.#env, lastingPacks);
+      if (now.missing.length > 0) await dropGone(this.#env, this.#indexes);
       const lasting = new Set(now.packs.filter((one) => one.indexed && !one.pending).map(({ hash }) => hash));
       if (relied !== undefined && [...relied].every((hash) => lasting.has(hash))) return;
       if (tries === checksMax)
@@ -270,7 +275,7 @@ class ArchiveRun {
     }
     await upload.finish();
     const own = new Set([...upload.own].filter((number) => !before.has(number)));
-    if (own.size > 0) await writeIndexes(this.#env, state.packs, state.table, own);
+    if (own.size > 0) this.#indexes.push(...(await writeIndexes(this.#env, state.packs, state.table, own)));
     this.#chunks += upload.chunks - chunks;
     this.#newBytes += upload.bytes - bytes;
   }

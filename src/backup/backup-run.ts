@@ -45,6 +45,8 @@ import { Upload } from './upload.ts';
 import { VaultReader } from './vault-reader.ts';
 import {
   adoptOrphans,
+  dropGone,
+  type IndexState,
   lastingPacks,
   loadVault,
   packsIn,
@@ -119,6 +121,8 @@ class BackupRun {
   readonly #throttle: Throttle;
   readonly #damage: VaultDamage[] = [];
   readonly #warnings: string[] = [];
+  /** Index objects of this run. */
+  readonly #indexes: IndexState[] = [];
   #damagedKeys = 0;
   #keys = 0;
   #sent = 0;
@@ -178,6 +182,7 @@ class BackupRun {
       await this.#env.store.put(part, encodeBackupManifest(manifest(0), this.#env.random(12)));
       const known = packsIn(state);
       state = await loadVault(this.#env, lastingPacks);
+      if (state.missing.length > 0) await dropGone(this.#env, this.#indexes);
       if (await this.#isWhole(state, known, tree)) break;
       if (tries === checksMax)
         throw new VarveError('VARVE_CONFLICT', 'a prune keeps taking what the backup relies on; try again');
@@ -262,7 +267,8 @@ class BackupRun {
     const tree = await scan.run();
     await upload.finish();
     const packs = new Set([...upload.own, ...adopted]);
-    if (!dryRun && packs.size > 0) await writeIndexes(this.#env, state.packs, state.table, packs);
+    if (!dryRun && packs.size > 0)
+      this.#indexes.push(...(await writeIndexes(this.#env, state.packs, state.table, packs)));
     this.#chunks += upload.chunks;
     this.#newBytes += upload.bytes;
     this.#files += upload.files;

@@ -11,6 +11,8 @@
  *   backups, forgets and prunes keeps every backup whole").
  * - It refuses when something a backup reaches is missing ("a prune refuses where a backup is not whole, and
  * touches nothing").
+ * - Behind it no index object names a pack that is gone, but for runs that go on, which see to theirs ("a
+ *   pack named and put again while a prune is about to delete it is named no more" and those beside).
  */
 import type { Seq } from '../base/brands.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
@@ -36,6 +38,9 @@ import { VaultReader } from './vault-reader.ts';
 import {
   adoptOrphans,
   everyPack,
+  hashesOf,
+  type IndexState,
+  listIndexes,
   loadVault,
   mergeIndexes,
   type VaultEnv,
@@ -243,24 +248,33 @@ class PruneRun {
     return due;
   }
 
-  /** Index entries first, so that nobody is sent to a pack that is gone; the marker last. */
+  /**
+   * Index entries first, so that nobody is sent to a pack that is gone; the marker last. Entries of packs
+   * that are gone already go too: all that backups reach was found elsewhere.
+   */
   async #delete(state: VaultState, packs: readonly { hash: string }[]): Promise<void> {
     const { store } = this.#env;
-    const gone = new Set(packs.map(({ hash }) => hash));
+    const lost = state.missing.filter((hash) => !state.byHash.has(hash));
+    const gone = new Set([...packs.map(({ hash }) => hash), ...lost]);
     for (const hash of state.superseded) await store.delete(indexName(hash));
-    const touched = state.indexes.filter((index) => index.packs.some((hash) => gone.has(hash)));
-    if (touched.length > 0)
-      await mergeIndexes(
-        this.#env,
-        touched.map(({ hash }) => hash),
-        gone,
-      );
+    const seen = new Set([...hashesOf(state.indexes), ...state.superseded]);
+    const merged = await this.#dropEntries(state.indexes, gone);
+    for (const hash of hashesOf(merged)) seen.add(hash);
     for (const [i, { hash }] of packs.entries()) {
       throwIfAborted(this.#options.signal);
       this.#progress('delete', i, packs.length);
       await store.delete(packName(hash));
       await store.delete(pendingName(hash));
     }
+    if (packs.length === 0) return;
+    // Index objects of runs that had put such a pack, but had not named it when it was looked for.
+    await this.#dropEntries(await listIndexes(this.#env, seen), gone);
+  }
+
+  /** Puts index objects without packs that are gone in the place of those that name any. */
+  async #dropEntries(indexes: readonly IndexState[], gone: ReadonlySet<string>): Promise<IndexState[]> {
+    const touched = indexes.filter(({ packs }) => packs.some((hash) => gone.has(hash)));
+    return await mergeIndexes(this.#env, hashesOf(touched), gone);
   }
 
   #report(

@@ -6,7 +6,7 @@ import { Marker } from './marker.ts';
 import type { Snap } from './snaps.ts';
 import type { Slices } from './throttle.ts';
 import { VaultReader } from './vault-reader.ts';
-import { mergeIndexes, type VaultEnv, type VaultState } from './vault-state.ts';
+import { dropGone, hashesOf, mergeIndexes, type VaultEnv, type VaultState } from './vault-state.ts';
 
 /** More index objects than this are merged. */
 const indexesMax = 16;
@@ -44,8 +44,7 @@ export async function tidyIndexes(
     for (const hash of superseded) await env.store.delete(indexName(hash));
     if (indexes.length <= indexesMax) return undefined;
     const small = [...indexes].sort((a, b) => a.size - b.size).slice(0, indexes.length - indexesMax / 2);
-    const hashes = small.map(({ hash }) => hash);
-    await mergeIndexes(env, hashes, new Set());
+    await dropGone(env, await mergeIndexes(env, hashesOf(small), new Set()));
   } catch (error) {
     if (!isVarveError(error)) throw error;
     return error;

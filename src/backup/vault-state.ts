@@ -2,7 +2,9 @@
  * What a vault holds at one moment: its packs, its index objects and, from those, where each chunk lies.
  *
  * Order matters: markers of packs to delete are listed first, packs and index objects after them. A pack that
- * is marked later is still marked when somebody looks again.
+ * is marked later is still marked when somebody looks again. A pack that an index object names was put before
+ * it: where none is listed then, it is gone for good, and whoever put that object, or took the pack away,
+ * sees to it that no index object names it (`dropGone`).
  */
 
 import { fromHex } from '../base/bytes.ts';
@@ -52,6 +54,13 @@ export interface PackState {
   indexed: boolean;
 }
 
+/** An index object, and the packs it names. */
+export interface IndexState {
+  readonly hash: string;
+  readonly size: number;
+  readonly packs: readonly string[];
+}
+
 export interface VaultState {
   readonly packs: PackState[];
   readonly byHash: ReadonlyMap<string, number>;
@@ -60,7 +69,7 @@ export interface VaultState {
   /** Further copies of chunks in the table. */
   readonly copies: IndexRows;
   /** Index objects that count, and those that another one stands for. */
-  readonly indexes: { readonly hash: string; readonly size: number; readonly packs: readonly string[] }[];
+  readonly indexes: IndexState[];
   readonly superseded: readonly string[];
   readonly pending: ReadonlySet<string>;
   /** Packs that index objects name and that are not there. */
@@ -104,12 +113,15 @@ async function tryLoad({ store, vaultId }: VaultEnv, choose: PackChoice): Promis
   }
   const packs: PackState[] = [];
   const byHash = new Map<string, number>();
-  for await (const { name, size } of store.list(packPrefix)) {
-    const hash = packHashOf(name);
-    if (hash === undefined) continue;
-    byHash.set(hash, packs.length);
-    packs.push({ hash, size, frames: 0, pending: pending.has(hash), indexed: false });
-  }
+  const listPacks = async (wanted?: ReadonlySet<string>): Promise<void> => {
+    for await (const { name, size } of store.list(packPrefix)) {
+      const hash = packHashOf(name);
+      if (hash === undefined || wanted?.has(hash) === false) continue;
+      byHash.set(hash, packs.length);
+      packs.push({ hash, size, frames: 0, pending: pending.has(hash), indexed: false });
+    }
+  };
+  await listPacks();
   const objects = new Map<string, VaultIndexObject & { size: number }>();
   const damage: VarveError[] = [];
   const listed: string[] = [];
@@ -131,10 +143,16 @@ async function tryLoad({ store, vaultId }: VaultEnv, choose: PackChoice): Promis
   const table = new ChunkTable();
   const copies = new IndexRows();
   const missing = new Set<string>();
-  const indexes: VaultState['indexes'][number][] = [];
+  const indexes: IndexState[] = [];
   for (const [hash, object] of objects) {
     if (superseded.has(hash)) continue;
     indexes.push({ hash, size: object.size, packs: object.packs.map((pack) => pack.hash) });
+  }
+  // A pack may have been put, and named, since packs were listed.
+  const unseen = new Set(indexes.flatMap((index) => index.packs.filter((hash) => !byHash.has(hash))));
+  if (unseen.size > 0) await listPacks(unseen);
+  for (const [hash, object] of objects) {
+    if (superseded.has(hash)) continue;
     // Of two copies the one that is to stay counts.
     addObject(object, packs, byHash, (pack) => choose(pack) && !pack.pending, { table, copies }, missing);
   }
@@ -239,7 +257,7 @@ export async function adoptOrphans(
 
 /**
  * Writes index objects for the rows of `rows` that `packs` (by number in `state`) hold. `superseded`: hashes
- * of objects they stand for, which the caller deletes afterwards. Resolves with their hashes once durable.
+ * of objects they stand for, which the caller deletes afterwards. Resolves with them once they are durable.
  */
 export async function writeIndexes(
   env: VaultEnv,
@@ -247,10 +265,10 @@ export async function writeIndexes(
   rows: IndexRows,
   packs: ReadonlySet<number>,
   superseded: readonly string[] = [],
-): Promise<string[]> {
+): Promise<IndexState[]> {
   const wanted: number[] = [];
   for (let row = 0; row < rows.count; row++) if (packs.has(rows.pack[row]!)) wanted.push(row);
-  const written: string[] = [];
+  const written: IndexState[] = [];
   const list = [...packs].sort((a, b) => a - b);
   for (let from = 0; from === 0 || from < wanted.length; from += vaultIndexEntriesMax) {
     const part = wanted.slice(from, from + vaultIndexEntriesMax);
@@ -274,20 +292,20 @@ export async function writeIndexes(
     const bytes = encodeVaultIndex(env.vaultId, env.random(12), records, names, own, order);
     const hash = sha256Hex(bytes);
     await env.store.put(indexName(hash), bytes);
-    written.push(hash);
+    written.push({ hash, size: bytes.length, packs: list.map((number) => packStates[number]!.hash) });
   }
   return written;
 }
 
 /**
  * Puts one index object in the place of several, without the packs in `dropped`, then deletes those. Readers
- * find every chunk all the time.
+ * find every chunk all the time. Resolves with what was put.
  */
 export async function mergeIndexes(
   env: VaultEnv,
   hashes: readonly string[],
   dropped: ReadonlySet<string>,
-): Promise<void> {
+): Promise<IndexState[]> {
   const rows = new IndexRows();
   const packs: PackState[] = [];
   const byHash = new Map<string, number>();
@@ -313,8 +331,53 @@ export async function mergeIndexes(
     });
     done.push(hash);
   }
-  if (done.length === 0) return;
+  if (done.length === 0) return [];
   const all = new Set(packs.keys());
   const written = await writeIndexes(env, packs, rows, all, done);
-  for (const hash of done) if (!written.includes(hash)) await env.store.delete(indexName(hash));
+  const kept = new Set(written.map(({ hash }) => hash));
+  for (const hash of done) if (!kept.has(hash)) await env.store.delete(indexName(hash));
+  return written;
+}
+
+/**
+ * Takes packs that are gone out of index objects which the caller has put: a prune that did not see those
+ * may have deleted packs they name. The prune looks again behind its deletions, so one of the two sees it.
+ */
+export async function dropGone(env: VaultEnv, put: readonly IndexState[]): Promise<void> {
+  for (let rest = put; rest.length > 0; ) {
+    const there = new Set<string>();
+    for await (const { name } of env.store.list(packPrefix)) there.add(packHashOf(name) ?? '');
+    const gone = new Set(rest.flatMap(({ packs }) => packs.filter((hash) => !there.has(hash))));
+    const stale = rest.filter(({ packs }) => packs.some((hash) => gone.has(hash)));
+    rest = await mergeIndexes(env, hashesOf(stale), gone);
+  }
+}
+
+/** Index objects that are there, but for those in `known` (hashes) and those that cannot be read. */
+export async function listIndexes(
+  { store, vaultId }: VaultEnv,
+  known: ReadonlySet<string>,
+): Promise<IndexState[]> {
+  const listed: string[] = [];
+  for await (const { name } of store.list(indexPrefix)) {
+    const hash = indexHashOf(name);
+    if (hash !== undefined && !known.has(hash)) listed.push(hash);
+  }
+  const indexes: IndexState[] = [];
+  for (const hash of listed) {
+    try {
+      const bytes = await store.get(indexName(hash), vaultIndexBytesMax);
+      const { packs } = decodeVaultIndex(bytes, indexName(hash), vaultId);
+      indexes.push({ hash, size: bytes.length, packs: packs.map((pack) => pack.hash) });
+    } catch (error) {
+      // What is not there has been merged by its run, which looks for packs that are gone behind that.
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION', 'VARVE_NOT_FOUND')) throw error;
+    }
+  }
+  return indexes;
+}
+
+/** What the index objects are named by. */
+export function hashesOf(indexes: readonly IndexState[]): string[] {
+  return indexes.map(({ hash }) => hash);
 }

@@ -5,7 +5,7 @@ import { IndexRows } from '../../src/backup/chunk-table.ts';
 import { IndexObject, IndexPages } from '../../src/backup/index-object.ts';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import type { Vault } from '../../src/backup/vault.ts';
-import { everyPack, loadVault, writeIndexes } from '../../src/backup/vault-state.ts';
+import { everyPack, type IndexState, loadVault, writeIndexes } from '../../src/backup/vault-state.ts';
 import { toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { packPrefix } from '../../src/format/vault-names.ts';
@@ -118,10 +118,10 @@ describe('an index object in pages', () => {
             for (let pack = 0; pack < copies; pack++) rows.append(id, 0, pack, 100 + pack, 10, 10, 1, 0);
             wanted.set(toHex(id), copies);
           }
-          const [hash] = await writeIndexes(env, packs, rows, new Set([0, 1, 2]));
-          const [name] = store.names().filter((one) => one.includes(hash!));
+          const [{ hash }] = (await writeIndexes(env, packs, rows, new Set([0, 1, 2]))) as [IndexState];
+          const [name] = store.names().filter((one) => one.includes(hash));
           const size = (await store.size(name!))!;
-          const object = await IndexObject.open(store, hash!, size, env.vaultId, new IndexPages(store, 1));
+          const object = await IndexObject.open(store, hash, size, env.vaultId, new IndexPages(store, 1));
           expect(object.entries).toBe(rows.count);
           for (let i = 0; i < 200; i++) {
             const id = rows.idOf(prng.bytes(4).reduce((sum, byte) => sum * 256 + byte, 0) % rows.count);

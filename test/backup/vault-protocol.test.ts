@@ -59,6 +59,51 @@ async function mayGiveWay(call: Promise<unknown>): Promise<void> {
   });
 }
 
+/** Objects with something that comes in between, once: before the first call that `due` says. */
+class Between extends MemoryBlobs {
+  #due: ((call: string) => boolean) | undefined;
+  #act: () => Promise<unknown> = () => Promise.resolve();
+
+  /** `due` gets calls as 'put idx/…'. */
+  before(due: (call: string) => boolean, act: () => Promise<unknown>): void {
+    this.#due = due;
+    this.#act = act;
+  }
+
+  async #meet(call: string): Promise<void> {
+    if (this.#due?.(call) !== true) return;
+    this.#due = undefined;
+    await this.#act();
+  }
+
+  override async put(name: string, data: Uint8Array, options?: { ifAbsent?: boolean }): Promise<boolean> {
+    await this.#meet(`put ${name}`);
+    return await super.put(name, data, options);
+  }
+
+  override async get(name: string, bytesMax: number): Promise<Uint8Array> {
+    await this.#meet(`get ${name}`);
+    return await super.get(name, bytesMax);
+  }
+
+  override async *list(prefix: string): AsyncGenerator<BlobEntry> {
+    await this.#meet(`list ${prefix}`);
+    yield* super.list(prefix);
+  }
+}
+
+/** A vault with one backup, and something new to back up. */
+async function newsFor(store: Between): Promise<{ vault: Vault; engine: Engine }> {
+  const { engine } = await newStore();
+  const vault = await vaultOn(store, new TestClock());
+  await engine.put('old', bytesOf(1, 5000));
+  await engine.backup(vault);
+  await engine.put('new', bytesOf(2, 5000));
+  return { vault, engine };
+}
+
+const isIndexPut = (call: string): boolean => call.startsWith('put idx/');
+
 async function allWhole(vault: Vault, what: string): Promise<void> {
   const report = await vault.verify({ level: 0 });
   expect(report.damage, what).toEqual([]);
@@ -101,5 +146,92 @@ describe('vault protocol', () => {
       await vault.prune({ partAgeMs: 0 });
       await allWhole(vault, `seed ${seed} after the last prune`);
     }
+  });
+
+  test('a pack named and put again while a prune is about to delete it is named no more', async () => {
+    const store = new Between();
+    const { vault, engine } = await newsFor(store);
+    let pruned: Promise<unknown> | undefined;
+    let backed: Promise<unknown> | undefined;
+    // The run has put its pack. The prune has seen that twice, and no index object that names it.
+    await new Promise<void>((done, failed) => {
+      store.before(isIndexPut, async () => {
+        const isRead = new Promise<void>((read) => {
+          store.before(
+            (call) => call.startsWith('get pending-delete/'),
+            async () => {
+              read();
+              await backed;
+            },
+          );
+        });
+        pruned = vault.prune();
+        pruned.then(() => done(), failed);
+        await isRead;
+      });
+      backed = engine.backup(vault);
+      backed.catch(failed);
+    });
+    expect(await pruned).toMatchObject({ deletedPacks: 1 });
+    expect(await backed).toMatchObject({ ok: true });
+    await allWhole(vault, 'behind the prune');
+  });
+
+  test('a pack that was deleted before its run named it is named no more', async () => {
+    for (const archive of [false, true]) {
+      const store = new Between();
+      const { vault, engine } = await newsFor(store);
+      store.before(isIndexPut, () => vault.prune());
+      if (archive) await engine.archive(vault);
+      else await engine.backup(vault);
+      await allWhole(vault, 'behind the run');
+    }
+  });
+
+  test('packs that a prune deletes while index objects are merged are named no more', async () => {
+    const store = new Between();
+    const { vault, engine } = await newsFor(store);
+    for (let i = 0; i < 15; i++) {
+      await engine.put('new', bytesOf(10 + i, 5000));
+      await engine.backup(vault);
+    }
+    await engine.put('new', bytesOf(3, 5000));
+    let puts = 0;
+    store.before(
+      (call) => isIndexPut(call) && ++puts === 2,
+      async () => {
+        await vault.forget({ keep: { last: 1 } });
+        expect((await vault.prune()).deletedPacks).toBeGreaterThan(10);
+      },
+    );
+    await engine.backup(vault);
+    expect(puts).toBe(2);
+    await allWhole(vault, 'behind the merge');
+  });
+
+  test('what a run that died names and is gone, the next prune takes out of the index', async () => {
+    const store = new Between();
+    const { vault, engine } = await newsFor(store);
+    store.before(isIndexPut, async () => {
+      await vault.prune();
+      store.before(
+        (call) => call.endsWith('.part'),
+        () => Promise.reject(new Error('power cut')),
+      );
+    });
+    await expect(engine.backup(vault)).rejects.toThrow('power cut');
+    expect((await vault.verify({ level: 0 })).damage).toHaveLength(1);
+    await vault.prune();
+    await allWhole(vault, 'behind the next prune');
+  });
+
+  test('a pack that is put and named while a vault is looked at is no missing one', async () => {
+    const store = new Between();
+    const { vault, engine } = await newsFor(store);
+    store.before(
+      (call) => call === 'list idx/',
+      () => engine.backup(vault),
+    );
+    await allWhole(vault, 'beside the backup');
   });
 });
