@@ -1,14 +1,7 @@
-/** Reads packs: single frames, trailers, and whole packs with every check there is. */
-import { emptyBytes, toHex } from '../base/bytes.ts';
-import { corrupt, isVarveError, type VarveError } from '../base/errors.ts';
+/** Reads parts of packs: single frames and trailers, checked. */
+import { corrupt } from '../base/errors.ts';
 import { segmentBytesMax } from '../base/limits.ts';
-import {
-  ChunkFrame,
-  checkChunkFrame,
-  chunkFrame,
-  chunkFrameError,
-  frameBytes,
-} from '../format/chunk-frame.ts';
+import { type ChunkFrame, checkChunkFrame, chunkFrameError, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import { decodeFileHeader, fileHeader } from '../format/file-header.ts';
 import {
@@ -19,7 +12,7 @@ import {
   type Trailer,
 } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
-import { sha256, sha256Into } from '../kernels/hash/sha256.ts';
+import { sha256Into } from '../kernels/hash/sha256.ts';
 import type { BlobStore } from './blob-store.ts';
 
 const digest = new Uint8Array(chunkIdBytes);
@@ -86,110 +79,4 @@ export async function readPackTrailer(
   const tail = await store.getRange(name, size - segmentFooter.size, segmentFooter.size);
   const footer = decodeSegmentFooter(tail, seed, size, name);
   return decodeTrailer(await store.getRange(name, footer.trailerOff, footer.trailerLen), footer, name);
-}
-
-/** What is wrong with a pack, by frame where it is known which. */
-export interface PackFault {
-  readonly error: VarveError;
-  /** Ids of the chunks it concerns; empty: of none, or of all (`whole`). */
-  readonly ids: Uint8Array[];
-}
-
-/**
- * Checks every byte of a pack in memory: name, header, each frame and its id, trailer and footer. Frames that
- * are whole are told to `frame`.
- */
-export function checkPack(
-  bytes: Uint8Array,
-  hash: string,
-  vaultId: Uint8Array,
-  frame: (frame: ChunkFrame, off8: number) => void = () => undefined,
-): PackFault[] {
-  const name = packName(hash);
-  const faults: PackFault[] = [];
-  const isNamed = toHex(sha256(bytes)) === hash;
-  // Frames of the very bytes that were named are checked too: their writer may have packed wrong ones.
-  walkPack(bytes, hash, vaultId, frame, faults);
-  if (!isNamed && faults.length === 0) {
-    const place = { file: name, offset: 0 };
-    faults.push({ error: corrupt('pack does not have the bytes its name says', place), ids: [] });
-  }
-  return faults;
-}
-
-function walkPack(
-  bytes: Uint8Array,
-  hash: string,
-  vaultId: Uint8Array,
-  frame: (frame: ChunkFrame, off8: number) => void,
-  faults: PackFault[],
-): void {
-  const name = packName(hash);
-  const attempt = <T>(task: () => T, ids: Uint8Array[] = []): T | undefined => {
-    try {
-      return task();
-    } catch (error) {
-      if (!isVarveError(error)) throw error;
-      faults.push({ error, ids });
-      return undefined;
-    }
-  };
-  const header = attempt(() =>
-    decodeFileHeader(bytes.subarray(0, fileHeader.size), { kind: 'pack', fileNo: 0, dbUuid: vaultId }, name),
-  );
-  const footer =
-    header === undefined
-      ? undefined
-      : attempt(() => {
-          const tail = bytes.length < segmentFooter.size ? emptyBytes : bytes.subarray(-segmentFooter.size);
-          return decodeSegmentFooter(tail, header.seed, bytes.length, name);
-        });
-  const trailer =
-    footer === undefined
-      ? undefined
-      : attempt(() =>
-          decodeTrailer(
-            bytes.subarray(footer.trailerOff, footer.trailerOff + footer.trailerLen),
-            footer,
-            name,
-          ),
-        );
-  const found = new ChunkFrame();
-  if (trailer === undefined) {
-    scanFrames(bytes, name, frame, found);
-    return;
-  }
-  for (let i = 0; i < trailer.count; i++) {
-    const from = trailer.off8[i]! * 8;
-    const id = trailer.ids.slice(i * chunkIdBytes, (i + 1) * chunkIdBytes);
-    attempt(() => {
-      checkWholeFrame(bytes.subarray(0, from + frameBytes(trailer.storedLen[i]!)), from, name, from, found);
-      for (let k = 0; k < chunkIdBytes; k++) {
-        if (bytes[found.idAt + k] !== id[k])
-          throw corrupt('another chunk is in its place', { file: name, offset: from });
-      }
-      frame(found, trailer.off8[i]!);
-    }, [id]);
-  }
-}
-
-/** Frames from the front up to the first that is not whole: what can still be told without a trailer. */
-function scanFrames(
-  bytes: Uint8Array,
-  name: string,
-  frame: (frame: ChunkFrame, off8: number) => void,
-  found: ChunkFrame,
-): void {
-  let pos = segmentDataFrom;
-  while (pos + chunkFrame.size <= bytes.length) {
-    if (checkChunkFrame(bytes, pos, bytes.length, found) !== 'ok') return;
-    try {
-      checkFrameId(bytes, found, name, pos);
-    } catch (error) {
-      if (isVarveError(error)) return;
-      throw error;
-    }
-    frame(found, pos / 8);
-    pos = found.next;
-  }
 }

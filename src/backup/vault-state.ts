@@ -30,9 +30,11 @@ import {
   pendingPrefix,
 } from '../format/vault-names.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
+import type { HashThreads } from '../pool/id-checker.ts';
 import type { BlobStore } from './blob-store.ts';
 import { ChunkTable, IndexRows } from './chunk-table.ts';
-import { checkPack, readPackTrailer } from './pack-reader.ts';
+import { checkPack } from './pack-check.ts';
+import { readPackTrailer } from './pack-reader.ts';
 
 /** What everything about a vault needs. */
 export interface VaultEnv {
@@ -42,6 +44,14 @@ export interface VaultEnv {
   readonly clock: Clock;
   /** Random bytes. */
   readonly random: (bytes: number) => Uint8Array;
+  /** Makes threads to hash on, for one call; none where the entry point has none to offer. */
+  readonly threads?: (() => VaultThreads | undefined) | undefined;
+}
+
+/** Threads of one call, none of which is started before there is work for it. */
+export interface VaultThreads extends HashThreads {
+  /** Ends them. */
+  close(): Promise<void>;
 }
 
 /** A pack that exists. */
@@ -237,7 +247,8 @@ export async function adoptOrphans(
     try {
       if (prove) {
         const bytes = await env.store.get(packName(pack.hash), pack.size);
-        if (checkPack(bytes, pack.hash, env.vaultId).length > 0) continue;
+        const { faults } = await checkPack(bytes, pack.hash, env.vaultId, { named: true });
+        if (faults.length > 0) continue;
       }
       const trailer = await readPackTrailer(env.store, pack.hash, pack.size, env.vaultId);
       const { ids, off8, storedLen, rawLen, kind, codec } = trailer;

@@ -65,10 +65,12 @@ export interface VaultStats {
   readonly newest?: Date;
 }
 
-/** Time and chance for a vault. */
+/** Time, chance and threads for a vault. */
 export interface VaultMeans {
   readonly clock: Clock;
   readonly random: (bytes: number) => Uint8Array;
+  /** See VaultEnv. */
+  readonly threads?: VaultEnv['threads'];
 }
 
 /**

@@ -1,20 +1,4 @@
-/**
- * Proves a vault. Levels, each with those before it:
- *
- *   0  manifests and archived logs, and all that they reach is in the index
- *   1  every pack the index names is there, with its size
- *   2  header, trailer and footer of every pack, and they say what the index says
- *   3  every byte: names, checksums, ids
- *
- * What is damaged is named with the keys and backups it concerns.
- *
- * Invariants (test/backup/verify.test.ts)
- * - Level 3 finds any flipped bit of any object, and names the keys it concerns ("every flipped bit is
- *   found by level 3, and what is restored all the same is right").
- */
-import { toHex } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
-import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { vaultIndexBytesMax } from '../format/vault-index.ts';
 import { indexName, packName, pendingName, vaultName } from '../format/vault-names.ts';
 import {
@@ -24,22 +8,16 @@ import {
   vaultFileBytes,
 } from '../format/vault-records.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
+import type { HashThreads } from '../pool/id-checker.ts';
 import { affectedBy } from './affected.ts';
 import { archiveDirs, listArchives, readArchive, readArchiveEnd, valuesIn } from './archive-objects.ts';
 import { damageOf, type VaultDamage, type VaultProgress } from './backup-info.ts';
 import { Marker } from './marker.ts';
-import { checkPack, readPackTrailer } from './pack-reader.ts';
 import { listSnaps, type Snap } from './snaps.ts';
 import { Slices, throwIfAborted } from './throttle.ts';
 import { VaultReader } from './vault-reader.ts';
-import {
-  adoptOrphans,
-  everyPack,
-  loadVault,
-  type PackState,
-  type VaultEnv,
-  type VaultState,
-} from './vault-state.ts';
+import { adoptOrphans, everyPack, loadVault, type VaultEnv, type VaultState } from './vault-state.ts';
+import { checkPackTrailer, checkPackWhole, idsOf, indexedFrames, type KnownOfPack } from './verify-pack.ts';
 import { Rotation } from './verify-rotation.ts';
 import { sampleValues } from './verify-samples.ts';
 
@@ -96,7 +74,12 @@ interface Found {
 const damageMax = 1000;
 
 export async function runVerify(env: VaultEnv, options: VerifyVaultOptions): Promise<VerifyVaultReport> {
-  return await new VerifyRun(env, options).run();
+  const threads = (options.level ?? 3) >= 3 ? env.threads?.() : undefined;
+  try {
+    return await new VerifyRun(env, options, threads).run();
+  } finally {
+    await threads?.close();
+  }
 }
 
 class VerifyRun {
@@ -104,6 +87,7 @@ class VerifyRun {
   readonly #options: VerifyVaultOptions;
   readonly #level: number;
   readonly #slices: Slices;
+  readonly #threads: HashThreads | undefined;
   readonly #startedAt: number;
   readonly #found: Found[] = [];
   #packs = 0;
@@ -112,8 +96,9 @@ class VerifyRun {
   #testedKeys = 0;
   #coveredSince: Date | undefined;
 
-  constructor(env: VaultEnv, options: VerifyVaultOptions) {
+  constructor(env: VaultEnv, options: VerifyVaultOptions, threads: HashThreads | undefined) {
     this.#env = env;
+    this.#threads = threads;
     this.#options = options;
     this.#level = options.level ?? 3;
     this.#slices = new Slices(env.clock, options.signal);
@@ -121,7 +106,7 @@ class VerifyRun {
   }
 
   async run(): Promise<VerifyVaultReport> {
-    await this.#attempt([], async () => {
+    await this.#attempt(undefined, async () => {
       decodeVaultFile(await this.#env.store.get(vaultName, vaultFileBytes));
     });
     const { snaps, damaged } = await listSnaps(this.#env, 'snap');
@@ -209,7 +194,7 @@ class VerifyRun {
   async #archives(reader: VaultReader): Promise<void> {
     for (const object of await listArchives(this.#env)) {
       throwIfAborted(this.#options.signal);
-      await this.#attempt([], async () => {
+      await this.#attempt(undefined, async () => {
         const marker = new Marker(reader, this.#slices);
         const archive = await readArchive(this.#env, object);
         for (const record of valuesIn(archive)) await marker.markValue(record);
@@ -217,7 +202,7 @@ class VerifyRun {
       });
     }
     for (const dir of await archiveDirs(this.#env)) {
-      await this.#attempt([], async () => {
+      await this.#attempt(undefined, async () => {
         await readArchiveEnd(this.#env, dir);
       });
     }
@@ -232,7 +217,8 @@ class VerifyRun {
       rotation?.choose(hashes, rotate!) ??
       [...hashes.keys()].filter((i) => Number.parseInt(hashes[i]!.slice(0, 8), 16) % of === part - 1);
     const last = [...hashes].sort().at(-1);
-    const idsByPack = idsOf(state);
+    const indexed = indexedFrames(state);
+    let ahead = chosen.reduce((sum, number) => sum + state.packs[number]!.size, 0);
     for (const [done, number] of chosen.entries()) {
       throwIfAborted(this.#options.signal);
       // A rotation moves on however little time there is.
@@ -242,9 +228,12 @@ class VerifyRun {
       }
       this.#progress('packs', done, chosen.length, 'packs');
       const pack = state.packs[number]!;
-      const ids = idsByPack.get(number) ?? [];
-      if (this.#level >= 3) await this.#checkWhole(pack, ids);
-      else await this.#checkTrailer(state, number, pack, ids, orphans.has(number));
+      const known = { indexed: indexed[number]!, isOrphan: orphans.has(number) };
+      await this.#attempt(
+        () => idsOf(state, number),
+        () => this.#checkPack(state, number, known, ahead),
+      );
+      ahead -= pack.size;
       this.#packs++;
       rotation?.passed(pack.hash, pack.hash === last);
     }
@@ -252,49 +241,33 @@ class VerifyRun {
     this.#coveredSince = rotation?.coveredSince;
   }
 
-  /** Level 2. */
-  async #checkTrailer(
-    state: VaultState,
-    number: number,
-    pack: PackState,
-    ids: readonly string[],
-    isOrphan: boolean,
-  ): Promise<void> {
-    await this.#attempt(ids, async () => {
-      const trailer = await readPackTrailer(this.#env.store, pack.hash, pack.size, this.#env.vaultId);
-      if (isOrphan) return;
-      const { table } = state;
-      for (let i = 0; i < trailer.count; i++) {
-        const row = table.find(trailer.ids, i * chunkIdBytes);
-        const same = row >= 0 && (table.pack[row] !== number || table.off8[row] === trailer.off8[i]);
-        if (!same) throw corrupt('trailer and index of a pack differ', { file: packName(pack.hash) });
-      }
-    });
+  /** `ahead`: bytes of this pack and those behind it. */
+  async #checkPack(state: VaultState, number: number, known: KnownOfPack, ahead: number): Promise<void> {
+    if (this.#level < 3) {
+      await checkPackTrailer(this.#env, state, number, known.isOrphan);
+      return;
+    }
+    const { size } = state.packs[number]!;
+    const threads = this.#threadsFor(size, ahead);
+    const pause = (): Promise<void> | undefined => this.#slices.step();
+    for (const found of await checkPackWhole(this.#env, state, number, known, { threads, pause }))
+      this.#note(found);
+    this.#bytes += size;
   }
 
-  /** Level 3. */
-  async #checkWhole(pack: PackState, ids: readonly string[]): Promise<void> {
-    await this.#attempt(ids, async () => {
-      const bytes = await this.#env.store.get(packName(pack.hash), pack.size);
-      this.#bytes += bytes.length;
-      const whole = new Set<string>();
-      const faults = checkPack(bytes, pack.hash, this.#env.vaultId, (frame) => {
-        whole.add(toHex(bytes.subarray(frame.idAt, frame.idAt + chunkIdBytes)));
-      });
-      for (const { error, ids: named } of faults) {
-        // Frames behind damage that hides where they begin are not to be had either.
-        const lost = named.length > 0 ? named.map(toHex) : ids.filter((id) => !whole.has(id));
-        this.#note({ error, ids: lost });
-      }
-    });
-    await this.#slices.step();
+  /** Threads where what is left of the check pays for them. */
+  #threadsFor(bytes: number, ahead: number): HashThreads | undefined {
+    const threads = this.#threads;
+    if (threads?.jobs.pays(ahead) === true) return threads;
+    threads?.jobs.passed(bytes);
+    return undefined;
   }
 
   /** Index objects by their names, markers. */
   async #checkSmall(state: VaultState): Promise<void> {
     const { store } = this.#env;
     for (const hash of [...state.indexes.map((index) => index.hash), ...state.superseded]) {
-      await this.#attempt([], async () => {
+      await this.#attempt(undefined, async () => {
         const bytes = await store.get(indexName(hash), vaultIndexBytesMax);
         if (sha256Hex(bytes) !== hash)
           throw corrupt('index object does not have the bytes its name says', { file: indexName(hash) });
@@ -302,23 +275,26 @@ class VerifyRun {
     }
     for (const hash of state.pending) {
       const name = pendingName(hash);
-      await this.#attempt([], async () => {
+      await this.#attempt(undefined, async () => {
         decodePendingMarker(await store.get(name, pendingMarker.size), name);
       });
     }
   }
 
   /** Runs a check; damage is noted. What went away meanwhile was removed by a prune. */
-  async #attempt(ids: readonly string[], check: () => Promise<void>): Promise<void> {
+  async #attempt(
+    concerned: (() => readonly string[]) | undefined,
+    check: () => Promise<void>,
+  ): Promise<void> {
     try {
       await check();
     } catch (error) {
       if (isVarveError(error, 'VARVE_NOT_FOUND')) {
-        if (error.file === vaultName) this.#note({ error, ids });
+        if (error.file === vaultName) this.#note({ error, ids: [] });
         return;
       }
       if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
-      this.#note({ error, ids });
+      this.#note({ error, ids: concerned?.() ?? [] });
     }
   }
 
@@ -345,16 +321,4 @@ class VerifyRun {
     const bytesPerSecond = seconds > 0 ? this.#bytes / seconds : 0;
     this.#options.onProgress?.({ phase, done, total, unit, bytesPerSecond });
   }
-}
-
-/** Ids of the chunks of each pack, in hex. */
-function idsOf({ table }: VaultState): Map<number, string[]> {
-  const byPack = new Map<number, string[]>();
-  for (let row = 0; row < table.count; row++) {
-    const pack = table.pack[row]!;
-    const ids = byPack.get(pack) ?? [];
-    if (ids.length === 0) byPack.set(pack, ids);
-    ids.push(toHex(table.idOf(row)));
-  }
-  return byPack;
 }

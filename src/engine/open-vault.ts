@@ -13,16 +13,18 @@ import { nodeLock } from '../fs/writer-lock.ts';
 import { setSha256 } from '../kernels/hash/sha256.ts';
 import { checkPoint } from './backups/restore-point.ts';
 import type { Providers } from './open-directory.ts';
+import { vaultThreads } from './threads.ts';
 
 /** See openVault of the entry points. */
 export async function openVaultWith(
   target: string | BlobStore,
   options: VaultOptions,
-  { sha256 }: Providers,
+  { sha256, pool }: Providers,
 ): Promise<Vault> {
   checkNames(options, ['create', 'readOnly'], 'option');
   setSha256(sha256);
-  const means = { clock: systemClock, random };
+  const threads = pool === undefined ? undefined : () => vaultThreads(pool, systemClock);
+  const means = { clock: systemClock, random, threads };
   if (typeof target !== 'string') return await openVaultIn(checkStore(target), options, means);
   const { create = false, readOnly = false } = options;
   const fs = await openNodeFileSystem(target, readOnly ? { readOnly } : { create });

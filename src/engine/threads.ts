@@ -1,7 +1,11 @@
 /** Threads of an open store, as `workers` asks for: none where the entry point has none to offer. */
+import type { VaultThreads } from '../backup/vault-state.ts';
+import type { Clock } from '../base/clock.ts';
+import { MiB } from '../base/limits.ts';
 import type { ChunkerParams } from '../kernels/chunker/params.ts';
 import { BufferRing, ringFor } from '../pool/buffer-ring.ts';
 import { Jobs } from '../pool/jobs.ts';
+import type { PoolProvider } from '../pool/port.ts';
 import type { Env } from './env.ts';
 import type { CheckedOptions } from './options.ts';
 
@@ -25,6 +29,10 @@ export interface ThreadBounds {
 
 /** More than this gain nothing: the calling thread has to store what they hand back. */
 const autoThreadsMax = 4;
+/** Chunks up to this size share buffers of 2 MiB; threads hash no chunk that is larger than a buffer. */
+const vaultPieceBytes: number = MiB / 2;
+/** Threads are started for the one call, which costs as much as hashing some 100 MiB. */
+const vaultStartBytes: number = 512 * MiB;
 
 /**
  * No thread is started before there is work for it. Undefined: everything on the calling thread. `bounds` are
@@ -56,6 +64,16 @@ export function threadsFor(
   const startBytes = bounds === undefined ? undefined : (bounds.startBytes ?? 0);
   const jobs = new Jobs({ pool: pool.open(size), clock, onFailure, startBytes });
   return { jobs, ring, bytesMin: bounds?.bytesMin };
+}
+
+/** Threads for one call on a vault. What they fail to do the calling thread does. */
+export function vaultThreads(pool: PoolProvider, clock: Clock): VaultThreads | undefined {
+  const size = autoThreads(pool.cores);
+  const ring = size === 0 ? undefined : ringFor(vaultPieceBytes, size);
+  if (ring === undefined) return undefined;
+  const startBytes = vaultStartBytes;
+  const jobs = new Jobs({ pool: pool.open(size), clock, onFailure: () => undefined, startBytes });
+  return { jobs, ring, close: () => jobs.close() };
 }
 
 function autoThreads(cores: number): number {
