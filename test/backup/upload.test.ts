@@ -1,0 +1,85 @@
+import { describe, expect, test } from 'vitest';
+import { ChunkTable } from '../../src/backup/chunk-table.ts';
+import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
+import { Throttle } from '../../src/backup/throttle.ts';
+import { Upload } from '../../src/backup/upload.ts';
+import type { PackState } from '../../src/backup/vault-state.ts';
+import { Prng } from '../../src/base/prng.ts';
+import { chunkKinds } from '../../src/format/chunk-ref.ts';
+import { sha256 } from '../../src/kernels/hash/sha256.ts';
+import { bytesOf, TestClock, turn } from '../engine/engine-kit.ts';
+
+/** Takes its time, counts what is under way, and gives back the pack `lies` names with a bit inverted. */
+class SlowBlobs extends MemoryBlobs {
+  readonly #prng = new Prng(3);
+  readonly lies: { pack: number; at: number } | undefined;
+  readonly seen: string[] = [];
+  underWay = 0;
+  underWayMax = 0;
+
+  constructor(lies?: { pack: number; at: number }) {
+    super();
+    this.lies = lies;
+  }
+
+  override async put(name: string, data: Uint8Array): Promise<boolean> {
+    this.seen.push(name);
+    this.underWayMax = Math.max(this.underWayMax, ++this.underWay);
+    for (let turns = this.#prng.below(30); turns > 0; turns--) await turn();
+    const made = await super.put(name, data);
+    this.underWay--;
+    return made;
+  }
+
+  override async getRange(name: string, from: number, length: number): Promise<Uint8Array> {
+    await turn();
+    const bytes = await super.getRange(name, from, length);
+    if (this.lies !== undefined && this.seen[this.lies.pack] === name) bytes[this.lies.at]! ^= 4;
+    return bytes;
+  }
+}
+
+async function uploaded(store: SlowBlobs): Promise<PackState[]> {
+  const clock = new TestClock();
+  const prng = new Prng(5);
+  const packs: PackState[] = [];
+  const env = { store, vaultId: bytesOf(1, 16), clock, random: (n: number) => prng.bytes(n) };
+  const throttle = new Throttle(clock, undefined, undefined);
+  const upload = new Upload(env, packs, new ChunkTable(), {
+    packBytes: 2000,
+    prove: true,
+    dryRun: false,
+    throttle,
+    onBytes: () => undefined,
+  });
+  for (let i = 0; i < 40; i++) {
+    const bytes = bytesOf(i, 700 + i);
+    const added = upload.addChunk(sha256(bytes), bytes, chunkKinds.data);
+    if (added !== undefined) await added;
+  }
+  await upload.finish();
+  return packs;
+}
+
+describe('an upload', () => {
+  test('has one pack under way, and all are there when it has finished', async () => {
+    const store = new SlowBlobs();
+    const packs = await uploaded(store);
+    expect(packs.length).toBeGreaterThan(10);
+    expect(store.underWayMax).toBe(1);
+    expect(store.underWay).toBe(0);
+    expect(store.names().sort()).toEqual([...store.seen].sort());
+    expect(store.seen).toHaveLength(packs.length);
+  });
+
+  test('fails where any pack comes back with another bit, wherever that is', async () => {
+    const count = (await uploaded(new SlowBlobs())).length;
+    for (let pack = 0; pack < count; pack++) {
+      const store = new SlowBlobs({ pack, at: [0, 3, 64, 601, 900][pack % 5]! });
+      await expect(uploaded(store)).rejects.toMatchObject({
+        code: 'VARVE_IO',
+        message: expect.stringContaining('does not give back'),
+      });
+    }
+  });
+});
