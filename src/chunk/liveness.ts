@@ -13,10 +13,13 @@
 import type { FileNo } from '../base/brands.ts';
 import { frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
-import { type ChunkColumns, chunkEntryFlags } from '../format/chunk-table.ts';
+import { type ChunkColumns, chunkEntry, chunkEntryFlags } from '../format/chunk-table.ts';
 import type { ChunkTree } from '../tree/chunk-tree.ts';
-import { type MergePace, MergeSlice } from '../tree/merge-slice.ts';
+import type { MergePace } from '../tree/merge-slice.ts';
 import type { HeldIds } from './put-guard.ts';
+
+const entryBytes = chunkEntry.size;
+const at = chunkEntry.at;
 
 /** What a scan has found. */
 export interface Liveness {
@@ -33,12 +36,12 @@ export interface Liveness {
 }
 
 /** True for a location that must not go. A negative count is a fault, and no reason to drop anything. */
-function isLive({ flags, refs, kind }: ChunkColumns): boolean {
+function isLive(flags: number, refs: number, kind: number): boolean {
   if ((flags & chunkEntryFlags.hasLocation) === 0) return false;
   return refs !== 0 || kind !== chunkKinds.data || (flags & chunkEntryFlags.saturated) !== 0;
 }
 
-function isOrphan({ refs, kind, flags }: ChunkColumns): boolean {
+function isOrphan(flags: number, refs: number, kind: number): boolean {
   return refs === 0 && kind === chunkKinds.list && (flags & chunkEntryFlags.saturated) === 0;
 }
 
@@ -54,32 +57,75 @@ export async function measureLiveness(
   isThere: (segment: FileNo) => boolean,
   pace: MergePace,
 ): Promise<Liveness> {
-  const sums = new SegmentSums();
-  const slice = new MergeSlice(pace);
-  let entries = 0;
-  let spent = 0;
-  let liveBytes = 0;
-  let liveFrames = 0;
-  const orphans: Uint8Array[] = [];
-  await chunks.scanAll(({ columns, idBytes, idAt }) => {
-    entries++;
-    if (isLive(columns)) {
-      if (isOrphan(columns) && orphans.length < orphansMax) {
-        orphans.push(idBytes.slice(idAt, idAt + chunkIdBytes));
-      }
-      const bytes = frameBytes(columns.storedLen);
-      sums.add(columns.segment, bytes);
-      liveBytes += bytes;
-      liveFrames++;
-    } else if (isSpent(columns, isThere)) spent++;
-    if (slice.isOver()) return slice.rest();
-  });
-  return { live: sums.toMap(), liveBytes, liveFrames, entries, spent, orphans };
+  const sums = new LivenessSums(isThere);
+  await chunks.scanStretches((bytes, view, from, to) => sums.add(bytes, view, from, to), pace);
+  return sums.result();
+}
+
+/** Adds up entries as they come. */
+class LivenessSums {
+  readonly #isThere: (segment: FileNo) => boolean;
+  readonly #sums = new SegmentSums();
+  readonly #orphans: Uint8Array[] = [];
+  #entries = 0;
+  #spent = 0;
+  #liveBytes = 0;
+  #liveFrames = 0;
+
+  constructor(isThere: (segment: FileNo) => boolean) {
+    this.#isThere = isThere;
+  }
+
+  add(bytes: Uint8Array, view: DataView, from: number, to: number): void {
+    let liveBytes = 0;
+    let liveFrames = 0;
+    for (let entry = from; entry < to; entry += entryBytes) {
+      const flags = view.getUint16(entry + at.flags, true);
+      const refs = view.getInt32(entry + at.refs, true);
+      const kind = bytes[entry + at.kind]!;
+      const segment = view.getUint32(entry + at.segment, true);
+      if (isLive(flags, refs, kind)) {
+        if (isOrphan(flags, refs, kind)) this.#addOrphan(bytes, entry);
+        const frame = frameBytes(view.getUint32(entry + at.storedLen, true));
+        this.#sums.add(segment, frame);
+        liveBytes += frame;
+        liveFrames++;
+      } else if (saysNothing(flags, refs, kind, segment, this.#isThere)) this.#spent++;
+    }
+    this.#entries += (to - from) / entryBytes;
+    this.#liveBytes += liveBytes;
+    this.#liveFrames += liveFrames;
+  }
+
+  result(): Liveness {
+    return {
+      live: this.#sums.toMap(),
+      liveBytes: this.#liveBytes,
+      liveFrames: this.#liveFrames,
+      entries: this.#entries,
+      spent: this.#spent,
+      orphans: this.#orphans,
+    };
+  }
+
+  #addOrphan(bytes: Uint8Array, entry: number): void {
+    if (this.#orphans.length < orphansMax) this.#orphans.push(bytes.slice(entry, entry + chunkIdBytes));
+  }
 }
 
 /** True for an entry that says nothing any more, once no other source has a part of its count. */
 export function isSpent(
   { flags, refs, kind, segment }: ChunkColumns,
+  isThere: (segment: FileNo) => boolean,
+): boolean {
+  return saysNothing(flags, refs, kind, segment, isThere);
+}
+
+function saysNothing(
+  flags: number,
+  refs: number,
+  kind: number,
+  segment: FileNo,
   isThere: (segment: FileNo) => boolean,
 ): boolean {
   if (refs !== 0 || (flags & chunkEntryFlags.saturated) !== 0) return false;
@@ -136,16 +182,22 @@ export async function findLiveFrames(
   pace: MergePace,
 ): Promise<Map<FileNo, LiveFrames>> {
   const found = new Map<FileNo, LiveFrames>(segments.map((no) => [no, new LiveFrames()]));
-  const slice = new MergeSlice(pace);
-  await chunks.scanAll(({ columns, idBytes, idAt }) => {
-    const frames = found.get(columns.segment);
-    if (frames !== undefined && (columns.flags & chunkEntryFlags.hasLocation) !== 0) {
-      if (isLive(columns) || held.has(idBytes, idAt)) {
-        frames.add(idBytes, idAt, columns.off8, columns.storedLen);
+  const low = Math.min(...segments);
+  const high = Math.max(...segments);
+  await chunks.scanStretches((bytes, view, from, to) => {
+    for (let entry = from; entry < to; entry += entryBytes) {
+      const segment = view.getUint32(entry + at.segment, true);
+      if (segment < low || segment > high) continue;
+      const frames = found.get(segment);
+      const flags = view.getUint16(entry + at.flags, true);
+      if (frames === undefined || (flags & chunkEntryFlags.hasLocation) === 0) continue;
+      const refs = view.getInt32(entry + at.refs, true);
+      if (isLive(flags, refs, bytes[entry + at.kind]!) || held.has(bytes, entry)) {
+        const off8 = view.getUint32(entry + at.off8, true);
+        frames.add(bytes, entry, off8, view.getUint32(entry + at.storedLen, true));
       }
     }
-    if (slice.isOver()) return slice.rest();
-  });
+  }, pace);
   return found;
 }
 

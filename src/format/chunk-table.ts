@@ -164,11 +164,14 @@ export function checkChunkBlock(
     throw corrupt('reserved bytes of a chunk block are not zero', place);
   }
   if (!isZero(block, chunkEntryAt(count))) throw corrupt('chunk block is not zero after its entries', place);
+  let before = -1;
   for (let i = 0; i < count; i++) {
     const entry = chunkEntryAt(i);
-    if (i > 0 && compareChunkIds(block, entry - chunkEntry.size, block, entry) >= 0) {
+    const prefix = chunkIdPrefix(block, entry);
+    if (prefix <= before && !isAscending(block, entry - chunkEntry.size, entry)) {
       throw corrupt('chunk entries are not in order', { file, offset: offset + entry });
     }
+    before = prefix;
     if ((block[entry + at.flags]! | (block[entry + at.flags + 1]! << 8)) > knownFlags) {
       throw newer('chunk entry has unknown flags', file, offset + entry + at.flags);
     }
@@ -176,6 +179,10 @@ export function checkChunkBlock(
       throw newer('chunk entry names a cipher', file, offset + entry + at.codec);
     }
   }
+}
+
+function isAscending(block: Uint8Array, entry: number, next: number): boolean {
+  return compareChunkIds(block, entry, block, next) < 0;
 }
 
 function newer(what: string, file: string, offset: number): VarveError {

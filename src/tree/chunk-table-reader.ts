@@ -4,10 +4,8 @@
  * Resident: the filter (14 bits per id) and 4 B per block of 72 entries. An id that passes the filter costs
  * one read of 4 KiB, a second one where the first ids of two blocks agree in their first 4 bytes.
  *
- * Invariants
- * - A block is checked each time it is read from the file ("a flipped bit anywhere in a chunk table is
- *   detected").
- * - A whole scan meets as many entries and references as the footer says ("a scan proves the sums").
+ * Invariant: a block is checked each time it is read from the file ("a flipped bit anywhere in a chunk table
+ * is detected"). Whole scans: chunk-table-blocks.ts.
  */
 import type { FileNo } from '../base/brands.ts';
 import { viewOf } from '../base/bytes.ts';
@@ -32,12 +30,10 @@ import type { FsPort } from '../fs/port.ts';
 import { BlockHold, type BlockSource } from './block-hold.ts';
 import type { BloomFilter } from './bloom.ts';
 import type { ChunkCursor } from './chunk-cursor.ts';
-import { END, MISS, OK, type Step } from './cursor.ts';
+import { ChunkTableBlocks, ChunkTableScan, chunkBlockOffset, entriesOfBlock } from './chunk-table-blocks.ts';
+import { END, OK, type Step } from './cursor.ts';
 import type { FilterBudget } from './filter-budget.ts';
 import { TableFile } from './table-file.ts';
-
-/** Blocks a scan reads at once. */
-const scanBlocks = 32;
 
 /** A found chunk entry, reused for any number of lookups. */
 export class ChunkHit extends ChunkColumns {
@@ -169,7 +165,12 @@ export class ChunkTable implements BlockSource {
 
   /** All entries in order, read past the cache in pieces of 128 KiB. Valid while the table is held. */
   scan(): ChunkCursor {
-    return new ChunkTableScan(this.#file, this.#prefixes.length);
+    return new ChunkTableScan(this.scanBlocks());
+  }
+
+  /** As `scan`, block by block. */
+  scanBlocks(): ChunkTableBlocks {
+    return new ChunkTableBlocks(this.#file, this.#prefixes.length);
   }
 
   get held(): boolean {
@@ -177,18 +178,18 @@ export class ChunkTable implements BlockSource {
   }
 
   cached(block: number): Uint8Array | undefined {
-    return this.#cache.get(this.no, offsetOf(block));
+    return this.#cache.get(this.no, chunkBlockOffset(block));
   }
 
   async loadBlock(block: number): Promise<Uint8Array> {
     const buf = new Uint8Array(chunkBlockBytes);
-    await this.#file.read(buf, offsetOf(block));
+    await this.#file.read(buf, chunkBlockOffset(block));
     return this.#admit(block, buf);
   }
 
   loadBlockSync(block: number): Uint8Array {
     const buf = new Uint8Array(chunkBlockBytes);
-    this.#file.readSync(buf, offsetOf(block));
+    this.#file.readSync(buf, chunkBlockOffset(block));
     return this.#admit(block, buf);
   }
 
@@ -206,99 +207,11 @@ export class ChunkTable implements BlockSource {
   }
 
   #admit(block: number, buf: Uint8Array): Uint8Array {
-    const offset = offsetOf(block);
-    checkChunkBlock(buf, entriesOf(this.footer, block), this.#file.seed, offset, this.#file.path);
+    const offset = chunkBlockOffset(block);
+    checkChunkBlock(buf, entriesOfBlock(this.footer, block), this.#file.seed, offset, this.#file.path);
     this.#cache.set(this.no, offset, buf);
     return buf;
   }
-}
-
-/** Reads a table front to back. */
-class ChunkTableScan implements ChunkCursor {
-  readonly columns: ChunkColumns = new ChunkColumns();
-  idAt = 0;
-  readonly idBytes: Uint8Array;
-  readonly #file: TableFile;
-  readonly #blocks: number;
-  readonly #ids = new Uint8Array(32);
-  /** Blocks [loadedFrom, loadedTo) are in the buffer. */
-  #loadedFrom = 0;
-  #loadedTo = 0;
-  #block = 0;
-  #entry = -1;
-  #entries = 0;
-  #sumRefs = 0;
-
-  constructor(file: TableFile, blocks: number) {
-    this.#file = file;
-    this.#blocks = blocks;
-    this.idBytes = new Uint8Array(Math.min(scanBlocks, blocks) * chunkBlockBytes);
-  }
-
-  next(): Step {
-    if (this.#block === this.#blocks) return END;
-    if (this.#block >= this.#loadedTo) return MISS;
-    const at = (this.#block - this.#loadedFrom) * chunkBlockBytes;
-    const block = this.#entry + 1;
-    if (block === entriesOf(this.#file.footer, this.#block)) {
-      this.#entry = -1;
-      this.#block++;
-      if (this.#block === this.#blocks) this.#checkSums();
-      return this.next();
-    }
-    this.#entry = block;
-    this.idAt = at + chunkEntryAt(block);
-    this.columns.read(this.idBytes, this.idAt);
-    this.#entries++;
-    this.#sumRefs += this.columns.refs;
-    return OK;
-  }
-
-  /** Reads the next piece. The current entry is over. */
-  async load(): Promise<void> {
-    if (this.#block === this.#blocks || this.#block < this.#loadedTo) return;
-    const count = Math.min(scanBlocks, this.#blocks - this.#block);
-    const piece = this.idBytes.subarray(0, count * chunkBlockBytes);
-    await this.#file.read(piece, offsetOf(this.#block));
-    for (let i = 0; i < count; i++) this.#check(this.#block + i, i * chunkBlockBytes);
-    this.#loadedFrom = this.#block;
-    this.#loadedTo = this.#block + count;
-  }
-
-  /** Checks a block, also that it goes on where the one before it ended. */
-  #check(number: number, at: number): void {
-    const { footer, seed, path } = this.#file;
-    const block = this.idBytes.subarray(at, at + chunkBlockBytes);
-    const count = entriesOf(footer, number);
-    checkChunkBlock(block, count, seed, offsetOf(number), path);
-    if (number > 0 && compareChunkIds(this.#ids, 0, block, chunkEntryAt(0)) >= 0) {
-      throw corrupt('chunk blocks are not in order', this.#file.place(offsetOf(number)));
-    }
-    const last = chunkEntryAt(count - 1);
-    this.#ids.set(block.subarray(last, last + 32));
-  }
-
-  #checkSums(): void {
-    const { entries, sumRefs, filterOff } = this.#file.footer;
-    if (this.#entries !== entries || this.#sumRefs !== sumRefs) {
-      throw corrupt(
-        'sum of references differs from the footer',
-        this.#file.place(filterOff),
-        sumRefs,
-        this.#sumRefs,
-      );
-    }
-  }
-}
-
-function offsetOf(block: number): number {
-  return (block + 1) * chunkBlockBytes;
-}
-
-/** Entries of a block: all are full but the last. */
-function entriesOf(footer: TableFooter, block: number): number {
-  const full = block < footer.dataBlocks - 1;
-  return full ? chunkBlockEntries : footer.entries - chunkBlockEntries * (footer.dataBlocks - 1);
 }
 
 async function readPrefixes(file: TableFile): Promise<Uint32Array> {

@@ -24,12 +24,16 @@ import {
   readSlot,
 } from './chunk-cursor.ts';
 import { ChunkMemtable } from './chunk-memtable.ts';
+import { MemtableStretches, MergedStretches, RunStretches, type TakeEntries } from './chunk-stretches.ts';
 import { findManyIn } from './chunk-table-batch.ts';
 import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
 import { END, MISS, OK, type Step } from './cursor.ts';
 import { LookupCounts } from './lookup-counts.ts';
+import { type MergePace, MergeSlice } from './merge-slice.ts';
 import { TableRuns } from './table-runs.ts';
 
+/** Entries between two looks at the clock: well under 1 ms. */
+const entriesPerLook = 2048;
 const settled = chunkEntryFlags.hasLocation | chunkEntryFlags.dropped;
 
 /** One id at one moment. */
@@ -273,6 +277,32 @@ export class ChunkTree {
           const waiting = visit(merged);
           if (waiting !== undefined) await waiting;
         }
+      }
+    } finally {
+      for (const table of tables) table.release();
+    }
+  }
+
+  /**
+   * All entries as `scanAll` has them, many at a time: for scans that look at every entry. Lets others run
+   * every few ms; an error of `take` ends it. VARVE_ABORTED when the pace says cancelled; VARVE_CORRUPT,
+   * VARVE_FORMAT_VERSION and VARVE_IO of the tables.
+   */
+  async scanStretches(take: TakeEntries, pace: MergePace): Promise<void> {
+    const slice = new MergeSlice(pace);
+    const memtables = [this.#active, ...this.#frozen].filter(({ entries }) => entries > 0);
+    const { runs } = this.#runs;
+    const tables = this.#pin();
+    try {
+      const merged = new MergedStretches([
+        ...memtables.map((memtable) => new MemtableStretches(memtable)),
+        ...runs.map((run) => new RunStretches(run)),
+      ]);
+      for (;;) {
+        const step = merged.run(entriesPerLook, take);
+        if (step === MISS) await merged.load();
+        if (slice.isLate()) await slice.rest();
+        if (step === END) return;
       }
     } finally {
       for (const table of tables) table.release();

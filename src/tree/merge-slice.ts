@@ -30,6 +30,11 @@ export class MergeSlice {
   isOver(): boolean {
     if (++this.#rows < rowsPerLook) return false;
     this.#rows = 0;
+    return this.isLate();
+  }
+
+  /** As `isOver`, for callers that have gone through some hundred rows since they asked last. */
+  isLate(): boolean {
     return this.#pace.monotonic() - this.#since >= sliceMs;
   }
 

@@ -39,6 +39,11 @@ export class TableRuns<T extends { readonly meta: CatalogTable }> {
     this.#positions = new Map(this.tables.map((table, i) => [table, i]));
   }
 
+  /** Newest first; the tables of each in the order of their keys. */
+  get runs(): readonly (readonly T[])[] {
+    return this.#runs;
+  }
+
   /** Where one of the tables stands among `tables`. */
   positionOf(table: T): number {
     return this.#positions.get(table)!;

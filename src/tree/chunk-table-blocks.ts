@@ -1,0 +1,165 @@
+/**
+ * The blocks of one chunk table front to back, read past the cache in pieces, and its entries one by one.
+ *
+ * Invariants (test/tree/chunk-tree.test.ts)
+ * - Each block is checked when it is read, also that it goes on where the one before it ended ("a flipped bit
+ *   anywhere in a chunk table is detected").
+ * - A whole scan meets as many entries and references as the footer says ("every entry of a table is found
+ *   and a scan proves the sums").
+ */
+import { viewOf } from '../base/bytes.ts';
+import { corrupt } from '../base/errors.ts';
+import { chunkIdBytes } from '../format/chunk-ref.ts';
+import {
+  ChunkColumns,
+  checkChunkBlock,
+  chunkBlockBytes,
+  chunkBlockEntries,
+  chunkEntry,
+  chunkEntryAt,
+  compareChunkIds,
+} from '../format/chunk-table.ts';
+import type { TableFooter } from '../format/table.ts';
+import type { ChunkCursor } from './chunk-cursor.ts';
+import { END, MISS, OK, type Step } from './cursor.ts';
+import type { TableFile } from './table-file.ts';
+
+/** Blocks read at once: 128 KiB. */
+const pieceBlocks = 32;
+const entryBytes = chunkEntry.size;
+
+/** Where block `block` of a chunk table lies in its file. */
+export function chunkBlockOffset(block: number): number {
+  return (block + 1) * chunkBlockBytes;
+}
+
+/** Entries of a block: all are full but the last. */
+export function entriesOfBlock(footer: TableFooter, block: number): number {
+  const full = block < footer.dataBlocks - 1;
+  return full ? chunkBlockEntries : footer.entries - chunkBlockEntries * (footer.dataBlocks - 1);
+}
+
+/**
+ * Stretches of entries in the order of their ids, which ascend also from one stretch to the next. Goes
+ * forward only. After MISS call `load`, then `next` again.
+ */
+export interface ChunkStretches {
+  next(): Step;
+  load(): Promise<void>;
+  /**
+   * Current stretch: entries of 56 B as in a chunk table at bytes[from..to), borrowed until the next move.
+   */
+  readonly bytes: Uint8Array;
+  /** Of `bytes`. */
+  readonly view: DataView;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Each block of a table is a stretch. Holds one piece; valid while the table is held. */
+export class ChunkTableBlocks implements ChunkStretches {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  from = 0;
+  to = 0;
+  readonly #file: TableFile;
+  readonly #blocks: number;
+  readonly #lastId = new Uint8Array(chunkIdBytes);
+  /** Blocks [loadedFrom, loadedTo) are in the buffer. */
+  #loadedFrom = 0;
+  #loadedTo = 0;
+  #next = 0;
+  #entries = 0;
+  #sumRefs = 0;
+
+  constructor(file: TableFile, blocks: number) {
+    this.#file = file;
+    this.#blocks = blocks;
+    this.bytes = new Uint8Array(Math.min(pieceBlocks, blocks) * chunkBlockBytes);
+    this.view = viewOf(this.bytes);
+  }
+
+  next(): Step {
+    if (this.#next === this.#blocks) {
+      this.#checkSums();
+      return END;
+    }
+    if (this.#next === this.#loadedTo) return MISS;
+    const at = (this.#next - this.#loadedFrom) * chunkBlockBytes;
+    const count = entriesOfBlock(this.#file.footer, this.#next);
+    // Here and not where the piece is read: a piece takes longer to check than others should wait.
+    this.#check(this.#next, at, count);
+    this.#next++;
+    this.from = at + chunkEntryAt(0);
+    this.to = at + chunkEntryAt(count);
+    this.#count(count);
+    return OK;
+  }
+
+  /** Reads the next piece. The current stretch is over. */
+  async load(): Promise<void> {
+    if (this.#next === this.#blocks || this.#next < this.#loadedTo) return;
+    const count = Math.min(pieceBlocks, this.#blocks - this.#next);
+    await this.#file.read(this.bytes.subarray(0, count * chunkBlockBytes), chunkBlockOffset(this.#next));
+    this.#loadedFrom = this.#next;
+    this.#loadedTo = this.#next + count;
+  }
+
+  #check(number: number, at: number, count: number): void {
+    const { seed, path } = this.#file;
+    const offset = chunkBlockOffset(number);
+    checkChunkBlock(this.bytes.subarray(at, at + chunkBlockBytes), count, seed, offset, path);
+    if (number > 0 && compareChunkIds(this.#lastId, 0, this.bytes, at + chunkEntryAt(0)) >= 0) {
+      throw corrupt('chunk blocks are not in order', this.#file.place(offset));
+    }
+    const last = at + chunkEntryAt(count - 1);
+    for (let i = 0; i < chunkIdBytes; i++) this.#lastId[i] = this.bytes[last + i]!;
+  }
+
+  #count(count: number): void {
+    const { view, to } = this;
+    let refs = 0;
+    for (let at = this.from + chunkEntry.at.refs; at < to; at += entryBytes) refs += view.getInt32(at, true);
+    this.#entries += count;
+    this.#sumRefs += refs;
+  }
+
+  #checkSums(): void {
+    const { entries, sumRefs, filterOff } = this.#file.footer;
+    if (this.#entries !== entries || this.#sumRefs !== sumRefs) {
+      const message = 'sum of references differs from the footer';
+      throw corrupt(message, this.#file.place(filterOff), sumRefs, this.#sumRefs);
+    }
+  }
+}
+
+/** Reads a table entry by entry. */
+export class ChunkTableScan implements ChunkCursor {
+  readonly columns: ChunkColumns = new ChunkColumns();
+  idAt = 0;
+  readonly #blocks: ChunkTableBlocks;
+
+  constructor(blocks: ChunkTableBlocks) {
+    this.#blocks = blocks;
+  }
+
+  get idBytes(): Uint8Array {
+    return this.#blocks.bytes;
+  }
+
+  next(): Step {
+    const blocks = this.#blocks;
+    if (this.idAt + entryBytes < blocks.to) this.idAt += entryBytes;
+    else {
+      const step = blocks.next();
+      if (step !== OK) return step;
+      this.idAt = blocks.from;
+    }
+    this.columns.read(blocks.bytes, this.idAt);
+    return OK;
+  }
+
+  load(): Promise<void> {
+    return this.#blocks.load();
+  }
+}
