@@ -15,6 +15,7 @@
  * - The next time is the first minute after the given one that the fields name, by the clocks of the zone
  *   ("the next time is the first minute that fits").
  */
+import { dateOfDay } from '../base/calendar.ts';
 import { invalid } from '../base/errors.ts';
 import { LocalTime } from './local-time.ts';
 
@@ -138,7 +139,7 @@ export function lastTime(cron: Cron, afterMs: number, nowMs: number, timeZone: s
 
 /** `day`: days since 1970 by the calendar of the zone. */
 function isDay({ months, days, weekdays, eitherDay }: Cron, day: number): boolean {
-  const { month, date } = dateOf(day);
+  const { month, date } = dateOfDay(day);
   if (!months.has(month)) return false;
   // 1970-01-01 was a Thursday.
   const byWeek = weekdays.has((((day + 4) % 7) + 7) % 7);
@@ -158,18 +159,4 @@ function timesOf({ hours, minutes, everyHour }: Cron, day: number, local: LocalT
     }
   }
   return [...times].sort((a, b) => a - b);
-}
-
-/** Month from 1 and day of the month of a day since 1970, Gregorian calendar. */
-function dateOf(day: number): { month: number; date: number } {
-  const shifted = day + 719_468;
-  const era = Math.floor(shifted / 146_097);
-  const ofEra = shifted - era * 146_097;
-  const year = Math.floor(
-    (ofEra - Math.floor(ofEra / 1460) + Math.floor(ofEra / 36_524) - Math.floor(ofEra / 146_096)) / 365,
-  );
-  const ofYear = ofEra - (365 * year + Math.floor(year / 4) - Math.floor(year / 100));
-  const shiftedMonth = Math.floor((5 * ofYear + 2) / 153);
-  const date = ofYear - Math.floor((153 * shiftedMonth + 2) / 5) + 1;
-  return { month: shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9, date };
 }

@@ -4,8 +4,10 @@
  *
  * Whatever the rules say, the newest backup that was proved stays, and where none was, the newest one.
  */
+
+import { dayNumber } from '../base/calendar.ts';
 import { invalid } from '../base/errors.ts';
-import { dayNumber, type Period, PeriodJudge, type PeriodRules, periodRules } from '../base/keep-periods.ts';
+import { type Period, PeriodJudge, type PeriodRules, periodRules } from '../base/keep-periods.ts';
 
 /** What to keep; every part is optional, at least one is needed. */
 export interface KeepRules extends PeriodRules {

@@ -7,6 +7,8 @@
  * little.
  */
 
+import { dateOfDay } from './calendar.ts';
+
 /** What is kept; every part is optional. */
 export interface PeriodRules {
   readonly last?: number;
@@ -25,30 +27,6 @@ export type Period = (typeof periods)[number];
 export const periodRules = ['last', ...periods, 'within'] as const;
 export type PeriodRule = (typeof periodRules)[number];
 
-/** Days since 1970-01-01 of a date of the Gregorian calendar. */
-export function dayNumber(year: number, month: number, day: number): number {
-  const y = month <= 2 ? year - 1 : year;
-  const era = Math.floor(y / 400);
-  const ofEra = y - era * 400;
-  const ofYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1;
-  const days = ofEra * 365 + Math.floor(ofEra / 4) - Math.floor(ofEra / 100) + ofYear;
-  return era * 146_097 + days - 719_468;
-}
-
-/** Year and month (1 to 12) of a day since 1970-01-01: `dayNumber` the other way round. */
-function monthOfDay(day: number): { readonly year: number; readonly month: number } {
-  const days = day + 719_468;
-  const era = Math.floor(days / 146_097);
-  const ofEra = days - era * 146_097;
-  const years = Math.floor(
-    (ofEra - Math.floor(ofEra / 1460) + Math.floor(ofEra / 36_524) - Math.floor(ofEra / 146_096)) / 365,
-  );
-  const ofYear = ofEra - (365 * years + Math.floor(years / 4) - Math.floor(years / 100));
-  const fromMarch = Math.floor((5 * ofYear + 2) / 153);
-  const month = fromMarch < 10 ? fromMarch + 3 : fromMarch - 9;
-  return { year: years + era * 400 + (month <= 2 ? 1 : 0), month };
-}
-
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
 
@@ -59,7 +37,7 @@ export function utcPeriod(rule: Period, timeMs: number): number {
   if (rule === 'daily') return day;
   // 1970-01-01 was a Thursday.
   if (rule === 'weekly') return Math.floor((day + 3) / 7);
-  const { year, month } = monthOfDay(day);
+  const { year, month } = dateOfDay(day);
   return rule === 'yearly' ? year : year * 12 + month;
 }
 
