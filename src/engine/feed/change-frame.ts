@@ -205,13 +205,8 @@ export class ChangeFrame implements OpVisitor {
   }
 }
 
-/** Looks for the first row in a frame that says what number a space has, or had. */
-export class SpaceFinder implements OpVisitor {
-  readonly #key: Uint8Array;
-  /** Undefined until one is found; `number` undefined: the space was made here, so before there was none. */
-  found: { readonly number: number | undefined } | undefined;
-  #isDropping = false;
-  readonly #since: Seq;
+/** Meets the system rows of frames, and nothing else of them. */
+abstract class SystemVisitor implements OpVisitor {
   readonly put = nothing;
   readonly del = nothing;
   readonly chunk = nothing;
@@ -220,14 +215,33 @@ export class SpaceFinder implements OpVisitor {
   readonly purge = nothing;
   readonly listDrop = nothing;
 
-  constructor(name: string, since: Seq) {
-    this.#key = spaceKey(name);
-    this.#since = since;
-  }
-
   look({ type, buf, payloadFrom, payloadTo, seqFirst, count, path, at }: TailFrame): void {
     if (type !== frameTypes.batch) return;
     visitOps(buf, payloadFrom, payloadTo, seqFirst, count, this, { file: path, offset: at });
+  }
+
+  abstract sys(
+    seq: Seq,
+    buf: Uint8Array,
+    keyFrom: number,
+    keyTo: number,
+    valueFrom: number,
+    valueTo: number,
+  ): void;
+}
+
+/** Looks for the first row in a frame that says what number a space has, or had. */
+export class SpaceFinder extends SystemVisitor {
+  readonly #key: Uint8Array;
+  /** Undefined until one is found; `number` undefined: the space was made here, so before there was none. */
+  found: { readonly number: number | undefined } | undefined;
+  #isDropping = false;
+  readonly #since: Seq;
+
+  constructor(name: string, since: Seq) {
+    super();
+    this.#key = spaceKey(name);
+    this.#since = since;
   }
 
   sys(seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void {
@@ -246,22 +260,10 @@ export class SpaceFinder implements OpVisitor {
 /**
  * Collects the names of spaces that are dropped, by their numbers, and the numbers of those that are made.
  */
-export class DroppedNames implements OpVisitor {
+export class DroppedNames extends SystemVisitor {
   readonly names = new Map<number, string>();
   readonly made = new Set<number>();
   #dropping: string | undefined;
-  readonly put = nothing;
-  readonly del = nothing;
-  readonly chunk = nothing;
-  readonly move = nothing;
-  readonly trash = nothing;
-  readonly purge = nothing;
-  readonly listDrop = nothing;
-
-  look({ type, buf, payloadFrom, payloadTo, seqFirst, count, path, at }: TailFrame): void {
-    if (type !== frameTypes.batch) return;
-    visitOps(buf, payloadFrom, payloadTo, seqFirst, count, this, { file: path, offset: at });
-  }
 
   txn(): void {
     this.#dropping = undefined;
