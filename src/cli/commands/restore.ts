@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
-import type { LiveRestoreReport, RestoreReport, VaultDamage } from '../../index.ts';
+import type { LiveRestoreReport, RestoreReport, VaultDamage, VaultProgress } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { loadVarve } from '../load.ts';
 import { collect, examples, jsonOption } from '../options.ts';
@@ -89,22 +89,16 @@ async function mergeStore(session: Session, dir: string, target: string, options
     ? readStore
     : (...[s, t, task]: Parameters<typeof readStore>) => writeStore(s, t, false, task);
   return await open(session, target, async (engine) => {
-    const view = progressView(session.io, session.json);
-    let report: LiveRestoreReport;
-    try {
-      report = await engine.restore(vault, {
+    const report: LiveRestoreReport = await showingKeys(session, (shown) =>
+      engine.restore(vault, {
         ...chosen(options),
         ...keysChosen(options),
         ...(into === undefined ? {} : { into }),
         dryRun,
         overwrite,
-        signal: session.io.signal,
-        onProgress: ({ phase, done, total, bytesPerSecond }) =>
-          view.update({ phase, done, total, unit: 'keys', bytesPerSecond, files: 0 }),
-      });
-    } finally {
-      view.stop();
-    }
+        ...shown,
+      }),
+    );
     if (session.json) await session.out.json({ type: 'restore', ...report });
     else {
       await warnOfDamage(session, report.damage);
@@ -120,6 +114,23 @@ async function mergeStore(session: Session, dir: string, target: string, options
     }
     return report.ok ? exitCodes.done : exitCodes.corrupt;
   });
+}
+
+/** Runs a restore that can be interrupted and shows the keys it has done. */
+async function showingKeys<T>(
+  session: Session,
+  run: (shown: { signal: AbortSignal; onProgress: (progress: VaultProgress) => void }) => Promise<T>,
+): Promise<T> {
+  const view = progressView(session.io, session.json);
+  try {
+    return await run({
+      signal: session.io.signal,
+      onProgress: ({ phase, done, total, bytesPerSecond }) =>
+        view.update({ phase, done, total, unit: 'keys', bytesPerSecond, files: 0 }),
+    });
+  } finally {
+    view.stop();
+  }
 }
 
 async function warnOfDamage(session: Session, damage: readonly VaultDamage[]): Promise<void> {
@@ -144,19 +155,9 @@ async function restoreStore(
 ): Promise<number> {
   const { openVault, restore } = await loadVarve();
   const vault = await openVault(dir, { readOnly: true });
-  const view = progressView(session.io, session.json);
-  let report: RestoreReport;
-  try {
-    report = await restore(vault, target, {
-      ...chosen(options),
-      ...keysChosen(options),
-      signal: session.io.signal,
-      onProgress: ({ phase, done, total, bytesPerSecond }) =>
-        view.update({ phase, done, total, unit: 'keys', bytesPerSecond, files: 0 }),
-    });
-  } finally {
-    view.stop();
-  }
+  const report: RestoreReport = await showingKeys(session, (shown) =>
+    restore(vault, target, { ...chosen(options), ...keysChosen(options), ...shown }),
+  );
   if (session.json) await session.out.json({ type: 'restore', ...report });
   else {
     await warnOfDamage(session, report.damage);
