@@ -28,8 +28,8 @@ function compactionStats(store: Store, levels: ForestStats['levels']): Stats['co
 
 function rangeStats({ parts: { forest, write } }: Store): Stats['ranges'] {
   const { ranges, deletes } = write?.reaper.counters ?? { ranges: 0, deletes: 0 };
-  const failures = write?.reaper.failures ?? 0;
-  const running = write?.reaper.isRunning ?? false;
+  const failures = write?.reaper.work.failures ?? 0;
+  const running = write?.reaper.work.isRunning ?? false;
   return { pending: forest.ranges.count, running, done: ranges, deletes, failures };
 }
 

@@ -23,7 +23,7 @@ test('a store that is overwritten for long stays within its bound', async () => 
       model.set(key, value);
     }
     await engine.flush();
-    await store.parts.write!.cleaning.idle();
+    await store.parts.write!.cleaning.work.idle();
     if (round > 6) most = Math.max(most, engine.stats().segments.dataBytes);
   }
   expect(engine.stats().space.cleaning.removedSegments).toBeGreaterThan(5);
@@ -43,7 +43,7 @@ test('a queue stays flat', async () => {
     if (i >= 10) await engine.delete(`q${i - 10}`);
     if (i % 20 !== 19) continue;
     await engine.flush();
-    await store.parts.write!.cleaning.idle();
+    await store.parts.write!.cleaning.work.idle();
     if (i > 60) most = Math.max(most, engine.stats().segments.dataBytes);
   }
   expect(most).toBeLessThan(200_000);
@@ -58,9 +58,9 @@ test('close ends cleaning that is under way', async () => {
   for (let i = 0; i < 80; i++) await engine.put(`k${i}`, bytesOf(i, 3000));
   for (let i = 0; i < 80; i += 2) await engine.delete(`k${i}`);
   await engine.flush();
-  expect(store.parts.write!.cleaning.isRunning).toBe(true);
+  expect(store.parts.write!.cleaning.work.isRunning).toBe(true);
   await engine.close();
-  expect(store.parts.write!.cleaning.isRunning).toBe(false);
+  expect(store.parts.write!.cleaning.work.isRunning).toBe(false);
   expect((await auditDisk(disk)).problems).toEqual([]);
 });
 

@@ -100,4 +100,22 @@ describe('work in the background', () => {
     await work.idle();
     expect(steps()).toBe(4);
   });
+
+  test('stop ends the waits that are under way, whatever becomes of what they wait for', async () => {
+    const { work, clock } = kit(
+      () => undefined,
+      () => false,
+    );
+    const failed = Promise.reject(new Error('of the wait'));
+    await expect(work.orStopped(failed)).rejects.toThrow('of the wait');
+    await work.orStopped(clock.turn());
+    const never = new Promise<void>(() => undefined);
+    const wait = work.orStopped(never);
+    expect(work.signal.aborted).toBe(false);
+    await work.stop();
+    await wait;
+    await work.orStopped(never);
+    await work.orStopped(Promise.reject(new Error('nobody hears of it')));
+    expect(work.signal.aborted).toBe(true);
+  });
 });

@@ -72,8 +72,8 @@ export async function purged(store: Store): Promise<void> {
   const { purger, reaper, log } = store.parts.write!;
   for (let i = 0; i < 3; i++) {
     await log.drained();
-    await reaper.idle();
-    purger.startIfDue();
-    await purger.idle();
+    await reaper.work.idle();
+    purger.work.startIfDue();
+    await purger.work.idle();
   }
 }

@@ -9,15 +9,12 @@
  *   step that fails is tried again later, damage is not").
  */
 import { isDamage, isVarveError } from '../../base/errors.ts';
-import { type Deferred, deferred } from '../../base/sync.ts';
+import { deferred } from '../../base/sync.ts';
 import type { GroupCommit } from '../../log/group-commit.ts';
 import type { Env } from '../env.ts';
 import type { HealthBook } from '../health/health-book.ts';
 import type { Logger } from '../options.ts';
-
-/** Wait after a step that failed, ms; doubled with each further failure up to the second figure. */
-const retryMsMin = 1000;
-const retryMsMax = 60_000;
+import { RetryWait } from './retry-wait.ts';
 
 /** What all work in the background needs. */
 export interface BackgroundOptions {
@@ -33,27 +30,35 @@ export interface Work {
   readonly what: string;
   readonly isDue: () => boolean;
   readonly step: () => Promise<void>;
+  /** `startIfDue` was called: before it is asked what is due, also while a step runs. */
+  readonly asked?: () => void;
+  /** `stop` was called, and nothing runs any more. */
+  readonly stopped?: () => void;
 }
 
+/** Runs one `Work`. Who has something to do hands it out as `work`, for others to start, await and stop. */
 export class Background {
+  /** Steps that failed. */
   failures = 0;
   readonly #options: BackgroundOptions;
   readonly #work: Work;
-  readonly #stop: Deferred<void> = deferred<void>();
-  #stopped = false;
+  readonly #retry: RetryWait;
+  readonly #over = new AbortController();
+  /** Ends the waits under way. */
+  readonly #waits = new Set<() => void>();
   #stuck: Error | undefined;
   #running: Promise<void> | undefined;
-  #failuresInRow = 0;
-  #retryAt = 0;
 
   constructor(options: BackgroundOptions, work: Work) {
     this.#options = options;
     this.#work = work;
+    this.#retry = new RetryWait(options.env.clock);
   }
 
   /** Goes on with what is due, in the background. Never throws. */
   startIfDue(): void {
-    if (this.#running !== undefined || this.isOver || !this.#mayRetry() || !this.#work.isDue()) return;
+    this.#work.asked?.();
+    if (this.#running !== undefined || this.isOver || !this.#retry.isOver || !this.#work.isDue()) return;
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
     });
@@ -66,40 +71,51 @@ export class Background {
   /** Nothing may begin any more: stopped, damaged, or writes are refused. */
   get isOver(): boolean {
     const { log, health } = this.#options;
-    return this.#stopped || this.#stuck !== undefined || log.failure !== undefined || !!health.refusal;
+    return this.signal.aborted || this.#stuck !== undefined || log.failure !== undefined || !!health.refusal;
   }
 
-  /** Why nothing is done any more, if so. */
+  /** Aborted by `stop`. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** Why nothing is done any more, if so: rows are damaged, or the step is faulty. */
   get stuck(): Error | undefined {
     return this.#stuck;
   }
 
-  /** Resolves when nothing runs any more. */
+  /** Resolves when nothing runs any more; does not wait for what becomes due later. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
   }
 
-  /** Ends with the step under way. Idempotent. */
+  /** Ends with the step under way; a commit of it is not waited for. Idempotent. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#stop.resolve();
+    this.#over.abort();
+    for (const end of this.#waits) end();
     await this.idle();
+    this.#work.stopped?.();
   }
 
-  /** Waits for `wait`, or for `stop`. */
-  orStopped(wait: Promise<void>): Promise<void> {
-    return Promise.race([wait, this.#stop.promise]);
-  }
-
-  #mayRetry(): boolean {
-    return this.#failuresInRow === 0 || this.#options.env.clock.monotonic() >= this.#retryAt;
+  /** Waits for `wait`, or for `stop`. Errors of `wait`. */
+  async orStopped(wait: Promise<void>): Promise<void> {
+    // A race with one promise that lives as long as this does would keep something of each wait.
+    const { promise, resolve, reject } = deferred<void>();
+    wait.then(resolve, reject);
+    if (this.signal.aborted) resolve();
+    this.#waits.add(resolve);
+    try {
+      await promise;
+    } finally {
+      this.#waits.delete(resolve);
+    }
   }
 
   async #run(): Promise<void> {
     while (!this.isOver && this.#work.isDue()) {
       try {
         await this.#work.step();
-        this.#failuresInRow = 0;
+        this.#retry.succeeded();
       } catch (error) {
         this.#failed(error);
         return;
@@ -109,7 +125,7 @@ export class Background {
   }
 
   #failed(error: unknown): void {
-    const { logger, health, env } = this.#options;
+    const { logger, health } = this.#options;
     this.failures++;
     logger.warn?.(`${this.#work.what} failed`, { error });
     if (isDamage(error)) {
@@ -117,9 +133,7 @@ export class Background {
       this.#stuck = error;
       return;
     }
-    this.#failuresInRow++;
-    const wait = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(16, this.#failuresInRow - 1));
-    this.#retryAt = env.clock.monotonic() + wait;
+    this.#retry.failed();
     if (!isVarveError(error)) this.#stuck = error instanceof Error ? error : new Error(String(error));
   }
 }

@@ -48,10 +48,8 @@ import type { HealthBook } from '../health/health-book.ts';
 import type { Logger } from '../options.ts';
 import type { WritePacer } from '../writing/write-pacer.ts';
 import type { Checkpointer } from './checkpointer.ts';
+import { RetryWait } from './retry-wait.ts';
 
-/** Wait after a merge that failed, ms; doubled with each further failure up to the second figure. */
-const retryMsMin = 1000;
-const retryMsMax = 60_000;
 /** Free space a merge must leave over and above its outputs, as a share of them. */
 const spareShare = 0.1;
 
@@ -105,19 +103,19 @@ export class Compactor {
   readonly #unsettled = new Set<FileNo>();
   /** Tables made while rows in them stayed for a pinned number alone, and the numbers pinned then. */
   readonly #pinned = new Map<FileNo, readonly Seq[]>();
+  readonly #retry: RetryWait;
   #running: Promise<void> | undefined;
   #stopped = false;
-  #failuresInRow = 0;
-  #retryAt = 0;
 
   constructor(options: CompactorOptions) {
     this.#options = options;
+    this.#retry = new RetryWait(options.env.clock);
   }
 
   /** Merges what is due, in the background. Never throws: a failed install stops the engine's writes. */
   startIfDue(): void {
     this.#measure();
-    if (this.#running !== undefined || this.#isOver() || !this.#mayRetry()) return;
+    if (this.#running !== undefined || this.#isOver() || !this.#retry.isOver) return;
     if (this.#plan() === undefined) return;
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
@@ -169,10 +167,6 @@ export class Compactor {
     return this.#stopped || log.failure !== undefined || health.refusal !== undefined;
   }
 
-  #mayRetry(): boolean {
-    return this.#failuresInRow === 0 || this.#options.env.clock.monotonic() >= this.#retryAt;
-  }
-
   #measure(): void {
     this.#options.pacer.setDebt(this.debt);
   }
@@ -205,7 +199,7 @@ export class Compactor {
       if (plan === undefined) return;
       try {
         await this.#step(plan);
-        this.#failuresInRow = 0;
+        this.#retry.succeeded();
       } catch (error) {
         if (!this.#failed(plan, error)) return;
       }
@@ -345,12 +339,10 @@ export class Compactor {
 
   /** True when another merge may be tried at once: the table to blame is left alone from now on. */
   #failed(plan: CompactionPlan, error: unknown): boolean {
-    const { logger, health, env } = this.#options;
+    const { logger, health } = this.#options;
     if (isVarveError(error, 'VARVE_ABORTED')) return false;
     this.counters.failures++;
-    this.#failuresInRow++;
-    this.#retryAt =
-      env.clock.monotonic() + Math.min(retryMsMax, retryMsMin * 2 ** Math.min(16, this.#failuresInRow - 1));
+    this.#retry.failed();
     logger.warn?.('merging tables failed', { inputs: plan.inputs, error });
     const damaged = isDamage(error)
       ? plan.inputs.find((no) => filePath('tab', no) === error.file)
@@ -358,7 +350,7 @@ export class Compactor {
     if (damaged === undefined) return false;
     health.note(error);
     this.#avoid.add(damaged);
-    this.#failuresInRow = 0;
+    this.#retry.succeeded();
     return true;
   }
 }

@@ -33,28 +33,23 @@ export class Expirer {
   onExpired: (space: number, userKey: Uint8Array) => void = () => undefined;
   /** Keys deleted since the engine was opened. */
   deleted = 0;
+  /** Started, it also comes back by itself when more expires. */
+  readonly work: Background;
   readonly #options: ExpirerOptions;
-  readonly #work: Background;
   /** No row is known that expires before; 0: nobody has looked yet. */
   #nextMs = 0;
   /** Where the next look begins; undefined: at the front. */
   #from: Uint8Array | undefined;
   #sleepsUntil = Number.POSITIVE_INFINITY;
-  readonly #over = new AbortController();
 
   constructor(options: ExpirerOptions) {
     this.#options = options;
-    this.#work = new Background(options, {
+    this.work = new Background(options, {
       what: 'deleting expired keys',
       isDue: () => this.#nextMs <= this.#nowMs,
       step: () => this.#step(),
+      asked: () => this.#sleep(),
     });
-  }
-
-  /** Goes on with what has expired, and comes back when more does. Never throws. */
-  startIfDue(): void {
-    this.#work.startIfDue();
-    this.#sleep();
   }
 
   /** A version that expires then was sequenced. */
@@ -64,27 +59,12 @@ export class Expirer {
     this.#sleep();
   }
 
-  get failures(): number {
-    return this.#work.failures;
-  }
-
-  /** Resolves when nothing runs any more. */
-  idle(): Promise<void> {
-    return this.#work.idle();
-  }
-
-  /** Ends with the step under way. Idempotent. */
-  async stop(): Promise<void> {
-    this.#over.abort();
-    await this.#work.stop();
-  }
-
   get #nowMs(): number {
     return this.#options.txn.now();
   }
 
   #sleep(): void {
-    if (this.#work.isOver || this.#nextMs === Number.POSITIVE_INFINITY) return;
+    if (this.work.isOver || this.#nextMs === Number.POSITIVE_INFINITY) return;
     const { clock } = this.#options.env;
     const wait = Math.min(sleepMsMax, Math.max(1, this.#nextMs - this.#nowMs));
     const until = clock.monotonic() + wait;
@@ -92,14 +72,14 @@ export class Expirer {
     this.#sleepsUntil = until;
     const woken = (): void => {
       if (this.#sleepsUntil === until) this.#sleepsUntil = Number.POSITIVE_INFINITY;
-      if (!this.#over.signal.aborted) this.startIfDue();
+      if (!this.work.signal.aborted) this.work.startIfDue();
     };
-    clock.sleep(wait, this.#over.signal).then(woken, woken);
+    clock.sleep(wait, this.work.signal).then(woken, woken);
   }
 
   async #step(): Promise<void> {
     const { forest, txn } = this.#options;
-    await relieved(this.#work, this.#options);
+    await relieved(this.work, this.#options);
     const now = this.#nowMs;
     let later = Number.POSITIVE_INFINITY;
     const isOver = (key: Uint8Array): boolean => {
@@ -113,7 +93,7 @@ export class Expirer {
       const slice = await scanQueue(forest.system, expiryPrefix, this.#from, isOver, reapDeletesMax);
       const rows = slice.keys.map((key) => decodeQueueKey(expiryPrefix, key));
       for (const { rowPrefix } of rows) if (!txn.isWarm(rowPrefix)) await txn.warm(rowPrefix);
-      if (!this.#work.isOver) await this.#commit(rows);
+      if (!this.work.isOver) await this.#commit(rows);
       this.#from = slice.next ?? queueFrom(expiryPrefix, now);
       this.#nextMs = slice.next === undefined ? Math.min(this.#nextMs, later) : 0;
     } catch (error) {
@@ -139,7 +119,7 @@ export class Expirer {
     this.deleted += expired.length;
     const bytes = rows.reduce((sum, { rowPrefix }) => sum + rowBytes + 2 * rowPrefix.length, 0);
     const told = committed.done.then(() => this.#tell(expired));
-    await settled(this.#work, this.#options, bytes, told);
+    await settled(this.work, this.#options, bytes, told);
   }
 
   #tell(expired: readonly QueuedVersion[]): void {

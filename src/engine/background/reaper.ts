@@ -91,47 +91,19 @@ interface Found {
 export class Reaper {
   /** Since the engine was opened. */
   readonly counters = { ranges: 0, deletes: 0 };
+  /** Stuck: rows are damaged, and ranges are not carried out any more. */
+  readonly work: Background;
   readonly #options: ReaperOptions;
-  readonly #work: Background;
   /** Where the range under way goes on. */
   #at: { readonly seq: Seq; readonly from: Uint8Array } | undefined;
 
   constructor(options: ReaperOptions) {
     this.#options = options;
-    this.#work = new Background(options, {
+    this.work = new Background(options, {
       what: 'carrying out a range delete',
       isDue: () => this.#due() !== undefined,
       step: () => this.#step(this.#due()!),
     });
-  }
-
-  /** Goes on with pending ranges, in the background. Never throws. */
-  startIfDue(): void {
-    this.#work.startIfDue();
-  }
-
-  get isRunning(): boolean {
-    return this.#work.isRunning;
-  }
-
-  /** Steps that failed. */
-  get failures(): number {
-    return this.#work.failures;
-  }
-
-  /** Why ranges are not carried out any more, if so: rows are damaged. */
-  get stuck(): Error | undefined {
-    return this.#work.stuck;
-  }
-
-  /** Resolves when nothing runs any more. */
-  idle(): Promise<void> {
-    return this.#work.idle();
-  }
-
-  /** Ends with the step under way; its commit is not waited for. Idempotent. */
-  stop(): Promise<void> {
-    return this.#work.stop();
   }
 
   /** The oldest pending range, once readers see it. */
@@ -142,10 +114,10 @@ export class Reaper {
 
   async #step(range: RangeRow): Promise<void> {
     const { txn } = this.#options;
-    await relieved(this.#work, this.#options);
+    await relieved(this.work, this.#options);
     const from = this.#at?.seq === range.seq ? this.#at.from : range.from;
     const { doomed, next } = await findDoomed(this.#options, range, from);
-    if (this.#work.isOver) return;
+    if (this.work.isOver) return;
     if (doomed.length > 0 || next === undefined) {
       const bytes = doomed.reduce((sum, version) => sum + logBytesOf(version), rowBytes);
       const committed = txn.sequence(bytes + usedRowBytes, (writer) => {
@@ -160,7 +132,7 @@ export class Reaper {
         if (next === undefined) putSys(writer, rangeKey(range.seq), undefined);
       });
       for (const { prefix } of doomed) txn.ends.superseded(prefix);
-      await settled(this.#work, this.#options, bytes, committed.done);
+      await settled(this.work, this.#options, bytes, committed.done);
       this.#options.onStep();
     }
     this.counters.deletes += doomed.length;

@@ -33,8 +33,8 @@ export interface BackgroundCleaningOptions extends BackgroundOptions {
 }
 
 export class BackgroundCleaning {
+  readonly work: Background;
   readonly #options: BackgroundCleaningOptions;
-  readonly #background: Background;
   /** Bytes stored when the tree was last scanned; undefined: never. */
   #scannedAt: number | undefined;
   /** What was waiting for readers when the last run ended. */
@@ -44,33 +44,15 @@ export class BackgroundCleaning {
 
   constructor(options: BackgroundCleaningOptions) {
     this.#options = options;
-    this.#background = new Background(options, {
+    this.work = new Background(options, {
       what: 'cleaning',
       isDue: () => this.#isDue(),
       step: () => this.#step(),
+      // Each checkpoint is an occasion to look whether readers have ended.
+      asked: () => {
+        this.#left = 0;
+      },
     });
-  }
-
-  get isRunning(): boolean {
-    return this.#background.isRunning;
-  }
-
-  /** Cleans what is due, in the background. Never throws. */
-  startIfDue(): void {
-    // Each checkpoint is an occasion to look whether readers have ended.
-    this.#left = 0;
-    if (this.#options.settings.enabled) this.#background.startIfDue();
-  }
-
-  /** Resolves when nothing runs any more. */
-  idle(): Promise<void> {
-    return this.#background.idle();
-  }
-
-  /** Ends a run at its next step and waits for that; starts none any more. */
-  async stop(): Promise<void> {
-    this.#options.cleaner.stop();
-    await this.#background.stop();
   }
 
   /** Bytes of all frames, sealed or not. */
@@ -80,7 +62,8 @@ export class BackgroundCleaning {
   }
 
   #isDue(): boolean {
-    const { cleaner, chunks, chunkTree, limits } = this.#options;
+    const { cleaner, chunks, chunkTree, limits, settings } = this.#options;
+    if (!settings.enabled) return false;
     if (cleaner.leaving.count > this.#left) return true;
     const bytes = this.#dataBytes();
     // A store of a segment or two is not worth the trouble: it may be half garbage and still small.
@@ -104,7 +87,7 @@ export class BackgroundCleaning {
       bytesPerSecond: settings.bytesPerSecond,
       share: 1,
       copyBytesMax: Number.POSITIVE_INFINITY,
-      cancelled: () => this.#background.isOver,
+      cancelled: () => this.work.isOver,
     });
     this.onMeasured();
     if (outcome.emptied > 0) logger.debug?.('segments cleaned', { ...outcome });

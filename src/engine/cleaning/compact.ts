@@ -145,10 +145,10 @@ async function dryRun(store: Store, write: WriteSide, options: CompactOptions): 
 
 /** Range deletes and purges that are due are carried out. */
 async function givenBack({ reaper, purger }: WriteSide): Promise<void> {
-  reaper.startIfDue();
-  await reaper.idle();
-  purger.startIfDue();
-  await purger.idle();
+  reaper.work.startIfDue();
+  await reaper.work.idle();
+  purger.work.startIfDue();
+  await purger.work.idle();
 }
 
 /** One call of compact. */
@@ -215,8 +215,8 @@ class Compaction {
       const { orphans } = await cleaner.measure(() => this.#isAborted, this.#options.share);
       this.#go();
       for (const id of orphans) purger.nodes.add(id, 0, 0, 0);
-      purger.startIfDue();
-      await purger.idle();
+      purger.work.startIfDue();
+      await purger.work.idle();
       this.#go();
       left = orphans.length;
     }

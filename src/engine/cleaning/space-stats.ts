@@ -56,7 +56,7 @@ export function spaceStats(store: Store): SpaceStats {
       damaged: cleaner === undefined ? 0 : sealed.filter(({ no }) => cleaner.isDamaged(no)).length,
     },
     cleaning: {
-      running: write?.cleaning.isRunning ?? false,
+      running: write?.cleaning.work.isRunning ?? false,
       paused: cleaner?.gate.isPaused ?? false,
       cycles: counters?.cycles ?? 0,
       copiedBytes: counters?.copiedBytes ?? 0,

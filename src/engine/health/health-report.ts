@@ -142,7 +142,8 @@ function* heldReasons(store: Store): Generator<HealthReason> {
 
 /** Background work that damage has ended: what it would free stays. */
 function* workReasons({ reaper, purger }: WriteSide): Generator<HealthReason> {
-  for (const { stuck } of [reaper, purger]) {
+  for (const { work } of [reaper, purger]) {
+    const { stuck } = work;
     if (stuck !== undefined) yield { level: 'warning', kind: 'background', message: stuck.message };
   }
 }

@@ -65,7 +65,7 @@ export function startBackground(
   const compactor = new Compactor({ ...common, dbUuid, limits, isSegment: (no) => segments.has(no) });
   const features = (): number => catalogs.catalog.features;
   const purger = new Purger({ ...common, features, isOff: purging === 'off' });
-  const onStep = (): void => purger.startIfDue();
+  const onStep = (): void => purger.work.startIfDue();
   const reaper = new Reaper({ ...common, limits: { ...defaultReapLimits, ...reaping }, onStep });
   const stepLimits = { ...defaultIndexStepLimits, ...indexing };
   const indexWork = new IndexWork({ ...common, book: indexes, limits: stepLimits });
@@ -77,13 +77,13 @@ export function startBackground(
   marks.onReleased = () => purger.released();
   const startIfDue = (): void => {
     compactor.startIfDue();
-    reaper.startIfDue();
-    purger.startIfDue();
-    expirer.startIfDue();
-    indexWork.startIfDue();
-    quotas.startIfDue();
+    reaper.work.startIfDue();
+    purger.work.startIfDue();
+    expirer.work.startIfDue();
+    indexWork.work.startIfDue();
+    quotas.work.startIfDue();
   };
-  const snapshotDeleted = (): void => purger.startIfDue();
+  const snapshotDeleted = (): void => purger.work.startIfDue();
   const works = { compactor, reaper, purger, expirer, indexWork, quotas };
   return { ...works, marks, history, pacer, startIfDue, snapshotDeleted };
 }

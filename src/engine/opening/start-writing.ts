@@ -258,7 +258,7 @@ function compose(
     onFailed: failed,
     onDone: () => {
       background.startIfDue();
-      cleaning.startIfDue();
+      cleaning.work.startIfDue();
     },
   });
   const { presence } = options;
@@ -354,12 +354,8 @@ async function close(closing: Closing): Promise<void> {
     catalogs,
   } = closing;
   try {
-    await cleaning.stop();
-    await quotas.stop();
-    await reaper.stop();
-    await purger.stop();
-    await expirer.stop();
-    await indexWork.stop();
+    cleaner.stop();
+    for (const { work } of [cleaning, quotas, reaper, purger, expirer, indexWork]) await work.stop();
     await compactor.stop();
     if (log.failure !== undefined) throw stopped(log.failure);
     await checkpointer.running;

@@ -13,7 +13,7 @@ export function purgeStats({ parts: { write } }: Store): PurgeStats {
     nodesPending: purger?.nodes.pending ?? 0,
     nodes: purger?.nodes.died ?? 0,
     expired: write?.expirer.deleted ?? 0,
-    running: purger?.isRunning ?? false,
-    failures: purger?.failures ?? 0,
+    running: purger?.work.isRunning ?? false,
+    failures: purger?.work.failures ?? 0,
   };
 }

@@ -63,8 +63,8 @@ export class Purger implements VersionFate {
   /** Since the engine was opened. `bytes`: of purged values, chunks they share with others included. */
   readonly counters = { purged: 0, bytes: 0 };
   readonly nodes: NodeDeaths;
+  readonly work: Background;
   readonly #options: PurgerOptions;
-  readonly #work: Background;
   readonly #windows: TrashWindows;
   /** Keys written again, whose kept versions have a lower rank now. */
   readonly #watched = new Map<string, Uint8Array>();
@@ -79,17 +79,12 @@ export class Purger implements VersionFate {
     this.#options = options;
     this.nodes = new NodeDeaths(options);
     this.#windows = new TrashWindows(options.log.visibleSeq);
-    this.#work = new Background(options, {
+    this.work = new Background(options, {
       what: 'purging old versions',
       isDue: () => this.#isDue(),
       step: () => this.#step(),
+      asked: () => this.nodes.wake(),
     });
-  }
-
-  /** Goes on with what is due, in the background. Never throws. */
-  startIfDue(): void {
-    this.nodes.wake();
-    this.#work.startIfDue();
   }
 
   /** A read has ended, or a number is no longer pinned: what waited for it may go. */
@@ -97,31 +92,9 @@ export class Purger implements VersionFate {
     if (this.#pending + this.nodes.pending > 0) this.#startAfter(this.#options.env.clock.turn());
   }
 
-  get isRunning(): boolean {
-    return this.#work.isRunning;
-  }
-
   /** Versions in the trash, as far as they were met since the engine was opened. */
   get pending(): number {
     return this.#pending;
-  }
-
-  get failures(): number {
-    return this.#work.failures;
-  }
-
-  get stuck(): Error | undefined {
-    return this.#work.stuck;
-  }
-
-  /** Resolves when nothing runs any more; does not wait for what becomes due later. */
-  idle(): Promise<void> {
-    return this.#work.idle();
-  }
-
-  /** Ends with the step under way; its commit is not waited for. Idempotent. */
-  stop(): Promise<void> {
-    return this.#work.stop();
   }
 
   judge(): DeathJudge {
@@ -167,7 +140,7 @@ export class Purger implements VersionFate {
     this.#armed = true;
     const begin = (): void => {
       this.#armed = false;
-      this.startIfDue();
+      this.work.startIfDue();
     };
     // After a failure nothing begins.
     wait.then(begin, begin);
@@ -213,8 +186,8 @@ export class Purger implements VersionFate {
     const rule = keepRule();
     const window = this.#windows.take(rule, log.visibleSeq);
     if (window !== undefined) return await this.#stepWindow(window, rule);
-    const ended = await this.nodes.step(() => this.#work.isOver);
-    if (ended !== undefined) await settled(this.#work, this.#options, ended.bytes, ended.done);
+    const ended = await this.nodes.step(() => this.work.isOver);
+    if (ended !== undefined) await settled(this.work, this.#options, ended.bytes, ended.done);
   }
 
   async #stepWindow(window: Window, rule: KeepRule): Promise<void> {
@@ -282,10 +255,10 @@ export class Purger implements VersionFate {
   /** Decides in the section that sequences, by the rule of that moment. */
   async #purge(candidates: readonly Candidate[]): Promise<void> {
     const { checkpointer, keepRule, txn } = this.#options;
-    if (candidates.length === 0 || this.#work.isOver) return;
+    if (candidates.length === 0 || this.work.isOver) return;
     await checkpointer.require(purgesFeature);
-    await relieved(this.#work, this.#options);
-    if (this.#work.isOver) return;
+    await relieved(this.work, this.#options);
+    if (this.work.isOver) return;
     const rule = keepRule();
     const { ranges } = this.#options.forest;
     const doomed = candidates.filter(({ prefix, seq, above, newer, retention, refs }) => {
@@ -313,7 +286,7 @@ export class Purger implements VersionFate {
     });
     this.#note(purged, committed.seq);
     this.#pending = Math.max(0, this.#pending - doomed.length);
-    await settled(this.#work, this.#options, bytes, committed.done);
+    await settled(this.work, this.#options, bytes, committed.done);
   }
 }
 

@@ -28,8 +28,8 @@ export interface IndexWorkOptions extends BackgroundOptions, PaceParts {
 }
 
 export class IndexWork {
+  readonly work: Background;
   readonly #options: IndexWorkOptions;
-  readonly #work: Background;
   readonly #steps: IndexStepParts;
   /** Where removing goes on. */
   #at: { readonly index: number; readonly from: Uint8Array } | undefined;
@@ -39,28 +39,11 @@ export class IndexWork {
     this.#options = options;
     const { env, book } = options;
     this.#steps = { ...options, now: () => env.clock.now() };
-    this.#work = new Background(options, {
+    this.work = new Background(options, {
       what: 'building an index',
       isDue: () => book.building !== undefined || book.dropping !== undefined,
       step: () => this.#step(),
     });
-  }
-
-  /** Goes on with what is to be built or removed, in the background. Never throws. */
-  startIfDue(): void {
-    this.#work.startIfDue();
-  }
-
-  get isRunning(): boolean {
-    return this.#work.isRunning;
-  }
-
-  idle(): Promise<void> {
-    return this.#work.idle();
-  }
-
-  stop(): Promise<void> {
-    return this.#work.stop();
   }
 
   /**
@@ -74,11 +57,11 @@ export class IndexWork {
       const now = book.current(index);
       if (now === undefined) throw new VarveError('VARVE_NOT_FOUND', `index ${quoted(index)} was dropped`);
       if (now.state === indexStates.building) {
-        this.startIfDue();
-        if (!this.isRunning) throw this.#lastError ?? closed();
-        await this.#work.idle();
-        if (this.#work.isOver && book.current(index)?.state === indexStates.building) {
-          throw log.failure ?? this.#work.stuck ?? closed();
+        this.work.startIfDue();
+        if (!this.work.isRunning) throw this.#lastError ?? closed();
+        await this.work.idle();
+        if (this.work.isOver && book.current(index)?.state === indexStates.building) {
+          throw log.failure ?? this.work.stuck ?? closed();
         }
         continue;
       }
@@ -93,8 +76,8 @@ export class IndexWork {
   async #step(): Promise<void> {
     const { book } = this.#options;
     try {
-      await relieved(this.#work, this.#options);
-      if (this.#work.isOver) return;
+      await relieved(this.work, this.#options);
+      if (this.work.isOver) return;
       const { building, dropping } = book;
       if (building !== undefined) await this.#done(await buildStep(this.#steps, building));
       else if (dropping !== undefined) await this.#drop(dropping);
@@ -113,7 +96,7 @@ export class IndexWork {
   }
 
   async #done(step: IndexStep | undefined): Promise<void> {
-    if (step !== undefined) await settled(this.#work, this.#options, step.bytes, step.committed.done);
+    if (step !== undefined) await settled(this.work, this.#options, step.bytes, step.committed.done);
   }
 }
 

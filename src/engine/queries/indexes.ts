@@ -135,7 +135,7 @@ export class Indexes implements IndexList {
     if (typeof wait !== 'boolean') throw invalid('wait must be true or false');
     const { indexes, write } = this.#store.parts;
     if (!wait) {
-      write!.indexWork.startIfDue();
+      write!.indexWork.work.startIfDue();
       return infoOf(indexes.current(row) ?? row, this.#store.visibleSeq);
     }
     const built = write!.indexWork.built(row);
@@ -196,7 +196,7 @@ export class Indexes implements IndexList {
     sequenced();
     write.checkpointer.startIfDue();
     await committed.done;
-    write.indexWork.startIfDue();
+    write.indexWork.work.startIfDue();
   }
 
   async #measure(row: IndexRow, signal: AbortSignal | undefined): Promise<IndexStats> {

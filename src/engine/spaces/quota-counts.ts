@@ -47,33 +47,18 @@ interface Count {
 }
 
 export class QuotaCounts {
+  readonly work: Background;
   readonly #options: QuotaCountsOptions;
-  readonly #work: Background;
   #count: Count | undefined;
 
   constructor(options: QuotaCountsOptions) {
     this.#options = options;
-    this.#work = new Background(options, {
+    this.work = new Background(options, {
       what: 'counting the values of a space',
       isDue: () => this.#count !== undefined || this.#due() !== undefined,
       step: () => this.#step(),
+      stopped: () => this.#end(),
     });
-  }
-
-  /** Goes on with spaces that are not counted, in the background. Never throws. */
-  startIfDue(): void {
-    this.#work.startIfDue();
-  }
-
-  /** Resolves when nothing runs any more. */
-  idle(): Promise<void> {
-    return this.#work.idle();
-  }
-
-  /** Ends with the step under way. Idempotent. */
-  async stop(): Promise<void> {
-    await this.#work.stop();
-    this.#end();
   }
 
   /**
@@ -84,10 +69,10 @@ export class QuotaCounts {
     const { reaper, expirer, forest, log } = this.#options;
     await log.drained();
     const before = { ranges: forest.ranges.count, deleted: expirer.deleted };
-    reaper.startIfDue();
-    expirer.startIfDue();
-    await expirer.idle();
-    await reaper.idle();
+    reaper.work.startIfDue();
+    expirer.work.startIfDue();
+    await expirer.work.idle();
+    await reaper.work.idle();
     return forest.ranges.count < before.ranges || expirer.deleted > before.deleted;
   }
 
@@ -102,8 +87,8 @@ export class QuotaCounts {
   }
 
   async #step(): Promise<void> {
-    await relieved(this.#work, this.#options);
-    if (this.#work.isOver) return;
+    await relieved(this.work, this.#options);
+    if (this.work.isOver) return;
     const count = this.#count;
     if (count === undefined) return await this.#begin(this.#due()!);
     if (this.#usedBy(count) === undefined) return this.#end();
@@ -122,16 +107,16 @@ export class QuotaCounts {
     const { from, to } = boundsOf({}, space);
     if (forest.ranges.current.meets(from, to, 0)) {
       await this.#options.log.drained();
-      reaper.startIfDue();
-      await this.#work.orStopped(reaper.idle());
-      if (reaper.stuck !== undefined) throw reaper.stuck;
+      reaper.work.startIfDue();
+      await this.work.orStopped(reaper.work.idle());
+      if (reaper.work.stuck !== undefined) throw reaper.work.stuck;
       return;
     }
     const { seq, done } = txn.sequence(rowBytes, (writer, fromSeq) => {
       putSys(writer, usedKey(space), encodeUsedRow({ isWhole: false, fromSeq, added: 0, removed: 0 }));
     });
     this.#count = { space, fromSeq: seq, pin: marks.pin(seq), next: from, bytes: 0 };
-    await settled(this.#work, this.#options, rowBytes, done);
+    await settled(this.work, this.#options, rowBytes, done);
   }
 
   async #goOn(count: Count): Promise<void> {
@@ -154,7 +139,7 @@ export class QuotaCounts {
         bytes += parseValueRecord(valueBytes, valueFrom, valueTo, { file: 'key tree' }).size;
       },
     });
-    if (this.#work.isOver) return;
+    if (this.work.isOver) return;
     if (next !== undefined) {
       this.#count = { ...count, next, bytes };
       return;
@@ -166,7 +151,7 @@ export class QuotaCounts {
     const { done } = txn.sequence(rowBytes, (writer) => {
       putSys(writer, usedKey(space), encodeUsedRow({ isWhole: true, fromSeq, added, removed: 0 }));
     });
-    await settled(this.#work, this.#options, rowBytes, done);
+    await settled(this.work, this.#options, rowBytes, done);
   }
 
   #end(): void {

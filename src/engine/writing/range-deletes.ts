@@ -109,16 +109,16 @@ export class RangeDeletes {
       await write.log.drained();
       throwIfAborted(signal);
       this.#store.writable();
-      if (write.reaper.stuck !== undefined) {
+      if (write.reaper.work.stuck !== undefined) {
         throw new VarveError(
           'VARVE_READ_ONLY',
           'too many range deletes wait, and damage keeps them waiting',
           {
-            cause: write.reaper.stuck,
+            cause: write.reaper.work.stuck,
           },
         );
       }
-      write.reaper.startIfDue();
+      write.reaper.work.startIfDue();
       await this.#store.parts.env.clock.turn();
     }
     throwIfAborted(signal);
@@ -143,7 +143,7 @@ export class RangeDeletes {
 
   async #done(write: WriteSide, done: Promise<void>): Promise<void> {
     await done;
-    write.reaper.startIfDue();
-    write.indexWork.startIfDue();
+    write.reaper.work.startIfDue();
+    write.indexWork.work.startIfDue();
   }
 }
