@@ -24,12 +24,13 @@ import {
   readSlot,
 } from './chunk-cursor.ts';
 import { ChunkMemtable } from './chunk-memtable.ts';
-import { MemtableStretches, MergedStretches, RunStretches, type TakeEntries } from './chunk-stretches.ts';
+import { MemtableStretches, RunStretches, type TakeEntries } from './chunk-stretches.ts';
 import { findManyIn } from './chunk-table-batch.ts';
 import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
 import { END, MISS, OK, type Step } from './cursor.ts';
 import { LookupCounts } from './lookup-counts.ts';
 import { type MergePace, MergeSlice } from './merge-slice.ts';
+import { MergedStretches } from './merged-stretches.ts';
 import { TableRuns } from './table-runs.ts';
 
 /** Entries between two looks at the clock: well under 1 ms. */
@@ -284,9 +285,9 @@ export class ChunkTree {
   }
 
   /**
-   * All entries as `scanAll` has them, many at a time: for scans that look at every entry. Lets others run
-   * every few ms; an error of `take` ends it. VARVE_ABORTED when the pace says cancelled; VARVE_CORRUPT,
-   * VARVE_FORMAT_VERSION and VARVE_IO of the tables.
+   * All entries that `scanAll` has, many at a time and in no order: for scans that look at every entry. Lets
+   * others run every few ms; an error of `take` ends it. VARVE_ABORTED when the pace says cancelled;
+   * VARVE_CORRUPT, VARVE_FORMAT_VERSION and VARVE_IO of the tables.
    */
   async scanStretches(take: TakeEntries, pace: MergePace): Promise<void> {
     const slice = new MergeSlice(pace);
