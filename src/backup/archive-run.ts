@@ -33,12 +33,12 @@ import {
   valuesIn,
 } from './archive-objects.ts';
 import { damageOf, type VaultDamage } from './backup-info.ts';
+import { LookAgain } from './look-again.ts';
 import { packBytesTarget } from './pack-builder.ts';
 import { Throttle, throwIfAborted } from './throttle.ts';
 import { Upload } from './upload.ts';
 import { type LiveChunks, ValueUpload } from './value-upload.ts';
 import {
-  dropGone,
   type IndexState,
   lastingPacks,
   loadVault,
@@ -90,7 +90,6 @@ export interface ArchiveReport {
   readonly damage: readonly VaultDamage[];
 }
 
-const checksMax = 10;
 const damageMax = 1000;
 
 /** VARVE_NOT_FOUND where there is no backup to begin at; VARVE_HISTORY_GONE, see Engine.archive. */
@@ -229,15 +228,13 @@ class ArchiveRun {
 
   /** Everything the objects name lies in packs that last. */
   async #check(): Promise<void> {
-    for (let tries = 1; this.#unchecked.length > 0; tries++) {
+    const again = new LookAgain(this.#env, 'the archive');
+    while (this.#unchecked.length > 0) {
       const relied = this.#session === undefined ? undefined : packsIn(this.#session.state);
-      const now = await loadVault(this.#env, lastingPacks);
-      if (now.missing.length > 0) await dropGone(this.#env, this.#indexes);
-      const lasting = new Set(now.packs.filter((one) => one.indexed && !one.pending).map(({ hash }) => hash));
-      if (relied !== undefined && [...relied].every((hash) => lasting.has(hash))) return;
-      if (tries === checksMax)
-        throw new VarveError('VARVE_CONFLICT', 'a prune keeps taking what the archive relies on; try again');
-      this.#session = this.#over(now);
+      const { state, lasts } = await again.look(this.#indexes, relied);
+      if (lasts) return;
+      again.goOn();
+      this.#session = this.#over(state);
       for (const object of this.#unchecked)
         await this.#upload(this.#session, await readArchive(this.#env, object), false);
     }

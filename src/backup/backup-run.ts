@@ -36,6 +36,7 @@ import type { BackupSource } from './backup-source.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { keyText } from './key-text.ts';
 import type { KeyTree } from './key-tree-builder.ts';
+import { LookAgain } from './look-again.ts';
 import { Marker } from './marker.ts';
 import { packBytesTarget } from './pack-builder.ts';
 import { reachedBy, tidyIndexes } from './reuse.ts';
@@ -45,7 +46,6 @@ import { Upload } from './upload.ts';
 import { VaultReader } from './vault-reader.ts';
 import {
   adoptOrphans,
-  dropGone,
   type IndexState,
   lastingPacks,
   loadVault,
@@ -98,7 +98,6 @@ export interface BackupResult {
 }
 
 const damageMax = 1000;
-const checksMax = 10;
 
 /** Backs `source` up. VARVE_CONFLICT when the run was taken for dead and given up: run it again. */
 export async function runBackup(
@@ -178,14 +177,14 @@ class BackupRun {
       this.#manifest(backupId, timeMs, tree, base, provedMs);
     if (dryRun) return { report: this.#report(manifest(0)), row: undefined };
     const part = snapName(timeMs, toHex(backupId), 'part');
-    for (let tries = 1; ; tries++) {
+    const again = new LookAgain(this.#env, 'the backup');
+    for (;;) {
       await this.#env.store.put(part, encodeBackupManifest(manifest(0), this.#env.random(12)));
-      const known = packsIn(state);
-      state = await loadVault(this.#env, lastingPacks);
-      if (state.missing.length > 0) await dropGone(this.#env, this.#indexes);
-      if (await this.#isWhole(state, known, tree)) break;
-      if (tries === checksMax)
-        throw new VarveError('VARVE_CONFLICT', 'a prune keeps taking what the backup relies on; try again');
+      const looked = await again.look(this.#indexes, packsIn(state));
+      state = looked.state;
+      // Where no pack of before is missing or marked, the tree is whole without a walk.
+      if (looked.lasts || (await this.#isWhole(state, tree))) break;
+      again.goOn();
       tree = await this.#pass(state, [], 0);
     }
     const proved = this.#options.verify === false ? 0 : Math.max(1, this.#env.clock.now());
@@ -275,15 +274,8 @@ class BackupRun {
     return tree;
   }
 
-  /**
-   * Everything the tree reaches lies in packs that are there, named by the index and by no marker. Where no
-   * pack of before is missing or marked, that is so without a walk.
-   */
-  async #isWhole(state: VaultState, known: ReadonlySet<string>, tree: KeyTree): Promise<boolean> {
-    const lasting = new Set(
-      state.packs.filter((pack) => pack.indexed && !pack.pending).map(({ hash }) => hash),
-    );
-    if ([...known].every((hash) => lasting.has(hash))) return true;
+  /** Everything the tree reaches lies in packs that are there, named by the index and by no marker. */
+  async #isWhole(state: VaultState, tree: KeyTree): Promise<boolean> {
     const marker = new Marker(new VaultReader(this.#env, state.packs, state.table), this.#slices);
     await marker.mark({ rootNodeId: tree.rootId, treeHeight: tree.height });
     return marker.missCount === 0;

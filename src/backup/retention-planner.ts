@@ -9,18 +9,8 @@ import { dayNumber } from '../base/calendar.ts';
 import { invalid } from '../base/errors.ts';
 import { type Period, PeriodJudge, type PeriodRules, periodRules } from '../base/keep-periods.ts';
 
-/** What to keep; every part is optional, at least one is needed. */
+/** What to keep of backups; every part is optional, at least one is needed. */
 export interface KeepRules extends PeriodRules {
-  /** The newest so many. */
-  readonly last?: number;
-  /** The newest of each of the last so many hours, days, ISO weeks, months, years that have one. */
-  readonly hourly?: number;
-  readonly daily?: number;
-  readonly weekly?: number;
-  readonly monthly?: number;
-  readonly yearly?: number;
-  /** Everything begun within so many ms before the newest backup. */
-  readonly within?: number;
   /** Everything with one of these tags. */
   readonly tags?: readonly string[];
 }

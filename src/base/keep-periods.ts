@@ -11,13 +11,15 @@ import { dateOfDay } from './calendar.ts';
 
 /** What is kept; every part is optional. */
 export interface PeriodRules {
+  /** The newest so many. */
   readonly last?: number;
+  /** The newest of each of the last so many hours, days, ISO weeks, months, years that have one. */
   readonly hourly?: number;
   readonly daily?: number;
   readonly weekly?: number;
   readonly monthly?: number;
   readonly yearly?: number;
-  /** Ms before the newest. */
+  /** Everything within so many ms before the newest. */
   readonly within?: number;
 }
 

@@ -6,6 +6,7 @@ import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { sha256Hex } from '../../src/kernels/hash/sha256.ts';
 import { bytesOf, openOn, TestClock } from '../engine/engine-kit.ts';
 import { everything, restored, rootFromScratch, rootOf, vaultOn } from './backup-kit.ts';
 
@@ -76,6 +77,14 @@ export async function runHistory(seed: number, steps: number, checksRoots = fals
   return { vault, engine, clock, moments, from, until: until!.getTime() };
 }
 
+/** Lines that are equal for equal states, short enough to be compared and shown. */
+function digestOf(state: ReadonlyMap<string, string>): string {
+  return [...state]
+    .map(([key, line]) => `${key} ${sha256Hex(Buffer.from(line))}`)
+    .sort()
+    .join('\n');
+}
+
 function beforeBackup(error: unknown): void {
   if (!isVarveError(error, 'VARVE_NOT_FOUND')) throw error;
 }
@@ -85,6 +94,9 @@ export function stateAt(moments: readonly Moment[], ms: number): ReadonlyMap<str
   return moments.findLast((one) => one.ms <= ms)?.state ?? new Map();
 }
 
+/** Of so many moments one is opened for writing and checked as a whole; the others are read. */
+const checkEvery = 5;
+
 /** Restores `count` random moments and compares each with the model. */
 export async function checkMoments(history: History, seed: number, count: number): Promise<void> {
   const { vault, moments, from, until } = history;
@@ -93,11 +105,12 @@ export async function checkMoments(history: History, seed: number, count: number
     const ms = from + (new DataView(prng.bytes(4).buffer).getUint32(0) % (until - from + 1));
     const { disk, report } = await restored(vault, { at: new Date(ms) });
     expect(report, `moment ${ms}`).toMatchObject({ ok: true, proved: true });
-    const engine = await openOn(disk);
+    const isChecked = i % checkEvery === 0;
+    const engine = await openOn(disk, { readOnly: !isChecked });
     try {
       const found = await everything(engine);
-      expect([...found].sort(), `moment ${ms}`).toEqual([...stateAt(moments, ms)].sort());
-      expect((await engine.verify()).ok).toBe(true);
+      expect(digestOf(found), `moment ${ms}`).toEqual(digestOf(stateAt(moments, ms)));
+      if (isChecked) expect((await engine.verify()).ok).toBe(true);
     } finally {
       await engine.close();
     }

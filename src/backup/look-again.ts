@@ -1,0 +1,53 @@
+/**
+ * The look behind the puts of a run: whether the packs it relies on last. Markers are listed before packs, so
+ * a prune that marks later sees what the run has put before; one that marked earlier is seen here.
+ *
+ * Invariants (test/backup/vault-protocol.test.ts)
+ * - No index object of the run goes on naming a pack that is gone ("a pack that was deleted before its run
+ *   named it is named no more").
+ */
+import { VarveError } from '../base/errors.ts';
+import {
+  dropGone,
+  type IndexState,
+  lastingPacks,
+  loadVault,
+  type VaultEnv,
+  type VaultState,
+} from './vault-state.ts';
+
+/** A run that found something marked so often gives up. */
+const looksMax = 10;
+
+export class LookAgain {
+  readonly #env: VaultEnv;
+  readonly #what: string;
+  #looks = 0;
+
+  /** `what`: the run, for messages. */
+  constructor(env: VaultEnv, what: string) {
+    this.#env = env;
+    this.#what = what;
+  }
+
+  /**
+   * Loads the vault anew. `put`: index objects of the run; `relied`: hashes of the packs it relies on,
+   * undefined where it does not know. `lasts`: all of them are there, named by the index and by no marker.
+   */
+  async look(
+    put: readonly IndexState[],
+    relied: ReadonlySet<string> | undefined,
+  ): Promise<{ state: VaultState; lasts: boolean }> {
+    this.#looks++;
+    const state = await loadVault(this.#env, lastingPacks);
+    if (state.missing.length > 0) await dropGone(this.#env, put);
+    const lasting = new Set(state.packs.filter((one) => one.indexed && !one.pending).map(({ hash }) => hash));
+    return { state, lasts: relied !== undefined && [...relied].every((hash) => lasting.has(hash)) };
+  }
+
+  /** Call before what was marked is uploaded again. VARVE_CONFLICT when that has happened too often. */
+  goOn(): void {
+    if (this.#looks < looksMax) return;
+    throw new VarveError('VARVE_CONFLICT', `a prune keeps taking what ${this.#what} relies on; try again`);
+  }
+}
