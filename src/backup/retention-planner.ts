@@ -8,6 +8,7 @@
 import { dayNumber } from '../base/calendar.ts';
 import { invalid } from '../base/errors.ts';
 import { type Period, PeriodJudge, type PeriodRules, periodRules } from '../base/keep-periods.ts';
+import { checkTimeZone } from './time-zone.ts';
 
 /** What to keep of backups; every part is optional, at least one is needed. */
 export interface KeepRules extends PeriodRules {
@@ -49,12 +50,7 @@ export function checkKeepRules(rules: KeepRules, timeZone: string): void {
     throw invalid('keep.tags is an array of texts');
   const keeps = Object.values(numbers).some((value) => (value ?? 0) > 0) || (tags?.length ?? 0) > 0;
   if (!keeps) throw invalid('keep needs a rule: none would remove every backup but one');
-  try {
-    calendar(timeZone);
-  } catch (error) {
-    if (error instanceof RangeError) throw invalid(`${timeZone} is no time zone`);
-    throw error;
-  }
+  checkTimeZone(timeZone);
 }
 
 /** Decides; `rules` and `timeZone` (IANA name, 'UTC') have been checked. The order of `backups` is free. */

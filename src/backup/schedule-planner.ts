@@ -4,9 +4,9 @@ import type { PackMap } from '../codec/msgpack.ts';
 import type { BackupMode } from '../format/backup-manifest.ts';
 import { newerFormat } from '../format/format-ladder.ts';
 import type { ScheduleRow, ScheduleRunRow } from '../format/schedule-rows.ts';
-import { type Cron, lastTime, nextTime, parseCron } from './cron-planner.ts';
-import { checkTimeZone } from './local-time.ts';
+import { CronTimes } from './cron.ts';
 import { checkKeepRules, type KeepRules } from './retention-planner.ts';
+import { checkTimeZone } from './time-zone.ts';
 
 /** What is proved of the vault after each run. */
 export interface ScheduleVerify {
@@ -90,7 +90,7 @@ export function checkSchedule(given: BackupSchedule): BackupSchedule {
   if (unknown !== undefined) throw invalid(`a schedule has no ${unknown}: it has ${names.join(', ')}`);
   const { cron, timeZone = 'UTC', vault, mode, label, tags, bytesPerSecond, keep, verify } = given;
   checkTimeZone(timeZone);
-  parseCron(cron);
+  new CronTimes(cron, timeZone);
   if (typeof vault !== 'string' || vault === '' || vault.length > 4096)
     throw invalid('vault is the directory of a vault');
   if (mode !== undefined && !modes.includes(mode)) throw invalid(`mode is one of ${modes.join(', ')}`);
@@ -156,25 +156,24 @@ export function planSchedule(entry: ScheduleEntry, nowMs: number, graceMs: numbe
   const { schedule, definedMs } = entry;
   const nothing = { dueMs: undefined, isRetry: false, nextMs: undefined, lateSinceMs: undefined };
   if (schedule.paused === true) return nothing;
-  const cron = parseCron(schedule.cron);
-  const { timeZone = 'UTC' } = schedule;
+  const times = new CronTimes(schedule.cron, schedule.timeZone ?? 'UTC');
   const run = believed(entry.run, nowMs);
-  const missedMs = lastTime(cron, run?.dueMs ?? definedMs, nowMs, timeZone);
+  const missedMs = times.last(run?.dueMs ?? definedMs, nowMs);
   const retryMs = run !== undefined && run.failures > 0 ? run.endedMs + backoffMs(run.failures) : undefined;
   const isRetry = missedMs === undefined && retryMs !== undefined && retryMs <= nowMs;
-  const cronMs = nextTime(cron, nowMs, timeZone);
+  const cronMs = times.next(nowMs);
   const nextMs = Math.min(cronMs ?? Number.POSITIVE_INFINITY, retryMs ?? Number.POSITIVE_INFINITY);
   return {
     dueMs: isRetry ? run!.dueMs : missedMs,
     isRetry,
     nextMs: Number.isFinite(nextMs) ? nextMs : undefined,
-    lateSinceMs: lateSince(cron, timeZone, run?.okDueMs || definedMs, nowMs - graceMs),
+    lateSinceMs: lateSince(times, run?.okDueMs || definedMs, nowMs - graceMs),
   };
 }
 
 /** The first time after the last success, where it is over. */
-function lateSince(cron: Cron, timeZone: string, okMs: number, beforeMs: number): number | undefined {
-  const first = nextTime(cron, okMs, timeZone);
+function lateSince(times: CronTimes, okMs: number, beforeMs: number): number | undefined {
+  const first = times.next(okMs);
   return first !== undefined && first <= beforeMs ? first : undefined;
 }
 
