@@ -84,7 +84,20 @@ async function run(command: Command): Promise<CampaignResult> {
   });
 }
 
+const usage = `Runs one fault campaign: npm run campaign -- NAME [options]
+
+  --seconds N   how long, or
+  --count N     how many
+  --seed S      (1)
+  --help        this text
+
+campaigns: ${available().join(', ')}`;
+
 async function main(): Promise<number> {
+  if (process.argv.slice(2).includes('--help')) {
+    console.log(usage);
+    return 0;
+  }
   const command = commandOf(process.argv.slice(2));
   await initChecksum();
   setSha256(nodeSha256);

@@ -9,7 +9,6 @@
  * measured once more at the mean that sieve really had. Nothing is stored.
  */
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { initChecksum, xxh64 } from '../src/codec/checksum.ts';
 import { ChunkerPool, chunkAll } from '../src/kernels/chunker/chunker.ts';
 import { deriveChunkerKey, publicChunkerSeed } from '../src/kernels/chunker/key.ts';
@@ -17,6 +16,7 @@ import { type ChunkerAlgorithm, solveParams } from '../src/kernels/chunker/param
 import { setSha256, sha256 } from '../src/kernels/hash/sha256.ts';
 import { nodeSha256 } from '../src/kernels/hash/sha256-node.ts';
 import { HashSet64 } from '../src/tune/hash-set-64.ts';
+import { countOf, listOf, optionsOf } from './tools/command-line.ts';
 import { corpora, corpusTars } from './tools/corpora.ts';
 import { report } from './tools/rounds.ts';
 
@@ -94,22 +94,39 @@ function shown(cuts: readonly Cut[]): string {
   return `${meanOf(ratios).toFixed(3)}±${deviation(ratios).toFixed(3)} @${kib}K (${ratios[0]!.toFixed(3)})`;
 }
 
+const names = corpora.map(({ name }) => name);
+
+const usage = `Dedup ratio of the chunkers on versions of real things, at equal mean size.
+
+  --corpus NAME  one of ${names.join(', ')}; may be given again (all)
+  --avg N        mean chunk, bytes (16384)
+  --keys N       keys to measure with (6)
+  --json         a line of JSON for each corpus
+  --help         this text`;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
+  const options = optionsOf(
+    usage,
+    {
       corpus: { type: 'string', multiple: true },
       avg: { type: 'string', default: '16384' },
       keys: { type: 'string', default: '6' },
       json: { type: 'boolean', default: false },
     },
-  });
+    ({ corpus, avg, keys, json }) => ({
+      names: listOf('corpus', corpus?.join(','), names),
+      avg: countOf('avg', avg, 1024),
+      keys: countOf('keys', keys),
+      json,
+    }),
+  );
   await initChecksum();
   setSha256(nodeSha256);
-  for (const name of values.corpus ?? corpora.map((one) => one.name)) {
-    const row = measure(name, Number(values.avg), Number(values.keys));
+  for (const name of options.names) {
+    const row = measure(name, options.avg, options.keys);
     const ratio = (cuts: readonly Cut[]): number => meanOf(cuts.map((one) => one.ratio));
     const against = 100 * (ratio(row.sieve) / ratio(row.fastcdcAtMean) - 1);
-    report(values.json, row, [
+    report(options.json, row, [
       `| ${name}, ${row.versions} versions, ${(row.bytes / 1e6).toFixed(0)} MB | ${shown(row.sieve)} ` +
         `| ${shown(row.fastcdc)} | ${shown(row.fastcdcAtMean)} | ${against.toFixed(1)} % |`,
     ]);

@@ -15,12 +15,12 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { parseArgs } from 'node:util';
 import { concatBytes } from '../src/base/bytes.ts';
 import { MiB } from '../src/base/limits.ts';
 import { copyLimit, diskLimits, hashLimit } from '../src/cli/bench/limits.ts';
 import { type Subject, subjects } from './ingest/subjects.ts';
 import { type System, systems } from './ingest/systems.ts';
+import { countOf, listOf, optionsOf } from './tools/command-line.ts';
 import { report, type Spread, show, spreadOf } from './tools/rounds.ts';
 
 /** Seconds of each step, and bytes of the repository after the first. */
@@ -143,42 +143,64 @@ function lines(subject: Subject, bytes: number, limits: Limits, found: readonly 
   ];
 }
 
-/** The names asked for, or all; throws on one that is not known. */
-function chosen<T extends { readonly name: string }>(all: readonly T[], asked: string | undefined): T[] {
-  const names = asked?.split(',') ?? all.map(({ name }) => name);
-  for (const name of names) if (!all.some((one) => one.name === name)) throw new Error(`no ${name}`);
+const usage = `Directories into a repository, once more unchanged, and back, beside borg and restic.
+
+  --rounds N          rounds of all systems (3)
+  --subjects NAME,... ${subjects.map(({ name }) => name).join(', ')}
+  --systems NAME,...  ${systems()
+    .map(({ name }) => name)
+    .join(', ')}
+  --mib N             size of a subject (192)
+  --json              a line of JSON for each subject
+  --help              this text`;
+
+/** Those of `all` that were asked for. */
+function chosen<T extends { readonly name: string }>(option: string, all: readonly T[], asked?: string): T[] {
+  const names = listOf(
+    option,
+    asked,
+    all.map(({ name }) => name),
+  );
   return all.filter(({ name }) => names.includes(name));
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
+  const options = optionsOf(
+    usage,
+    {
       rounds: { type: 'string', default: '3' },
       subjects: { type: 'string' },
       systems: { type: 'string' },
       mib: { type: 'string', default: '192' },
       json: { type: 'boolean', default: false },
     },
-  });
-  const asked = chosen(systems(), values.systems);
+    (values) => ({
+      rounds: countOf('rounds', values.rounds),
+      asked: chosen('systems', systems(), values.systems),
+      taken: chosen('subjects', subjects, values.subjects),
+      mib: countOf('mib', values.mib),
+      json: values.json,
+    }),
+  );
+  const { asked, json } = options;
   const present = asked.filter(({ version }) => version !== undefined);
   const missing = asked.filter(({ version }) => version === undefined).map(({ name }) => name);
   const known = present.map(({ name, version, settings }) => ({ name, version, settings }));
-  report(values.json, { systems: known, missing }, [
+  report(json, { systems: known, missing }, [
     ...known.map(({ name, version, settings }) => `${name} (${version}): ${settings}`),
     ...missing.map((name) => `${name}: not installed`),
   ]);
   const place = mkdtempSync(join(tmpdir(), 'varve-ingest-'));
   try {
-    for (const subject of chosen(subjects, values.subjects)) {
+    for (const subject of options.taken) {
       const source = join(place, subject.name);
       mkdirSync(source);
-      subject.make(source, Number(values.mib));
+      subject.make(source, options.mib);
       const bytes = await sizeOf(source);
       const limits = await limitsOf(source, place);
       const taking = present.filter(({ oneByOne }) => !(subject.small && oneByOne));
       const rounds = new Map<string, Round[]>(taking.map(({ name }) => [name, []]));
-      for (let round = 0; round < Number(values.rounds); round++) {
+      for (let round = 0; round < options.rounds; round++) {
         // Each system is first, second, … in turn.
         for (let i = 0; i < taking.length; i++) {
           const system = taking[(round + i) % taking.length]!;
@@ -188,7 +210,7 @@ async function main(): Promise<void> {
       const found = taking.map(({ name }) => figuresOf(name, bytes, rounds.get(name)!));
       const { name, what } = subject;
       const figures = { subject: name, what, bytes, limits, found };
-      report(values.json, figures, lines(subject, bytes, limits, found));
+      report(json, figures, lines(subject, bytes, limits, found));
       rmSync(source, { recursive: true });
     }
   } finally {

@@ -5,18 +5,22 @@
  *                                [--durability os|full] [--dir <directory>] [--seed 1] [--json]
  *
  * Loads keys of 20 B with values of 100 B by 1000 writers that each put again when their put is done, then
- * values of 1 MiB that are cut into chunks of about 1 KiB. Then random gets, a scan, deletes of half of the
- * keys, gets and a scan again, compaction where the engine has it, close, open, gets and a scan once more.
- * Every answer is compared with what its number says. Progress goes to standard error.
+ * values of 1 MiB that are cut into chunks of 128 B, which 50 M keys and 20 M chunks make 30 GB. Then random
+ * gets, a scan, deletes of half of the keys, gets and a scan again, compaction, close, open, gets and a scan
+ * once more. Every answer is compared with what its number says. Progress goes to standard error.
  *
- * Write amplification is bytes written to the files of a kind per byte of key and value put. Latencies are
- * from the call of put to its promise's end. Exit code 1 when an answer is wrong.
+ * Write amplification is bytes written to the files of a kind per byte of key and value put. Beside what was
+ * written to tables stands what the planner alone makes of a load of the same sizes, in the same unit, and
+ * the ratio of the two. Latencies are from the call of put to its promise's end. Exit code 1 when an answer
+ * is wrong.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { defaultCompactionLimits } from '../src/engine/background/compactor.ts';
 import { openWithEnv } from '../src/engine/opening/open.ts';
+import { chunkEntry } from '../src/format/chunk-table.ts';
+import { trees } from '../src/format/trees.ts';
 import { loadFlock } from '../src/fs/flock.ts';
 import { openNodeFileSystem } from '../src/fs/node-file-system.ts';
 import { systemClock } from '../src/fs/system-clock.ts';
@@ -24,6 +28,7 @@ import { nodeLock } from '../src/fs/writer-lock.ts';
 import type { Engine } from '../src/index.ts';
 import { setSha256 } from '../src/kernels/hash/sha256.ts';
 import { nodeSha256 } from '../src/kernels/hash/sha256-node.ts';
+import { choiceOf, countOf, optionsOf } from './tools/command-line.ts';
 import { WrittenBytes } from './tools/counting-file-system.ts';
 import { keyBytes } from './tools/kv-data.ts';
 import {
@@ -36,11 +41,12 @@ import {
   readChunked,
   readRandom,
   scanAll,
-  tinyChunks,
   valueBytes,
 } from './tools/kv-large-phases.ts';
 import { Latencies } from './tools/latencies.ts';
+import { type SimulatedLoad, simulateMerges } from './tools/merge-simulation.ts';
 import { report } from './tools/rounds.ts';
+import { tinyChunks } from './tools/small-chunks.ts';
 
 interface Options {
   readonly keys: number;
@@ -51,8 +57,22 @@ interface Options {
   readonly seed: number;
 }
 
+const usage = `A store of many keys and many chunks under a writer that never waits, every answer checked.
+
+  --keys N           keys of 20 B with values of 100 B (50000000)
+  --chunks N         chunks of 128 B (20000000)
+  --gets N           random reads of each round of reads (200000)
+  --durability os|full  (os)
+  --dir DIRECTORY    where the store is made
+  --seed N           of the random reads (1)
+  --json             one line of JSON
+  --help             this text`;
+
 /** What a phase took, and what it found. */
 type Figures = Record<string, unknown>;
+
+/** What a row has beside key and value: space and number of the key, head of the value record, about. */
+const rowOverheadBytes = 24;
 
 const MB = 1e6;
 const MiB = 2 ** 20;
@@ -73,7 +93,13 @@ function progressOf(phase: string): Progress {
   };
 }
 
-async function open(options: Options, written: WrittenBytes): Promise<Engine> {
+/** What the engine has written since it was opened first. */
+interface Written {
+  readonly bytes: WrittenBytes;
+  checkpoints: number;
+}
+
+async function open(options: Options, written: Written): Promise<Engine> {
   setSha256(nodeSha256);
   const fs = await openNodeFileSystem(options.dir, { create: true });
   const flock = await loadFlock();
@@ -83,8 +109,12 @@ async function open(options: Options, written: WrittenBytes): Promise<Engine> {
     ...('unavailable' in flock ? {} : { flock }),
   });
   const random = (n: number): Uint8Array => globalThis.crypto.getRandomValues(new Uint8Array(n));
-  const env = { fs: written.around(fs), lock, clock: systemClock, random };
-  return await openWithEnv(env, { durability: options.durability, chunking: tinyChunks });
+  const env = { fs: written.bytes.around(fs), lock, clock: systemClock, random };
+  const debug = (message: string): void => {
+    if (message === 'checkpoint') written.checkpoints++;
+  };
+  const { durability } = options;
+  return await openWithEnv(env, { durability, chunking: tinyChunks, logger: { debug } });
 }
 
 function latencyFigures(latencies: Latencies): Figures {
@@ -96,15 +126,6 @@ function latencyFigures(latencies: Latencies): Figures {
   };
 }
 
-function amplification(written: WrittenBytes, before: Readonly<Record<string, number>>, logical: number) {
-  const kinds = Object.entries(written.byKind).map(([kind, bytes]): [string, number] => [
-    kind,
-    round((bytes - (before[kind] ?? 0)) / logical),
-  ]);
-  const total = kinds.reduce((sum, [, factor]) => sum + factor, 0);
-  return { ...Object.fromEntries(kinds), total: round(total) };
-}
-
 /** Runs the phases, adding what each found to the result under its name. */
 class Course {
   readonly figures: Record<string, Figures> = {};
@@ -112,34 +133,74 @@ class Course {
 
   async phase<T extends Figures>(name: string, work: (progress: Progress) => Promise<T>): Promise<void> {
     const began = performance.now();
+    const cpu = process.cpuUsage();
     const found = await work(progressOf(name));
     const seconds = round((performance.now() - began) / 1000);
+    const { user, system } = process.cpuUsage(cpu);
     this.rssMaxMiB = round(process.resourceUsage().maxRSS / 1024, 0);
-    this.figures[name] = { seconds, ...found, rssMiB: rssMiB(), rssMaxMiB: this.rssMaxMiB };
+    const cpuSeconds = round((user + system) / 1e6);
+    this.figures[name] = { seconds, cpuSeconds, ...found, rssMiB: rssMiB(), rssMaxMiB: this.rssMaxMiB };
     process.stderr.write(`${name}: ${JSON.stringify(this.figures[name])}\n`);
   }
 }
 
-async function loadPhases(course: Course, engine: Engine, options: Options, written: WrittenBytes) {
+/** Bytes written during a load, per byte loaded, and what the planner alone would write to tables. */
+class Amplification {
+  readonly #written: Written;
+  readonly #before: Readonly<Record<string, number>>;
+  readonly #checkpoints: number;
+
+  constructor(written: Written) {
+    this.#written = written;
+    this.#before = { ...written.bytes.byKind };
+    this.#checkpoints = written.checkpoints;
+  }
+
+  /** `load`: what a tree got, but for the flushes, which were counted. */
+  figures(logical: number, load: Omit<SimulatedLoad, 'flushRows' | 'limits'>): Figures {
+    const { bytes, checkpoints } = this.#written;
+    const kinds = Object.entries(bytes.byKind).map(([kind, end]): [string, number] => [
+      kind,
+      (end - (this.#before[kind] ?? 0)) / logical,
+    ]);
+    const total = kinds.reduce((sum, [, factor]) => sum + factor, 0);
+    const measured = Object.fromEntries(kinds.map(([kind, factor]) => [kind, round(factor)]));
+    const flushes = Math.max(1, checkpoints - this.#checkpoints);
+    const flushRows = Math.ceil(load.rows / flushes);
+    const { flushed, merged } = simulateMerges({ ...load, flushRows, limits: defaultCompactionLimits });
+    const simulated = (flushed + merged) / logical;
+    const tables = kinds.find(([kind]) => kind === 'tab')![1];
+    const ratio = round(tables / simulated);
+    return { ...measured, total: round(total), flushes, tablesSimulated: round(simulated), ratio };
+  }
+}
+
+async function loadPhases(course: Course, engine: Engine, options: Options, written: Written) {
   const { keys, chunks } = options;
   await course.phase('load keys', async (progress) => {
-    const before = { ...written.byKind };
+    const amplification = new Amplification(written);
     const latencies = new Latencies();
     const began = performance.now();
     await loadKeys(engine, [0, keys], 0, latencies, progress);
     const perSecond = round(keys / ((performance.now() - began) / 1000), 0);
     await engine.flush();
-    const logical = keys * (keyBytes + valueBytes);
-    const factors = amplification(written, before, logical);
-    return { perSecond, ...latencyFigures(latencies), writeAmplification: factors };
+    const { tables, compaction } = engine.stats();
+    const rowBytes = tables.bytes / tables.entries;
+    const plainRowBytes = keyBytes + valueBytes + rowOverheadBytes;
+    const load = { tree: trees.K, rows: keys, rowBytes, plainRowBytes };
+    const factors = amplification.figures(keys * (keyBytes + valueBytes), load);
+    const waitedMs = round(compaction.waitedMs, 0);
+    return { perSecond, ...latencyFigures(latencies), waitedMs, writeAmplification: factors };
   });
   let values = 0;
   await course.phase('load chunks', async (progress) => {
-    const before = { ...written.byKind };
+    const amplification = new Amplification(written);
+    const tableBytes = engine.stats().tables.bytes;
     values = await loadChunks(engine, chunks, progress);
     await engine.flush();
-    const logical = values * chunkedBytes;
-    return { values, writeAmplification: amplification(written, before, logical) };
+    const rowBytes = (engine.stats().tables.bytes - tableBytes) / chunks;
+    const load = { tree: trees.C, rows: chunks, rowBytes, plainRowBytes: chunkEntry.size };
+    return { values, writeAmplification: amplification.figures(values * chunkedBytes, load) };
   });
   return values;
 }
@@ -167,7 +228,7 @@ async function checkPhases(
 
 async function run(options: Options): Promise<Figures> {
   const { keys } = options;
-  const written = new WrittenBytes();
+  const written: Written = { bytes: new WrittenBytes(), checkpoints: 0 };
   const course = new Course();
   let engine = await open(options, written);
   const values = await loadPhases(course, engine, options, written);
@@ -179,7 +240,11 @@ async function run(options: Options): Promise<Figures> {
     return {};
   });
   await checkPhases(course, engine, options, values, 'of half', isDeleted);
-  await compactWhereThere(course, engine, written);
+  await course.phase('compact', async () => {
+    const before = written.bytes.total();
+    await engine.compact();
+    return { writtenMB: round((written.bytes.total() - before) / MB, 1) };
+  });
   await course.phase('close', async () => {
     await engine.close();
     return {};
@@ -198,27 +263,10 @@ async function run(options: Options): Promise<Figures> {
   return { options, phases: course.figures, rssMaxMiB: course.rssMaxMiB, diskMB, tables, memory };
 }
 
-async function compactWhereThere(course: Course, engine: Engine, written: WrittenBytes): Promise<void> {
-  const { compact } = engine as Engine & { compact?: () => Promise<unknown> };
-  if (compact === undefined) return;
-  await course.phase('compact', async () => {
-    const before = written.total();
-    await compact.call(engine);
-    return { writtenMB: round((written.total() - before) / MB, 1) };
-  });
-}
-
-function countOf(name: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 2 ** 31) {
-    throw new Error(`--${name} must be a whole number from 1 to 2^31`);
-  }
-  return value;
-}
-
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
+  const { json, under, ...options } = optionsOf(
+    usage,
+    {
       keys: { type: 'string', default: '50000000' },
       chunks: { type: 'string', default: '20000000' },
       gets: { type: 'string', default: '200000' },
@@ -227,21 +275,21 @@ async function main(): Promise<void> {
       seed: { type: 'string', default: '1' },
       json: { type: 'boolean', default: false },
     },
-  });
-  if (values.durability !== 'os' && values.durability !== 'full') throw new Error('--durability os or full');
-  mkdirSync(values.dir, { recursive: true });
-  const dir = mkdtempSync(join(resolve(values.dir), 'varve-kv-large-'));
-  const options: Options = {
-    keys: countOf('keys', values.keys),
-    chunks: countOf('chunks', values.chunks),
-    gets: countOf('gets', values.gets),
-    durability: values.durability,
-    dir,
-    seed: Number(values.seed),
-  };
+    (values) => ({
+      keys: countOf('keys', values.keys),
+      chunks: countOf('chunks', values.chunks),
+      gets: countOf('gets', values.gets),
+      durability: choiceOf('durability', values.durability, ['os', 'full']),
+      seed: countOf('seed', values.seed, 0),
+      under: resolve(values.dir),
+      json: values.json,
+    }),
+  );
+  mkdirSync(under, { recursive: true });
+  const dir = mkdtempSync(join(under, 'varve-kv-large-'));
   try {
-    const figures = await run(options);
-    report(values.json, figures, [JSON.stringify(figures, undefined, 2)]);
+    const figures = await run({ ...options, dir });
+    report(json, figures, [JSON.stringify(figures, undefined, 2)]);
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -22,9 +22,9 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { installedVersion, installPeers, peerVersions } from './peers/install.ts';
 import { systems } from './peers/systems.ts';
+import { countOf, listOf, optionsOf } from './tools/command-line.ts';
 import { plotOf } from './tools/kv-plot.ts';
 import { loadAndDie, type RoundFigures, type RoundTask, runRound, timeOpen } from './tools/kv-round.ts';
 import { fullScale, quickScale, type Row, rowsNamed, type Scale } from './tools/kv-rows.ts';
@@ -45,6 +45,8 @@ type Figures = Record<string, Record<string, number[]>>;
 
 const self = fileURLToPath(import.meta.url);
 
+const rowNames = rowsNamed([]).map(({ name }) => name);
+
 const usage = `Varve beside lmdb, classic-level and better-sqlite3, every answer compared.
 
   --rounds N         processes of each system for each group of rows (3; with --quick 1)
@@ -58,9 +60,7 @@ const usage = `Varve beside lmdb, classic-level and better-sqlite3, every answer
   --json             one line of JSON instead of the table
   --help             this text
 
-rows: ${rowsNamed([])
-  .map(({ name }) => name)
-  .join(', ')}
+rows: ${rowNames.join(', ')}
 systems: ${Object.keys(systems).join(', ')}`;
 
 function runInProcess(options: Options, system: string, group: string, round: number): RoundFigures {
@@ -107,11 +107,6 @@ function runRounds(options: Options): { figures: Figures; failures: string[] } {
 
 /** The systems wanted that are there, and a line for each that is not. */
 function present(wanted: readonly string[]): { names: string[]; missing: string[] } {
-  for (const name of wanted) {
-    if (systems[name] === undefined) {
-      throw new Error(`no system is named ${name}; there are ${Object.keys(systems).join(', ')}`);
-    }
-  }
   const isThere = (name: string): boolean =>
     peerVersions[name] === undefined || installedVersion(name) !== undefined;
   const missing = wanted
@@ -120,39 +115,32 @@ function present(wanted: readonly string[]): { names: string[]; missing: string[
   return { names: wanted.filter(isThere), missing };
 }
 
-const listOf = (text: string): string[] => text.split(',').filter((name) => name !== '');
-
-function positive(name: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number from 1 on`);
-  return value;
-}
-
-function compare(args: string[]): void {
-  const { values } = parseArgs({
-    args,
-    options: {
+function compare(): void {
+  const values = optionsOf(
+    usage,
+    {
       rounds: { type: 'string' },
       quick: { type: 'boolean', default: false },
-      only: { type: 'string', default: '' },
-      systems: { type: 'string', default: Object.keys(systems).join(',') },
+      only: { type: 'string' },
+      systems: { type: 'string' },
       install: { type: 'boolean', default: false },
       out: { type: 'string' },
       dir: { type: 'string', default: tmpdir() },
       profile: { type: 'string' },
       json: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
     },
-  });
-  if (values.help) {
-    console.log(usage);
-    return;
-  }
+    (given) => ({
+      ...given,
+      rounds: countOf('rounds', given.rounds ?? (given.quick ? '1' : '3')),
+      rows: rowsNamed(listOf('only', given.only, rowNames)),
+      asked: listOf('systems', given.systems, Object.keys(systems)),
+    }),
+  );
   if (values.install) installPeers();
-  const { names, missing } = present(listOf(values.systems));
+  const { names, missing } = present(values.asked);
   const options: Options = {
-    rounds: positive('rounds', values.rounds ?? (values.quick ? '1' : '3')),
-    rows: rowsNamed(listOf(values.only)),
+    rounds: values.rounds,
+    rows: values.rows,
     systems: names,
     scale: values.quick ? quickScale : fullScale,
     dir: resolve(values.dir),
@@ -186,7 +174,7 @@ async function main(): Promise<void> {
   if (mode === 'round') console.log(JSON.stringify(await runRound(JSON.parse(first!) as RoundTask)));
   else if (mode === 'load-and-die') await loadAndDie(first!, dir!, Number(count));
   else if (mode === 'time-open') console.log(await timeOpen(first!, dir!, Number(count)));
-  else compare(process.argv.slice(2));
+  else compare();
 }
 
 await main();

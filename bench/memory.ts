@@ -13,12 +13,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { MiB } from '../src/base/limits.ts';
 import { Prng } from '../src/base/prng.ts';
 import { exportTree } from '../src/cli/tree/export-tree.ts';
 import { importTree } from '../src/cli/tree/import-tree.ts';
 import { type Engine, openEngine, openVault, restore } from '../src/index.ts';
+import { countOf, optionsOf } from './tools/command-line.ts';
 import { report } from './tools/rounds.ts';
 
 const largeBytes = 64 * MiB;
@@ -128,13 +128,22 @@ function measureAll(mib: number, json: boolean): void {
   report(json, { bytes, boundMiB, steps: measured }, [`${mib} MiB, each step a process:`, ...lines]);
 }
 
-const { values } = parseArgs({
-  options: {
+const usage = `Peak memory of everything that goes through a whole store, each in a process of its own.
+
+  --mib N   content, MiB; needs six times as much disk (1024)
+  --json    one line of JSON
+  --help    this text`;
+
+const { mib, json, step, dir } = optionsOf(
+  usage,
+  {
     mib: { type: 'string', default: '1024' },
     json: { type: 'boolean', default: false },
+    // What it starts its own processes with.
     step: { type: 'string' },
     dir: { type: 'string' },
   },
-});
-if (values.step === undefined) measureAll(Number(values.mib), values.json);
-else await runStep(values.step, values.dir!, Number(values.mib) * MiB);
+  (values) => ({ ...values, mib: countOf('mib', values.mib) }),
+);
+if (step === undefined) measureAll(mib, json);
+else await runStep(step, dir!, mib * MiB);

@@ -7,7 +7,6 @@
  * calls a second. Beside each rate stands what bounds it, measured in the same run: a memory copy for what
  * only looks at bytes, SHA-256 for what also hashes them. `±` is the relative margin of error at 95 %.
  */
-import { parseArgs } from 'node:util';
 import Benchmark from 'benchmark';
 import { MiB } from '../src/base/limits.ts';
 import { Prng } from '../src/base/prng.ts';
@@ -23,6 +22,7 @@ import { type ChunkerAlgorithm, solveParams } from '../src/kernels/chunker/param
 import { setSha256, sha256Into } from '../src/kernels/hash/sha256.ts';
 import { nobleSha256 } from '../src/kernels/hash/sha256-noble.ts';
 import { nodeSha256 } from '../src/kernels/hash/sha256-node.ts';
+import { countOf, optionsOf } from './tools/command-line.ts';
 import { report } from './tools/rounds.ts';
 
 interface Micro {
@@ -205,22 +205,31 @@ function line({ name, unit, value, error, limit, share }: Figure): string {
   return `${name.padEnd(38)} ${rate.padStart(16)} ±${error.toFixed(1).padStart(4)} %   ${bound}`.trimEnd();
 }
 
+const usage = `The parts that every byte or row goes through, alone.
+
+  --only TEXT    those with it in their name
+  --seconds N    for each (1)
+  --json         one line of JSON
+  --help         this text`;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
+  const options = optionsOf(
+    usage,
+    {
       only: { type: 'string', default: '' },
       seconds: { type: 'string', default: '1' },
       json: { type: 'boolean', default: false },
     },
-  });
+    (values) => ({ ...values, seconds: countOf('seconds', values.seconds) }),
+  );
   await initChecksum();
   setSha256(nodeSha256);
   const isLimit = ({ name }: Micro): boolean => name === copy || name === hash;
   const micros = [...bytewise(), ...chunkers(), ...rows()].filter(
-    (micro) => isLimit(micro) || micro.name.includes(values.only),
+    (micro) => isLimit(micro) || micro.name.includes(options.only),
   );
-  const figures = measure(micros, Number(values.seconds));
-  report(values.json, { figures }, figures.map(line));
+  const figures = measure(micros, options.seconds);
+  report(options.json, { figures }, figures.map(line));
 }
 
 await main();

@@ -10,9 +10,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Prng } from '../src/base/prng.ts';
 import { openEngine } from '../src/index.ts';
+import { countOf, optionsOf } from './tools/command-line.ts';
 import { report } from './tools/rounds.ts';
 
 const pieceBytes = 1024 * 1024;
@@ -69,11 +69,19 @@ class Comparison {
   }
 }
 
+const usage = `One large value in and out as streams, with the peak memory of the process.
+
+  --gib N   size of the value (2)
+  --json    one line of JSON
+  --help    this text`;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { gib: { type: 'string', default: '2' }, json: { type: 'boolean', default: false } },
-  });
-  const count = Number(values.gib) * 1024;
+  const { gib, json } = optionsOf(
+    usage,
+    { gib: { type: 'string', default: '2' }, json: { type: 'boolean', default: false } },
+    (values) => ({ gib: countOf('gib', values.gib), json: values.json }),
+  );
+  const count = gib * 1024;
   const bytes = count * pieceBytes;
   const dir = mkdtempSync(join(tmpdir(), 'varve-stream-'));
   try {
@@ -94,8 +102,8 @@ async function main(): Promise<void> {
     await engine.close();
     const peakMiB = process.resourceUsage().maxRSS / 1024;
     const rates = { in: bytes / inSeconds / 1e6, out: bytes / outSeconds / 1e6 };
-    report(values.json, { bytes, rates, peakMiB, chunks: put.chunks }, [
-      `${values.gib} GiB, ${put.chunks} chunks: in ${rates.in.toFixed(0)} MB/s, ` +
+    report(json, { bytes, rates, peakMiB, chunks: put.chunks }, [
+      `${gib} GiB, ${put.chunks} chunks: in ${rates.in.toFixed(0)} MB/s, ` +
         `out ${rates.out.toFixed(0)} MB/s, peak memory ${peakMiB.toFixed(0)} MiB`,
     ]);
   } finally {

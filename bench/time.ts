@@ -11,9 +11,9 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Prng } from '../src/base/prng.ts';
 import { type BatchOperation, type Engine, openEngine } from '../src/index.ts';
+import { countOf, optionsOf } from './tools/command-line.ts';
 
 const slicePuts = 2000;
 const changes = 1000;
@@ -123,23 +123,36 @@ async function timePast(dir: string, keys: number): Promise<PastFigures> {
   return { loadSeconds, commitMs, snapshotMs, diffMs, versionsMs };
 }
 
+const usage = `What the past and indexes cost.
+
+  --keys N         keys of the store that snapshots and diffs are made of (1000000)
+  --puts N         puts to each store (100000)
+  --dir DIRECTORY  where the stores are made
+  --json           one line of JSON
+  --help           this text`;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
+  const { keys, puts, parent, json } = optionsOf(
+    usage,
+    {
       keys: { type: 'string', default: '1000000' },
       puts: { type: 'string', default: '100000' },
-      dir: { type: 'string' },
+      dir: { type: 'string', default: tmpdir() },
       json: { type: 'boolean', default: false },
     },
-  });
-  const [keys, puts] = [Number(values.keys), Number(values.puts)];
-  const parent = values.dir ?? tmpdir();
+    (values) => ({
+      keys: countOf('keys', values.keys),
+      puts: countOf('puts', values.puts),
+      parent: values.dir,
+      json: values.json,
+    }),
+  );
   mkdirSync(parent, { recursive: true });
   const dir = mkdtempSync(join(parent, 'varve-time-'));
   try {
     const spent = await timePuts(join(dir, 'puts'), puts);
     const past = await timePast(join(dir, 'past'), keys);
-    if (values.json) {
+    if (json) {
       console.log(JSON.stringify({ keys, puts, microsecondsPerPut: Object.fromEntries(spent), ...past }));
       return;
     }

@@ -12,11 +12,11 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { MiB } from '../src/base/limits.ts';
 import { Prng } from '../src/base/prng.ts';
 import { openEngine, openVault, restore } from '../src/index.ts';
 import { sha256 } from '../src/kernels/hash/sha256.ts';
+import { countOf, optionsOf } from './tools/command-line.ts';
 
 interface Figure {
   readonly name: string;
@@ -27,15 +27,32 @@ interface Figure {
   readonly note?: string;
 }
 
-const { values } = parseArgs({
-  options: {
+const usage = `What backups cost, beside restic where it is.
+
+  --keys N         keys of the store that is backed up again (200000)
+  --changed N      of those, changed between two backups (1000)
+  --mib N          new data for the rates (256)
+  --dir DIRECTORY  where everything is made
+  --json           one piece of JSON
+  --help           this text`;
+
+const values = optionsOf(
+  usage,
+  {
     keys: { type: 'string', default: '200000' },
     changed: { type: 'string', default: '1000' },
     mib: { type: 'string', default: '256' },
     dir: { type: 'string', default: tmpdir() },
     json: { type: 'boolean', default: false },
   },
-});
+  ({ keys, changed, mib, dir: parent, json }) => ({
+    keys: countOf('keys', keys),
+    changed: countOf('changed', changed),
+    mib: countOf('mib', mib),
+    dir: parent,
+    json,
+  }),
+);
 const figures: Figure[] = [];
 const dir = await mkdtemp(join(values.dir, 'varve-bench-vault-'));
 
@@ -139,8 +156,8 @@ function restic(files: string, bytes: number): void {
 }
 
 try {
-  await incremental(Number(values.keys), Number(values.changed));
-  await rates(Number(values.mib));
+  await incremental(values.keys, values.changed);
+  await rates(values.mib);
   const rss = process.resourceUsage().maxRSS / 1024;
   if (values.json) console.log(JSON.stringify({ figures, maxRssMiB: Math.round(rss) }, undefined, 2));
   else console.log(`highest RSS ${rss.toFixed(0)} MiB`);

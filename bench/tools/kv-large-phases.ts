@@ -4,17 +4,15 @@
  */
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/index.ts';
-import { fillValue, keyOf, numberIn, Values } from './kv-data.ts';
+import { keyOf, numberIn, Values } from './kv-data.ts';
 import { Latencies } from './latencies.ts';
+import { SmallChunks } from './small-chunks.ts';
 
 /** Bytes of the value of a key. */
 export const valueBytes = 100;
 
 /** Bytes of a value that is cut into synthetic chunks. */
 export const chunkedBytes = 1 << 20;
-
-/** Cuts values of noise into chunks of about 1 KiB, the least mean there is: the most index per byte. */
-export const tinyChunks = { algorithm: 'fastcdc', min: 256, avg: 1024, max: 4096 } as const;
 
 /** Puts under way at a time: more than the engine takes at once, so that it is never idle. */
 const window = 1000;
@@ -59,9 +57,10 @@ export async function loadChunks(engine: Engine, count: number, progress: Progre
   const space = engine.space(chunkSpace);
   const words = new Uint32Array(chunkedBytes / 4);
   const bytes = new Uint8Array(words.buffer);
+  const data = new SmallChunks();
   let values = 0;
   for (let stored = 0; stored < count; values++) {
-    fillValue(words, values);
+    data.fill(words, values);
     const put = await space.put(keyOf(values), bytes);
     stored += put.newChunks;
     progress(stored, count);
@@ -94,11 +93,17 @@ export async function readRandom(
 /** Reads some of the chunked values whole and compares them. */
 export async function readChunked(engine: Engine, count: number, gets: number): Promise<void> {
   const numbers = new Prng(count);
-  const values = new Values(chunkedBytes);
+  const words = new Uint32Array(chunkedBytes / 4);
+  const expected = new Uint8Array(words.buffer);
+  const data = new SmallChunks();
   const space = engine.space(chunkSpace);
   for (let i = 0; i < gets && count > 0; i++) {
     const n = numbers.below(count);
-    values.check(await space.get(keyOf(n)), n);
+    const got = await space.get(keyOf(n));
+    data.fill(words, n);
+    if (got === undefined || Buffer.compare(got, expected) !== 0) {
+      throw new Error(`chunked value ${n} is another one`);
+    }
   }
 }
 
