@@ -1,7 +1,6 @@
 /** Calls that write, as the oracle has them, and what is asked of their commits. */
 import type { History, Version } from './history.ts';
 import type { BoundsSpec, ValueSpec } from './plan.ts';
-import { isWithin } from './ranges.ts';
 import type { Row } from './rows.ts';
 
 /**
@@ -11,6 +10,9 @@ import type { Row } from './rows.ts';
  */
 export type Outcome = 'open' | 'done' | 'nothing' | 'never' | 'conflict' | 'unknown';
 
+/** What a promise came to. */
+export type Settled<T> = { value: T } | { error: unknown };
+
 export const leavesNothing: ReadonlySet<Outcome> = new Set(['nothing', 'never', 'conflict']);
 
 /** What a call asks for beside its changes. */
@@ -18,6 +20,8 @@ export interface Conditions {
   readonly ifSeq?: number | undefined;
   /** Keys it removes, for a range delete. */
   readonly bounds?: BoundsSpec;
+  /** Keys a transaction depends on beside those it changes: 'all' of the space, or these. */
+  readonly depends?: readonly string[] | 'all';
 }
 
 /** One call that writes. */
@@ -35,6 +39,13 @@ export interface Attempt {
   /** Its commit number, where the call tells. */
   seq: number | undefined;
   readonly ifSeq: number | undefined;
+  readonly depends: readonly string[] | 'all';
+  /** Number of the state that a transaction read, when it was run last. */
+  view: number | undefined;
+  /** The call that had put what an update was asked with last; null: nothing was there. */
+  saw: number | null | undefined;
+  /** What a counter said. */
+  told: number | undefined;
   outcome: Outcome;
   /** Place in the order of all beginnings and ends. */
   readonly begin: number;
@@ -71,18 +82,4 @@ export function groupsOf(rows: readonly Row[]): Row[][] {
 export function newestOf(versions: readonly Version[], view: number): Version | undefined {
   for (let i = versions.length - 1; i >= 0; i--) if (versions[i]!.seq <= view) return versions[i];
   return undefined;
-}
-
-/** True when others of `attempts` on a key of `attempt` were under way while it was. */
-export function isContended(attempt: Attempt, attempts: readonly Attempt[]): boolean {
-  return attempts.some(
-    (other) =>
-      other !== attempt &&
-      other.space === attempt.space &&
-      other.begin < attempt.end &&
-      other.end > attempt.begin &&
-      Array.from(attempt.changes.keys()).some(
-        (key) => other.changes.has(key) || (other.bounds !== undefined && isWithin(key, other.bounds)),
-      ),
-  );
 }

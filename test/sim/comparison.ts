@@ -34,3 +34,8 @@ export function checkList(engine: Engine, oracle: Oracle): void {
   if (names.some((name, i) => name !== inOrder[i]) || missing.length > 0 || strange.length > 0)
     throw new Error(`spaces are [${names}], missing [${missing}], strange [${strange}]`);
 }
+
+/** What has a name, beside spaces, by kind and name: the number of a snapshot. */
+export function marksOf(engine: Engine): Map<string, string> {
+  return new Map(engine.snapshots.list().map(({ name, seq }) => [`snapshot ${name}`, String(seq)]));
+}

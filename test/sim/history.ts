@@ -5,7 +5,7 @@ export interface Version {
   readonly seq: number;
   readonly space: string;
   readonly key: string;
-  /** The call that put it; undefined for a removal. */
+  /** The call that put it, or minus what a counter put; undefined for a removal. */
   readonly id: number | undefined;
 }
 

@@ -26,7 +26,7 @@ export type Observation = ReadAt &
   (
     | { kind: 'value'; key: string; bytes: Uint8Array | undefined }
     | { kind: 'has'; key: string; found: boolean }
-    | { kind: 'stat'; key: string; stat: { id: number; seq: number; size: number } | undefined }
+    | { kind: 'stat'; key: string; stat: { id: number | undefined; seq: number; size: number } | undefined }
     | {
         kind: 'range';
         key: string;

@@ -8,35 +8,29 @@ import {
   type Conditions,
   emptied,
   groupsOf,
-  isContended,
   leavesNothing,
   mustBeThere,
-  newestOf,
   type Outcome,
 } from './attempts.ts';
-import type { History, Version } from './history.ts';
+import { contradiction, mayConflict } from './deciding.ts';
+import { MarkBook } from './marks.ts';
 import { matchCalls } from './matching.ts';
 import { checkObservation, type Observation } from './observations.ts';
 import type { BoundsSpec, ValueSpec } from './plan.ts';
 import { isWithin, rowBoundsOf, SpaceBook } from './ranges.ts';
 import type { Audit, Row } from './rows.ts';
-import { bytesOf as bytesOfSpec } from './values.ts';
+import { VersionBook } from './version-book.ts';
 
-/** A commit without puts, or a range delete, which names no call: all that could have made it, best first. */
+/**
+ * A commit without puts, a range delete, or one of a counter, which name no call: all that could have made
+ * it, best first.
+ */
 interface Removal {
   readonly group: readonly Row[];
   readonly fits: readonly Attempt[];
 }
 
-export class Oracle implements History {
-  /** History the store has shown to be durable. */
-  versions: Version[] = [];
-  /** Values by call. */
-  readonly #puts = new Map<number, ReadonlyMap<string, ValueSpec | null>>();
-  /** Versions of each key of a space, oldest first. */
-  readonly #bySpace = new Map<string, Map<string, Version[]>>();
-  /** Keys of a space that ever had a row, in byte order: as hex they are in the order of strings. */
-  readonly #keys = new Map<string, string[]>();
+export class Oracle extends VersionBook {
   readonly #spaces = new SpaceBook();
   #rows: readonly Row[] = [];
   /** Bounds of range deletes by their commit. */
@@ -50,6 +44,8 @@ export class Oracle implements History {
   #observations: Observation[] = [];
   #ids = 0;
   #ticks = 0;
+  /** Snapshots and what else has a name. */
+  readonly marks = new MarkBook();
   checkedReads = 0;
   checkedWrites = 0;
 
@@ -67,7 +63,7 @@ export class Oracle implements History {
     space: string,
     changes: ReadonlyMap<string, ValueSpec | null>,
     low: number,
-    { ifSeq, bounds }: Conditions = {},
+    { ifSeq, bounds, depends = [] }: Conditions = {},
   ): Attempt {
     const id = ++this.#ids;
     const attempt: Attempt = {
@@ -80,13 +76,17 @@ export class Oracle implements History {
       high: Number.MAX_SAFE_INTEGER,
       seq: undefined,
       ifSeq,
+      depends,
+      view: undefined,
+      saw: undefined,
+      told: undefined,
       outcome: 'open',
       begin: this.#ticks++,
       end: Number.MAX_SAFE_INTEGER,
     };
     this.#attempts.push(attempt);
     this.#byId.set(id, attempt);
-    this.#puts.set(id, changes);
+    this.takeValues(id, changes);
     return attempt;
   }
 
@@ -100,51 +100,6 @@ export class Oracle implements History {
 
   observe(observation: Observation): void {
     this.#observations.push(observation);
-  }
-
-  bytesOf({ id, key }: Version): Uint8Array {
-    return bytesOfSpec(this.#puts.get(id!)!.get(key)!);
-  }
-
-  lengthOf(version: Version): number {
-    return this.bytesOf(version).length;
-  }
-
-  /** The newest version of a key at or below `view`, removals as undefined. */
-  at(space: string, key: string, view: number): Version | undefined {
-    const found = newestOf(this.#versionsOf(space, key), view);
-    return found?.id === undefined ? undefined : found;
-  }
-
-  /** Live versions of a space at `view`, by key in byte order. */
-  stateAt(space: string, view: number): Version[] {
-    const versions = this.#bySpace.get(space);
-    if (versions === undefined) return [];
-    const keys = this.#sortedKeys(space, versions);
-    const live: Version[] = [];
-    for (const key of keys) {
-      const found = newestOf(versions.get(key)!, view);
-      if (found?.id !== undefined) live.push(found);
-    }
-    return live;
-  }
-
-  #sortedKeys(space: string, versions: ReadonlyMap<string, Version[]>): readonly string[] {
-    let keys = this.#keys.get(space);
-    if (keys?.length !== versions.size) {
-      keys = Array.from(versions.keys()).sort();
-      this.#keys.set(space, keys);
-    }
-    return keys;
-  }
-
-  #versionsOf(space: string, key: string): readonly Version[] {
-    return this.#bySpace.get(space)?.get(key) ?? [];
-  }
-
-  /** Names of spaces that ever had a row. */
-  get spaces(): string[] {
-    return Array.from(this.#bySpace.keys());
   }
 
   /** Names that a list of spaces must have now, and those it may have too. */
@@ -170,9 +125,10 @@ export class Oracle implements History {
 
   /**
    * Takes the rows of a store just opened: what was durable is unchanged, calls explain what came since,
-   * nothing up to `floor` is missing, and every read was right. Throws what is wrong.
+   * nothing up to `floor` is missing, and every read was right. Throws what is wrong. Commits up to the
+   * number returned are there.
    */
-  settle({ rows, late, drops }: Pick<Audit, 'rows' | 'late' | 'drops'>, floor: number): void {
+  settle({ rows, late, drops }: Pick<Audit, 'rows' | 'late' | 'drops'>, floor: number): number {
     const known = this.#rows.length;
     for (let i = 0; i < known; i++) {
       const was = this.#rows[i]!;
@@ -188,6 +144,7 @@ export class Oracle implements History {
     for (const group of groupsOf(rows.slice(known))) {
       if (group[0]!.seq <= before) throw new Error(`row ${group[0]!.seq} came after ${before} was durable`);
       if (group.some(({ range }) => range !== undefined)) removals.push(this.#rangeDelete(group, drops));
+      else if (group.some(({ id = 0 }) => id < 0)) removals.push(this.#count(group));
       else if (group.some(({ isPut }) => isPut)) this.#explain(group, used);
       else removals.push(this.#removal(group));
     }
@@ -207,6 +164,7 @@ export class Oracle implements History {
     this.#byId.clear();
     this.#lastAcked = 0;
     this.#observations = [];
+    return last;
   }
 
   /** A space is empty for reads from the moment a drop is given its number, whatever becomes of the call. */
@@ -236,17 +194,9 @@ export class Oracle implements History {
       throw new Error(`${name} was acknowledged as ${attempt.seq}`);
     if (seq <= attempt.low || seq > attempt.high)
       throw new Error(`${name} is not between ${attempt.low} and ${attempt.high}`);
-    if (attempt.ifSeq !== undefined) {
-      const was = this.#seqBefore(attempt, seq);
-      if (was !== attempt.ifSeq) throw new Error(`${name} asked for ${attempt.ifSeq}, the key was at ${was}`);
-    }
+    const wrong = contradiction(this, attempt, seq);
+    if (wrong !== undefined) throw new Error(`${name} ${wrong}`);
     this.#takeRows(group, attempt, name);
-  }
-
-  /** What the key of a condition was at before commit `seq`; 0 when absent. */
-  #seqBefore({ space, changes }: Attempt, seq: number): number {
-    const [key] = changes.keys();
-    return this.at(space, key!, seq - 1)?.seq ?? 0;
   }
 
   #takeRows(group: readonly Row[], attempt: Attempt, name: string): void {
@@ -265,19 +215,7 @@ export class Oracle implements History {
       if (change !== null || this.at(space, key, group[0]!.seq) !== undefined)
         throw new Error(`${name} has no row of key ${key}`);
     }
-    this.#addVersions(group, space, attempt.id);
-  }
-
-  #addVersions(group: readonly Row[], space: string, id?: number): void {
-    const named = this.#bySpace.get(space) ?? new Map<string, Version[]>();
-    this.#bySpace.set(space, named);
-    for (const row of group) {
-      const version = { seq: row.seq, space, key: row.key, id: row.isPut ? id : undefined };
-      this.versions.push(version);
-      const versions = named.get(row.key);
-      if (versions === undefined) named.set(row.key, [version]);
-      else versions.push(version);
-    }
+    this.addVersions(group, space, attempt.id);
   }
 
   /** Takes the rows of a commit without puts: what they make of their keys is the same whoever made them. */
@@ -298,13 +236,32 @@ export class Oracle implements History {
         seq <= one.high &&
         (one.seq === undefined || one.seq === seq) &&
         group.every(({ key }) => one.changes.has(key)) &&
-        (one.ifSeq === undefined || this.#seqBefore(one, seq) === one.ifSeq) &&
+        contradiction(this, one, seq) === undefined &&
         Array.from(one.changes).every(
           // A removal of a key that is absent leaves no row.
           ([key, change]) => change === null && (keys.has(key) || this.at(space, key, seq) === undefined),
         ),
     );
-    this.#addVersions(group, space);
+    this.addVersions(group, space);
+    return { group, fits: fits.sort((a, b) => a.high - b.high || a.begin - b.begin) };
+  }
+
+  /** Takes what a counter put: one more than what was there. */
+  #count(group: readonly Row[]): Removal {
+    const [{ seq, space, key, id }] = group as [Row];
+    const was = this.at('', key, seq - 1)?.id ?? 0;
+    if (group.length > 1 || space !== 0 || id !== was - 1)
+      throw new Error(`commit ${seq} counts ${-id!} at ${key} after ${-was}`);
+    const fits = this.#attempts.filter(
+      (one) =>
+        one.kind === 'increment' &&
+        one.changes.has(key) &&
+        !leavesNothing.has(one.outcome) &&
+        seq > one.low &&
+        seq <= one.high &&
+        (one.told ?? -id) === -id,
+    );
+    this.addVersions(group, '', id);
     return { group, fits: fits.sort((a, b) => a.high - b.high || a.begin - b.begin) };
   }
 
@@ -326,18 +283,12 @@ export class Oracle implements History {
     });
     if (fits.length === 0) throw new Error(`${what} (${JSON.stringify(range)}) was made by no call`);
     if (dropped !== undefined) this.#spaces.drop(number, what);
-    if (space !== undefined) this.#removeRange(space, seq, fits[0]!.bounds!);
-    return { group, fits: fits.sort((a, b) => a.high - b.high || a.begin - b.begin) };
-  }
-
-  #removeRange(space: string, seq: number, bounds: BoundsSpec): void {
-    this.#ranges.set(seq, bounds);
-    for (const [key, versions] of this.#bySpace.get(space) ?? []) {
-      if (versions.at(-1)?.id === undefined || !isWithin(key, bounds)) continue;
-      const version = { seq, space, key, id: undefined };
-      this.versions.push(version);
-      versions.push(version);
+    if (space !== undefined) {
+      const { bounds } = fits[0]!;
+      this.#ranges.set(seq, bounds!);
+      this.removeKeys(space, seq, (key) => isWithin(key, bounds!));
     }
+    return { group, fits: fits.sort((a, b) => a.high - b.high || a.begin - b.begin) };
   }
 
   /** A late delete stands where a range delete covers an older version, and nowhere else. */
@@ -347,10 +298,7 @@ export class Oracle implements History {
     const bounds = this.#ranges.get(row.seq);
     const isRight = space !== undefined && bounds !== undefined && isWithin(row.key, bounds);
     // An older one may have removed the key: merges forget that where a newer put stands above it.
-    if (
-      !isRight ||
-      !this.#versionsOf(space, row.key).some(({ seq, id }) => seq < row.seq && id !== undefined)
-    )
+    if (!isRight || !this.versionsOf(space, row.key).some(({ seq, id }) => seq < row.seq && id !== undefined))
       throw new Error(`late delete ${row.seq}:${row.key} is of no range delete that covers a version`);
     this.#late.add(row);
   }
@@ -365,7 +313,7 @@ export class Oracle implements History {
       const [{ seq, key }] = group as [Row];
       const call = calls[i];
       if (call === undefined)
-        throw new Error(`commit ${seq} (a removal, key ${key}) was made by no call since the last open`);
+        throw new Error(`commit ${seq} (key ${key}) was made by no call since the last open`);
       used.add(call);
     });
   }
@@ -378,22 +326,13 @@ export class Oracle implements History {
       );
     if (high > last) return;
     const [key] = attempt.changes.keys();
-    if (outcome === 'conflict') {
-      const was = this.at(attempt.space, key!, attempt.low)?.seq ?? 0;
-      if (was === attempt.ifSeq && !isContended(attempt, this.#attempts))
-        throw new Error(`${kind} ${id} was refused although ${key} was at ${was}`);
-    }
+    if (outcome === 'conflict' && !mayConflict(this, attempt, this.#attempts))
+      throw new Error(`${kind} ${id} was refused with a conflict, and there was none`);
     if (kind !== 'delete' || outcome !== 'nothing') return;
-    const versions = this.#versionsOf(attempt.space, key!);
+    const versions = this.versionsOf(attempt.space, key!);
     const wasAbsent =
       this.at(attempt.space, key!, attempt.low) === undefined ||
       versions.some((one) => one.id === undefined && one.seq > attempt.low);
     if (!wasAbsent) throw new Error(`delete ${id} of ${key} found nothing, but the key was there`);
-  }
-
-  /** Compares bytes with what a version must have. */
-  checkBytes(version: Version, bytes: Uint8Array, what: string): void {
-    if (Buffer.compare(bytes, this.bytesOf(version)) !== 0)
-      throw new Error(`${what}: other bytes than commit ${version.seq} put (${bytes.length} bytes)`);
   }
 }

@@ -42,11 +42,23 @@ export const optionValues = {
 } as const satisfies { [K in keyof SimOptions]: readonly SimOptions[K][] };
 
 const heavy: ReadonlySet<OpKind> = new Set(['put', 'putIf', 'stream', 'delete', 'batch']);
-const light: ReadonlySet<OpKind> = new Set(['clear', 'drop', 'flush', 'reader', 'rival', 'stats', 'spaces']);
+const light: ReadonlySet<OpKind> = new Set([
+  'clear',
+  'drop',
+  'flush',
+  'compact',
+  'view',
+  'reader',
+  'rival',
+  'stats',
+  'spaces',
+]);
 
 const conditions = ['current', 'current', 'absent', 'stale'] as const;
 
 const specialKeys = ['', 'a', 'a\u0000', 'a\u0000b', 'ab', 'a/', 'a/b', 'a/b/c', 'b', 'é', '\u{10000}'];
+/** Nobody puts to these but counters. */
+const counterKeys = ['6e', '6e6e'];
 const longKeys = ['k'.repeat(300), 'k'.repeat(301)];
 
 /** The plan of `seed`; `calls` bounds its size. */
@@ -150,6 +162,18 @@ class OpMaker {
         return { kind, space, key, value: this.#value(), pieces: 1 + prng.below(6) };
       case 'batch':
         return { kind, space, changes: this.#changes() };
+      case 'update': {
+        const value = prng.chance(0.2) ? null : this.#value();
+        return { kind, space, key, value, waits: prng.chance(0.3) };
+      }
+      case 'increment':
+        return { kind, key: prng.pick(counterKeys) };
+      case 'transaction': {
+        const reads = Array.from({ length: prng.below(4) }, () => prng.pick(this.#keys));
+        const isolation = prng.pick(['snapshot', 'serializable'] as const);
+        const more = { scans: prng.chance(0.2), isolation, retries: prng.pick([0, 0, 20]) };
+        return { kind, space, reads, changes: this.#changes(), ...more };
+      }
       case 'deleteRange':
         return { kind, space, bounds: this.#bounds(), ...(prng.chance(0.2) ? { aborts: true } : {}) };
       case 'drop':
@@ -166,7 +190,15 @@ class OpMaker {
         const start = prng.chance(0.5) ? 0 : prng.below(this.#options.valueBytes);
         return { kind, space, key, start, length: prng.below(2 * this.#options.valueBytes) };
       }
+      case 'snapshot':
+      case 'snapshotDrop':
+        return { kind, name: prng.pick(['p', 'q']) };
+      case 'past':
+        return { kind, space, key, ...(prng.chance(0.5) ? { share: prng.u32() / 2 ** 32 } : {}) };
+      case 'view':
+        return { kind, space, key, compacts: prng.chance(0.5) };
       case 'flush':
+      case 'compact':
       case 'stats':
       case 'spaces':
       case 'rival':

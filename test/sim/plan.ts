@@ -61,11 +61,27 @@ export type SimOp =
   | { kind: 'deleteRange'; space: string; bounds: BoundsSpec; aborts?: boolean }
   | { kind: 'clear'; space: string }
   | { kind: 'drop'; space: string }
+  | { kind: 'update'; space: string; key: string; value: ValueSpec | null; waits: boolean }
+  | { kind: 'increment'; key: string }
+  | {
+      kind: 'transaction';
+      space: string;
+      reads: readonly string[];
+      /** Also goes through the whole space. */
+      scans: boolean;
+      changes: readonly SimChange[];
+      isolation: 'snapshot' | 'serializable';
+      retries: number;
+    }
   | { kind: 'get' | 'getSync' | 'getAborts' | 'has' | 'stat'; space: string; key: string }
   | { kind: 'getMany'; space: string; keys: readonly string[] }
   | { kind: 'scan' | 'scanStops' | 'scanAborts'; space: string; scan: ScanSpec; entries: number }
   | { kind: 'read' | 'readCancels'; space: string; key: string; start: number; length: number }
-  | { kind: 'flush' | 'stats' | 'spaces' | 'rival' }
+  | { kind: 'flush' | 'compact' | 'stats' | 'spaces' | 'rival' }
+  | { kind: 'snapshot' | 'snapshotDrop'; name: string }
+  /** Of a snapshot, or where there is a `share` of the number that is this share of the newest. */
+  | { kind: 'past'; space: string; key: string; share?: number }
+  | { kind: 'view'; space: string; key: string; compacts: boolean }
   | { kind: 'reader'; space: string; keys: readonly string[] };
 
 export type OpKind = SimOp['kind'];

@@ -8,13 +8,13 @@ import type { ScanSpec, SimOp } from './plan.ts';
 
 const hexOf = (key: Key): string => Buffer.from(key as string).toString('hex');
 
-/** What stat() told; throws when its times contradict each other. */
+/** What stat() told, of a counter without a call; throws when its times contradict each other. */
 export function observeStat(
   stat: EntryStat | undefined,
-): { id: number; seq: number; size: number } | undefined {
+): { id: number | undefined; seq: number; size: number } | undefined {
   if (stat === undefined) return undefined;
   if (stat.created.getTime() > stat.modified.getTime()) throw new Error('stat: created after modified');
-  return { id: stat.metadata!.id as number, seq: stat.seq, size: stat.size };
+  return { id: stat.metadata?.id as number | undefined, seq: stat.seq, size: stat.size };
 }
 
 function scanOptionsOf(scan: ScanSpec): ScanOptions {
@@ -25,7 +25,7 @@ function scanOptionsOf(scan: ScanSpec): ScanOptions {
 
 /** Scans to the end, or stops or aborts after some entries. */
 export async function observeScan(
-  space: Engine,
+  scan: (options: ScanOptions) => AsyncIterable<Entry<Key>>,
   op: { kind: 'scan' | 'scanStops' | 'scanAborts'; space: string; scan: ScanSpec; entries: number },
   about: ReadAt,
 ): Promise<Observation> {
@@ -33,8 +33,8 @@ export async function observeScan(
   const options = scanOptionsOf(op.scan);
   const entries: SeenEntry[] = [];
   let whole = true;
-  const scan = space.scan<Key>(op.kind === 'scanAborts' ? { ...options, signal: aborter.signal } : options);
-  for await (const entry of scan) {
+  const made = op.kind === 'scanAborts' ? { ...options, signal: aborter.signal } : options;
+  for await (const entry of scan(made)) {
     entries.push(seenEntry(entry));
     if (op.kind === 'scan' || entries.length < op.entries) continue;
     if (op.kind === 'scanAborts') aborter.abort();

@@ -10,7 +10,7 @@ export interface Row {
   readonly isPut: boolean;
   /** Its value lies in chunks. */
   readonly hasChunks: boolean;
-  /** The call that put it; undefined for a removal. */
+  /** The call that put it, or minus what a counter put; undefined for a removal. */
   readonly id: number | undefined;
   /** Checksum of the stored record. */
   readonly record: bigint;

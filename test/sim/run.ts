@@ -12,7 +12,7 @@ import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { strayFiles } from '../crash/audit.ts';
 import { inFull } from './calls.ts';
 import { Client } from './client.ts';
-import { compareSpaces } from './comparison.ts';
+import { compareSpaces, marksOf } from './comparison.ts';
 import { boundsOf, callsInCalm, engineOptionsOf } from './conditions.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './injector.ts';
@@ -289,7 +289,8 @@ class Run {
     const { problems } = audit;
     const others = problems.filter((problem) => !this.#mayBeTorn || !problem.startsWith('SUPER at'));
     if (others.length > 0) throw new Error(others.join('; '));
-    oracle.settle(audit, this.#handed);
+    const last = oracle.settle(audit, this.#handed);
+    oracle.marks.settle(marksOf(life.engine), last);
     checkRetained(audit);
     this.#raise({ durable: oracle.lastSeq, handed: oracle.lastSeq });
     life.note();

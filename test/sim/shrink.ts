@@ -86,14 +86,14 @@ class Shrinker {
 const halved = (spec: ValueSpec): ValueSpec => ({ ...spec, length: Math.floor(spec.length / 2) });
 
 function withValues(op: SimOp, change: (spec: ValueSpec) => ValueSpec): SimOp {
-  if (op.kind === 'batch') {
+  if (op.kind === 'batch' || op.kind === 'transaction') {
     const changes = op.changes.map(({ key, value }) => ({
       key,
       value: value === null ? null : change(value),
     }));
     return { ...op, changes };
   }
-  return 'value' in op ? { ...op, value: change(op.value) } : op;
+  return 'value' in op && op.value !== null ? { ...op, value: change(op.value) } : op;
 }
 
 function sizeOf({ clients, faults, ends }: SimPlan): number {

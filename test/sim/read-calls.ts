@@ -1,0 +1,103 @@
+/** Calls that read the newest state, of the store or of a reader beside it; and a second writer. */
+import type { Engine } from '../../src/engine/engine.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
+import type { Key } from '../../src/engine/types.ts';
+import type { Caller, OpOf } from './caller.ts';
+import { keyOf, spaceOf } from './calls.ts';
+import type { ReadAt } from './observations.ts';
+import { observeRange, observeScan, observeStat } from './reading.ts';
+
+type KeyOp = OpOf<'get' | 'getSync' | 'getAborts' | 'has' | 'stat'>;
+
+/** Calls that read one space. */
+export type ReadOp =
+  | KeyOp
+  | OpOf<'getMany'>
+  | OpOf<'scan' | 'scanStops' | 'scanAborts'>
+  | OpOf<'read' | 'readCancels'>;
+
+const isOfKey = (op: ReadOp): op is KeyOp => 'key' in op && !('start' in op);
+
+/** Reads; `view` is the number up to which `engine` shows commits now. */
+export async function read(
+  caller: Caller,
+  op: ReadOp,
+  engine: Engine,
+  number: number,
+  view: number,
+): Promise<void> {
+  const [{ oracle }, space] = [caller.life.world, spaceOf(engine, op.space)];
+  const dropping = engine === caller.life.engine && oracle.isDropping(op.space);
+  const about = { view, space: op.space, ...(dropping ? { mayBeDropped: true } : {}) };
+  if (isOfKey(op)) await readKey(caller, op, space, number, about);
+  else if ('scan' in op) {
+    const expected = op.kind === 'scanAborts' ? (['VARVE_ABORTED'] as const) : [];
+    const seen = await caller.read(
+      () => observeScan((options) => space.scan<Key>(options), op, about),
+      ...expected,
+    );
+    if (seen !== undefined) oracle.observe(seen.value);
+  } else if (op.kind === 'getMany') {
+    const keys = op.keys.map((key, i) => keyOf(key, number + i));
+    const found = await caller.read(() => space.getMany(keys));
+    found?.value.forEach((bytes, i) => {
+      oracle.observe({ kind: 'value', ...about, key: op.keys[i]!, bytes });
+    });
+  } else {
+    const seen = await caller.read(() => observeRange(space, op, keyOf(op.key, number), about));
+    if (seen !== undefined) oracle.observe(seen.value);
+  }
+}
+
+async function readKey(
+  caller: Caller,
+  op: KeyOp,
+  space: Engine,
+  number: number,
+  about: ReadAt,
+): Promise<void> {
+  const { oracle } = caller.life.world;
+  const key = keyOf(op.key, number);
+  const ofKey = { ...about, key: op.key };
+  if (op.kind === 'has') {
+    const found = await caller.read(() => space.has(key));
+    if (found !== undefined) oracle.observe({ kind: 'has', ...ofKey, found: found.value });
+  } else if (op.kind === 'stat') {
+    const found = await caller.read(() => space.stat(key));
+    if (found !== undefined) oracle.observe({ kind: 'stat', ...ofKey, stat: observeStat(found.value) });
+  } else if (op.kind === 'getAborts') {
+    const abort = () => caller.aborted(number, (signal) => space.get(key, { signal }));
+    const got = await caller.read(abort, 'VARVE_ABORTED');
+    if (got !== undefined) oracle.observe({ kind: 'value', ...ofKey, bytes: got.value });
+  } else {
+    const isSync = op.kind === 'getSync';
+    const found = await caller.read(async () => (isSync ? space.getSync(key) : await space.get(key)));
+    if (found !== undefined) oracle.observe({ kind: 'value', ...ofKey, bytes: found.value });
+  }
+}
+
+export async function tryRival(caller: Caller): Promise<void> {
+  const settled = await caller.settle(() => caller.life.tryRival());
+  if ('error' in settled) caller.judge(settled.error, 'VARVE_LOCKED');
+}
+
+export async function openReader(caller: Caller, op: OpOf<'reader'>, number: number): Promise<void> {
+  const { life } = caller;
+  const checkView = life.beforeReader();
+  const readOnly = { ...life.options, readOnly: true };
+  const opened = await caller.read(() => openWithEnv(life.env, readOnly, life.bounds));
+  if (opened === undefined) return;
+  const reader = opened.value;
+  const health = reader.health();
+  if (health.status === 'degraded' && !life.faulted)
+    throw new Error(`a reader found damage: ${JSON.stringify(health)}`);
+  if (health.status !== 'degraded') {
+    const { seq: view } = reader.stats();
+    checkView(view);
+    const { space, keys } = op;
+    const options = { scan: {}, entries: Number.MAX_SAFE_INTEGER };
+    await read(caller, { kind: 'getMany', space, keys }, reader, number, view);
+    await read(caller, { kind: 'scan', space, ...options }, reader, number, view);
+  }
+  await caller.read(() => reader.close());
+}
