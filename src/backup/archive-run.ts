@@ -35,18 +35,11 @@ import {
 import { damageOf, type VaultDamage } from './backup-info.ts';
 import { LookAgain } from './look-again.ts';
 import { packBytesTarget } from './pack-builder.ts';
+import { RunIndexes } from './run-indexes.ts';
 import { Throttle, throwIfAborted } from './throttle.ts';
 import { Upload } from './upload.ts';
 import { type LiveChunks, ValueUpload } from './value-upload.ts';
-import {
-  type IndexState,
-  lastingPacks,
-  loadVault,
-  packsIn,
-  type VaultEnv,
-  type VaultState,
-  writeIndexes,
-} from './vault-state.ts';
+import { type IndexState, lastingPacks, loadVault, type VaultEnv, type VaultState } from './vault-state.ts';
 
 /** What is archived of a store. */
 export interface ArchiveSource extends LiveChunks {
@@ -111,6 +104,7 @@ interface Filling {
 interface Session {
   readonly state: VaultState;
   readonly upload: Upload;
+  readonly indexes: RunIndexes;
   readonly values: ValueUpload;
 }
 
@@ -230,8 +224,7 @@ class ArchiveRun {
   async #check(): Promise<void> {
     const again = new LookAgain(this.#env, 'the archive');
     while (this.#unchecked.length > 0) {
-      const relied = this.#session === undefined ? undefined : packsIn(this.#session.state);
-      const { state, lasts } = await again.look(this.#indexes, relied);
+      const { state, lasts } = await again.look(this.#indexes, this.#session?.state);
       if (lasts) return;
       again.goOn();
       this.#session = this.#over(state);
@@ -246,20 +239,23 @@ class ArchiveRun {
 
   #over(state: VaultState): Session {
     const { bytesPerSecond, signal } = this.#options;
-    const upload = new Upload(this.#env, state.packs, state.table, {
+    const indexes = new RunIndexes(this.#env, state, this.#indexes);
+    const upload = new Upload(this.#env, state.packs, state.index, {
       packBytes: packBytesTarget,
       prove: true,
       dryRun: false,
       throttle: new Throttle(this.#env.clock, bytesPerSecond, signal),
       onBytes: () => undefined,
+      spill: async () => {
+        await indexes.spill(upload.own);
+      },
     });
-    return { state, upload, values: new ValueUpload(this.#source, state.table, upload, false) };
+    return { state, upload, indexes, values: new ValueUpload(this.#source, state.index, upload, false) };
   }
 
   /** Uploads what the vault lacks of the values in an object. `isNew`: damage is told. */
-  async #upload({ state, upload, values }: Session, archive: ReadArchive, isNew: boolean): Promise<void> {
+  async #upload({ upload, indexes, values }: Session, archive: ReadArchive, isNew: boolean): Promise<void> {
     const [chunks, bytes] = [upload.chunks, upload.bytes];
-    const before = new Set(upload.own);
     for (const record of valuesIn(archive)) {
       throwIfAborted(this.#options.signal);
       try {
@@ -271,8 +267,8 @@ class ArchiveRun {
       }
     }
     await upload.finish();
-    const own = new Set([...upload.own].filter((number) => !before.has(number)));
-    if (own.size > 0) this.#indexes.push(...(await writeIndexes(this.#env, state.packs, state.table, own)));
+    if (upload.own.size > 0) await indexes.put(upload.own);
+    upload.own.clear();
     this.#chunks += upload.chunks - chunks;
     this.#newBytes += upload.bytes - bytes;
   }

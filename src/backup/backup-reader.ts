@@ -55,7 +55,7 @@ export class BackupReader {
     const snap = await chooseBackup(env, options);
     const state = await loadVault(env, everyPack);
     await adoptOrphans(env, state, everyPack);
-    return new BackupReader(snap, new VaultReader(env, state.packs, state.table, state.copies));
+    return new BackupReader(snap, new VaultReader(env, state));
   }
 
   /** Numbers of the named spaces. VARVE_CORRUPT. */

@@ -33,26 +33,25 @@ import {
 } from './backup-info.ts';
 import { BackupScan, type LeftOut, type ScanUpdate } from './backup-scan.ts';
 import type { BackupSource } from './backup-source.ts';
-import { ChunkTable } from './chunk-table.ts';
 import { keyText } from './key-text.ts';
 import type { KeyTree } from './key-tree-builder.ts';
 import { LookAgain } from './look-again.ts';
 import { Marker } from './marker.ts';
 import { packBytesTarget } from './pack-builder.ts';
 import { reachedBy, tidyIndexes } from './reuse.ts';
+import { RunIndexes } from './run-indexes.ts';
 import { listSnaps, type Snap } from './snaps.ts';
 import { Slices, Throttle } from './throttle.ts';
 import { Upload } from './upload.ts';
+import { steadily, type VaultIndex } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
 import {
   adoptOrphans,
   type IndexState,
   lastingPacks,
   loadVault,
-  packsIn,
   type VaultEnv,
   type VaultState,
-  writeIndexes,
 } from './vault-state.ts';
 
 /** Options of a backup. */
@@ -151,9 +150,8 @@ class BackupRun {
     for (const error of state.damage) this.#note(error);
     const adopted =
       mode === 'incremental' && !dryRun ? await adoptOrphans(this.#env, state, lastingPacks, true) : [];
-    if (mode === 'full') state = { ...state, table: new ChunkTable() };
-    if (mode === 'differential')
-      state = { ...state, table: await reachedBy(this.#env, state, base, this.#slices) };
+    if (mode === 'full') state = { ...state, index: state.index.emptied() };
+    if (mode === 'differential') state = { ...state, index: await this.#reachedIn(state, base) };
     // Where packs are gone, nothing of earlier backups is taken for granted.
     const isSound = state.missing.length === 0 && state.damage.length === 0;
     // What the base reaches is in packs that were loaded, if it is there still and no pack is marked: a prune
@@ -170,7 +168,7 @@ class BackupRun {
       // What it was to be built on is damaged, or was removed meanwhile: nothing of that pack is relied on.
       this.#note(error);
       const { file } = error;
-      state = await loadVault(this.#env, (pack) => lastingPacks(pack) && packName(pack.hash) !== file);
+      state = await loadVault(this.#env, (pack) => lastingPacks(pack) && packName(pack.hash) !== file, state);
       tree = await this.#pass(state, [], 0);
     }
     const manifest = (provedMs: number): BackupManifest =>
@@ -180,7 +178,7 @@ class BackupRun {
     const again = new LookAgain(this.#env, 'the backup');
     for (;;) {
       await this.#env.store.put(part, encodeBackupManifest(manifest(0), this.#env.random(12)));
-      const looked = await again.look(this.#indexes, packsIn(state));
+      const looked = await again.look(this.#indexes, state);
       state = looked.state;
       // Where no pack of before is missing or marked, the tree is whole without a walk.
       if (looked.lasts || (await this.#isWhole(state, tree))) break;
@@ -206,6 +204,10 @@ class BackupRun {
     return { report: this.#report(done), row: this.#row(done) };
   }
 
+  async #reachedIn(state: VaultState, base: Snap | undefined): Promise<VaultIndex> {
+    return await steadily(() => reachedBy(this.#env, state, base, this.#slices));
+  }
+
   /** The backup that this one builds on: the last of this store, or its last full one. */
   #base(mode: BackupMode, snaps: readonly Snap[]): Snap | undefined {
     const { last } = this.#source;
@@ -229,8 +231,7 @@ class BackupRun {
     if (!isSame || manifest.seq > source.seq) return undefined;
     const changes = await source.changes(manifest.seq);
     if (changes === undefined) return undefined;
-    const reader = new VaultReader(this.#env, state.packs, state.table, state.copies);
-    return { base: manifest, changes, reader };
+    return { base: manifest, changes, reader: new VaultReader(this.#env, state) };
   }
 
   /** Reads the store, uploads what `state` lacks, and writes the index of it. */
@@ -243,7 +244,9 @@ class BackupRun {
     this.#keys = 0;
     this.#damagedKeys = 0;
     const dryRun = this.#options.dryRun === true;
-    const upload = new Upload(this.#env, state.packs, state.table, {
+    const indexes = new RunIndexes(this.#env, state, this.#indexes);
+    let unnamed = adopted;
+    const upload = new Upload(this.#env, state.packs, state.index, {
       packBytes: this.#packBytes,
       prove: this.#options.verify !== false,
       dryRun,
@@ -252,8 +255,12 @@ class BackupRun {
         this.#sent += bytes;
         this.#progress('upload');
       },
+      spill: async () => {
+        await indexes.spill(new Set([...upload.own, ...unnamed]));
+        unnamed = [];
+      },
     });
-    const scan = new BackupScan(this.#source, state.table, upload, {
+    const scan = new BackupScan(this.#source, state.index, upload, {
       knownSeq,
       update,
       dryRun,
@@ -265,9 +272,8 @@ class BackupRun {
     });
     const tree = await scan.run();
     await upload.finish();
-    const packs = new Set([...upload.own, ...adopted]);
-    if (!dryRun && packs.size > 0)
-      this.#indexes.push(...(await writeIndexes(this.#env, state.packs, state.table, packs)));
+    const packs = new Set([...upload.own, ...unnamed]);
+    if (!dryRun && packs.size > 0) await indexes.put(packs);
     this.#chunks += upload.chunks;
     this.#newBytes += upload.bytes;
     this.#files += upload.files;
@@ -276,9 +282,11 @@ class BackupRun {
 
   /** Everything the tree reaches lies in packs that are there, named by the index and by no marker. */
   async #isWhole(state: VaultState, tree: KeyTree): Promise<boolean> {
-    const marker = new Marker(new VaultReader(this.#env, state.packs, state.table), this.#slices);
-    await marker.mark({ rootNodeId: tree.rootId, treeHeight: tree.height });
-    return marker.missCount === 0;
+    return await steadily(async () => {
+      const marker = new Marker(new VaultReader(this.#env, state), this.#slices);
+      await marker.mark({ rootNodeId: tree.rootId, treeHeight: tree.height });
+      return marker.missCount === 0;
+    });
   }
 
   #leftOut({ prefix, error }: LeftOut): void {

@@ -16,7 +16,6 @@ import { keyTreeTags } from '../format/key-tree-node.ts';
 import { parseValueRecord, recordForms, type ValueRecord } from '../format/value-record.ts';
 import { MISS, OK } from '../tree/cursor.ts';
 import type { BackupSource } from './backup-source.ts';
-import type { ChunkTable } from './chunk-table.ts';
 import { type KeyTree, KeyTreeBuilder } from './key-tree-builder.ts';
 import type { TreeRoot } from './key-tree-walk.ts';
 import type { LoggedChanges } from './logged-changes.ts';
@@ -24,6 +23,7 @@ import type { Slices } from './throttle.ts';
 import { updateTree } from './tree-update.ts';
 import type { Upload } from './upload.ts';
 import { ValueUpload } from './value-upload.ts';
+import type { VaultIndex } from './vault-index.ts';
 import type { VaultReader } from './vault-reader.ts';
 
 /** A key that was left out. */
@@ -58,12 +58,12 @@ export class BackupScan {
   readonly #record = new ByteWriter(1024);
   readonly #key: Uint8Array = new Uint8Array(1 + rowPrefixBytesMax);
 
-  constructor(source: BackupSource, table: ChunkTable, upload: Upload, options: ScanOptions) {
+  constructor(source: BackupSource, index: VaultIndex, upload: Upload, options: ScanOptions) {
     this.#source = source;
     this.#options = options;
-    this.#values = new ValueUpload(source, table, upload, options.dryRun);
-    this.#builder = new KeyTreeBuilder((id, node) => {
-      if (!table.has(id)) return upload.addChunk(id, node, chunkKinds.meta);
+    this.#values = new ValueUpload(source, index, upload, options.dryRun);
+    this.#builder = new KeyTreeBuilder(async (id, node) => {
+      if (!(await index.has(id))) await upload.addChunk(id, node, chunkKinds.meta);
     });
   }
 

@@ -15,12 +15,11 @@ import { MiB } from '../base/limits.ts';
 import { ChunkFrame } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { type Trailer, trailerEntry } from '../format/segment.ts';
-import { indexHashOf, indexPrefix, packHashOf, packPrefix } from '../format/vault-names.ts';
-import { type ChunkPlace, IndexObject, IndexPages } from './index-object.ts';
 import { readPackFrame, readPackTrailer } from './pack-reader.ts';
 import { throwIfAborted } from './throttle.ts';
 import { checkVault, type Vault } from './vault.ts';
-import type { VaultEnv } from './vault-state.ts';
+import type { IndexHit } from './vault-index.ts';
+import { everyPack, loadVault, type VaultEnv, type VaultState } from './vault-state.ts';
 
 /** Gives chunks by their ids. */
 export interface ChunkSource {
@@ -37,20 +36,14 @@ export function openChunkSource(vault: Vault): ChunkSource {
 }
 
 const trailerBytesMax: number = 32 * MiB;
-/** A prune may change the index between looking and reading. */
+/** A prune may delete packs between looking and reading. */
 const triesMax = 3;
 
-interface Loaded {
-  readonly objects: readonly IndexObject[];
-  /** Packs that are there. */
-  readonly packs: ReadonlySet<string>;
-  /** Packs that no whole index object names. */
-  readonly unnamed: readonly { readonly hash: string; readonly size: number }[];
-}
+type Place = Pick<IndexHit, 'off8' | 'storedLen'>;
 
 class VaultChunkSource implements ChunkSource {
   readonly #env: VaultEnv;
-  #loaded: Promise<Loaded> | undefined;
+  #loaded: Promise<VaultState> | undefined;
   /** By hash, read last last; undefined: it cannot be read. */
   readonly #trailers = new Map<string, Trailer | undefined>();
   #trailerBytes = 0;
@@ -78,18 +71,16 @@ class VaultChunkSource implements ChunkSource {
     id: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<Uint8Array | undefined | 'changed'> {
-    this.#loaded ??= this.#load(signal);
-    let loaded: Loaded;
+    this.#loaded ??= loadVault(this.#env, everyPack);
+    let state: VaultState;
     try {
-      loaded = await this.#loaded;
+      state = await this.#loaded;
     } catch (error) {
       this.#loaded = undefined;
       throw error;
     }
     let changed = false;
-    const attempt = async (place: Pick<ChunkPlace, 'hash' | 'off8' | 'storedLen'>) => {
-      const { hash, off8, storedLen } = place;
-      if (!loaded.packs.has(hash)) return undefined;
+    const attempt = async (hash: string, { off8, storedLen }: Place) => {
       const frame = new ChunkFrame();
       try {
         const buf = await readPackFrame(this.#env.store, hash, off8, storedLen, id, frame);
@@ -100,55 +91,25 @@ class VaultChunkSource implements ChunkSource {
         return undefined;
       }
     };
-    for (const object of loaded.objects) {
+    const copies = await state.index.copies(id).catch((error: unknown) => {
+      if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
+      // The index was whole when it was opened.
+      changed = true;
+      return [];
+    });
+    for (const hit of copies) {
       throwIfAborted(signal);
-      const places = await object.find(id).catch((error: unknown) => {
-        if (!isVarveError(error, 'VARVE_NOT_FOUND', 'VARVE_CORRUPT')) throw error;
-        // It was whole when it was opened.
-        changed = true;
-        return [];
-      });
-      for (const place of places) {
-        const bytes = await attempt(place);
-        if (bytes !== undefined) return bytes;
-      }
+      const bytes = await attempt(state.packs[hit.pack]!.hash, hit);
+      if (bytes !== undefined) return bytes;
     }
-    for (const pack of loaded.unnamed) {
+    for (const pack of state.packs) {
+      if (pack.indexed) continue;
       throwIfAborted(signal);
       const place = placeIn(await this.#trailer(pack), id);
-      const bytes = place === undefined ? undefined : await attempt({ ...place, hash: pack.hash });
+      const bytes = place === undefined ? undefined : await attempt(pack.hash, place);
       if (bytes !== undefined) return bytes;
     }
     return changed ? 'changed' : undefined;
-  }
-
-  async #load(signal: AbortSignal | undefined): Promise<Loaded> {
-    const { store, vaultId } = this.#env;
-    const pages = new IndexPages(store);
-    const listed: { hash: string; size: number }[] = [];
-    for await (const { name, size } of store.list(indexPrefix)) {
-      const hash = indexHashOf(name);
-      if (hash !== undefined) listed.push({ hash, size });
-    }
-    const objects: IndexObject[] = [];
-    for (const { hash, size } of listed) {
-      throwIfAborted(signal);
-      try {
-        objects.push(await IndexObject.open(store, hash, size, vaultId, pages));
-      } catch (error) {
-        if (!isVarveError(error, 'VARVE_NOT_FOUND', 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION')) throw error;
-      }
-    }
-    const named = new Set(objects.flatMap(({ packs }) => packs.map(({ hash }) => hash)));
-    const unnamed: { hash: string; size: number }[] = [];
-    const packs = new Set<string>();
-    for await (const { name, size } of store.list(packPrefix)) {
-      const hash = packHashOf(name);
-      if (hash === undefined) continue;
-      packs.add(hash);
-      if (!named.has(hash)) unnamed.push({ hash, size });
-    }
-    return { objects, packs, unnamed };
   }
 
   async #trailer({ hash, size }: { hash: string; size: number }): Promise<Trailer | undefined> {

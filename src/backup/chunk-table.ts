@@ -63,6 +63,18 @@ export class IndexRows implements IndexColumns {
     return pack[a]! - pack[b]!;
   }
 
+  /** Takes all rows out. */
+  protected reset(): void {
+    this.ids = new Uint8Array(firstRows * chunkIdBytes);
+    this.pack = new Uint32Array(firstRows);
+    this.off8 = new Uint32Array(firstRows);
+    this.storedLen = new Uint32Array(firstRows);
+    this.rawLen = new Uint32Array(firstRows);
+    this.kind = new Uint8Array(firstRows);
+    this.codec = new Uint8Array(firstRows);
+    this.count = 0;
+  }
+
   #grow(): void {
     const rows = this.pack.length * 2;
     this.ids = grown(this.ids, new Uint8Array(rows * chunkIdBytes));
@@ -111,6 +123,12 @@ export class ChunkTable extends IndexRows {
     if (this.count * 3 > this.#slots.length * 2) this.#spread();
     else this.#place(row);
     return row;
+  }
+
+  /** Takes everything out, and gives its memory back. */
+  clear(): void {
+    this.reset();
+    this.#slots = new Uint32Array(firstRows * 2);
   }
 
   #hasId(row: number, id: Uint8Array, at: number): boolean {

@@ -28,7 +28,7 @@ export interface WalkOptions {
   /** Tree keys below this one. */
   readonly to?: Uint8Array;
   /** False leaves the node and all below it out. */
-  readonly enter?: (id: Uint8Array, idAt: number, level: number) => boolean;
+  readonly enter?: (id: Uint8Array, idAt: number, level: number) => boolean | Promise<boolean>;
   /** Told of what cannot be read, which is left out; without it damage is thrown. */
   readonly onLost?: (lost: LostKeys) => void;
 }
@@ -63,7 +63,10 @@ async function* walk(
   level: number,
   options: WalkOptions,
 ): AsyncGenerator<KeyTreeNode> {
-  if (options.enter !== undefined && !options.enter(child.id, 0, level)) return;
+  if (options.enter !== undefined) {
+    const entered = options.enter(child.id, 0, level);
+    if (!(typeof entered === 'boolean' ? entered : await entered)) return;
+  }
   let bytes: Uint8Array;
   let children: Child[];
   try {

@@ -7,11 +7,12 @@
  *   named it is named no more").
  */
 import { VarveError } from '../base/errors.ts';
+import { dropGone } from './index-write.ts';
 import {
-  dropGone,
   type IndexState,
   lastingPacks,
   loadVault,
+  packsIn,
   type VaultEnv,
   type VaultState,
 } from './vault-state.ts';
@@ -31,15 +32,16 @@ export class LookAgain {
   }
 
   /**
-   * Loads the vault anew. `put`: index objects of the run; `relied`: hashes of the packs it relies on,
+   * Loads the vault anew. `put`: index objects of the run; `before`: the state whose packs it relies on,
    * undefined where it does not know. `lasts`: all of them are there, named by the index and by no marker.
    */
   async look(
     put: readonly IndexState[],
-    relied: ReadonlySet<string> | undefined,
+    before: VaultState | undefined,
   ): Promise<{ state: VaultState; lasts: boolean }> {
     this.#looks++;
-    const state = await loadVault(this.#env, lastingPacks);
+    const relied = before === undefined ? undefined : packsIn(before);
+    const state = await loadVault(this.#env, lastingPacks, before);
     if (state.missing.length > 0) await dropGone(this.#env, put);
     const lasting = new Set(state.packs.filter((one) => one.indexed && !one.pending).map(({ hash }) => hash));
     return { state, lasts: relied !== undefined && [...relied].every((hash) => lasting.has(hash)) };

@@ -18,6 +18,11 @@ const roomBytes: number = 2 * MiB;
 /** Buffers start small: most backups are small. */
 const firstBytes: number = MiB;
 
+/** Memory for a pack that is full from `target` bytes on. */
+export function newPackMemory(target: number): Uint8Array {
+  return new Uint8Array(target + roomBytes);
+}
+
 /** A finished pack. */
 export interface Pack {
   /** SHA-256 in hex. */
@@ -37,12 +42,19 @@ export class PackBuilder {
   /** Bytes that the hash has seen. */
   #hashed = 0;
 
-  /** `salt`: 12 random bytes. */
-  constructor(vaultId: Uint8Array, salt: Uint8Array, target: number = packBytesTarget) {
+  /** `salt`: 12 random bytes. `memory` (taken) is grown where it is too small. */
+  constructor(
+    vaultId: Uint8Array,
+    salt: Uint8Array,
+    target: number = packBytesTarget,
+    memory: Uint8Array = new Uint8Array(Math.min(firstBytes, target)),
+  ) {
     this.#target = target;
-    this.#bytes = new Uint8Array(Math.min(firstBytes, target));
+    this.#bytes = memory;
     this.#reserve(segmentDataFrom);
     this.#seed = new FileSeed(salt);
+    // Memory may have been used before, and behind the header there is nothing.
+    this.#bytes.fill(0, 0, segmentDataFrom);
     this.#bytes.set(encodeFileHeader({ kind: 'pack', subKind: 0, fileNo: 0, dbUuid: vaultId, salt }));
   }
 

@@ -43,12 +43,30 @@ export async function readPackFrame(
 ): Promise<Uint8Array> {
   const name = packName(hash);
   const buf = await store.getRange(name, off8 * 8, frameBytes(storedLen));
-  checkWholeFrame(buf, 0, name, off8 * 8, out);
-  for (let i = 0; i < chunkIdBytes; i++) {
-    if (buf[out.idAt + i] !== id[i])
-      throw corrupt('another chunk is in its place', { file: name, offset: off8 * 8 });
-  }
+  checkFramePlace(buf, 0, name, off8 * 8, out, id, 0);
+  checkFrameId(buf, out, name, off8 * 8);
   return buf;
+}
+
+/**
+ * Checks the frame at buf[pos], header and padding, and that it is of the chunk with the id at id[idAt..];
+ * whether its bytes are those the id names, `checkFrameId` tells. VARVE_CORRUPT or VARVE_FORMAT_VERSION.
+ */
+export function checkFramePlace(
+  buf: Uint8Array,
+  pos: number,
+  file: string,
+  offset: number,
+  out: ChunkFrame,
+  id: Uint8Array,
+  idAt: number,
+): void {
+  const verdict = checkChunkFrame(buf, pos, buf.length, out);
+  if (verdict !== 'ok') throw chunkFrameError(verdict, file, offset);
+  if (out.codec !== codecs.raw) throw chunkFrameError('unsupported', file, offset);
+  for (let i = 0; i < chunkIdBytes; i++) {
+    if (buf[out.idAt + i] !== id[idAt + i]) throw corrupt('another chunk is in its place', { file, offset });
+  }
 }
 
 /** Checks the frame at buf[pos], header, padding and id; VARVE_CORRUPT or VARVE_FORMAT_VERSION. */

@@ -17,6 +17,7 @@
 import type { Seq } from '../base/brands.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
 import { encodeBackupManifest } from '../format/backup-manifest.ts';
+import { frameBytes } from '../format/chunk-frame.ts';
 import {
   archiveDir,
   archiveEndName,
@@ -30,19 +31,19 @@ import { decodePendingMarker, encodePendingMarker, pendingMarker } from '../form
 import { archiveDirOf, listArchives, readArchive, valuesIn } from './archive-objects.ts';
 import type { VaultProgress } from './backup-info.ts';
 import { DirectoryBlobs } from './directory-blobs.ts';
+import { hashesOf, listIndexes, mergeIndexes } from './index-write.ts';
 import { Marker } from './marker.ts';
+import { type MarkedState, planRepack, repackPacks } from './repack.ts';
 import { listSnaps, snapNameOf, voidOf } from './snaps.ts';
 import { Slices, throwIfAborted } from './throttle.ts';
+import { type IndexHit, steadily } from './vault-index.ts';
 import { lockPrune, type VaultLock } from './vault-lock.ts';
 import { VaultReader } from './vault-reader.ts';
 import {
   adoptOrphans,
   everyPack,
-  hashesOf,
   type IndexState,
-  listIndexes,
   loadVault,
-  mergeIndexes,
   type VaultEnv,
   type VaultState,
 } from './vault-state.ts';
@@ -57,6 +58,11 @@ export interface PruneOptions {
   partAgeMs?: number;
   /** Archived log older than so many ms goes: moments before cannot be restored. Default: none does. */
   archiveMs?: number;
+  /**
+   * Packs of which less than this share is needed are rewritten without the rest, and many small ones are put
+   * together: 0.25 is a good choice. Default 0: packs go only as a whole.
+   */
+  repackBelow?: number;
   /** Removes the lock of a prune that is surely dead. */
   breakLock?: boolean;
   onProgress?: (progress: VaultProgress) => void;
@@ -73,12 +79,21 @@ export interface PruneReport {
   /** Packs that were marked now; they go with a later prune, or with this one where there is no grace. */
   readonly markedPacks: number;
   readonly markedBytes: number;
+  /** Of those, packs that were rewritten, and the bytes of what they became. */
+  readonly repackedPacks: number;
+  readonly repackedBytes: number;
   readonly deletedPacks: number;
   readonly deletedBytes: number;
   /** Runs that were given up. */
   readonly expiredParts: number;
   /** Objects of archived logs that went, since no backup is left that they could roll forward. */
   readonly deletedArchives: number;
+}
+
+interface PruneCounts
+  extends Pick<PruneReport, 'repackedPacks' | 'repackedBytes' | 'expiredParts' | 'deletedArchives'> {
+  readonly marked: readonly { size: number }[];
+  readonly deleted: readonly { size: number }[];
 }
 
 const dayMs = 24 * 3600 * 1000;
@@ -99,20 +114,31 @@ class PruneRun {
   readonly #options: PruneOptions;
   readonly #slices: Slices;
   readonly #graceMs: number;
+  readonly #repackBelow: number;
 
   constructor(env: VaultEnv, options: PruneOptions) {
     this.#env = env;
     this.#options = options;
     this.#slices = new Slices(env.clock, options.signal);
+    this.#repackBelow = options.repackBelow ?? 0;
     this.#graceMs = options.graceMs ?? (env.store.caps.local === true ? 0 : dayMs);
   }
 
   async dryRun(): Promise<PruneReport> {
-    const { state, needed } = await this.#mark();
-    const unneeded = state.packs.filter((_pack, number) => !needed.has(number));
-    const marked = unneeded.filter(({ pending }) => !pending);
-    const pending = unneeded.filter((pack) => pack.pending);
-    return this.#report(state, needed, marked, pending, 0, (await this.#uselessArchives()).length);
+    const first = await this.#mark();
+    const { state, live } = first;
+    const planned = planRepack(this.#env, first, this.#repackBelow);
+    const bytes = planned.reduce((sum, number) => sum + live[number]!, 0);
+    for (const number of planned) live[number] = 0;
+    const unneeded = state.packs.filter((_pack, number) => live[number] === 0);
+    return this.#report(first, {
+      marked: unneeded.filter(({ pending }) => !pending),
+      deleted: unneeded.filter(({ pending }) => pending),
+      repackedPacks: planned.length,
+      repackedBytes: bytes,
+      expiredParts: 0,
+      deletedArchives: (await this.#uselessArchives()).length,
+    });
   }
 
   async run(lock: VaultLock): Promise<PruneReport> {
@@ -121,15 +147,34 @@ class PruneRun {
     const expired = await this.#expireParts();
     const dropped = await this.#dropArchives();
     const first = await this.#mark();
-    const marked = first.state.packs.filter((pack, i) => !first.needed.has(i) && !pack.pending);
+    const repacked = await this.#repack(first);
+    await lock.check();
+    const rewritten = new Set(repacked.packs);
+    const { packs } = first.state;
+    const marked = packs.filter((pack, i) => !pack.pending && (first.live[i] === 0 || rewritten.has(i)));
     for (const { hash } of marked) await store.put(pendingName(hash), encodePendingMarker(clock.now()));
-    const { state, needed } = await this.#mark();
-    await this.#unmark(state, needed);
+    const second = await this.#mark();
+    const { state, live } = second;
+    await this.#unmark(second);
     const due = await this.#due(state);
-    const deleted = state.packs.filter((pack, i) => pack.pending && !needed.has(i) && due.has(pack.hash));
+    const deleted = state.packs.filter((pack, i) => pack.pending && live[i] === 0 && due.has(pack.hash));
     await lock.check();
     await this.#delete(state, deleted);
-    return this.#report(state, needed, marked, deleted, expired, dropped);
+    return this.#report(second, {
+      marked,
+      deleted,
+      repackedPacks: rewritten.size,
+      repackedBytes: repacked.bytes,
+      expiredParts: expired,
+      deletedArchives: dropped,
+    });
+  }
+
+  async #repack(first: MarkedState): Promise<{ readonly packs: readonly number[]; readonly bytes: number }> {
+    const planned = planRepack(this.#env, first, this.#repackBelow);
+    if (planned.length === 0) return { packs: [], bytes: 0 };
+    this.#progress('repack', 0, planned.length);
+    return await repackPacks(this.#env, first, planned, this.#slices, this.#options.signal);
   }
 
   /** Gives up runs that have not ended for so long: their own `.snap` can no more be made. */
@@ -184,8 +229,12 @@ class PruneRun {
     return useless;
   }
 
-  /** Numbers of the packs that hold what is reached. VARVE_CORRUPT when a `.snap` is not whole. */
-  async #mark(): Promise<{ state: VaultState; needed: ReadonlySet<number> }> {
+  /** What is reached. VARVE_CORRUPT when a `.snap` is not whole. */
+  async #mark(): Promise<MarkedState> {
+    return await steadily(() => this.#tryMark());
+  }
+
+  async #tryMark(): Promise<MarkedState> {
     const parts = await listSnaps(this.#env, 'part');
     const { snaps, damaged } = await listSnaps(this.#env, 'snap');
     if (damaged.length > 0)
@@ -195,7 +244,7 @@ class PruneRun {
       });
     const state = await loadVault(this.#env, everyPack);
     await adoptOrphans(this.#env, state, everyPack);
-    const marker = new Marker(new VaultReader(this.#env, state.packs, state.table), this.#slices);
+    const marker = new Marker(new VaultReader(this.#env, state), this.#slices);
     for (const [i, { manifest, name }] of snaps.entries()) {
       throwIfAborted(this.#options.signal);
       this.#progress('mark', i, snaps.length);
@@ -209,20 +258,22 @@ class PruneRun {
     // Values that were gone before they could be archived are missing for good.
     for (const object of await listArchives(this.#env)) {
       throwIfAborted(this.#options.signal);
-      for (const record of valuesIn(await readArchive(this.#env, object))) await marker.markValue(record);
+      await marker.markValues(valuesIn(await readArchive(this.#env, object)));
     }
-    const needed = new Set<number>();
-    for (let row = 0; row < state.table.count; row++)
-      if (marker.marked.has(row)) needed.add(state.table.pack[row]!);
-    return { state, needed };
+    const live = new Float64Array(state.packs.length);
+    const marks = marker.marked;
+    const count = (hit: IndexHit): void => {
+      if (marks.has(hit)) live[hit.pack]! += frameBytes(hit.storedLen);
+    };
+    await state.index.each(count, () => this.#slices.step());
+    marks.check();
+    return { state, marks, live };
   }
 
   /** Markers of packs that something needs after all. */
-  async #unmark(state: VaultState, needed: ReadonlySet<number>): Promise<void> {
-    for (const number of needed) {
-      const { hash, pending } = state.packs[number]!;
-      if (pending) await this.#env.store.delete(pendingName(hash));
-    }
+  async #unmark({ state, live }: MarkedState): Promise<void> {
+    for (const [number, { hash, pending }] of state.packs.entries())
+      if (pending && live[number]! > 0) await this.#env.store.delete(pendingName(hash));
     for (const hash of state.pending) {
       if (!state.byHash.has(hash)) await this.#env.store.delete(pendingName(hash));
     }
@@ -274,20 +325,13 @@ class PruneRun {
   /** Puts index objects without packs that are gone in the place of those that name any. */
   async #dropEntries(indexes: readonly IndexState[], gone: ReadonlySet<string>): Promise<IndexState[]> {
     const touched = indexes.filter(({ packs }) => packs.some((hash) => gone.has(hash)));
-    return await mergeIndexes(this.#env, hashesOf(touched), gone);
+    return await mergeIndexes(this.#env, touched, gone);
   }
 
-  #report(
-    { packs }: VaultState,
-    needed: ReadonlySet<number>,
-    marked: readonly { size: number }[],
-    deleted: readonly { size: number }[],
-    expiredParts: number,
-    deletedArchives: number,
-  ): PruneReport {
+  #report({ state: { packs }, live }: MarkedState, { marked, deleted, ...rest }: PruneCounts): PruneReport {
     const bytes = (some: readonly { size: number }[]): number =>
       some.reduce((sum, { size }) => sum + size, 0);
-    const kept = packs.filter((_pack, i) => needed.has(i));
+    const kept = packs.filter((_pack, i) => live[i]! > 0);
     return {
       ok: true,
       dryRun: this.#options.dryRun === true,
@@ -297,8 +341,7 @@ class PruneRun {
       markedBytes: bytes(marked),
       deletedPacks: deleted.length,
       deletedBytes: bytes(deleted),
-      expiredParts,
-      deletedArchives,
+      ...rest,
     };
   }
 

@@ -176,7 +176,7 @@ class RestoreRun {
       await takeLeftovers(this.#fs, dbUuid, this.#builder);
       const state = await loadVault(this.#env, everyPack);
       await adoptOrphans(this.#env, state, everyPack);
-      this.#reader = new VaultReader(this.#env, state.packs, state.table, state.copies);
+      this.#reader = new VaultReader(this.#env, state);
       const whole = await this.#copy();
       const proved = whole && this.#damaged === 0 && (await this.#prove());
       throwIfAborted(this.#options.signal);

@@ -1,35 +1,30 @@
 /** What of a vault a backup may use again, and how the index of that is kept small. */
 import { isVarveError, type VarveError } from '../base/errors.ts';
+import { vaultIndexEntriesMax } from '../format/vault-index.ts';
 import { indexName } from '../format/vault-names.ts';
-import { ChunkTable } from './chunk-table.ts';
+import { entriesAtMost } from './index-object.ts';
+import { dropGone, mergeIndexes } from './index-write.ts';
 import { Marker } from './marker.ts';
 import type { Snap } from './snaps.ts';
 import type { Slices } from './throttle.ts';
+import type { VaultIndex } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
-import { dropGone, hashesOf, mergeIndexes, type VaultEnv, type VaultState } from './vault-state.ts';
+import type { VaultEnv, VaultState } from './vault-state.ts';
 
-/** More index objects than this are merged. */
+/** More index objects that have room for others than this are merged. */
 const indexesMax = 16;
 
-/** The chunks of `state` that a backup reaches; none without one. */
+/** The chunks of `state` that a backup reaches; none without one. VARVE_CONFLICT: load again. */
 export async function reachedBy(
   env: VaultEnv,
   state: VaultState,
   base: Snap | undefined,
   slices: Slices,
-): Promise<ChunkTable> {
-  const own = new ChunkTable();
-  if (base === undefined) return own;
-  const { table } = state;
-  const marker = new Marker(new VaultReader(env, state.packs, table), slices);
+): Promise<VaultIndex> {
+  if (base === undefined) return state.index.emptied();
+  const marker = new Marker(new VaultReader(env, state), slices);
   await marker.mark(base.manifest);
-  const { pack, off8, storedLen, rawLen, kind, codec } = table;
-  for (let row = 0; row < table.count; row++) {
-    if (!marker.marked.has(row)) continue;
-    const id = table.idOf(row);
-    own.add(id, 0, pack[row]!, off8[row]!, storedLen[row]!, rawLen[row]!, kind[row]!, codec[row]!);
-  }
-  return own;
+  return state.index.restrictedTo(marker.marked);
 }
 
 /**
@@ -42,9 +37,11 @@ export async function tidyIndexes(
 ): Promise<VarveError | undefined> {
   try {
     for (const hash of superseded) await env.store.delete(indexName(hash));
-    if (indexes.length <= indexesMax) return undefined;
-    const small = [...indexes].sort((a, b) => a.size - b.size).slice(0, indexes.length - indexesMax / 2);
-    await dropGone(env, await mergeIndexes(env, hashesOf(small), new Set()));
+    // Large ones gain nothing by being merged.
+    const small = indexes.filter((index) => entriesAtMost(index) <= vaultIndexEntriesMax / 2);
+    if (small.length <= indexesMax) return undefined;
+    const smallest = small.sort((a, b) => a.size - b.size).slice(0, small.length - indexesMax / 2);
+    await dropGone(env, await mergeIndexes(env, smallest, new Set()));
   } catch (error) {
     if (!isVarveError(error)) throw error;
     return error;

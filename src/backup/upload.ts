@@ -1,12 +1,14 @@
 /**
- * Packs on their way into a vault: chunks are collected, full packs are put while the next one fills.
+ * Packs on their way into a vault: chunks are collected, full packs are put, and read back, while the next
+ * one fills.
  *
- * Memory: two packs.
+ * Memory: three packs, the one that fills and two under way, whose buffers are used again; `ownRowsMax` rows.
  *
  * Invariants (test/backup/vault-crash.test.ts)
  * - `finish` resolves only when every pack is durable in the vault; the first failure is thrown by the next
  *   call ("a backup leaves older ones whole, and the next run succeeds").
- * - A pack that does not come back as it was put is an error (test/backup/upload.test.ts).
+ * - No more than two packs are under way, and one that does not come back as it was put is an error
+ *   (test/backup/upload.test.ts).
  */
 import { equalBytes } from '../base/bytes.ts';
 import { VarveError } from '../base/errors.ts';
@@ -14,11 +16,15 @@ import { MiB } from '../base/limits.ts';
 import { type ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { trailerEntry } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
-import type { ChunkTable } from './chunk-table.ts';
-import { PackBuilder } from './pack-builder.ts';
+import { newPackMemory, PackBuilder } from './pack-builder.ts';
 import type { Throttle } from './throttle.ts';
+import type { VaultIndex } from './vault-index.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
 
+/** Packs under way: one is put while the one before it is read back. */
+const underWayMax = 2;
+/** Chunks of a run that are kept in memory before an index object has them. */
+const ownRowsMax: number = 256 * 1024;
 /** Bytes of one read when a pack is read back. */
 const readBackBytes: number = 2 * MiB;
 
@@ -31,35 +37,41 @@ export interface UploadOptions {
   readonly dryRun: boolean;
   readonly throttle: Throttle;
   readonly onBytes: (bytes: number) => void;
+  /**
+   * Puts index objects of the packs in `own`, and of others that are only in memory, in the place of that.
+   */
+  readonly spill?: (() => Promise<void>) | undefined;
 }
 
 export class Upload {
   readonly #env: VaultEnv;
   readonly #packs: PackState[];
-  readonly #table: ChunkTable;
+  readonly #index: VaultIndex;
   readonly #options: UploadOptions;
   #open: { builder: PackBuilder; number: number } | undefined;
-  #putting: Promise<void> | undefined;
+  readonly #putting = new Set<Promise<void>>();
   #failed: { error: unknown } | undefined;
-  /** Numbers of the packs of this run. */
+  /** Memory of packs that were put, for those to come. */
+  readonly #buffers: Uint8Array[] = [];
+  /** Numbers of the packs of this run that no index object names yet. */
   readonly own = new Set<number>();
   chunks = 0;
   bytes = 0;
   files = 0;
 
-  /** Rows of what is added go to `table`, packs to `packs` (both borrowed). */
-  constructor(env: VaultEnv, packs: PackState[], table: ChunkTable, options: UploadOptions) {
+  /** What is added goes to `index.own`, packs to `packs` (both borrowed). */
+  constructor(env: VaultEnv, packs: PackState[], index: VaultIndex, options: UploadOptions) {
     this.#env = env;
     this.#packs = packs;
-    this.#table = table;
+    this.#index = index;
     this.#options = options;
   }
 
-  /** Adds a chunk of raw bytes that the table does not have. A promise: wait before the next call. */
+  /** Adds a chunk of raw bytes that the index does not have. A promise: wait before the next call. */
   addChunk(id: Uint8Array, bytes: Uint8Array, kind: number): void | Promise<void> {
     const { builder, number } = this.#current();
     const off8 = builder.addChunk(id, bytes, kind);
-    this.#table.add(id, 0, number, off8, bytes.length, bytes.length, kind, 0);
+    this.#index.own.add(id, 0, number, off8, bytes.length, bytes.length, kind, 0);
     this.chunks++;
     if (builder.full) return this.#close();
   }
@@ -69,14 +81,14 @@ export class Upload {
     const { builder, number } = this.#current();
     const off8 = builder.addFrame(buf, pos, frame);
     const { idAt, storedLen, rawLen, kind, codec } = frame;
-    this.#table.add(buf, idAt, number, off8, storedLen, rawLen, kind, codec);
+    this.#index.own.add(buf, idAt, number, off8, storedLen, rawLen, kind, codec);
     this.chunks++;
     if (builder.full) return this.#close();
   }
 
   /** A dry run: counts a chunk that would be added, without its bytes. */
   count(id: Uint8Array, rawLen: number, kind: number): void {
-    this.#table.add(id, 0, 0, 0, rawLen, rawLen, kind, 0);
+    this.#index.own.add(id, 0, 0, 0, rawLen, rawLen, kind, 0);
     this.chunks++;
     this.bytes += frameBytes(rawLen) + trailerEntry.size;
   }
@@ -84,7 +96,11 @@ export class Upload {
   /** Puts what is open and waits for everything. */
   async finish(): Promise<void> {
     await this.#close();
-    await this.#putting;
+    await this.#settled();
+  }
+
+  async #settled(): Promise<void> {
+    await Promise.all(this.#putting);
     this.#rethrow();
   }
 
@@ -92,7 +108,10 @@ export class Upload {
     this.#rethrow();
     if (this.#open === undefined) {
       const { vaultId, random } = this.#env;
-      const builder = new PackBuilder(vaultId, random(12), this.#options.packBytes);
+      const { packBytes } = this.#options;
+      // The first one grows: most backups are small.
+      const memory = this.#buffers.pop() ?? (this.files === 0 ? undefined : newPackMemory(packBytes));
+      const builder = new PackBuilder(vaultId, random(12), packBytes, memory);
       const number = this.#packs.length;
       this.#packs.push({ hash: '', size: 0, frames: 0, pending: false, indexed: false });
       this.own.add(number);
@@ -109,12 +128,24 @@ export class Upload {
     Object.assign(this.#packs[number]!, { hash, size: bytes.length, frames });
     this.bytes += bytes.length;
     this.files++;
-    if (this.#options.dryRun) return;
-    await this.#putting;
-    this.#rethrow();
-    this.#putting = this.#put(hash, bytes).catch((error: unknown) => {
-      this.#failed = { error };
-    });
+    const { dryRun, spill } = this.#options;
+    if (dryRun) return;
+    if (this.#putting.size >= underWayMax) await Promise.race(this.#putting);
+    if (this.#failed !== undefined) await this.#settled();
+    const putting: Promise<void> = this.#put(hash, bytes)
+      .then(() => {
+        if (this.#buffers.length < underWayMax) this.#buffers.push(new Uint8Array(bytes.buffer));
+      })
+      .catch((error: unknown) => {
+        this.#failed ??= { error };
+      })
+      .finally(() => this.#putting.delete(putting));
+    this.#putting.add(putting);
+    const { ownRows = ownRowsMax } = this.#env.bounds ?? {};
+    if (spill === undefined || this.#index.own.count < ownRows) return;
+    await this.#settled();
+    await spill();
+    this.own.clear();
   }
 
   async #put(hash: string, bytes: Uint8Array): Promise<void> {

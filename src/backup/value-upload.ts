@@ -10,6 +10,7 @@ import { ChunkTable } from './chunk-table.ts';
 import { visitChunks } from './key-tree-walk.ts';
 import { LiveFrames } from './live-frames.ts';
 import type { Upload } from './upload.ts';
+import type { VaultIndex } from './vault-index.ts';
 
 /** Where the chunks of a live store are. */
 export interface LiveChunks {
@@ -18,16 +19,16 @@ export interface LiveChunks {
 }
 
 export class ValueUpload {
-  readonly #table: ChunkTable;
+  readonly #index: VaultIndex;
   readonly #upload: Upload;
   readonly #dryRun: boolean;
   readonly #frames: LiveFrames;
   /** List nodes whose children were seen to. */
   readonly #seen = new ChunkTable();
 
-  /** `table`: what the vault has. All are borrowed. */
-  constructor({ segments, chunks }: LiveChunks, table: ChunkTable, upload: Upload, dryRun: boolean) {
-    this.#table = table;
+  /** `index`: what the vault has. All are borrowed. */
+  constructor({ segments, chunks }: LiveChunks, index: VaultIndex, upload: Upload, dryRun: boolean) {
+    this.#index = index;
     this.#upload = upload;
     this.#dryRun = dryRun;
     this.#frames = new LiveFrames(segments, chunks);
@@ -37,15 +38,18 @@ export class ValueUpload {
   async ensure(record: ValueRecord): Promise<void> {
     if (record.form === recordForms.list) {
       for (let i = 0; i < record.chunks; i++) {
-        if (this.#table.has(record.buf, refIdAt(record, i))) continue;
+        const known = this.#index.has(record.buf, refIdAt(record, i));
+        if (typeof known === 'boolean' ? known : await known) continue;
         const { buf } = record;
         await this.#fetch(buf, refIdAt(record, i), refHint(record, i), refRawLen(record, i), chunkKinds.data);
       }
       return;
     }
     await visitChunks(record, {
-      data: (buf, idAt, rawLen) => {
-        if (!this.#table.has(buf, idAt)) return this.#fetch(buf, idAt, undefined, rawLen, chunkKinds.data);
+      data: async (buf, idAt, rawLen) => {
+        const known = this.#index.has(buf, idAt);
+        if (typeof known === 'boolean' ? known : await known) return;
+        await this.#fetch(buf, idAt, undefined, rawLen, chunkKinds.data);
       },
       node: async (buf, idAt) => {
         if (this.#seen.has(buf, idAt)) return undefined;
@@ -53,9 +57,9 @@ export class ValueUpload {
         return bytes.slice(frame.payloadFrom, frame.payloadTo);
       },
       // Behind its children: a node in the vault was never without them.
-      left: (id, node) => {
+      left: async (id, node) => {
         this.#seen.add(id, 0, 0, 0, 0, 0, 0, 0);
-        if (!this.#table.has(id)) return this.#upload.addChunk(id, node, chunkKinds.list);
+        if (!(await this.#index.has(id))) await this.#upload.addChunk(id, node, chunkKinds.list);
       },
     });
   }

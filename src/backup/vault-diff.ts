@@ -3,8 +3,10 @@ import { compareBytes, decodeUtf8, equalBytes, toHex } from '../base/bytes.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { decodeInternalKey, encodeInternalKey } from '../format/internal-key.ts';
 import { KeyTreeNode, keyTreeTags } from '../format/key-tree-node.ts';
+import { IndexMarks } from './index-marks.ts';
 import { leavesOf, type TreeRoot } from './key-tree-walk.ts';
 import { spaceNamed, sysKeyOf } from './system-rows.ts';
+import { IndexHit, missingChunk, type VaultIndex } from './vault-index.ts';
 import type { VaultReader } from './vault-reader.ts';
 
 /** A key that differs. */
@@ -33,8 +35,8 @@ export async function* diffTrees(
   b: TreeRoot,
 ): AsyncGenerator<BackupDifference> {
   const names = new Map<number, string>();
-  const inA = await nodeIds(reader, a);
-  const inB = await nodeIds(reader, b);
+  const inA = await nodesOf(reader, a);
+  const inB = await nodesOf(reader, b);
   const before = rowsOf(reader, a, inB, names);
   const after = rowsOf(reader, b, inA, names);
   let left = await before.next();
@@ -73,29 +75,52 @@ function difference(
   };
 }
 
-/** Ids of all nodes of a tree, leaves included, which are not read. */
-async function nodeIds(reader: VaultReader, root: TreeRoot): Promise<ReadonlySet<string>> {
-  const ids = new Set<string>();
+/** The nodes of a tree: a bit for each. */
+class TreeNodes {
+  readonly #index: VaultIndex;
+  readonly #marks: IndexMarks;
+  readonly #hit = new IndexHit();
+
+  constructor(index: VaultIndex) {
+    this.#index = index;
+    this.#marks = new IndexMarks(index);
+  }
+
+  /** VARVE_CONFLICT where the index has changed: begin again. */
+  async add(id: Uint8Array): Promise<void> {
+    if (!(await this.#index.find(id, 0, this.#hit))) throw missingChunk(id, 0);
+    this.#marks.add(this.#hit);
+  }
+
+  async has(id: Uint8Array, at: number): Promise<boolean> {
+    if (!(await this.#index.find(id, at, this.#hit))) return false;
+    this.#marks.check();
+    return this.#marks.has(this.#hit);
+  }
+}
+
+/** All nodes of a tree, leaves included, which are not read. */
+async function nodesOf(reader: VaultReader, root: TreeRoot): Promise<TreeNodes> {
+  const nodes = new TreeNodes(reader.index);
   const visit = async (id: Uint8Array, level: number): Promise<void> => {
-    ids.add(toHex(id));
+    await nodes.add(id);
     if (level === 0) return;
     const bytes = await reader.read(id, 0);
     const node = new KeyTreeNode(bytes, { file: `node ${toHex(id)}` });
     while (node.next()) await visit(bytes.slice(node.idAt, node.idAt + chunkIdBytes), level - 1);
   };
   if (root.treeHeight > 0) await visit(root.rootNodeId, root.treeHeight - 1);
-  return ids;
+  return nodes;
 }
 
 /** Rows of keys outside the nodes of `shared`; names of spaces are noted on the way. */
 async function* rowsOf(
   reader: VaultReader,
   root: TreeRoot,
-  shared: ReadonlySet<string>,
+  shared: TreeNodes,
   names: Map<number, string>,
 ): AsyncGenerator<Row, undefined> {
-  const enter = (id: Uint8Array, at: number): boolean =>
-    !shared.has(toHex(id.subarray(at, at + chunkIdBytes)));
+  const enter = async (id: Uint8Array, at: number): Promise<boolean> => !(await shared.has(id, at));
   // Names lie in the first leaves, which both may share.
   for await (const leaf of leavesOf(reader, root, { to: Uint8Array.of(keyTreeTags.keys) })) {
     while (leaf.next() && leaf.key[0] === keyTreeTags.system) {

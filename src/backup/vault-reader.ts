@@ -1,30 +1,24 @@
 /**
  * Reads chunks of a vault by id, checked, through windows of packs: chunks that were stored together are read
- * together.
+ * together, and found in the window without a look into the index.
  *
  * Memory: `windowsMax` windows of `windowBytes`.
  *
  * Invariants (test/backup/verify.test.ts)
  * - What is read has the bytes its id names, else it is VARVE_CORRUPT ("every flipped bit is found …").
  */
-import { toHex } from '../base/bytes.ts';
 import { corrupt, isVarveError } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
 import { ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { packName } from '../format/vault-names.ts';
-import type { ChunkTable, IndexRows } from './chunk-table.ts';
-import { checkWholeFrame, readPackFrame } from './pack-reader.ts';
-import type { PackState, VaultEnv } from './vault-state.ts';
+import { FrameWindow } from './frame-window.ts';
+import { checkFrameId, checkFramePlace, readPackFrame } from './pack-reader.ts';
+import { IndexHit, missingChunk, type VaultIndex } from './vault-index.ts';
+import type { PackState, VaultEnv, VaultState } from './vault-state.ts';
 
 const windowBytes: number = MiB;
 const windowsMax = 8;
-
-interface Window {
-  readonly pack: number;
-  readonly from: number;
-  readonly bytes: Uint8Array;
-}
 
 /** A checked frame: bytes buf[pos .. frame.next); borrowed until the next read. */
 export interface ReadFrame {
@@ -33,27 +27,25 @@ export interface ReadFrame {
   readonly frame: ChunkFrame;
 }
 
+/** A frame and where it was read. */
+export interface PlacedFrame extends ReadFrame {
+  /** Of the pack. */
+  readonly file: string;
+  readonly offset: number;
+}
+
 export class VaultReader {
-  readonly table: ChunkTable;
+  readonly index: VaultIndex;
   readonly #env: VaultEnv;
   readonly #packs: readonly PackState[];
-  readonly #copies: IndexRows | undefined;
-  /** Rows of the copies by id in hex; made when first needed. */
-  #copiesById: Map<string, number[]> | undefined;
   /** Last used last. */
-  #windows: Window[] = [];
+  readonly #windows: FrameWindow[] = [];
 
-  /** `copies`: where chunks of the table lie beside; asked where the first copy is damaged. */
-  constructor(env: VaultEnv, packs: readonly PackState[], table: ChunkTable, copies?: IndexRows) {
+  /** `state` is borrowed. */
+  constructor(env: VaultEnv, { packs, index }: Pick<VaultState, 'packs' | 'index'>) {
     this.#env = env;
     this.#packs = packs;
-    this.table = table;
-    this.#copies = copies;
-  }
-
-  /** Name of the pack a row lies in. */
-  packNameOf(row: number): string {
-    return packName(this.#packs[this.table.pack[row]!]!.hash);
+    this.index = index;
   }
 
   /** The bytes of a chunk, the caller's. VARVE_CORRUPT when it is missing or damaged. */
@@ -64,13 +56,12 @@ export class VaultReader {
 
   /** As `read`, for a chunk whose neighbours are not wanted: nothing is read ahead. */
   async readAlone(id: Uint8Array): Promise<Uint8Array> {
-    const row = this.table.find(id, 0);
-    if (row < 0) return await this.read(id, 0);
-    const { pack, off8, storedLen } = this.table;
+    const hit = new IndexHit();
+    if (!(await this.index.find(id, 0, hit))) throw missingChunk(id, 0);
     const frame = new ChunkFrame();
-    const { hash } = this.#packs[pack[row]!]!;
+    const { hash } = this.#packs[hit.pack]!;
     try {
-      const buf = await readPackFrame(this.#env.store, hash, off8[row]!, storedLen[row]!, id, frame);
+      const buf = await readPackFrame(this.#env.store, hash, hit.off8, hit.storedLen, id, frame);
       return buf.slice(frame.payloadFrom, frame.payloadTo);
     } catch (error) {
       if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_NOT_FOUND')) throw error;
@@ -81,80 +72,77 @@ export class VaultReader {
 
   /** The whole frame of a chunk. Errors as `read`. */
   async readFrame(id: Uint8Array, idAt: number): Promise<ReadFrame> {
-    const row = this.table.find(id, idAt);
-    if (row < 0) throw corrupt(`chunk ${hexAt(id, idAt)} is missing`, { file: 'vault' });
     try {
-      return await this.#readAt(this.table, row, id, idAt);
+      const placed = await this.readUnproved(id, idAt);
+      checkFrameId(placed.buf, placed.frame, placed.file, placed.offset);
+      return placed;
     } catch (error) {
       if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
-      for (const copy of this.#copiesOf(hexAt(id, idAt))) {
-        const found = await this.#readAt(this.#copies!, copy, id, idAt).catch((another: unknown) => {
-          if (isVarveError(another, 'VARVE_CORRUPT')) return undefined;
-          throw another;
-        });
-        if (found !== undefined) return found;
+      return await this.readCopy(id.slice(idAt, idAt + chunkIdBytes), error);
+    }
+  }
+
+  /**
+   * As `readFrame`, but for the SHA-256 of the bytes: the caller computes it, and asks `readCopy` if wrong.
+   */
+  async readUnproved(id: Uint8Array, idAt: number): Promise<PlacedFrame> {
+    for (let i = this.#windows.length - 1; i >= 0; i--) {
+      const window = this.#windows[i]!;
+      const offset = window.offsetOf(id, idAt);
+      if (offset < 0) continue;
+      this.#used(i);
+      return frameIn(window, offset, id, idAt);
+    }
+    const hit = new IndexHit();
+    const answer = this.index.find(id, idAt, hit);
+    if (!(typeof answer === 'boolean' ? answer : await answer)) throw missingChunk(id, idAt);
+    const window = await this.#load(hit);
+    return frameIn(window, hit.off8 * 8, id, idAt);
+  }
+
+  /** Another copy of a chunk, checked, where the one that is read first is not whole; else throws `error`. */
+  async readCopy(id: Uint8Array, error: unknown): Promise<ReadFrame> {
+    for (const hit of await this.index.copies(id)) {
+      const { hash } = this.#packs[hit.pack]!;
+      const frame = new ChunkFrame();
+      try {
+        const buf = await readPackFrame(this.#env.store, hash, hit.off8, hit.storedLen, id, frame);
+        return { buf, pos: 0, frame };
+      } catch (another) {
+        if (!isVarveError(another, 'VARVE_CORRUPT', 'VARVE_NOT_FOUND', 'VARVE_FORMAT_VERSION')) throw another;
       }
-      throw error;
     }
+    throw error;
   }
 
-  #copiesOf(id: string): readonly number[] {
-    const copies = this.#copies;
-    if (copies === undefined) return [];
-    if (this.#copiesById === undefined) {
-      this.#copiesById = new Map();
-      for (let row = 0; row < copies.count; row++) {
-        const hex = toHex(copies.idOf(row));
-        this.#copiesById.set(hex, [...(this.#copiesById.get(hex) ?? []), row]);
-      }
-    }
-    return this.#copiesById.get(id) ?? [];
+  #used(i: number): void {
+    if (i === this.#windows.length - 1) return;
+    const [window] = this.#windows.splice(i, 1);
+    this.#windows.push(window!);
   }
 
-  async #readAt(rows: IndexRows, row: number, id: Uint8Array, idAt: number): Promise<ReadFrame> {
-    const pack = rows.pack[row]!;
-    const offset = rows.off8[row]! * 8;
-    const length = frameBytes(rows.storedLen[row]!);
-    const window = await this.#window(pack, offset, length);
-    const name = packName(this.#packs[pack]!.hash);
-    const pos = offset - window.from;
-    const frame = new ChunkFrame();
-    checkWholeFrame(
-      window.bytes.subarray(0, Math.min(window.bytes.length, pos + length)),
-      pos,
-      name,
-      offset,
-      frame,
-    );
-    for (let i = 0; i < chunkIdBytes; i++) {
-      if (window.bytes[frame.idAt + i] !== id[idAt + i])
-        throw corrupt('another chunk is in its place', { file: name, offset });
-    }
-    return { buf: window.bytes, pos, frame };
-  }
-
-  async #window(pack: number, offset: number, length: number): Promise<Window> {
-    const known = this.#windows.find(
-      (one) => one.pack === pack && offset >= one.from && offset + length <= one.from + one.bytes.length,
-    );
-    if (known !== undefined) {
-      this.#windows = [...this.#windows.filter((one) => one !== known), known];
-      return known;
-    }
+  async #load({ pack, off8, storedLen }: IndexHit): Promise<FrameWindow> {
     const { hash, size } = this.#packs[pack]!;
-    const wanted = Math.max(length, Math.min(windowBytes, size - offset));
+    const offset = off8 * 8;
+    const wanted = Math.max(frameBytes(storedLen), Math.min(windowBytes, size - offset));
     const name = packName(hash);
     const bytes = await this.#env.store.getRange(name, offset, wanted).catch((error: unknown) => {
       // A prune has taken it since the index was read, or somebody else has.
       if (isVarveError(error, 'VARVE_NOT_FOUND')) throw corrupt('pack is gone', { file: name, offset });
       throw error;
     });
-    const window = { pack, from: offset, bytes };
-    this.#windows = [...this.#windows.slice(1 - windowsMax), window];
+    const window = new FrameWindow(name, offset, bytes);
+    if (this.#windows.length === windowsMax) this.#windows.shift();
+    this.#windows.push(window);
     return window;
   }
 }
 
-function hexAt(id: Uint8Array, at: number): string {
-  return toHex(id.subarray(at, at + chunkIdBytes));
+/** VARVE_CORRUPT where the frame is not whole or is of another chunk. */
+function frameIn(window: FrameWindow, offset: number, id: Uint8Array, idAt: number): PlacedFrame {
+  const { name: file, bytes: buf, from } = window;
+  const pos = offset - from;
+  const frame = new ChunkFrame();
+  checkFramePlace(buf, pos, file, offset, frame, id, idAt);
+  return { buf, pos, frame, file, offset };
 }

@@ -7,21 +7,11 @@
  * sees to it that no index object names it (`dropGone`).
  */
 
-import { fromHex } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
 import { isVarveError, VarveError } from '../base/errors.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import {
-  decodeVaultIndex,
-  encodeVaultIndex,
-  type VaultIndexObject,
-  vaultIndexBytesMax,
-  vaultIndexEntriesMax,
-  vaultIndexEntry,
-} from '../format/vault-index.ts';
-import {
   indexHashOf,
-  indexName,
   indexPrefix,
   packHashOf,
   packName,
@@ -29,12 +19,12 @@ import {
   pendingHashOf,
   pendingPrefix,
 } from '../format/vault-names.ts';
-import { sha256Hex } from '../kernels/hash/sha256.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
 import type { BlobStore } from './blob-store.ts';
-import { ChunkTable, IndexRows } from './chunk-table.ts';
+import { entriesAtMost, type IndexBounds, IndexObject, IndexPages } from './index-object.ts';
 import { checkPack } from './pack-check.ts';
 import { readPackTrailer } from './pack-reader.ts';
+import { type IndexSource, VaultIndex } from './vault-index.ts';
 
 /** What everything about a vault needs. */
 export interface VaultEnv {
@@ -46,6 +36,16 @@ export interface VaultEnv {
   readonly random: (bytes: number) => Uint8Array;
   /** Makes threads to hash on, for one call; none where the entry point has none to offer. */
   readonly threads?: (() => VaultThreads | undefined) | undefined;
+  /** Test-only bounds. */
+  readonly bounds?: VaultBounds | undefined;
+}
+
+/** Smaller in tests. */
+export interface VaultBounds extends IndexBounds {
+  /** Chunks of a run that are kept in memory before they go to an index object. */
+  readonly ownRows?: number;
+  /** A pack is full from this size on; of those that a prune writes. */
+  readonly packBytes?: number;
 }
 
 /** Threads of one call, none of which is started before there is work for it. */
@@ -75,9 +75,7 @@ export interface VaultState {
   readonly packs: PackState[];
   readonly byHash: ReadonlyMap<string, number>;
   /** Chunks of packs that may be used; `pack` numbers `packs`. */
-  readonly table: ChunkTable;
-  /** Further copies of chunks in the table. */
-  readonly copies: IndexRows;
+  readonly index: VaultIndex;
   /** Index objects that count, and those that another one stands for. */
   readonly indexes: IndexState[];
   readonly superseded: readonly string[];
@@ -86,9 +84,11 @@ export interface VaultState {
   readonly missing: readonly string[];
   /** Index objects that cannot be read. */
   readonly damage: readonly VarveError[];
+  /** Index objects that are open, to be used again by the next load. */
+  readonly open: OpenIndexes;
 }
 
-/** Which packs' chunks go into the table. */
+/** Which packs' chunks are found. */
 export type PackChoice = (pack: PackState) => boolean;
 
 export const everyPack: PackChoice = () => true;
@@ -97,25 +97,92 @@ export const lastingPacks: PackChoice = ({ pending }) => !pending;
 /** Loads again when index objects go away meanwhile, as often as this. */
 const triesMax = 10;
 
-/** VARVE_IO and the like from the target; index objects that are damaged are listed. */
-export async function loadVault(env: VaultEnv, choose: PackChoice): Promise<VaultState> {
+/**
+ * VARVE_IO and the like from the target; index objects that are damaged are listed. `before`: an earlier
+ * state of the same call, whose index objects are not read again.
+ */
+export async function loadVault(
+  env: VaultEnv,
+  choose: PackChoice,
+  before?: Pick<VaultState, 'open'>,
+): Promise<VaultState> {
+  const open = before?.open ?? new OpenIndexes(env);
   for (let tries = 1; ; tries++) {
-    const state = await tryLoad(env, choose);
+    const state = await tryLoad(env, choose, open);
     if (state !== undefined) return state;
     if (tries === triesMax)
       throw new VarveError('VARVE_CONFLICT', 'the index of the vault keeps changing; try again');
   }
 }
 
-/** Hashes of the packs that chunks of the table lie in. */
-export function packsIn({ packs, table }: VaultState): Set<string> {
+/** Hashes of the packs that chunks which are found may lie in. */
+export function packsIn({ packs, index }: VaultState): Set<string> {
   const numbers = new Set<number>();
-  for (let row = 0; row < table.count; row++) numbers.add(table.pack[row]!);
+  for (const { numbers: some } of index.sources) for (const number of some) numbers.add(number);
+  for (let row = 0; row < index.own.count; row++) numbers.add(index.own.pack[row]!);
+  numbers.delete(-1);
   return new Set(Array.from(numbers, (number) => packs[number]!.hash));
 }
 
+/** Index objects that are open, by hash, and the memory they share. */
+export class OpenIndexes {
+  readonly #env: VaultEnv;
+  readonly #pages: IndexPages;
+  #objects = new Map<string, IndexObject>();
+
+  constructor(env: VaultEnv) {
+    this.#env = env;
+    this.#pages = new IndexPages(env.store, env.bounds);
+  }
+
+  /**
+   * Opens what is listed now. Objects that cannot be read are in `damage`; undefined when one that was listed
+   * is gone: another one stands for it.
+   */
+  async look(): Promise<{ objects: IndexObject[]; damage: VarveError[] } | undefined> {
+    const { store, vaultId } = this.#env;
+    const listed: { hash: string; size: number }[] = [];
+    for await (const { name, size } of store.list(indexPrefix)) {
+      const hash = indexHashOf(name);
+      if (hash !== undefined) listed.push({ hash, size });
+    }
+    const total = listed.reduce((sum, one) => sum + entriesAtMost(one), 0);
+    const objects = new Map<string, IndexObject>();
+    const damage: VarveError[] = [];
+    for (const one of listed) {
+      const known = this.#objects.get(one.hash);
+      try {
+        const isSame = known !== undefined && known.size === one.size;
+        objects.set(one.hash, isSame ? known : await IndexObject.open(this.#pages, one, vaultId, total));
+      } catch (error) {
+        if (isVarveError(error, 'VARVE_NOT_FOUND')) return undefined;
+        if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION')) throw error;
+        damage.push(error);
+      }
+    }
+    this.#objects = objects;
+    return { objects: [...objects.values()], damage };
+  }
+
+  /** Opens one object. VARVE_NOT_FOUND, VARVE_CORRUPT, VARVE_FORMAT_VERSION. */
+  async open(index: IndexState): Promise<IndexObject> {
+    const object = await IndexObject.open(this.#pages, index, this.#env.vaultId);
+    this.#objects.set(index.hash, object);
+    return object;
+  }
+}
+
+/** Hashes of objects that another one stands for. */
+function supersededBy(objects: readonly IndexObject[]): Set<string> {
+  return new Set(objects.flatMap(({ superseded }) => superseded));
+}
+
 /** Undefined when an index object that was listed is gone: another one stands for it. */
-async function tryLoad({ store, vaultId }: VaultEnv, choose: PackChoice): Promise<VaultState | undefined> {
+async function tryLoad(
+  { store }: VaultEnv,
+  choose: PackChoice,
+  open: OpenIndexes,
+): Promise<VaultState | undefined> {
   const pending = new Set<string>();
   for await (const { name } of store.list(pendingPrefix)) {
     const hash = pendingHashOf(name);
@@ -132,57 +199,45 @@ async function tryLoad({ store, vaultId }: VaultEnv, choose: PackChoice): Promis
     }
   };
   await listPacks();
-  const objects = new Map<string, VaultIndexObject & { size: number }>();
-  const damage: VarveError[] = [];
-  const listed: string[] = [];
-  for await (const { name } of store.list(indexPrefix)) {
-    const hash = indexHashOf(name);
-    if (hash !== undefined) listed.push(hash);
-  }
-  for (const hash of listed) {
-    try {
-      const bytes = await store.get(indexName(hash), vaultIndexBytesMax);
-      objects.set(hash, { ...decodeVaultIndex(bytes, indexName(hash), vaultId), size: bytes.length });
-    } catch (error) {
-      if (isVarveError(error, 'VARVE_NOT_FOUND')) return undefined;
-      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION')) throw error;
-      damage.push(error);
-    }
-  }
-  const superseded = new Set([...objects.values()].flatMap((object) => object.superseded));
-  const table = new ChunkTable();
-  const copies = new IndexRows();
-  const missing = new Set<string>();
-  const indexes: IndexState[] = [];
-  for (const [hash, object] of objects) {
-    if (superseded.has(hash)) continue;
-    indexes.push({ hash, size: object.size, packs: object.packs.map((pack) => pack.hash) });
-  }
+  const looked = await open.look();
+  if (looked === undefined) return undefined;
+  const { objects, damage } = looked;
+  const superseded = supersededBy(objects);
+  const counting = objects.filter(({ hash }) => !superseded.has(hash));
+  const indexes = counting.map(({ hash, size, packs: named }) => {
+    return { hash, size, packs: named.map((pack) => pack.hash) };
+  });
   // A pack may have been put, and named, since packs were listed.
   const unseen = new Set(indexes.flatMap((index) => index.packs.filter((hash) => !byHash.has(hash))));
   if (unseen.size > 0) await listPacks(unseen);
-  for (const [hash, object] of objects) {
-    if (superseded.has(hash)) continue;
-    // Of two copies the one that is to stay counts.
-    addObject(object, packs, byHash, (pack) => choose(pack) && !pack.pending, { table, copies }, missing);
-  }
-  for (const [hash, object] of objects) {
-    if (pending.size === 0 || superseded.has(hash)) continue;
-    addObject(object, packs, byHash, (pack) => choose(pack) && pack.pending, { table, copies }, missing);
-  }
-  const gone = [...superseded].filter((hash) => objects.has(hash));
-  return { packs, byHash, table, copies, indexes, superseded: gone, pending, missing: [...missing], damage };
+  const missing = new Set<string>();
+  const sourceOf = (object: IndexObject): IndexSource => {
+    return { object, numbers: numbersIn(object, packs, byHash, choose, missing) };
+  };
+  const index = new VaultIndex(counting.map(sourceOf), {
+    isPending: (pack) => packs[pack]?.pending === true,
+    refresh: async (known) => {
+      const now = await open.look();
+      if (now === undefined) return known;
+      const isOld = supersededBy(now.objects);
+      const count = now.objects.filter(({ hash }) => !isOld.has(hash));
+      return count.map((object) => known.find((one) => one.object === object) ?? sourceOf(object));
+    },
+  });
+  const gone = objects.filter(({ hash }) => superseded.has(hash)).map(({ hash }) => hash);
+  const rest = { indexes, superseded: gone, pending, missing: [...missing], damage, open };
+  return { packs, byHash, index, ...rest };
 }
 
-function addObject(
-  object: VaultIndexObject,
-  packs: PackState[],
+/** Which pack of the state each pack of an object is; those that are not to be used are -1. */
+function numbersIn(
+  object: IndexObject,
+  packs: readonly PackState[],
   byHash: ReadonlyMap<string, number>,
   choose: PackChoice,
-  { table, copies }: { table: ChunkTable; copies: IndexRows },
   missing: Set<string>,
-): void {
-  const numbers = object.packs.map(({ hash, size, frames }) => {
+): Int32Array {
+  return Int32Array.from(object.packs, ({ hash, size, frames }) => {
     const number = byHash.get(hash);
     const pack = number === undefined ? undefined : packs[number]!;
     // A pack of another length than was put counts as missing: nothing in it is relied on.
@@ -194,40 +249,6 @@ function addObject(
     pack.frames = frames;
     return choose(pack) ? number! : -1;
   });
-  visitEntries(object, (at, pack, off8, storedLen, rawLen, kind, codec) => {
-    const number = numbers[pack]!;
-    if (number < 0) return;
-    const { bytes } = object;
-    if (table.add(bytes, at, number, off8, storedLen, rawLen, kind, codec) < 0)
-      copies.append(bytes, at, number, off8, storedLen, rawLen, kind, codec);
-  });
-}
-
-type EntryVisitor = (
-  idAt: number,
-  pack: number,
-  off8: number,
-  storedLen: number,
-  rawLen: number,
-  kind: number,
-  codec: number,
-) => void;
-
-function visitEntries({ bytes, entriesFrom, count }: VaultIndexObject, visit: EntryVisitor): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const { at } = vaultIndexEntry;
-  for (let i = 0; i < count; i++) {
-    const pos = entriesFrom + i * vaultIndexEntry.size;
-    visit(
-      pos,
-      view.getUint32(pos + at.pack, true),
-      view.getUint32(pos + at.off8, true),
-      view.getUint32(pos + at.storedLen, true),
-      view.getUint32(pos + at.rawLen, true),
-      bytes[pos + at.kind]!,
-      bytes[pos + at.codec]!,
-    );
-  }
 }
 
 /**
@@ -254,7 +275,7 @@ export async function adoptOrphans(
       const { ids, off8, storedLen, rawLen, kind, codec } = trailer;
       for (let i = 0; i < trailer.count; i++) {
         const at = i * chunkIdBytes;
-        state.table.add(ids, at, number, off8[i]!, storedLen[i]!, rawLen[i]!, kind[i]!, codec[i]!);
+        state.index.own.add(ids, at, number, off8[i]!, storedLen[i]!, rawLen[i]!, kind[i]!, codec[i]!);
       }
       pack.frames = trailer.count;
       pack.indexed = true;
@@ -264,131 +285,4 @@ export async function adoptOrphans(
     }
   }
   return adopted;
-}
-
-/**
- * Writes index objects for the rows of `rows` that `packs` (by number in `state`) hold. `superseded`: hashes
- * of objects they stand for, which the caller deletes afterwards. Resolves with them once they are durable.
- */
-export async function writeIndexes(
-  env: VaultEnv,
-  packStates: readonly PackState[],
-  rows: IndexRows,
-  packs: ReadonlySet<number>,
-  superseded: readonly string[] = [],
-): Promise<IndexState[]> {
-  const wanted: number[] = [];
-  for (let row = 0; row < rows.count; row++) if (packs.has(rows.pack[row]!)) wanted.push(row);
-  const written: IndexState[] = [];
-  const list = [...packs].sort((a, b) => a - b);
-  for (let from = 0; from === 0 || from < wanted.length; from += vaultIndexEntriesMax) {
-    const part = wanted.slice(from, from + vaultIndexEntriesMax);
-    // In the object packs are numbered by their place in its own list.
-    const own = new IndexRows();
-    const numbers = new Map(list.map((number, i) => [number, i]));
-    for (const row of part) {
-      const pack = numbers.get(rows.pack[row]!)!;
-      const { off8, storedLen, rawLen, kind, codec } = rows;
-      own.append(rows.idOf(row), 0, pack, off8[row]!, storedLen[row]!, rawLen[row]!, kind[row]!, codec[row]!);
-    }
-    const sorted = own.sort(Uint32Array.from({ length: own.count }, (_, i) => i));
-    // Objects that are merged may tell of one frame twice.
-    const order = sorted.filter((row, i) => i === 0 || own.compare(sorted[i - 1]!, row) !== 0);
-    const records = list.map((number) => {
-      const { hash, size, frames } = packStates[number]!;
-      return { name: fromHex(hash), size, frames };
-    });
-    const last = from + vaultIndexEntriesMax >= wanted.length;
-    const names = last ? superseded.map(fromHex) : [];
-    const bytes = encodeVaultIndex(env.vaultId, env.random(12), records, names, own, order);
-    const hash = sha256Hex(bytes);
-    await env.store.put(indexName(hash), bytes);
-    written.push({ hash, size: bytes.length, packs: list.map((number) => packStates[number]!.hash) });
-  }
-  return written;
-}
-
-/**
- * Puts one index object in the place of several, without the packs in `dropped`, then deletes those. Readers
- * find every chunk all the time. Resolves with what was put.
- */
-export async function mergeIndexes(
-  env: VaultEnv,
-  hashes: readonly string[],
-  dropped: ReadonlySet<string>,
-): Promise<IndexState[]> {
-  const rows = new IndexRows();
-  const packs: PackState[] = [];
-  const byHash = new Map<string, number>();
-  const done: string[] = [];
-  for (const hash of hashes) {
-    const bytes = await env.store.get(indexName(hash), vaultIndexBytesMax).catch((error: unknown) => {
-      if (isVarveError(error, 'VARVE_NOT_FOUND')) return undefined;
-      throw error;
-    });
-    if (bytes === undefined) continue;
-    const object = decodeVaultIndex(bytes, indexName(hash), env.vaultId);
-    const numbers = object.packs.map((pack) => {
-      if (dropped.has(pack.hash)) return -1;
-      const known = byHash.get(pack.hash) ?? packs.length;
-      if (known === packs.length) packs.push({ ...pack, pending: false, indexed: true });
-      byHash.set(pack.hash, known);
-      return known;
-    });
-    visitEntries(object, (at, pack, off8, storedLen, rawLen, kind, codec) => {
-      const number = numbers[pack]!;
-      if (number < 0) return;
-      rows.append(object.bytes, at, number, off8, storedLen, rawLen, kind, codec);
-    });
-    done.push(hash);
-  }
-  if (done.length === 0) return [];
-  const all = new Set(packs.keys());
-  const written = await writeIndexes(env, packs, rows, all, done);
-  const kept = new Set(written.map(({ hash }) => hash));
-  for (const hash of done) if (!kept.has(hash)) await env.store.delete(indexName(hash));
-  return written;
-}
-
-/**
- * Takes packs that are gone out of index objects which the caller has put: a prune that did not see those
- * may have deleted packs they name. The prune looks again behind its deletions, so one of the two sees it.
- */
-export async function dropGone(env: VaultEnv, put: readonly IndexState[]): Promise<void> {
-  for (let rest = put; rest.length > 0; ) {
-    const there = new Set<string>();
-    for await (const { name } of env.store.list(packPrefix)) there.add(packHashOf(name) ?? '');
-    const gone = new Set(rest.flatMap(({ packs }) => packs.filter((hash) => !there.has(hash))));
-    const stale = rest.filter(({ packs }) => packs.some((hash) => gone.has(hash)));
-    rest = await mergeIndexes(env, hashesOf(stale), gone);
-  }
-}
-
-/** Index objects that are there, but for those in `known` (hashes) and those that cannot be read. */
-export async function listIndexes(
-  { store, vaultId }: VaultEnv,
-  known: ReadonlySet<string>,
-): Promise<IndexState[]> {
-  const listed: string[] = [];
-  for await (const { name } of store.list(indexPrefix)) {
-    const hash = indexHashOf(name);
-    if (hash !== undefined && !known.has(hash)) listed.push(hash);
-  }
-  const indexes: IndexState[] = [];
-  for (const hash of listed) {
-    try {
-      const bytes = await store.get(indexName(hash), vaultIndexBytesMax);
-      const { packs } = decodeVaultIndex(bytes, indexName(hash), vaultId);
-      indexes.push({ hash, size: bytes.length, packs: packs.map((pack) => pack.hash) });
-    } catch (error) {
-      // What is not there has been merged by its run, which looks for packs that are gone behind that.
-      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION', 'VARVE_NOT_FOUND')) throw error;
-    }
-  }
-  return indexes;
-}
-
-/** What the index objects are named by. */
-export function hashesOf(indexes: readonly IndexState[]): string[] {
-  return indexes.map(({ hash }) => hash);
 }

@@ -54,6 +54,7 @@ export interface VaultStats {
   readonly packBytes: number;
   /** Packs that a later prune may delete. */
   readonly pendingPacks: number;
+  /** In all packs that the index names; copies count. */
   readonly chunks: number;
   readonly indexObjects: number;
   readonly indexBytes: number;
@@ -71,6 +72,8 @@ export interface VaultMeans {
   readonly random: (bytes: number) => Uint8Array;
   /** See VaultEnv. */
   readonly threads?: VaultEnv['threads'];
+  /** Test-only bounds. */
+  readonly bounds?: VaultEnv['bounds'];
 }
 
 /**
@@ -134,7 +137,7 @@ export class Vault {
   async stats(): Promise<VaultStats> {
     const { snaps } = await listSnaps(this.env, 'snap');
     const parts = await listSnaps(this.env, 'part');
-    const { packs, table, indexes, pending } = await loadVault(this.env, everyPack);
+    const { packs, index, indexes, pending } = await loadVault(this.env, everyPack);
     const sum = (some: readonly { readonly size: number }[]): number =>
       some.reduce((total, { size }) => total + size, 0);
     const logicalBytes = snaps.reduce((total, { manifest }) => total + manifest.logicalBytes, 0);
@@ -145,7 +148,7 @@ export class Vault {
       packs: packs.length,
       packBytes,
       pendingPacks: packs.filter(({ hash }) => pending.has(hash)).length,
-      chunks: table.count,
+      chunks: index.entries,
       indexObjects: indexes.length,
       indexBytes: sum(indexes),
       logicalBytes,
@@ -204,9 +207,11 @@ export class Vault {
 
   /** Removes packs that no backup needs; see PruneOptions. Safe beside backups. */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
-    const names = ['dryRun', 'graceMs', 'partAgeMs', 'archiveMs', 'breakLock', 'onProgress', 'signal'];
-    checkNames(options, names, 'option');
-    for (const name of ['graceMs', 'partAgeMs', 'archiveMs'] as const) {
+    const times = ['graceMs', 'partAgeMs', 'archiveMs'] as const;
+    checkNames(options, [...times, 'dryRun', 'repackBelow', 'breakLock', 'onProgress', 'signal'], 'option');
+    const { repackBelow = 0 } = options;
+    if (!(repackBelow >= 0 && repackBelow <= 1)) throw invalid('repackBelow is a number from 0 to 1');
+    for (const name of times) {
       const value = options[name];
       if (value !== undefined && !(value >= 0)) throw invalid(`${name} is a number from 0 up`);
     }
@@ -224,7 +229,7 @@ export class Vault {
     const [before, after] = [findSnap(snaps, a), findSnap(snaps, b)];
     const state = await loadVault(this.env, everyPack);
     await adoptOrphans(this.env, state, everyPack);
-    const reader = new VaultReader(this.env, state.packs, state.table, state.copies);
+    const reader = new VaultReader(this.env, state);
     yield* diffTrees(reader, before.manifest, after.manifest);
   }
 }

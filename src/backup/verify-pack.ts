@@ -5,13 +5,15 @@ import { chunkFrame } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { packName } from '../format/vault-names.ts';
 import { checkPack, type PackCheckOptions } from './pack-check.ts';
+import { PackDigest, type PackDigests } from './pack-digests.ts';
 import { readPackTrailer } from './pack-reader.ts';
+import { steadily, type VaultIndex } from './vault-index.ts';
 import type { VaultEnv, VaultState } from './vault-state.ts';
 
 /** What is known of a pack before it is read. */
 export interface KnownOfPack {
-  /** Chunks that the index has in it. */
-  readonly indexed: number;
+  /** What the index has in it. */
+  readonly digests: PackDigests;
   /** No index object names it. */
   readonly isOrphan: boolean;
 }
@@ -25,18 +27,31 @@ export interface PackDamage {
 /** Header, footer and trailer of pack `number`, and that the index says the same. VARVE_CORRUPT. */
 export async function checkPackTrailer(
   env: VaultEnv,
-  { packs, table }: VaultState,
+  { packs, index }: VaultState,
   number: number,
-  isOrphan: boolean,
+  { digests, isOrphan }: KnownOfPack,
 ): Promise<void> {
   const { hash, size } = packs[number]!;
   const trailer = await readPackTrailer(env.store, hash, size, env.vaultId);
   if (isOrphan) return;
+  const { ids, off8, storedLen, rawLen, kind, codec } = trailer;
+  const digest = new PackDigest();
   for (let i = 0; i < trailer.count; i++) {
-    const row = table.find(trailer.ids, i * chunkIdBytes);
-    const same = row >= 0 && (table.pack[row] !== number || table.off8[row] === trailer.off8[i]);
-    if (!same) throw corrupt('trailer and index of a pack differ', { file: packName(hash) });
+    const entry = {
+      off8: off8[i]!,
+      storedLen: storedLen[i]!,
+      rawLen: rawLen[i]!,
+      kind: kind[i]!,
+      codec: codec[i]!,
+    };
+    digest.add(ids, i * chunkIdBytes, entry);
   }
+  if (digests.agrees(number, digest)) return;
+  const there = new Map<string, number>();
+  for (let i = 0; i < trailer.count; i++)
+    there.set(toHex(ids.subarray(i * chunkIdBytes, (i + 1) * chunkIdBytes)), off8[i]!);
+  const lost = await lostOf(index, number, there);
+  if (lost.length > 0) throw corrupt('trailer and index of a pack differ', { file: packName(hash) });
 }
 
 /**
@@ -45,43 +60,54 @@ export async function checkPackTrailer(
  */
 export async function checkPackWhole(
   env: VaultEnv,
-  state: VaultState,
+  { packs, index }: VaultState,
   number: number,
-  { indexed, isOrphan }: KnownOfPack,
+  { digests, isOrphan }: KnownOfPack,
   options: Omit<PackCheckOptions, 'named'>,
 ): Promise<PackDamage[]> {
-  const { table } = state;
-  const { hash, size } = state.packs[number]!;
+  const { hash, size } = packs[number]!;
   const bytes = await env.store.get(packName(hash), size);
   const { faults, whole } = await checkPack(bytes, hash, env.vaultId, { ...options, named: isOrphan });
+  const { chunkId } = chunkFrame.at;
   // Frames behind damage that hides where they begin are not to be had either.
-  const lost = (): string[] => {
-    const had = new Set(whole.map((at) => toHex(bytes.subarray(at, at + chunkIdBytes))));
-    return idsOf(state, number).filter((id) => !had.has(id));
+  const lost = async (): Promise<string[]> => {
+    const had = whole.map(
+      (at) => [toHex(bytes.subarray(at, at + chunkIdBytes)), (at - chunkId) / 8] as const,
+    );
+    return await lostOf(index, number, new Map(had));
   };
-  if (faults.length > 0)
-    return faults.map(({ error, ids }) => ({ error, ids: ids.length > 0 ? ids.map(toHex) : lost() }));
-  let met = 0;
-  for (const idAt of whole) {
-    const row = table.find(bytes, idAt);
-    if (row < 0 || table.pack[row] !== number) continue;
-    if (table.off8[row] === (idAt - chunkFrame.at.chunkId) / 8) met++;
+  if (faults.length > 0) {
+    const damage: PackDamage[] = [];
+    for (const { error, ids } of faults)
+      damage.push({ error, ids: ids.length > 0 ? ids.map(toHex) : await lost() });
+    return damage;
   }
-  if (met === indexed) return [];
-  return [{ error: corrupt('pack and index differ', { file: packName(hash), offset: 0 }), ids: lost() }];
-}
-
-/** How many chunks of the table lie in each pack. */
-export function indexedFrames({ packs, table }: VaultState): Uint32Array {
-  const counts = new Uint32Array(packs.length);
-  for (let row = 0; row < table.count; row++) counts[table.pack[row]!]!++;
-  return counts;
+  const digest = new PackDigest();
+  for (const idAt of whole) digest.addFrame(bytes, idAt - chunkId);
+  if (digests.agrees(number, digest)) return [];
+  const ids = await lost();
+  if (ids.length === 0) return [];
+  return [{ error: corrupt('pack and index differ', { file: packName(hash), offset: 0 }), ids }];
 }
 
 /** Ids of the chunks that the index has in a pack, in hex. */
-export function idsOf({ table }: VaultState, number: number): string[] {
-  const ids: string[] = [];
-  for (let row = 0; row < table.count; row++)
-    if (table.pack[row] === number) ids.push(toHex(table.idOf(row)));
-  return ids;
+export async function idsOf({ index }: VaultState, number: number): Promise<string[]> {
+  return await lostOf(index, number, new Map());
+}
+
+/** Ids that the index has in a pack and that are not `there`, by id and place. */
+async function lostOf(
+  index: VaultIndex,
+  number: number,
+  there: ReadonlyMap<string, number>,
+): Promise<string[]> {
+  return await steadily(async () => {
+    const lost = new Set<string>();
+    await index.each((hit, ids, at) => {
+      if (hit.pack !== number) return;
+      const id = toHex(ids.subarray(at, at + chunkIdBytes));
+      if (there.get(id) !== hit.off8) lost.add(id);
+    });
+    return [...lost];
+  });
 }

@@ -13,11 +13,13 @@ import { affectedBy } from './affected.ts';
 import { archiveDirs, listArchives, readArchive, readArchiveEnd, valuesIn } from './archive-objects.ts';
 import { damageOf, type VaultDamage, type VaultProgress } from './backup-info.ts';
 import { Marker } from './marker.ts';
+import { PackDigests } from './pack-digests.ts';
 import { listSnaps, type Snap } from './snaps.ts';
 import { Slices, throwIfAborted } from './throttle.ts';
+import { steadily } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
 import { adoptOrphans, everyPack, loadVault, type VaultEnv, type VaultState } from './vault-state.ts';
-import { checkPackTrailer, checkPackWhole, idsOf, indexedFrames, type KnownOfPack } from './verify-pack.ts';
+import { checkPackTrailer, checkPackWhole, idsOf, type KnownOfPack } from './verify-pack.ts';
 import { Rotation } from './verify-rotation.ts';
 import { sampleValues } from './verify-samples.ts';
 
@@ -120,8 +122,8 @@ class VerifyRun {
     for (const error of state.damage) this.#note({ error, ids: [] });
     this.#missing(state);
     const orphans = new Set(await adoptOrphans(this.#env, state, everyPack));
-    const reader = new VaultReader(this.#env, state.packs, state.table);
-    await this.#walk(reader, snaps);
+    const reader = new VaultReader(this.#env, state);
+    await steadily(() => this.#walk(reader, snaps));
     await this.#sample(reader, snaps);
     await this.#archives(reader);
     if (this.#level >= 2) await this.#checkPacks(state, orphans);
@@ -195,9 +197,12 @@ class VerifyRun {
     for (const object of await listArchives(this.#env)) {
       throwIfAborted(this.#options.signal);
       await this.#attempt(undefined, async () => {
-        const marker = new Marker(reader, this.#slices);
         const archive = await readArchive(this.#env, object);
-        for (const record of valuesIn(archive)) await marker.markValue(record);
+        const marker = await steadily(async () => {
+          const one = new Marker(reader, this.#slices);
+          await one.markValues(valuesIn(archive));
+          return one;
+        });
         for (const { id, error } of marker.misses) this.#note({ error, ids: [id] });
       });
     }
@@ -217,7 +222,7 @@ class VerifyRun {
       rotation?.choose(hashes, rotate!) ??
       [...hashes.keys()].filter((i) => Number.parseInt(hashes[i]!.slice(0, 8), 16) % of === part - 1);
     const last = [...hashes].sort().at(-1);
-    const indexed = indexedFrames(state);
+    const digests = await steadily(() => PackDigests.of(state.index, () => this.#slices.step()));
     let ahead = chosen.reduce((sum, number) => sum + state.packs[number]!.size, 0);
     for (const [done, number] of chosen.entries()) {
       throwIfAborted(this.#options.signal);
@@ -228,7 +233,7 @@ class VerifyRun {
       }
       this.#progress('packs', done, chosen.length, 'packs');
       const pack = state.packs[number]!;
-      const known = { indexed: indexed[number]!, isOrphan: orphans.has(number) };
+      const known = { digests, isOrphan: orphans.has(number) };
       await this.#attempt(
         () => idsOf(state, number),
         () => this.#checkPack(state, number, known, ahead),
@@ -244,7 +249,7 @@ class VerifyRun {
   /** `ahead`: bytes of this pack and those behind it. */
   async #checkPack(state: VaultState, number: number, known: KnownOfPack, ahead: number): Promise<void> {
     if (this.#level < 3) {
-      await checkPackTrailer(this.#env, state, number, known.isOrphan);
+      await checkPackTrailer(this.#env, state, number, known);
       return;
     }
     const { size } = state.packs[number]!;
@@ -283,7 +288,7 @@ class VerifyRun {
 
   /** Runs a check; damage is noted. What went away meanwhile was removed by a prune. */
   async #attempt(
-    concerned: (() => readonly string[]) | undefined,
+    concerned: (() => Promise<readonly string[]>) | undefined,
     check: () => Promise<void>,
   ): Promise<void> {
     try {
@@ -294,7 +299,7 @@ class VerifyRun {
         return;
       }
       if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
-      this.#note({ error, ids: concerned?.() ?? [] });
+      this.#note({ error, ids: (await concerned?.()) ?? [] });
     }
   }
 

@@ -79,45 +79,111 @@ export interface VaultIndexObject {
   readonly bytes: Uint8Array;
 }
 
+/** A pack to name in an index object. */
+export interface IndexPackRecord {
+  /** 32 bytes. */
+  readonly name: Uint8Array;
+  readonly size: number;
+  readonly frames: number;
+}
+
 /** `order`: the rows of `columns` to write, sorted. `superseded`: 32 bytes each. `salt`: 12 random bytes. */
 export function encodeVaultIndex(
   vaultId: Uint8Array,
   salt: Uint8Array,
-  packs: readonly { readonly name: Uint8Array; readonly size: number; readonly frames: number }[],
+  packs: readonly IndexPackRecord[],
   superseded: readonly Uint8Array[],
   columns: IndexColumns,
   order: Uint32Array,
 ): Uint8Array {
-  assert(order.length <= vaultIndexEntriesMax, 'an index object keeps its bound');
-  const tables = packs.length * vaultIndexPack.size + superseded.length * 32;
-  const entriesFrom = fileHeader.size + vaultIndexHead.size + tables;
-  const out = new Uint8Array(entriesFrom + order.length * vaultIndexEntry.size);
-  out.set(encodeFileHeader({ kind: 'index', subKind: 0, fileNo: 0, dbUuid: vaultId, salt }));
-  const counts = { packs: packs.length, superseded: superseded.length, entries: order.length };
-  encodeLayout(vaultIndexHead, { checksum: 0n, ...counts, flags: 0 }, out, fileHeader.size);
-  let pos = fileHeader.size + vaultIndexHead.size;
-  for (const pack of packs) {
-    encodeLayout(vaultIndexPack, pack, out, pos);
-    pos += vaultIndexPack.size;
+  const builder = new VaultIndexBuilder(vaultId, salt, packs, superseded, order.length);
+  for (const row of order) builder.addRow(columns, row);
+  return builder.finish();
+}
+
+/** Makes an index object in memory, entry by entry. */
+export class VaultIndexBuilder {
+  readonly #out: Uint8Array;
+  readonly #view: DataView;
+  readonly #counts: { readonly packs: number; readonly superseded: number };
+  readonly #entriesFrom: number;
+  #pos: number;
+
+  /** Arguments as of `encodeVaultIndex`; `entriesMax`: no more will be added. */
+  constructor(
+    vaultId: Uint8Array,
+    salt: Uint8Array,
+    packs: readonly IndexPackRecord[],
+    superseded: readonly Uint8Array[],
+    entriesMax: number,
+  ) {
+    assert(entriesMax <= vaultIndexEntriesMax, 'an index object keeps its bound');
+    this.#counts = { packs: packs.length, superseded: superseded.length };
+    let pos = vaultIndexFrontBytes;
+    this.#entriesFrom = pos + packs.length * vaultIndexPack.size + superseded.length * 32;
+    this.#out = new Uint8Array(this.#entriesFrom + entriesMax * vaultIndexEntry.size);
+    this.#view = viewOf(this.#out);
+    this.#out.set(encodeFileHeader({ kind: 'index', subKind: 0, fileNo: 0, dbUuid: vaultId, salt }));
+    for (const pack of packs) {
+      encodeLayout(vaultIndexPack, pack, this.#out, pos);
+      pos += vaultIndexPack.size;
+    }
+    for (const name of superseded) {
+      this.#out.set(name, pos);
+      pos += 32;
+    }
+    this.#pos = pos;
   }
-  for (const name of superseded) {
-    out.set(name, pos);
-    pos += 32;
-  }
-  const view = viewOf(out);
-  for (const row of order) {
-    out.set(columns.ids.subarray(row * chunkIdBytes, (row + 1) * chunkIdBytes), pos);
+
+  /** Adds a row; rows come sorted, by id, then by pack. */
+  addRow(columns: IndexColumns, row: number): void {
+    const pos = this.#pos;
+    const view = this.#view;
+    this.#out.set(columns.ids.subarray(row * chunkIdBytes, (row + 1) * chunkIdBytes), pos);
     view.setUint32(pos + at.pack, columns.pack[row]!, true);
     view.setUint32(pos + at.off8, columns.off8[row]!, true);
     view.setUint32(pos + at.storedLen, columns.storedLen[row]!, true);
     view.setUint32(pos + at.rawLen, columns.rawLen[row]!, true);
-    out[pos + at.kind] = columns.kind[row]!;
-    out[pos + at.codec] = columns.codec[row]!;
-    pos += vaultIndexEntry.size;
+    this.#out[pos + at.kind] = columns.kind[row]!;
+    this.#out[pos + at.codec] = columns.codec[row]!;
+    this.#pos = pos + vaultIndexEntry.size;
   }
-  const { seed } = decodeFileHeader(out, { kind: 'index' }, 'index');
-  writeChecksum(out, fileHeader.size, fileHeader.size + 8, out.length, seed.at(fileHeader.size));
-  return out;
+
+  /** Adds the entry at bytes[from..] of another object as one of `pack`; ids come sorted. Once for a pack. */
+  addEntry(bytes: Uint8Array, from: number, pack: number): void {
+    const out = this.#out;
+    let pos = this.#pos;
+    const put = (): void => {
+      out.set(bytes.subarray(from, from + vaultIndexEntry.size), pos);
+      this.#view.setUint32(pos + at.pack, pack, true);
+    };
+    put();
+    // Copies of a chunk in packs that have other numbers here: moved into order.
+    for (;;) {
+      const last = pos - vaultIndexEntry.size;
+      const order = last < this.#entriesFrom ? -1 : compareEntries(out, this.#view, last, pos);
+      if (order < 0) break;
+      if (order === 0) {
+        // It is there: what was moved for it goes back.
+        out.copyWithin(pos, pos + vaultIndexEntry.size, this.#pos + vaultIndexEntry.size);
+        return;
+      }
+      out.copyWithin(pos, last, pos);
+      pos = last;
+      put();
+    }
+    this.#pos += vaultIndexEntry.size;
+  }
+
+  /** The finished object; nothing may be added after it. */
+  finish(): Uint8Array {
+    const out = this.#out.subarray(0, this.#pos);
+    const entries = (this.#pos - this.#entriesFrom) / vaultIndexEntry.size;
+    encodeLayout(vaultIndexHead, { checksum: 0n, ...this.#counts, entries, flags: 0 }, out, fileHeader.size);
+    const { seed } = decodeFileHeader(out, { kind: 'index' }, 'index');
+    writeChecksum(out, fileHeader.size, fileHeader.size + 8, out.length, seed.at(fileHeader.size));
+    return out;
+  }
 }
 
 /**

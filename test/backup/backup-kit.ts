@@ -4,6 +4,7 @@ import type { BlobStore } from '../../src/backup/blob-store.ts';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { type RestoreOptions, type RestoreReport, runRestore } from '../../src/backup/restore-run.ts';
 import { openVaultIn, type Vault } from '../../src/backup/vault.ts';
+import { everyPack, loadVault, type VaultBounds } from '../../src/backup/vault-state.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
@@ -28,9 +29,28 @@ export async function refsOf(disk: MemoryFileSystem): Promise<Map<string, number
 let seeds = 1000;
 
 /** A vault over `store`, made where there is none; its clock and chance are its own. */
-export async function vaultOn(store: BlobStore = new MemoryBlobs(), clock = new TestClock()): Promise<Vault> {
+export async function vaultOn(
+  store: BlobStore = new MemoryBlobs(),
+  clock = new TestClock(),
+  bounds?: VaultBounds,
+): Promise<Vault> {
   const prng = new Prng(++seeds);
-  return await openVaultIn(store, { create: true }, { clock, random: (n) => prng.bytes(n) });
+  return await openVaultIn(store, { create: true }, { clock, random: (n) => prng.bytes(n), bounds });
+}
+
+/** Next to no memory for the index: lookups read pages, and runs spill what they have put. */
+export const smallMemory: VaultBounds = { cacheBytes: 0, filterBytes: 0, ownRows: 4 };
+
+/** What the index of a vault has: each entry with its id. */
+export async function entriesOf(
+  vault: Vault,
+): Promise<{ id: Uint8Array; pack: string; off8: number; kind: number }[]> {
+  const { index, packs } = await loadVault(vault.env, everyPack);
+  const entries: { id: Uint8Array; pack: string; off8: number; kind: number }[] = [];
+  await index.each(({ pack, off8, kind }, ids, at) => {
+    entries.push({ id: ids.slice(at, at + 32), pack: packs[pack]!.hash, off8, kind });
+  });
+  return entries;
 }
 
 /** Restores into a new disk. */

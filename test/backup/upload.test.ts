@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { ChunkTable } from '../../src/backup/chunk-table.ts';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { Throttle } from '../../src/backup/throttle.ts';
 import { Upload } from '../../src/backup/upload.ts';
+import { VaultIndex } from '../../src/backup/vault-index.ts';
 import type { PackState } from '../../src/backup/vault-state.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { chunkKinds } from '../../src/format/chunk-ref.ts';
@@ -45,7 +45,8 @@ async function uploaded(store: SlowBlobs): Promise<PackState[]> {
   const packs: PackState[] = [];
   const env = { store, vaultId: bytesOf(1, 16), clock, random: (n: number) => prng.bytes(n) };
   const throttle = new Throttle(clock, undefined, undefined);
-  const upload = new Upload(env, packs, new ChunkTable(), {
+  const index = new VaultIndex([], { isPending: () => false, refresh: async () => [] });
+  const upload = new Upload(env, packs, index, {
     packBytes: 2000,
     prove: true,
     dryRun: false,
@@ -62,11 +63,11 @@ async function uploaded(store: SlowBlobs): Promise<PackState[]> {
 }
 
 describe('an upload', () => {
-  test('has one pack under way, and all are there when it has finished', async () => {
+  test('has two packs under way, and all are there when it has finished', async () => {
     const store = new SlowBlobs();
     const packs = await uploaded(store);
     expect(packs.length).toBeGreaterThan(10);
-    expect(store.underWayMax).toBe(1);
+    expect(store.underWayMax).toBe(2);
     expect(store.underWay).toBe(0);
     expect(store.names().sort()).toEqual([...store.seen].sort());
     expect(store.seen).toHaveLength(packs.length);

@@ -10,7 +10,7 @@ import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { bytesOf, newStore, TestClock, turn } from '../engine/engine-kit.ts';
-import { restored, vaultOn } from './backup-kit.ts';
+import { restored, smallMemory, vaultOn } from './backup-kit.ts';
 
 /** Objects whose every call waits a while first, as the seed says. */
 class Slow extends MemoryBlobs {
@@ -36,6 +36,11 @@ class Slow extends MemoryBlobs {
   override async get(name: string, bytesMax: number): Promise<Uint8Array> {
     await this.#pause();
     return await super.get(name, bytesMax);
+  }
+
+  override async getRange(name: string, from: number, length: number): Promise<Uint8Array> {
+    await this.#pause();
+    return await super.getRange(name, from, length);
   }
 
   override async delete(name: string): Promise<boolean> {
@@ -119,7 +124,7 @@ describe('vault protocol', () => {
     for (let seed = 1; seed <= 30; seed++) {
       const prng = new Prng(seed);
       const store = new Slow(seed);
-      const vault = await vaultOn(store, new TestClock());
+      const vault = await vaultOn(store, new TestClock(), seed % 2 === 0 ? smallMemory : undefined);
       for (const engine of engines) await engine.put('shared', bytesOf(seed % 3, 5000));
       await mayGiveWay(engines[0]!.backup(vault));
       const writer = async (engine: Engine): Promise<void> => {
@@ -132,7 +137,8 @@ describe('vault protocol', () => {
       const pruner = async (): Promise<void> => {
         for (let i = 0; i < 5; i++) {
           if (prng.chance(0.7)) await vault.forget({ keep: { last: 1 } });
-          await mayGiveWay(vault.prune({ graceMs: 0, partAgeMs: prng.chance(0.3) ? 0 : 1e9 }));
+          const repackBelow = prng.pick([0, 0.5, 1]);
+          await mayGiveWay(vault.prune({ graceMs: 0, partAgeMs: prng.chance(0.3) ? 0 : 1e9, repackBelow }));
         }
       };
       await Promise.all([
