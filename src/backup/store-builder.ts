@@ -261,7 +261,10 @@ export class StoreBuilder {
     const meta = await writeChunkTable(this.#fs, { ...identity, ...source });
     this.#tables.push(meta);
     const { dbUuid } = this.#options.identity;
-    this.#chunks.replaceFrozen(frozen, await TreeChunkTable.open(this.#fs, meta, dbUuid, this.#cache));
+    this.#chunks.replaceFrozen(
+      frozen,
+      await TreeChunkTable.open(this.#fs, meta, { dbUuid, cache: this.#cache }),
+    );
   }
 }
 

@@ -33,8 +33,13 @@ export interface MemoryOptions {
   pendingCommitBytes?: number;
   /** Places of rows that were read, 80 B each: a key read again is found without a search. Default 2 MiB. */
   foundRowBytes?: number;
-  /** Filters of tables; a table opened when they are full has none, and its lookups read. Default 128 MiB. */
+  /**
+   * Filters of tables, in pieces that are read when they are needed. Where it is full of pieces in use, a
+   * lookup reads a block instead. Default 128 MiB.
+   */
   tableFilterBytes?: number;
+  /** Indexes of tables, in pieces that are read when they are needed; cold ones go. Default 32 MiB. */
+  tableIndexBytes?: number;
 }
 
 /** How space is reclaimed in the background. */
@@ -183,6 +188,7 @@ const defaultMemory: Required<MemoryOptions> = {
   pendingCommitBytes: 16 * MiB,
   foundRowBytes: 2 * MiB,
   tableFilterBytes: 128 * MiB,
+  tableIndexBytes: 32 * MiB,
 };
 
 const defaultCleaning: Required<CleaningOptions> = {
@@ -328,6 +334,12 @@ function checkMemory(given: MemoryOptions): Required<MemoryOptions> {
     tableFilterBytes: integer(
       'memory.tableFilterBytes',
       given.tableFilterBytes ?? defaultMemory.tableFilterBytes,
+      0,
+      64 * GiB,
+    ),
+    tableIndexBytes: integer(
+      'memory.tableIndexBytes',
+      given.tableIndexBytes ?? defaultMemory.tableIndexBytes,
       0,
       64 * GiB,
     ),

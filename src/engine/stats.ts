@@ -128,6 +128,6 @@ function memoryStats({ parts, forest: { keys } }: Store, forest: ForestStats): S
     pendingCommits: { used: write?.log.pendingBytes ?? 0, budget: memory.pendingCommitBytes },
     foundRows: { used: keys.memo.bytes, budget: memory.foundRowBytes },
     tableFilters: { used: forest.filterBytes, budget: memory.tableFilterBytes },
-    tableIndexes: { used: forest.indexBytes },
+    tableIndexes: { used: forest.indexBytes, budget: memory.tableIndexBytes },
   };
 }

@@ -307,10 +307,10 @@ export interface Stats {
     pendingCommits: { used: number; budget: number };
     /** Places of rows that were read. */
     foundRows: { used: number; budget: number };
-    /** Filters of open tables. */
+    /** Pieces of filters of tables. */
     tableFilters: { used: number; budget: number };
-    /** Indexes of open tables: resident, about 0.5 % of the tables, outside the budgets. */
-    tableIndexes: { used: number };
+    /** Pieces of indexes of tables. Beside them a table has about 3 KB as long as it is open. */
+    tableIndexes: { used: number; budget: number };
   };
   /** Threads beside the calling one, at most. */
   workers: number;

@@ -90,11 +90,13 @@ export class WholeStore {
   }
 
   /**
-   * Forgets blocks and chunks kept in memory, for measurements of cold reads; the counts in stats() go on.
+   * Forgets blocks, chunks and pieces of filters and indexes kept in memory, for measurements of cold reads;
+   * the counts in stats() go on.
    */
   dropCaches(): void {
     this.#store.assertReadable();
     this.#store.parts.blockCache.clear();
+    this.#store.forest.dropPieces();
   }
 
   /** Figures of the store; reads no file. */

@@ -13,7 +13,7 @@
  * In memory an index takes its separators, 4 B each for their ends, and 20 B per block.
  */
 import { assert } from '../base/assert.ts';
-import { align8, compareRange } from '../base/bytes.ts';
+import { align8, compareRange, emptyBytes, equalBytes } from '../base/bytes.ts';
 import { corrupt, type Place } from '../base/errors.ts';
 import { ByteReader } from '../codec/byte-reader.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
@@ -119,6 +119,15 @@ export function encodeTopIndex(entries: readonly IndexEntry[]): Uint8Array {
   return out.take();
 }
 
+/** What the entries of an index add up to. */
+export interface IndexSums {
+  /** Where the last block ends, padding included. */
+  readonly end: number;
+  readonly rows: number;
+  readonly tombstones: number;
+  readonly maxSeq: number;
+}
+
 /** Reads the top index: `count` partitions that fill the file from `from` to `to`. `place` is its block. */
 export function decodeTopIndex(
   raw: Uint8Array,
@@ -141,7 +150,10 @@ export function decodeTopIndex(
   return entries;
 }
 
-/** The whole index of a table, in typed arrays. Filled by `addPartition`, checked by `complete`. */
+/**
+ * Entries of an index in typed arrays: of all partitions of a table, of one, or of the top index, whose
+ * "blocks" are the partitions. Filled by `addPartition`, checked by `complete`.
+ */
 export class TableIndex {
   readonly blocks: number;
   readonly #separatorEnd: Uint32Array;
@@ -155,16 +167,22 @@ export class TableIndex {
   #rowSum = 0;
   #tombstoneSum = 0;
   #maxSeq = 0;
+  /** Separator of the first block. */
+  readonly #first: Uint8Array;
 
-  /** `blocks` is bounded by the caller, by the size of the file; `dataFrom` is where the first lies. */
-  constructor(blocks: number, dataFrom: number) {
+  /**
+   * `blocks` is bounded by the caller, by the size of the file; `dataFrom` is where the first lies
+   * (undefined: where its entry says), and `first` its separator.
+   */
+  constructor(blocks: number, dataFrom: number | undefined, first: Uint8Array = emptyBytes) {
     this.blocks = blocks;
+    this.#first = first;
     this.#separatorEnd = new Uint32Array(blocks);
     this.#offset8 = new Uint32Array(blocks);
     this.#length = new Uint32Array(blocks);
     this.#rows = new Uint32Array(blocks);
     this.#maxSeqs = new Float64Array(blocks);
-    this.#end = dataFrom;
+    this.#end = dataFrom ?? -1;
   }
 
   /** Bytes of memory. */
@@ -172,14 +190,15 @@ export class TableIndex {
     return this.#separators.bytes.length + 24 * this.blocks;
   }
 
-  addPartition(raw: Uint8Array, partition: IndexEntry, place: Place): void {
+  addPartition(raw: Uint8Array, partition: Pick<IndexEntry, 'rows'>, place: Place): void {
     const reader = new ByteReader(raw, place);
     for (let i = 0; i < partition.rows; i++) {
       const entry = readEntry(reader);
       const n = this.#filled;
       if (n === this.blocks) throw reader.fail('index has more blocks than the table');
-      if (entry.offset !== this.#end) throw reader.fail('data blocks do not follow each other');
-      if (n === 0 ? entry.separator.length !== 0 : this.#compare(n - 1, entry.separator) >= 0) {
+      if (entry.offset !== this.#end && this.#end !== -1)
+        throw reader.fail('data blocks do not follow each other');
+      if (n === 0 ? !equalBytes(entry.separator, this.#first) : this.#compare(n - 1, entry.separator) >= 0) {
         throw reader.fail('index separators are not in order');
       }
       this.#end = align8(entry.offset + entry.length);
@@ -199,13 +218,25 @@ export class TableIndex {
 
   /** Checks the sums of the index against the footer. */
   complete(footer: TableFooter, place: Place): void {
-    const whole =
+    const { filterOff, entries, tombstones, maxSeq } = footer;
+    if (!this.adds({ end: filterOff, rows: entries, tombstones, maxSeq }))
+      throw corrupt('index of the table contradicts its footer', place);
+  }
+
+  /** All blocks were added, end there, and have those sums. */
+  adds(sums: IndexSums): boolean {
+    return (
       this.#filled === this.blocks &&
-      this.#end === footer.filterOff &&
-      this.#rowSum === footer.entries &&
-      this.#tombstoneSum === footer.tombstones &&
-      this.#maxSeq === footer.maxSeq;
-    if (!whole) throw corrupt('index of the table contradicts its footer', place);
+      this.#end === sums.end &&
+      this.#rowSum === sums.rows &&
+      this.#tombstoneSum === sums.tombstones &&
+      this.#maxSeq === sums.maxSeq
+    );
+  }
+
+  /** What the entries add up to. */
+  get sums(): IndexSums {
+    return { end: this.#end, rows: this.#rowSum, tombstones: this.#tombstoneSum, maxSeq: this.#maxSeq };
   }
 
   offsetOf(block: number): number {

@@ -47,8 +47,8 @@ export async function checkTable(meta: CatalogTable, check: TableCheck): Promise
   try {
     if (!isTree(meta.tree)) throw corrupt('table of an unknown tree', { file: filePath('tab', meta.no) });
     if (meta.tree === trees.C)
-      return await checkChunks(await ChunkTable.open(fs, meta, dbUuid, cache), check);
-    return await checkRows(await KeyTable.open(fs, meta, dbUuid, cache), check);
+      return await checkChunks(await ChunkTable.open(fs, meta, { dbUuid, cache }), check);
+    return await checkRows(await KeyTable.open(fs, meta, { dbUuid, cache }), check);
   } catch (error) {
     if (!isDamage(error)) throw error;
     findings.add('table', error, {
@@ -200,6 +200,7 @@ async function checkChunks(table: ChunkTable, check: TableCheck): Promise<number
     let whole = true;
     let sumRefs = 0;
     const columns = new ChunkColumns();
+    const prefixes = await table.prefixes.once(0);
     for (let block = 0; block < footer.dataBlocks; block++) {
       const pause = check.pause();
       if (pause !== undefined) await pause;
@@ -211,7 +212,7 @@ async function checkChunks(table: ChunkTable, check: TableCheck): Promise<number
           throw corrupt('chunk blocks are not in order', place);
         for (let i = 0; i < count; i++) {
           const at = chunkEntryAt(i);
-          if (!table.mayContain(raw, at) || table.blockFor(raw, at) < block)
+          if (!table.mayContain(raw, at) || prefixes.blockFor(raw, at) < block)
             throw corrupt('index does not know an entry of its table', {
               ...place,
               offset: place.offset + at,

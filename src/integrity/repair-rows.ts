@@ -50,7 +50,7 @@ export class TableRows {
     const rows = new TableRows(fs, tables, open);
     try {
       for (const { no, isWhole, meta } of tables) {
-        if (isWhole) open.set(no, await KeyTable.open(fs, meta!, dbUuid, new BlockCache(0)));
+        if (isWhole) open.set(no, await KeyTable.open(fs, meta!, { dbUuid, cache: new BlockCache(0) }));
       }
     } catch (error) {
       await rows.close();

@@ -143,7 +143,7 @@ async function metaOf(
 }
 
 async function byIndex(fs: FsPort, meta: CatalogTable, dbUuid: Uint8Array): Promise<SalvagedTable> {
-  const table = await KeyTable.open(fs, meta, dbUuid, new BlockCache(0));
+  const table = await KeyTable.open(fs, meta, { dbUuid, cache: new BlockCache(0) });
   try {
     const { index } = table;
     const blocks: BlockSpan[] = [];

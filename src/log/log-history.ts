@@ -123,6 +123,10 @@ export class LogHistory {
     const falling = [...old].sort((a, b) => b - a);
     const going: FileNo[] = [];
     const sizes = new Map<FileNo, number>();
+    // Together: an open may find many, and each is a trip to the disk.
+    const unknown = falling.slice(0, logHistoryFilesMax).filter((no) => !this.#sizes.has(no));
+    if (this.#bytesMax > 0)
+      await Promise.all(unknown.map(async (no) => this.#sizes.set(no, await this.#sizeOf(no, onFailure))));
     let bytes = 0;
     for (const no of falling) {
       const isWanted = going.length === 0 && bytes < this.#bytesMax && sizes.size < logHistoryFilesMax;

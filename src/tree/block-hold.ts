@@ -5,36 +5,42 @@
 import type { FileNo } from '../base/brands.ts';
 import { MISS } from './cursor.ts';
 
-/** A table as a source of blocks. */
-export interface BlockSource {
+/** A table as a source of blocks, or of pieces of its filter or index. */
+export interface BlockSource<T = Uint8Array> {
   readonly no: FileNo;
   /** From the cache; undefined when it is not there. */
-  cached(block: number): Uint8Array | undefined;
+  cached(block: number): T | undefined;
   /** Reads, checks and caches a block. VARVE_CORRUPT, VARVE_FORMAT_VERSION, VARVE_IO. */
-  loadBlock(block: number): Promise<Uint8Array>;
-  loadBlockSync(block: number): Uint8Array;
+  loadBlock(block: number): Promise<T>;
+  loadBlockSync(block: number): T;
   /** Keeps the file open until the matching `release`. */
   retain(): void;
   release(): void;
 }
 
-/** Blocks held for one move; bounded by one or two per table. */
+/** Blocks held for one move; bounded by a few per table. */
 export class BlockHold {
-  #wanted: { source: BlockSource; block: number }[] = [];
-  #sources: FileNo[] = [];
+  #wanted: { source: BlockSource<unknown>; block: number }[] = [];
+  #sources: BlockSource<unknown>[] = [];
   #numbers: number[] = [];
-  #blocks: Uint8Array[] = [];
+  #blocks: unknown[] = [];
 
   /** The block if it was loaded for this move or is cached. */
   find(source: BlockSource, block: number): Uint8Array | undefined {
+    return this.held(source, block) ?? source.cached(block);
+  }
+
+  /** The block if it was loaded for this move. */
+  held<T>(source: BlockSource<T>, block: number): T | undefined {
     for (let i = 0; i < this.#blocks.length; i++) {
-      if (this.#numbers[i] === block && this.#sources[i] === source.no) return this.#blocks[i];
+      // What a source has loaded is of its type.
+      if (this.#numbers[i] === block && this.#sources[i] === source) return this.#blocks[i] as T;
     }
-    return source.cached(block);
+    return undefined;
   }
 
   /** Notes a block that `load` is to read; the caller answers MISS. */
-  want(source: BlockSource, block: number): typeof MISS {
+  want(source: BlockSource<unknown>, block: number): typeof MISS {
     this.#wanted.push({ source, block });
     return MISS;
   }
@@ -72,14 +78,14 @@ export class BlockHold {
     this.#blocks = [];
   }
 
-  #take(): { source: BlockSource; block: number }[] {
+  #take(): { source: BlockSource<unknown>; block: number }[] {
     const wanted = this.#wanted;
     this.#wanted = [];
     return wanted;
   }
 
-  #keep(source: BlockSource, block: number, bytes: Uint8Array): void {
-    this.#sources.push(source.no);
+  #keep(source: BlockSource<unknown>, block: number, bytes: unknown): void {
+    this.#sources.push(source);
     this.#numbers.push(block);
     this.#blocks.push(bytes);
   }

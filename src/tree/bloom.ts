@@ -32,7 +32,7 @@ export function bucketsFor(keys: number, bitsPerKey: number): number {
 }
 
 /** The second hash of a key that has one. */
-function remix(hash: number): number {
+export function remix(hash: number): number {
   return mix32(hash ^ 0x9e3779b9);
 }
 
@@ -77,20 +77,7 @@ export class BloomFilter {
   }
 
   mayContainPair(bucketHash: number, bitsHash: number): boolean {
-    const words = this.#words;
-    const at = this.#bucket(bucketHash);
-    return (
-      ((words[at]! >>> (Math.imul(bitsHash, salt0) >>> 27)) &
-        (words[at + 1]! >>> (Math.imul(bitsHash, salt1) >>> 27)) &
-        (words[at + 2]! >>> (Math.imul(bitsHash, salt2) >>> 27)) &
-        (words[at + 3]! >>> (Math.imul(bitsHash, salt3) >>> 27)) &
-        (words[at + 4]! >>> (Math.imul(bitsHash, salt4) >>> 27)) &
-        (words[at + 5]! >>> (Math.imul(bitsHash, salt5) >>> 27)) &
-        (words[at + 6]! >>> (Math.imul(bitsHash, salt6) >>> 27)) &
-        (words[at + 7]! >>> (Math.imul(bitsHash, salt7) >>> 27)) &
-        1) ===
-      1
-    );
+    return bucketHas(this.#words, this.#bucket(bucketHash), bitsHash);
   }
 
   /** Writes bytes [from, from + out.length) of the filter, both multiples of 4. Little-endian words. */
@@ -100,14 +87,54 @@ export class BloomFilter {
     for (let i = 0; i < out.length; i += 4) view.setUint32(i, words[(from + i) >>> 2]!, true);
   }
 
-  /** Inverse of `save`. */
-  restore(bytes: Uint8Array, from: number): void {
-    const view = viewOf(bytes);
-    const words = this.#words;
-    for (let i = 0; i < bytes.length; i += 4) words[(from + i) >>> 2] = view.getUint32(i, true);
+  #bucket(hash: number): number {
+    return bucketOf(hash, this.buckets) * 8;
+  }
+}
+
+/** Some buckets of a filter, as `BloomFilter.save` wrote them. */
+export class FilterWords {
+  readonly #words: Uint32Array;
+
+  private constructor(words: Uint32Array) {
+    this.#words = words;
   }
 
-  #bucket(hash: number): number {
-    return Math.floor(((hash >>> 0) * this.buckets) / 2 ** 32) * 8;
+  /** From whole buckets (copied). */
+  static from(bytes: Uint8Array): FilterWords {
+    const view = viewOf(bytes);
+    const words = new Uint32Array(bytes.length / 4);
+    for (let i = 0; i < words.length; i++) words[i] = view.getUint32(4 * i, true);
+    return new FilterWords(words);
   }
+
+  /** Bytes of memory. */
+  get bytes(): number {
+    return this.#words.length * 4;
+  }
+
+  /** False when no key with this hash of its bits is in the bucket, counted from the first one here. */
+  has(bucket: number, bitsHash: number): boolean {
+    return bucketHas(this.#words, bucket * 8, bitsHash);
+  }
+}
+
+/** The bucket of a key among so many. */
+export function bucketOf(bucketHash: number, buckets: number): number {
+  return Math.floor(((bucketHash >>> 0) * buckets) / 2 ** 32);
+}
+
+function bucketHas(words: Uint32Array, at: number, bitsHash: number): boolean {
+  return (
+    ((words[at]! >>> (Math.imul(bitsHash, salt0) >>> 27)) &
+      (words[at + 1]! >>> (Math.imul(bitsHash, salt1) >>> 27)) &
+      (words[at + 2]! >>> (Math.imul(bitsHash, salt2) >>> 27)) &
+      (words[at + 3]! >>> (Math.imul(bitsHash, salt3) >>> 27)) &
+      (words[at + 4]! >>> (Math.imul(bitsHash, salt4) >>> 27)) &
+      (words[at + 5]! >>> (Math.imul(bitsHash, salt5) >>> 27)) &
+      (words[at + 6]! >>> (Math.imul(bitsHash, salt6) >>> 27)) &
+      (words[at + 7]! >>> (Math.imul(bitsHash, salt7) >>> 27)) &
+      1) ===
+    1
+  );
 }

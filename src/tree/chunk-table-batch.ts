@@ -1,6 +1,8 @@
 /** Lookups of many ids in one chunk table: each block is read once, several at a time. */
 import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { BlockHold } from './block-hold.ts';
 import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
+import { MISS, OK, type Step } from './cursor.ts';
 
 /** Blocks read at the same time. */
 const readsMax = 16;
@@ -23,9 +25,15 @@ export async function findManyIn(
     if (sharers === undefined) blockOf.set(block, [i]);
     else sharers.push(i);
   };
+  // Pieces of the filter, and the index, stay until the batch is over.
+  const hold = new BlockHold();
+  const prefixes = table.prefixes.cached(0) ?? (await table.prefixes.loadBlock(0));
   for (const i of wanted) {
-    if (!table.covers(ids, i * chunkIdBytes)) continue;
-    if (table.mayContain(ids, i * chunkIdBytes)) want(table.blockFor(ids, i * chunkIdBytes), i);
+    const idAt = i * chunkIdBytes;
+    if (!table.covers(ids, idAt)) continue;
+    let step: Step = table.ask(ids, idAt, hold);
+    for (; step === MISS; step = table.ask(ids, idAt, hold)) await hold.load();
+    if (step === OK) want(prefixes.blockFor(ids, idAt), i);
   }
   while (blockOf.size > 0) {
     const numbers = [...blockOf.keys()].sort((a, b) => a - b).slice(0, readsMax);
@@ -37,7 +45,7 @@ export async function findManyIn(
       blockOf.delete(number);
       const block = blocks[at]!;
       for (const i of sharers) {
-        const position = table.positionIn(block, number, ids, i * chunkIdBytes);
+        const position = table.positionIn(prefixes, block, number, ids, i * chunkIdBytes);
         if (position === -2) want(number - 1, i);
         if (position < 0) continue;
         hit.read(block, position);

@@ -1,14 +1,14 @@
 /**
  * Reads one immutable table of the chunk tree.
  *
- * Resident: the filter (14 bits per id) and 4 B per block of 72 entries. An id that passes the filter costs
- * one read of 4 KiB, a second one where the first ids of two blocks agree in their first 4 bytes.
+ * Pieces of the filter (14 bits per id) and the index (4 B per block of 72 entries) are read when they are
+ * needed and kept within budgets. An id that passes the filter costs one read of 4 KiB, a second one where
+ * the first ids of two blocks agree in their first 4 bytes.
  *
  * Invariant: a block is checked each time it is read from the file ("a flipped bit anywhere in a chunk table
  * is detected"). Whole scans: chunk-table-blocks.ts.
  */
 import type { FileNo } from '../base/brands.ts';
-import { viewOf } from '../base/bytes.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { CatalogTable } from '../format/catalog.ts';
@@ -21,19 +21,19 @@ import {
   chunkBlockEntries,
   chunkBucketHash,
   chunkEntryAt,
-  chunkIdPrefix,
   compareChunkIds,
   searchChunkBlock,
 } from '../format/chunk-table.ts';
 import type { TableFooter } from '../format/table.ts';
 import type { FsPort } from '../fs/port.ts';
 import { BlockHold, type BlockSource } from './block-hold.ts';
-import type { BloomFilter } from './bloom.ts';
 import type { ChunkCursor } from './chunk-cursor.ts';
+import { ChunkPrefixes, type PrefixPart } from './chunk-prefixes.ts';
 import { ChunkTableBlocks, ChunkTableScan, chunkBlockOffset, entriesOfBlock } from './chunk-table-blocks.ts';
-import { END, OK, type Step } from './cursor.ts';
-import type { FilterBudget } from './filter-budget.ts';
-import { TableFile } from './table-file.ts';
+import { END, MISS, OK, type Step } from './cursor.ts';
+import { PagedFilter } from './paged-filter.ts';
+import { PartRoom } from './part-room.ts';
+import { TableFile, type TableOpen } from './table-file.ts';
 
 /** A found chunk entry, reused for any number of lookups. */
 export class ChunkHit extends ChunkColumns {
@@ -45,36 +45,29 @@ export class ChunkHit extends ChunkColumns {
 export class ChunkTable implements BlockSource {
   readonly meta: CatalogTable;
   readonly no: FileNo;
+  readonly filter: PagedFilter;
+  readonly prefixes: ChunkPrefixes;
   readonly #file: TableFile;
-  readonly #filter: BloomFilter | undefined;
-  /** First 4 bytes of the first id of each block. */
-  readonly #prefixes: Uint32Array;
   readonly #cache: BlockCache;
 
   private constructor(
     meta: CatalogTable,
     file: TableFile,
-    filter: BloomFilter | undefined,
-    prefixes: Uint32Array,
+    filter: PagedFilter,
+    prefixes: ChunkPrefixes,
     cache: BlockCache,
   ) {
     this.meta = meta;
     this.no = meta.no;
     this.#file = file;
-    this.#filter = filter;
-    this.#prefixes = prefixes;
+    this.filter = filter;
+    this.prefixes = prefixes;
     this.#cache = cache;
   }
 
-  /** Opens a table and checks all of it but the blocks. Errors as KeyTable.open. */
-  static open(
-    fs: FsPort,
-    meta: CatalogTable,
-    dbUuid: Uint8Array,
-    cache: BlockCache,
-    room?: FilterBudget,
-  ): Promise<ChunkTable> {
-    return TableFile.open(fs, meta, dbUuid, chunkBlockBytes, async (file) => {
+  /** Opens a table as KeyTable.open does, with the same errors. */
+  static open(fs: FsPort, meta: CatalogTable, how: TableOpen): Promise<ChunkTable> {
+    return TableFile.open(fs, meta, how, chunkBlockBytes, async (file, loadsAll) => {
       const props = await file.props(meta);
       if (props.keyHashVersion !== 0 || props.restartInterval !== chunkBlockEntries) {
         const message = `${file.path}: the table was built with parameters this build does not know`;
@@ -83,7 +76,13 @@ export class ChunkTable implements BlockSource {
       if (props.indexOff !== file.footer.topIndexOff) {
         throw corrupt('chunk table has index partitions', file.place(file.footer.propsOff));
       }
-      return new ChunkTable(meta, file, await file.filter(props, room), await readPrefixes(file), cache);
+      const filter = new PagedFilter(file, props, how.filters ?? new PartRoom());
+      const prefixes = new ChunkPrefixes(file, how.indexes ?? new PartRoom());
+      if (loadsAll) {
+        await filter.loadAll();
+        await prefixes.loadBlock(0);
+      }
+      return new ChunkTable(meta, file, filter, prefixes, how.cache);
     });
   }
 
@@ -92,18 +91,18 @@ export class ChunkTable implements BlockSource {
     return this.#file.footer;
   }
 
-  /** Damage met at the open that costs no row. */
+  /** Damage that costs no row, met so far. */
   get problems(): readonly VarveError[] {
     return this.#file.problems;
   }
 
   /** Bytes of memory the filter and the index take. */
   get filterBytes(): number {
-    return this.#filter?.bytes ?? 0;
+    return this.filter.bytes;
   }
 
   get indexBytes(): number {
-    return this.#prefixes.byteLength;
+    return this.prefixes.bytes;
   }
 
   /** The id at id[idAt..] lies between the first and the last of the table. */
@@ -112,38 +111,26 @@ export class ChunkTable implements BlockSource {
     return compareChunkIds(minKey, 0, id, idAt) <= 0 && compareChunkIds(maxKey, 0, id, idAt) >= 0;
   }
 
-  /** False when the table has no entry for the id at id[idAt..]. */
+  /** False when the table has no entry for the id at id[idAt..], as far as the filter is in memory. */
   mayContain(id: Uint8Array, idAt: number): boolean {
-    return (
-      this.#filter === undefined ||
-      this.#filter.mayContainPair(chunkBucketHash(id, idAt), chunkBitsHash(id, idAt))
-    );
+    return this.filter.mayContainPair(chunkBucketHash(id, idAt), chunkBitsHash(id, idAt));
   }
 
-  /** The last block whose first id is not above the id by its prefix; -1 when there is none. */
-  blockFor(id: Uint8Array, idAt: number): number {
-    const prefix = chunkIdPrefix(id, idAt);
-    const prefixes = this.#prefixes;
-    let low = -1;
-    let high = prefixes.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (prefixes[middle]! <= prefix) low = middle;
-      else high = middle - 1;
-    }
-    return low;
+  /** END: the table has no entry for the id. OK: maybe. MISS: `hold` wants the piece that tells. */
+  ask(id: Uint8Array, idAt: number, hold: BlockHold): Step {
+    return this.filter.askPair(chunkBucketHash(id, idAt), chunkBitsHash(id, idAt), hold);
   }
 
   /**
    * Position of the id's entry in a checked block; -1 when no block has it, -2 when only the block before
    * this one may (their first ids have the same prefix).
    */
-  positionIn(block: Uint8Array, number: number, id: Uint8Array, idAt: number): number {
+  positionIn(prefixes: PrefixPart, block: Uint8Array, number: number, id: Uint8Array, idAt: number): number {
     const index = searchChunkBlock(block, id, idAt);
     if (index < chunkBlockCount(block) && compareChunkIds(block, chunkEntryAt(index), id, idAt) === 0) {
       return chunkEntryAt(index);
     }
-    return index === 0 && number > 0 && this.#prefixes[number] === chunkIdPrefix(id, idAt) ? -2 : -1;
+    return index === 0 && number > 0 && prefixes.mayBegin(number, id, idAt) ? -2 : -1;
   }
 
   /**
@@ -151,10 +138,12 @@ export class ChunkTable implements BlockSource {
    * again. Does not ask the filter. Allocates nothing.
    */
   find(id: Uint8Array, idAt: number, out: ChunkHit): Step {
-    for (let number = this.blockFor(id, idAt); number >= 0; number--) {
+    const prefixes = this.prefixes.part(0, out.pending);
+    if (prefixes === undefined) return MISS;
+    for (let number = prefixes.blockFor(id, idAt); number >= 0; number--) {
       const block = out.pending.find(this, number);
       if (block === undefined) return out.pending.want(this, number);
-      const at = this.positionIn(block, number, id, idAt);
+      const at = this.positionIn(prefixes, block, number, id, idAt);
       if (at === -1) return END;
       if (at === -2) continue;
       out.read(block, at);
@@ -170,7 +159,7 @@ export class ChunkTable implements BlockSource {
 
   /** As `scan`, block by block. */
   scanBlocks(): ChunkTableBlocks {
-    return new ChunkTableBlocks(this.#file, this.#prefixes.length);
+    return new ChunkTableBlocks(this.#file, this.footer.dataBlocks);
   }
 
   get held(): boolean {
@@ -212,22 +201,4 @@ export class ChunkTable implements BlockSource {
     this.#cache.set(this.no, offset, buf);
     return buf;
   }
-}
-
-async function readPrefixes(file: TableFile): Promise<Uint32Array> {
-  const { dataBlocks, dataLen, entries, topIndexOff, topIndexLen } = file.footer;
-  const place = file.place(topIndexOff);
-  if (dataLen !== dataBlocks * chunkBlockBytes || dataBlocks !== Math.ceil(entries / chunkBlockEntries)) {
-    throw corrupt('chunk table has a wrong number of blocks', place, dataBlocks, entries);
-  }
-  const raw = await file.block(topIndexOff, topIndexLen);
-  if (raw.length !== 4 * dataBlocks)
-    throw corrupt('chunk index has a wrong length', place, 4 * dataBlocks, raw.length);
-  const view = viewOf(raw);
-  const prefixes = new Uint32Array(dataBlocks);
-  for (let i = 0; i < dataBlocks; i++) {
-    prefixes[i] = view.getUint32(4 * i, true);
-    if (i > 0 && prefixes[i]! < prefixes[i - 1]!) throw corrupt('chunk index is not in order', place);
-  }
-  return prefixes;
 }

@@ -140,16 +140,21 @@ export class ChunkTree {
     const runs = this.#runs;
     let filters = 0;
     let tables = 0;
+    let isFilterMissing = false;
     for (let run = 0; run < runs.length && step === MISS; run++) {
       const table = runs.tableOf(run, id, idAt, idAt + chunkIdBytes);
       if (table === undefined) continue;
       filters++;
-      if (!table.mayContain(id, idAt)) continue;
+      const asked = table.ask(id, idAt, out.pending);
+      if (asked === MISS) isFilterMissing = true;
+      // What older tables' filters lack is read together.
+      if (asked !== OK || isFilterMissing) continue;
       tables++;
       const found = table.find(id, idAt, out);
       if (found === MISS) return MISS;
       if (found === OK && (out.flags & settled) !== 0) step = answerOf(out.flags);
     }
+    if (isFilterMissing) return MISS;
     if (!inMemory && runs.length > 0) this.counts.add(filters, tables);
     out.pending.clear();
     return step === OK ? OK : END;
@@ -245,7 +250,9 @@ export class ChunkTree {
     const tables = this.#pin();
     try {
       for (const table of tables) {
-        if (!table.mayContain(own, 0)) continue;
+        let asked = table.ask(own, 0, hit.pending);
+        for (; asked === MISS; asked = table.ask(own, 0, hit.pending)) await hit.pending.load();
+        if (asked === END) continue;
         let step = table.find(own, 0, hit);
         for (; step === MISS; step = table.find(own, 0, hit)) await hit.pending.load();
         hit.pending.clear();

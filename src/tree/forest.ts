@@ -23,17 +23,18 @@ import type { ChunkMemtable } from './chunk-memtable.ts';
 import { ChunkTable } from './chunk-table-reader.ts';
 import { writeChunkTable } from './chunk-table-writer.ts';
 import { ChunkTree } from './chunk-tree.ts';
-import { FilterBudget } from './filter-budget.ts';
 import { HistoryRows } from './history-rows.ts';
 import type { KeyMemtable } from './key-memtable.ts';
 import { KeyTree } from './key-tree.ts';
+import { PartRoom } from './part-room.ts';
 import { RangeRows } from './range-rows.ts';
+import type { TableOpen } from './table-file.ts';
 import { discardTable } from './table-output.ts';
 import { KeyTable } from './table-reader.ts';
 import { writeKeyTable } from './table-writer.ts';
 
 /** Tables opened at the same time. */
-const opensMax = 8;
+const opensMax = 32;
 const saltBytes = 12;
 
 /** How a forest is opened. */
@@ -45,15 +46,20 @@ export interface ForestOptions {
   memtableBytes: number;
   /** For places of rows that lookups in K have found, see RowMemo. None when omitted. */
   foundRowBytes?: number;
-  /** For the filters of all tables. Unbounded when omitted. */
+  /** For the filters of all tables, and for their indexes. Unbounded when omitted. */
   tableFilterBytes?: number;
+  tableIndexBytes?: number;
+  /** Told of damage that costs no row and is met after the open: of filters. */
+  onDamage?: (error: VarveError) => void;
 }
 
 /** What every table is opened with. */
 interface OpenWith {
   readonly dbUuid: Uint8Array;
   readonly cache: BlockCache;
-  readonly room: FilterBudget;
+  readonly filters: PartRoom;
+  readonly indexes: PartRoom;
+  readonly onDamage?: (error: VarveError) => void;
 }
 
 /** Memtables frozen together; a tree that was empty has none. */
@@ -73,7 +79,7 @@ export interface ForestStats {
   entries: number;
   /** Bytes of all table files. */
   bytes: number;
-  /** Memory: filters, indexes, memtables (active and frozen). */
+  /** Memory: of filters and indexes what counts against their budgets, memtables (active and frozen). */
   filterBytes: number;
   indexBytes: number;
   memtableBytes: number;
@@ -127,7 +133,8 @@ export class Forest {
   /**
    * Opens the tables a catalog names. Tables that cannot be opened are left out, each with an error in
    * `damage`: reads that they could have answered are refused, and the caller must refuse writes. `problems`
-   * is damage of tables that are served all the same, without a filter.
+   * is damage of tables that are served all the same, without a filter. Filters and indexes of all but small
+   * tables are read when they are needed: what is damaged there is met as a damaged block is.
    * VARVE_INVALID_ARGUMENT on a bad option.
    */
   static async open(
@@ -135,8 +142,11 @@ export class Forest {
     tables: readonly CatalogTable[],
     options: ForestOptions,
   ): Promise<{ forest: Forest; damage: VarveError[]; problems: VarveError[] }> {
-    const room = new FilterBudget(options.tableFilterBytes ?? Number.MAX_SAFE_INTEGER);
-    const { opened, failed } = await openTables(fs, tables, { ...options, room });
+    const rooms = {
+      filters: new PartRoom(options.tableFilterBytes),
+      indexes: new PartRoom(options.tableIndexBytes),
+    };
+    const { opened, failed } = await openTables(fs, tables, { ...options, ...rooms, isLazy: true });
     const other = failed.find(({ error }) => !isVarveError(error))?.error;
     if (other !== undefined) {
       await closeTables(opened);
@@ -145,7 +155,7 @@ export class Forest {
     const lost = failed.map(({ meta }) => meta);
     const damage = failed.map(({ error }) => error).filter((error) => isVarveError(error));
     const problems = opened.flatMap((table) => table.problems);
-    return { forest: new Forest(fs, { ...options, room }, opened, lost), damage, problems };
+    return { forest: new Forest(fs, { ...options, ...rooms }, opened, lost), damage, problems };
   }
 
   /** The ordered tree of that number; C is not one. */
@@ -271,6 +281,12 @@ export class Forest {
     };
   }
 
+  /** Forgets the pieces of filters and indexes in memory: they are read again when they are needed. */
+  dropPieces(): void {
+    this.#options.filters.clear();
+    this.#options.indexes.clear();
+  }
+
   stats(): ForestStats {
     const keyTrees = [this.keys, this.indexes, this.system];
     const all = this.tables;
@@ -291,8 +307,8 @@ export class Forest {
       },
       entries: sum((table) => table.meta.entries),
       bytes: sum((table) => table.meta.size),
-      filterBytes: sum((table) => table.filterBytes),
-      indexBytes: sum((table) => table.indexBytes),
+      filterBytes: this.#options.filters.used,
+      indexBytes: this.#options.indexes.used,
       memtableBytes: memtables.reduce((total, memtable) => total + memtable.bytesUsed, 0),
     };
   }
@@ -335,7 +351,7 @@ function memtableOf(frozen: FrozenSet, tree: number): KeyMemtable | undefined {
 async function openTables(
   fs: FsPort,
   metas: readonly CatalogTable[],
-  options: OpenWith,
+  options: TableOpen,
 ): Promise<{ opened: Table[]; failed: { meta: CatalogTable; error: unknown }[] }> {
   const opened: Table[] = [];
   const failed: { meta: CatalogTable; error: unknown }[] = [];
@@ -350,11 +366,10 @@ async function openTables(
   return { opened, failed };
 }
 
-async function openTable(fs: FsPort, meta: CatalogTable, options: OpenWith): Promise<Table> {
-  const { dbUuid, cache, room } = options;
+async function openTable(fs: FsPort, meta: CatalogTable, how: TableOpen): Promise<Table> {
   if (!isTree(meta.tree)) throw corrupt('table of an unknown tree', { file: filePath('tab', meta.no) });
-  if (meta.tree === trees.C) return await ChunkTable.open(fs, meta, dbUuid, cache, room);
-  return await KeyTable.open(fs, meta, dbUuid, cache, room);
+  if (meta.tree === trees.C) return await ChunkTable.open(fs, meta, how);
+  return await KeyTable.open(fs, meta, how);
 }
 
 async function closeTables(tables: readonly Table[]): Promise<void> {

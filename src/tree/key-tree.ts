@@ -207,16 +207,21 @@ export class KeyTree {
     if (slot !== -1 && this.memo.seq(slot) <= seqMax) return this.#remembered(slot, out);
     let filters = 0;
     let tables = 0;
+    let isFilterMissing = false;
     let step: Step = END;
     for (let run = 0; run < runs.length && step === END; run++) {
       const table = runs.tableOf(run, prefixBuf, from, to);
       if (table === undefined || table.meta.minSeq > seqMax) continue;
       filters++;
-      if (!table.mayContain(hash)) continue;
+      const asked = table.filter.ask(hash, out.pending);
+      if (asked === MISS) isFilterMissing = true;
+      // What older tables' filters lack is read together.
+      if (asked !== OK || isFilterMissing) continue;
       tables++;
       step = table.find(prefixBuf, from, to, seqMax, out);
       if (step === OK) this.#remember(hash, prefixBuf, from, to, seqMax, table, out);
     }
+    if (isFilterMissing && step === END) return MISS;
     // What is asked again once its blocks are there counts once.
     if (step !== MISS) this.counts.add(filters, tables);
     return step;

@@ -7,9 +7,9 @@ import { assert } from '../base/assert.ts';
 import type { Seq } from '../base/brands.ts';
 import { emptyBytes } from '../base/bytes.ts';
 import { EntrySpot, entriesEnd, restartAt, restartBefore, searchDataBlock } from '../format/data-block.ts';
-import type { TableIndex } from '../format/table-index.ts';
 import { BlockHold, type BlockSource } from './block-hold.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
+import type { IndexPart, PagedIndex } from './paged-index.ts';
 
 const nowhere = -1;
 
@@ -21,7 +21,7 @@ export class TableCursor implements KeyCursor {
   valueFrom = 0;
   valueTo = 0;
   readonly #source: BlockSource;
-  readonly #index: TableIndex;
+  readonly #index: PagedIndex;
   readonly #hold: BlockHold;
   readonly #above: Seq;
   readonly #ownsHold: boolean;
@@ -31,7 +31,7 @@ export class TableCursor implements KeyCursor {
   #number = nowhere;
 
   /** `above`: blocks with no number above it are passed over, forwards; -1 = none are. */
-  constructor(source: BlockSource, index: TableIndex, hold: BlockHold | undefined, above: Seq = -1) {
+  constructor(source: BlockSource, index: PagedIndex, hold: BlockHold | undefined, above: Seq = -1) {
     this.#above = above;
     this.#source = source;
     this.#index = index;
@@ -52,8 +52,10 @@ export class TableCursor implements KeyCursor {
   }
 
   seek(key: Uint8Array): Step {
-    const number = this.#index.find(key, key.length);
-    if (this.#index.maxSeqOf(number) <= this.#above) return this.#standFirst(number + 1);
+    const part = this.#partFor(key);
+    if (part === undefined) return MISS;
+    const number = part.find(key, key.length);
+    if (part.maxSeqOf(number) <= this.#above) return this.#standFirst(number + 1);
     const block = this.#get(number);
     if (block === undefined) return MISS;
     if (!searchDataBlock(block, key, key.length, this.#spot)) return this.#standFirst(number + 1);
@@ -62,7 +64,9 @@ export class TableCursor implements KeyCursor {
   }
 
   seekBefore(key: Uint8Array): Step {
-    const number = this.#index.find(key, key.length);
+    const part = this.#partFor(key);
+    if (part === undefined) return MISS;
+    const number = part.find(key, key.length);
     const block = this.#get(number);
     if (block === undefined) return MISS;
     if (!searchDataBlock(block, key, key.length, this.#spot)) return this.#standLast(number);
@@ -99,14 +103,39 @@ export class TableCursor implements KeyCursor {
     if (number === this.#number) return this.#block;
     const block = this.#hold.find(this.#source, number);
     if (block !== undefined) return block;
-    if (this.#ownsHold) this.#hold.restart();
+    this.#restart();
     this.#hold.want(this.#source, number);
     return undefined;
   }
 
-  #standFirst(at: number): Step {
+  #partFor(key: Uint8Array): IndexPart | undefined {
+    this.#restart();
+    return this.#index.partFor(key, key.length, this.#hold);
+  }
+
+  #restart(): void {
+    if (this.#ownsHold) this.#hold.restart();
+  }
+
+  /** The first block from `at` on with a number above `#above`; -1: the partition that tells is wanted. */
+  #passOver(at: number): number {
+    const index = this.#index;
     let number = at;
-    while (number < this.#index.blocks && this.#index.maxSeqOf(number) <= this.#above) number++;
+    for (;;) {
+      number = index.skipTo(number, this.#above);
+      if (number === index.blocks) return number;
+      this.#restart();
+      const part = index.partOf(number, this.#hold);
+      if (part === undefined) return nowhere;
+      while (number < part.end && part.maxSeqOf(number) <= this.#above) number++;
+      if (number < part.end) return number;
+      if (number === index.blocks) return number;
+    }
+  }
+
+  #standFirst(at: number): Step {
+    const number = this.#above === -1 ? at : this.#passOver(at);
+    if (number === nowhere) return MISS;
     if (number === this.#index.blocks) return this.#leave();
     const block = this.#get(number);
     if (block === undefined) return MISS;

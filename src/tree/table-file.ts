@@ -1,5 +1,5 @@
 /**
- * What tables of all trees have in common when read: the open file, header, footer, properties and filter.
+ * What tables of all trees have in common when read: the open file, header, footer and properties.
  *
  * Invariants
  * - Nothing is allocated or read by a length that was not checked against the size the catalog gives ("a
@@ -16,6 +16,7 @@ import type { FileNo } from '../base/brands.ts';
 import { align8, concatBytes, isZero } from '../base/bytes.ts';
 import { corrupt, isDamage, type Place, type VarveError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
+import type { BlockCache } from '../cache/block-cache.ts';
 import type { FileSeed } from '../codec/checksum.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { decodeFileHeader, fileHeader } from '../format/file-header.ts';
@@ -23,9 +24,7 @@ import { filePath } from '../format/file-names.ts';
 import {
   decodeTableFooter,
   decodeTableProps,
-  filterPartitionBytes,
   openBlock,
-  sealedBytes,
   type TableFooter,
   type TableProps,
   tableBytesMax,
@@ -33,13 +32,30 @@ import {
 } from '../format/table.ts';
 import { readExact, readExactSync } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
-import { BloomFilter, bucketBytes } from './bloom.ts';
-import type { FilterBudget } from './filter-budget.ts';
+import type { PartRoom } from './part-room.ts';
 
-/** Read at once when a table is opened: all of a table of this size, else the last bytes. */
-const openBytes = 64 * KiB;
-/** Bytes of filter and index before those that are read at once too. */
+/** A table of this size is read at once when it is opened. */
+const smallBytes = 64 * KiB;
+/** Read of the end of a larger one: footer, properties and, as a rule, the top index. */
+const endBytes = 4 * KiB;
+/** Bytes of filter and index before those that are read at once where all of both is to be read. */
 const widenBytesMax = 4 * MiB;
+
+/** What a table is opened with. */
+export interface TableOpen {
+  readonly dbUuid: Uint8Array;
+  readonly cache: BlockCache;
+  /** Budgets of filters and indexes; without bounds where left out. */
+  readonly filters?: PartRoom | undefined;
+  readonly indexes?: PartRoom | undefined;
+  /**
+   * Filter and index are read when somebody needs them, but for a table that is read whole anyway. Left out:
+   * at once, as far as the budgets have room, and checked as a whole.
+   */
+  readonly isLazy?: boolean;
+  /** Told of damage that costs no row and is met after the open. */
+  readonly onDamage?: ((error: VarveError) => void) | undefined;
+}
 
 /** Bytes of the file from `from` on, read at once; served while the table is opened. */
 interface Window {
@@ -57,9 +73,8 @@ export class TableFile {
   readonly problems: VarveError[];
   readonly #file: FsFile;
   #window: Window | undefined;
-  /** Where the filter has taken its bytes from. */
-  #room: FilterBudget | undefined;
-  #roomBytes = 0;
+  readonly #onDamage: ((error: VarveError) => void) | undefined;
+  readonly #closing: (() => void)[] = [];
   #holders = 1;
   #closed: Promise<void> | undefined;
 
@@ -68,7 +83,9 @@ export class TableFile {
     file: FsFile,
     window: Window | undefined,
     { seed, footer, problems }: TableEnds,
+    onDamage: ((error: VarveError) => void) | undefined,
   ) {
+    this.#onDamage = onDamage;
     this.no = meta.no;
     this.path = file.path;
     this.seed = seed;
@@ -79,30 +96,35 @@ export class TableFile {
   }
 
   /**
-   * Opens the table the catalog names in `meta`, whose data starts at `dataFrom`, and lets `read` read the
-   * rest. Held once when it resolves; closed when anything fails. VARVE_CORRUPT, VARVE_FORMAT_VERSION,
-   * VARVE_IO.
+   * Opens the table the catalog names in `meta`, whose data starts at `dataFrom`, and lets `read` make what
+   * reads it: all of filter and index is to be read at once where it is told so. Held once when it resolves;
+   * closed when anything fails. VARVE_CORRUPT, VARVE_FORMAT_VERSION, VARVE_IO.
    */
   static async open<T>(
     fs: FsPort,
     meta: CatalogTable,
-    dbUuid: Uint8Array,
+    { dbUuid, isLazy = false, onDamage }: TableOpen,
     dataFrom: number,
-    read: (table: TableFile) => Promise<T>,
+    read: (table: TableFile, loadsAll: boolean) => Promise<T>,
   ): Promise<T> {
     const file = await fs.open(filePath('tab', meta.no), 'read');
     let table: TableFile | undefined;
     try {
       const problems = await checkSize(file, meta, dataFrom);
-      const end = await readWindow(file, Math.max(0, meta.size - openBytes), meta.size);
+      const isSmall = meta.size <= smallBytes;
+      const end = await readWindow(
+        file,
+        isSmall ? 0 : meta.size - (isLazy ? endBytes : smallBytes),
+        meta.size,
+      );
       const { seed, footer } = await readEnds(file, end, meta, dbUuid, dataFrom);
-      const window = await widened(file, end, footer);
-      table = new TableFile(meta, file, window, { seed, footer, problems });
-      const opened = await read(table);
+      const window = isLazy ? end : await widened(file, end, footer);
+      table = new TableFile(meta, file, window, { seed, footer, problems }, onDamage);
+      const opened = await read(table, isSmall || !isLazy);
       table.#window = undefined;
       return opened;
     } catch (error) {
-      if (table !== undefined) table.#giveRoom();
+      if (table !== undefined) table.#end();
       await file.close();
       throw error;
     }
@@ -123,7 +145,7 @@ export class TableFile {
     assert(this.#holders > 0, 'a table is released once per holder');
     this.#holders--;
     if (this.#holders > 0) return;
-    this.#giveRoom();
+    this.#end();
     this.#closed = this.#file.close();
     // Reported by `closed`; a view's release has nobody to tell.
     this.#closed.catch(() => undefined);
@@ -167,40 +189,20 @@ export class TableFile {
     return decodeTableProps(raw, this.footer, meta.tree, meta.level, this.place(propsOff));
   }
 
-  /**
-   * The whole filter; undefined when the table has none, when `room` has none for it, or when it is damaged,
-   * which goes to `problems`: every lookup then searches the table. VARVE_IO when it cannot be read now.
-   */
-  async filter(props: TableProps, room: FilterBudget | undefined): Promise<BloomFilter | undefined> {
-    const bytes = props.filterBuckets * bucketBytes;
-    if (bytes === 0 || room?.take(bytes) === false) return undefined;
-    this.#room = room;
-    this.#roomBytes = bytes;
-    try {
-      return await this.#readFilter(props);
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      this.#giveRoom();
-      this.problems.push(error);
-      return undefined;
-    }
+  /** Damage that costs no row. */
+  note(error: VarveError): void {
+    this.problems.push(error);
+    if (this.#window === undefined) this.#onDamage?.(error);
+  }
+
+  /** `give` is called once nobody holds the table any more. */
+  onClose(give: () => void): void {
+    this.#closing.push(give);
   }
 
   /** Idempotent. */
-  #giveRoom(): void {
-    this.#room?.give(this.#roomBytes);
-    this.#room = undefined;
-  }
-
-  async #readFilter(props: TableProps): Promise<BloomFilter> {
-    const filter = new BloomFilter(props.filterBuckets);
-    let offset = this.footer.filterOff;
-    for (let from = 0; from < props.filterBuckets * bucketBytes; from += filterPartitionBytes) {
-      const n = Math.min(filterPartitionBytes, props.filterBuckets * bucketBytes - from);
-      filter.restore(await this.block(offset, n + 16), from);
-      offset += sealedBytes(n);
-    }
-    return filter;
+  #end(): void {
+    for (const give of this.#closing.splice(0)) give();
   }
 }
 

@@ -1,97 +1,100 @@
 /**
  * Reads one immutable table of an ordered tree (K, X, S).
  *
- * Resident: the filter (12 bits per row prefix) and the index (separators and 16 B per data block). A lookup
- * that passes the filter needs one data block; that block comes from the cache or is read whole, checked, and
- * then trusted.
+ * Resident: the top index. Pieces of the filter (12 bits per row prefix) and of the index (separators and
+ * 24 B per data block) are read when they are needed and kept within budgets. A lookup that passes the filter
+ * needs one data block; that block comes from the cache or is read whole, checked, and then trusted.
  *
  * Invariants
  * - A lookup needs at most one block ("a lookup reads at most one block").
  * - A block is checked each time it is read from the file ("a flipped bit anywhere in a table is detected").
  */
 import type { FileNo, Seq } from '../base/brands.ts';
-import { corrupt, VarveError } from '../base/errors.ts';
+import { VarveError } from '../base/errors.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { FileSeed } from '../codec/checksum.ts';
 import { keyHashVersion } from '../codec/key-hash.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { checkDataBlock, EntrySpot, restartInterval, searchDataBlock } from '../format/data-block.ts';
 import { fileHeader } from '../format/file-header.ts';
-import { seqBytes } from '../format/internal-key.ts';
-import { blockTrailer, type TableProps } from '../format/table.ts';
-import { decodeTopIndex, TableIndex } from '../format/table-index.ts';
+import type { TableProps } from '../format/table.ts';
 import type { FsPort } from '../fs/port.ts';
 import type { BlockHold, BlockSource } from './block-hold.ts';
-import type { BloomFilter } from './bloom.ts';
-import { END, type KeyCursor, OK, type Step } from './cursor.ts';
-import type { FilterBudget } from './filter-budget.ts';
+import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
+import { PagedFilter } from './paged-filter.ts';
+import { type IndexPart, PagedIndex } from './paged-index.ts';
+import { PartRoom } from './part-room.ts';
 import type { RowRef } from './row-ref.ts';
 import { TableCursor } from './table-cursor.ts';
-import { TableFile } from './table-file.ts';
+import { TableFile, type TableOpen } from './table-file.ts';
 import { TableScan } from './table-scan.ts';
+
+/** The cache takes offsets, which are multiples of 8; numbers of blocks stand for them. */
+const blockNumberUnit = 8;
 
 /** An open table. Held once by whoever opened it; `retain` and `release` count further holders. */
 export class KeyTable implements BlockSource {
   readonly meta: CatalogTable;
   readonly no: FileNo;
-  readonly index: TableIndex;
+  readonly index: PagedIndex;
+  readonly filter: PagedFilter;
   readonly #file: TableFile;
-  readonly #filter: BloomFilter | undefined;
   readonly #cache: BlockCache;
   readonly #spot = new EntrySpot();
 
   private constructor(
     meta: CatalogTable,
     file: TableFile,
-    filter: BloomFilter | undefined,
-    index: TableIndex,
+    filter: PagedFilter,
+    index: PagedIndex,
     cache: BlockCache,
   ) {
     this.meta = meta;
     this.no = meta.no;
     this.#file = file;
-    this.#filter = filter;
+    this.filter = filter;
     this.index = index;
     this.#cache = cache;
   }
 
   /**
-   * Opens a table and checks all of it but the data blocks. VARVE_CORRUPT with file and offset,
-   * VARVE_FORMAT_VERSION, VARVE_IO (errno ENOENT when the file is missing). The filter takes its memory from
-   * `room`, where one is given.
+   * Opens a table and checks all of it that it reads, which is all but the data blocks unless it is told to
+   * be lazy. VARVE_CORRUPT with file and offset, VARVE_FORMAT_VERSION, VARVE_IO (errno ENOENT when the file
+   * is missing).
    */
-  static open(
-    fs: FsPort,
-    meta: CatalogTable,
-    dbUuid: Uint8Array,
-    cache: BlockCache,
-    room?: FilterBudget,
-  ): Promise<KeyTable> {
-    return TableFile.open(fs, meta, dbUuid, fileHeader.size, async (file) => {
+  static open(fs: FsPort, meta: CatalogTable, how: TableOpen): Promise<KeyTable> {
+    return TableFile.open(fs, meta, how, fileHeader.size, async (file, loadsAll) => {
       const props = await file.props(meta);
       refuseUnknown(props, file.path);
-      const filter = await file.filter(props, room);
-      return new KeyTable(meta, file, filter, await readIndex(file, props), cache);
+      const filter = new PagedFilter(file, props, how.filters ?? new PartRoom());
+      const index = await PagedIndex.open(file, props, how.indexes ?? new PartRoom());
+      if (loadsAll) {
+        await filter.loadAll();
+        await index.loadAll();
+      }
+      return new KeyTable(meta, file, filter, index, how.cache);
     });
   }
 
-  /** Damage met at the open that costs no row. */
+  /** Damage that costs no row, met so far. */
   get problems(): readonly VarveError[] {
     return this.#file.problems;
   }
 
   /** Bytes of memory the filter and the index take. */
   get filterBytes(): number {
-    return this.#filter?.bytes ?? 0;
+    return this.filter.bytes;
   }
 
   get indexBytes(): number {
-    return this.index.bytes;
+    return this.index.topBytes + this.index.bytes;
   }
 
-  /** False when no row has a prefix with this hash (codec/key-hash.ts). */
+  /**
+   * False when no row has a prefix with this hash (codec/key-hash.ts), as far as the filter is in memory.
+   */
   mayContain(hash: number): boolean {
-    return this.#filter === undefined || this.#filter.mayContain(hash);
+    return this.filter.mayContain(hash);
   }
 
   /**
@@ -102,7 +105,9 @@ export class KeyTable implements BlockSource {
   find(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
     out.aim(prefixBuf, from, to, seqMax);
     const { target, targetTo } = out;
-    const number = this.index.find(target, targetTo);
+    const part = this.index.partFor(target, targetTo, out.pending);
+    if (part === undefined) return MISS;
+    const number = part.find(target, targetTo);
     const block = out.pending.find(this, number);
     if (block === undefined) return out.pending.want(this, number);
     const spot = this.#spot;
@@ -154,15 +159,21 @@ export class KeyTable implements BlockSource {
   }
 
   cached(block: number): Uint8Array | undefined {
-    return this.#cache.get(this.no, this.index.offsetOf(block));
+    return this.#cache.get(this.no, block * blockNumberUnit);
   }
 
   async loadBlock(block: number): Promise<Uint8Array> {
-    return this.#admit(block, await this.#file.block(this.index.offsetOf(block), this.index.lengthOf(block)));
+    const { index } = this;
+    const number = index.numberOf(block);
+    const part = index.cached(number) ?? (await index.loadBlock(number));
+    return this.#admit(block, part, await this.#file.block(part.offsetOf(block), part.lengthOf(block)));
   }
 
   loadBlockSync(block: number): Uint8Array {
-    return this.#admit(block, this.#file.blockSync(this.index.offsetOf(block), this.index.lengthOf(block)));
+    const { index } = this;
+    const number = index.numberOf(block);
+    const part = index.cached(number) ?? index.loadBlockSync(number);
+    return this.#admit(block, part, this.#file.blockSync(part.offsetOf(block), part.lengthOf(block)));
   }
 
   retain(): void {
@@ -178,29 +189,11 @@ export class KeyTable implements BlockSource {
     return this.#file.closed();
   }
 
-  #admit(block: number, raw: Uint8Array): Uint8Array {
-    const offset = this.index.offsetOf(block);
-    checkDataBlock(raw, this.index.rowsOf(block), this.#file.place(offset));
-    this.#cache.set(this.no, offset, raw);
+  #admit(block: number, part: IndexPart, raw: Uint8Array): Uint8Array {
+    checkDataBlock(raw, part.rowsOf(block), this.#file.place(part.offsetOf(block)));
+    this.#cache.set(this.no, block * blockNumberUnit, raw);
     return raw;
   }
-}
-
-async function readIndex(file: TableFile, props: TableProps): Promise<TableIndex> {
-  const { footer } = file;
-  const topPlace = file.place(footer.topIndexOff);
-  if (footer.dataBlocks * (blockTrailer.size + seqBytes) > footer.dataLen) {
-    throw corrupt('table has more blocks than bytes for them', topPlace);
-  }
-  const top = await file.block(footer.topIndexOff, footer.topIndexLen);
-  const partitions = decodeTopIndex(top, props.indexPartitions, props.indexOff, footer.topIndexOff, topPlace);
-  const index = new TableIndex(footer.dataBlocks, fileHeader.size);
-  for (const partition of partitions) {
-    const raw = await file.block(partition.offset, partition.length);
-    index.addPartition(raw, partition, file.place(partition.offset));
-  }
-  index.complete(footer, topPlace);
-  return index;
 }
 
 function refuseUnknown(props: TableProps, file: string): void {

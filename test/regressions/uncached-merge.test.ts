@@ -24,7 +24,7 @@ test('a move over several tables without a cache ends, however many blocks each 
   const given = [[big('a', 1)], keys.map((key) => big(key, 2)), keys.map((key) => big(`${key}!`, 3))];
   const tables: KeyTable[] = [];
   for (const [i, rows] of given.entries()) {
-    tables.push(await KeyTable.open(fs, await tableOf(fs, rows, i + 1), dbUuid, noCache()));
+    tables.push(await KeyTable.open(fs, await tableOf(fs, rows, i + 1), { dbUuid, cache: noCache() }));
   }
   const all = given.flat().sort((a, b) => Buffer.compare(keyOf(a), keyOf(b)));
   for (const [i, row] of all.entries()) {

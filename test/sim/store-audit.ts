@@ -209,13 +209,13 @@ export class StoreAudit {
     };
     const cache = new BlockCache(cacheBytes);
     if (meta.tree === trees.C) {
-      const table = await ChunkTable.open(disk, meta, dbUuid, cache);
+      const table = await ChunkTable.open(disk, meta, { dbUuid, cache });
       await this.#readChunkRows(table, content.chunks);
       table.release();
       await table.closed();
       return content;
     }
-    const table = await KeyTable.open(disk, meta, dbUuid, cache);
+    const table = await KeyTable.open(disk, meta, { dbUuid, cache });
     await this.#readRows(table, meta.tree === trees.K, content);
     table.release();
     await table.closed();

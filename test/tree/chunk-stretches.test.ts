@@ -61,7 +61,7 @@ async function tableOf(fs: MemoryFileSystem, source: Source, no: number): Promis
   const entries = new FrozenChunks(memtable);
   const of = { no, level: source.level, dbUuid, salt, minSeq: no, maxSeq: no };
   const meta = await writeChunkTable(fs, { ...of, entries, entriesMax: memtable.entries });
-  return await ChunkTable.open(fs, meta, dbUuid, noCache());
+  return await ChunkTable.open(fs, meta, { dbUuid, cache: noCache() });
 }
 
 /** One line per entry: its id and all that a table has of it. */

@@ -24,7 +24,7 @@ async function flushOldest(
   const oldest = tree.frozen.at(-1);
   if (oldest === undefined) return;
   const meta = await chunkTableOf(fs, oldest, no);
-  tree.replaceFrozen(oldest, await ChunkTable.open(fs, meta, dbUuid, cache));
+  tree.replaceFrozen(oldest, await ChunkTable.open(fs, meta, { dbUuid, cache }));
 }
 
 /** Ids of which several share their first 4 bytes. */
@@ -152,7 +152,9 @@ describe('chunk tree', () => {
   test('a scan outlives a close of the tree and later changes', async () => {
     const fs = new MemoryFileSystem();
     const meta = await chunkTableOf(fs, chunkMemtableOf(5000));
-    const tree = new ChunkTree(memtableBytes, [await ChunkTable.open(fs, meta, dbUuid, noCache())]);
+    const tree = new ChunkTree(memtableBytes, [
+      await ChunkTable.open(fs, meta, { dbUuid, cache: noCache() }),
+    ]);
     tree.addRefs(chunkId(1, 77), 0, 1);
     let n = 0;
     const scan = tree.scanAll(() => {
@@ -175,7 +177,7 @@ describe('chunk tables', () => {
     const memtable = chunkMemtableOf(1000);
     const meta = await chunkTableOf(fs, memtable);
     expect(meta).toMatchObject({ tree: 2, entries: 1000, minSeq: 1, maxSeq: 1000 });
-    const table = await ChunkTable.open(fs, meta, dbUuid, noCache());
+    const table = await ChunkTable.open(fs, meta, { dbUuid, cache: noCache() });
     expect(table.footer).toMatchObject({ dataBlocks: 14, sumRefs: 2000 });
     const row = new ChunkHit();
     for (let i = 0; i < 1000; i++) {
@@ -202,7 +204,7 @@ describe('chunk tables', () => {
     const meta = await chunkTableOf(fs, memtable);
     const path = filePath('tab', meta.no);
     const readAll = async (): Promise<void> => {
-      const table = await ChunkTable.open(fs, meta, dbUuid, noCache());
+      const table = await ChunkTable.open(fs, meta, { dbUuid, cache: noCache() });
       try {
         for (let block = 0; block < 2; block++) table.loadBlockSync(block);
         const scan = table.scan();

@@ -59,7 +59,7 @@ class Tables {
   }
 
   open(meta: CatalogTable): Promise<KeyTable> {
-    return KeyTable.open(this.fs, meta, dbUuid, this.cache);
+    return KeyTable.open(this.fs, meta, { dbUuid, cache: this.cache });
   }
 
   async chunks(memtable: ChunkMemtable, level = 0): Promise<ChunkTable> {
@@ -67,7 +67,7 @@ class Tables {
     const { entries, minSeq, maxSeq } = memtable;
     const input = { entries: new FrozenChunks(memtable), entriesMax: entries, minSeq, maxSeq };
     const meta = await writeChunkTable(this.fs, { no: ++this.#no, level, dbUuid, salt, ...input });
-    return await ChunkTable.open(this.fs, meta, dbUuid, this.cache);
+    return await ChunkTable.open(this.fs, meta, { dbUuid, cache: this.cache });
   }
 
   job(inputs: readonly (KeyTable | ChunkTable)[], more: Partial<CompactionJob> = {}): CompactionJob {
@@ -234,7 +234,7 @@ describe('compaction', () => {
         expect(result.tables.reduce((sum, { entries }) => sum + entries, 0)).toBe(refs.size);
         expect(result.joined).toBe(result.rowsRead - refs.size);
         const merged = await Promise.all(
-          result.tables.map((meta) => ChunkTable.open(store.fs, meta, dbUuid, store.cache)),
+          result.tables.map((meta) => ChunkTable.open(store.fs, meta, { dbUuid, cache: store.cache })),
         );
         const tree = new ChunkTree(2 ** 16, merged);
         const hit = new ChunkHit();

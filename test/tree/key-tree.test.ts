@@ -42,7 +42,7 @@ async function flush(
   cache: BlockCache,
 ): Promise<void> {
   const meta = await writeKeyTable(fs, { no, tree: trees.K, level: 0, dbUuid, salt, rows: frozen.cursor() });
-  tree.replaceFrozen(frozen, await KeyTable.open(fs, meta, dbUuid, cache));
+  tree.replaceFrozen(frozen, await KeyTable.open(fs, meta, { dbUuid, cache }));
 }
 
 async function find(tree: KeyTree, key: string, seqMax: number, sync: boolean): Promise<Row | undefined> {

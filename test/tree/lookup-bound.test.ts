@@ -18,9 +18,9 @@ import { chunkId, dbUuid, memtableOf, noCache, prefixOf, putRow, salt } from './
 
 const keyText = (n: number): string => `key ${String(n).padStart(6, '0')}`;
 
-/** Notes which blocks a hold is asked to load. */
-function watch(hold: BlockHold): { source: BlockSource; block: number }[] {
-  const wanted: { source: BlockSource; block: number }[] = [];
+/** Notes which blocks a hold is asked to load: of rows, as all filters and indexes are in memory. */
+function watch(hold: BlockHold): { source: BlockSource<unknown>; block: number }[] {
+  const wanted: { source: BlockSource<unknown>; block: number }[] = [];
   const want = hold.want.bind(hold);
   hold.want = (source, block) => {
     wanted.push({ source, block });
@@ -38,7 +38,7 @@ async function keyTree(fs: MemoryFileSystem): Promise<KeyTree> {
   const add = async (level: number, numbers: number[]): Promise<void> => {
     const rows = memtableOf(numbers.map((n) => putRow(keyText(n), seq++, 'v'.repeat(40)))).cursor();
     const meta = await writeKeyTable(fs, { no: no++, tree: trees.K, level, dbUuid, salt, rows });
-    tables.push(await KeyTable.open(fs, meta, dbUuid, noCache()));
+    tables.push(await KeyTable.open(fs, meta, { dbUuid, cache: noCache() }));
   };
   const some = (from: number, to: number, share: number): number[] =>
     Array.from({ length: to - from }, (_, i) => from + i).filter(() => prng.below(100) < share);
@@ -89,7 +89,7 @@ describe('lookups', () => {
       const { minSeq, maxSeq, entries } = memtable;
       const input = { entries: new FrozenChunks(memtable), entriesMax: entries, minSeq, maxSeq };
       const meta = await writeChunkTable(fs, { no: part + 1, level: 1, dbUuid, salt, ...input });
-      tables.push(await ChunkTable.open(fs, meta, dbUuid, noCache()));
+      tables.push(await ChunkTable.open(fs, meta, { dbUuid, cache: noCache() }));
     }
     const tree = new ChunkTree(2 ** 18, tables);
     const hit = new ChunkHit();

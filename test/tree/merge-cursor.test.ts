@@ -43,7 +43,10 @@ describe('merge cursor', () => {
             for (const [i, row] of own.entries()) model.push({ row, source, place: -i });
             if (source % 2 === 0) cursors.push(memtableOf(own).cursor());
             else {
-              const table = await KeyTable.open(fs, await tableOf(fs, own, source + 1), dbUuid, noCache());
+              const table = await KeyTable.open(fs, await tableOf(fs, own, source + 1), {
+                dbUuid,
+                cache: noCache(),
+              });
               tables.push(table);
               cursors.push(table.cursor());
             }

@@ -64,7 +64,7 @@ describe('row memo', () => {
               if (frozen === undefined) continue;
               const identity = { no: no++, tree: trees.K, level: 0, dbUuid, salt };
               const meta = await writeKeyTable(fs, { ...identity, rows: frozen.cursor() });
-              one.replaceFrozen(frozen, await KeyTable.open(fs, meta, dbUuid, noCache()));
+              one.replaceFrozen(frozen, await KeyTable.open(fs, meta, { dbUuid, cache: noCache() }));
             }
           } else {
             const seqMax = Math.max(0, seq - command.back);

@@ -14,7 +14,7 @@ describe('opening a table', () => {
       ops.push(kind === 'read' ? `read ${length}` : kind);
       return undefined;
     };
-    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    const table = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
     expect(ops).toEqual(['open', 'size', `read ${meta.size}`]);
     table.release();
   });
@@ -32,10 +32,10 @@ describe('opening a table', () => {
       if (kind === 'read') reads++;
       return kind === 'read' && pos <= bad && bad < pos + length ? { errno: 'EIO' } : undefined;
     };
-    (await KeyTable.open(fs, meta, dbUuid, noCache())).release();
+    (await KeyTable.open(fs, meta, { dbUuid, cache: noCache() })).release();
     expect(reads).toBe(2);
     bad = meta.size - 60_000;
-    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    const table = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
     expect(table.problems).toEqual([]);
     table.release();
   });
@@ -49,7 +49,7 @@ describe('opening a table', () => {
       if (kind === 'read') reads.push([pos, pos + length]);
       return undefined;
     };
-    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    const table = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
     expect(table.filterBytes).toBeGreaterThan(64 * 1024);
     const dataEnd = table.index.offsetOf(table.index.blocks - 1);
     expect(reads.filter(([from]) => from > dataEnd)).toHaveLength(2);
@@ -60,10 +60,25 @@ describe('opening a table', () => {
       const at = dataEnd + 16_384;
       return kind === 'read' && pos <= at && at < pos + length ? { errno: 'EIO' } : undefined;
     };
-    const other = await KeyTable.open(fs, meta, dbUuid, noCache());
+    const other = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
     expect(other.problems).toMatchObject([{ code: 'VARVE_IO' }]);
     expect(other.index.blocks).toBe(table.index.blocks);
     other.release();
+  });
+
+  test('a large table that is to be read by and by costs two small reads', async () => {
+    const fs = new MemoryFileSystem();
+    const rows = Array.from({ length: 6000 }, (_, i) => putRow(`key ${i}`, i, 'x'.repeat(60)));
+    const meta = await tableOf(fs, rows);
+    const ops: string[] = [];
+    fs.faults = ({ kind, length }) => {
+      ops.push(kind === 'read' ? `read ${length}` : kind);
+      return undefined;
+    };
+    const table = await KeyTable.open(fs, meta, { dbUuid, cache: noCache(), isLazy: true });
+    expect(ops).toEqual(['open', 'size', 'read 4096', 'read 64']);
+    expect([table.filterBytes, table.index.bytes]).toEqual([0, 0]);
+    table.release();
   });
 
   test('a damaged filter costs only the filter', async () => {
@@ -71,14 +86,17 @@ describe('opening a table', () => {
     const rows = Array.from({ length: 300 }, (_, i) => putRow(`k${i}`, i + 1));
     const meta = await tableOf(fs, rows);
     const path = filePath('tab', meta.no);
-    const whole = await KeyTable.open(fs, meta, dbUuid, noCache());
-    expect(whole.filterBytes).toBeGreaterThan(0);
+    const whole = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
+    const { filterBytes } = whole;
+    expect(filterBytes).toBeGreaterThan(0);
+    const last = whole.index.blocks - 1;
+    const readAt = whole.index.offsetOf(last) + whole.index.lengthOf(last);
     whole.release();
     let hits = 0;
     for (let byte = 0; byte < meta.size; byte += 16) {
       const disk = fs.fork();
       disk.flipBit(path, byte * 8);
-      const opened = await KeyTable.open(disk, meta, dbUuid, noCache()).catch(() => undefined);
+      const opened = await KeyTable.open(disk, meta, { dbUuid, cache: noCache() }).catch(() => undefined);
       if (opened === undefined) continue;
       if (opened.problems.length > 0) {
         hits++;
@@ -89,20 +107,20 @@ describe('opening a table', () => {
       }
       opened.release();
     }
-    expect(hits).toBeGreaterThanOrEqual(Math.floor(whole.filterBytes / 16));
+    expect(hits).toBeGreaterThanOrEqual(Math.floor(filterBytes / 16));
     const unreadable = fs.fork();
-    const readAt =
-      whole.index.offsetOf(whole.index.blocks - 1) + whole.index.lengthOf(whole.index.blocks - 1);
     const failing =
       (errno: string) =>
       ({ kind, pos = 0, length = 0 }: FsOp) =>
         kind === 'read' && pos < readAt + 64 && readAt + 32 < pos + length ? { errno } : undefined;
     unreadable.faults = failing('EIO');
-    const table = await KeyTable.open(unreadable, meta, dbUuid, noCache());
+    const table = await KeyTable.open(unreadable, meta, { dbUuid, cache: noCache() });
     expect(table.problems).toMatchObject([{ code: 'VARVE_IO', file: path }]);
     table.release();
     unreadable.faults = failing('ENOMEM');
-    expect(await rejection(() => KeyTable.open(unreadable, meta, dbUuid, noCache()))).toMatchObject({
+    expect(
+      await rejection(() => KeyTable.open(unreadable, meta, { dbUuid, cache: noCache() })),
+    ).toMatchObject({
       code: 'VARVE_IO',
       errno: 'ENOMEM',
     });

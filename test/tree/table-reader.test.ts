@@ -65,7 +65,7 @@ describe('key tables', () => {
   test('a lookup reads at most one block and finds the newest row not above its number', async () => {
     const fs = new MemoryFileSystem();
     const rows = manyRows(300);
-    const table = await KeyTable.open(fs, await tableOf(fs, rows), dbUuid, noCache());
+    const table = await KeyTable.open(fs, await tableOf(fs, rows), { dbUuid, cache: noCache() });
     const out = new RowRef();
     expect(table.index.blocks).toBeGreaterThan(4);
     for (let i = 0; i < 300; i++) {
@@ -89,7 +89,7 @@ describe('key tables', () => {
   test('many versions of one key over many blocks are all found with one read each', async () => {
     const fs = new MemoryFileSystem();
     const rows = Array.from({ length: 600 }, (_, i) => putRow('same', (i + 1) * 2, 'v'.repeat(100)));
-    const table = await KeyTable.open(fs, await tableOf(fs, rows), dbUuid, noCache());
+    const table = await KeyTable.open(fs, await tableOf(fs, rows), { dbUuid, cache: noCache() });
     const out = new RowRef();
     expect(table.index.blocks).toBeGreaterThan(5);
     for (let seq = 2; seq <= 1203; seq++) {
@@ -103,7 +103,7 @@ describe('key tables', () => {
   test('the cache answers the second lookup and the filter most lookups of absent keys', async () => {
     const fs = new MemoryFileSystem();
     const cache = new BlockCache(2 ** 20);
-    const table = await KeyTable.open(fs, await tableOf(fs, manyRows(300)), dbUuid, cache);
+    const table = await KeyTable.open(fs, await tableOf(fs, manyRows(300)), { dbUuid, cache });
     const out = new RowRef();
     expect(lookup(table, 'key-000007', 1e9, out).reads).toBe(1);
     expect(lookup(table, 'key-000007', 1e9, out).reads).toBe(0);
@@ -123,7 +123,7 @@ describe('key tables', () => {
   test('a cursor without a cache ends every move and goes through all rows both ways', async () => {
     const fs = new MemoryFileSystem();
     const rows = sorted(manyRows(200, 400));
-    const table = await KeyTable.open(fs, await tableOf(fs, rows), dbUuid, noCache());
+    const table = await KeyTable.open(fs, await tableOf(fs, rows), { dbUuid, cache: noCache() });
     const cursor = table.cursor();
     let n = 0;
     for (
@@ -161,7 +161,7 @@ describe('key tables', () => {
         async (given, probes) => {
           const fs = new MemoryFileSystem();
           const rows = sorted(given.map(({ key, seq, pad }) => putRow(key, seq, 'p'.repeat(pad))));
-          const table = await KeyTable.open(fs, await tableOf(fs, rows), dbUuid, noCache());
+          const table = await KeyTable.open(fs, await tableOf(fs, rows), { dbUuid, cache: noCache() });
           const cursor = table.cursor();
           const out = new RowRef();
           for (const [key, seq] of probes) {
@@ -186,7 +186,10 @@ describe('key tables', () => {
   test('rows with the same key stay in one block, newest first', async () => {
     const fs = new MemoryFileSystem();
     const rows = Array.from({ length: 40 }, (_, i) => putRow('k', 5, `${i}-${'x'.repeat(800)}`));
-    const table = await KeyTable.open(fs, await tableOf(fs, [...rows, putRow('m', 1)]), dbUuid, noCache());
+    const table = await KeyTable.open(fs, await tableOf(fs, [...rows, putRow('m', 1)]), {
+      dbUuid,
+      cache: noCache(),
+    });
     expect(table.index.blocks).toBe(2);
     const out = new RowRef();
     expect(lookup(table, 'k', 9, out)).toEqual({ found: true, reads: 1 });
@@ -207,7 +210,7 @@ describe('key tables', () => {
 describe('damage to key tables', () => {
   /** Opens the table and reads every row by cursor. */
   async function readAll(fs: MemoryFileSystem, meta: Awaited<ReturnType<typeof tableOf>>): Promise<number> {
-    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    const table = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
     const [problem] = table.problems;
     const cursor = table.cursor();
     let n = 0;
@@ -231,7 +234,7 @@ describe('damage to key tables', () => {
     const meta = await tableOf(fs, manyRows(100));
     const path = filePath('tab', meta.no);
     fs.corrupt(path, (bytes) => Buffer.concat([bytes, Buffer.alloc(513, 7)]));
-    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    const table = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
     expect(table.problems).toMatchObject([{ code: 'VARVE_CORRUPT', file: path, offset: meta.size }]);
     const cursor = table.cursor();
     expect(await settle(cursor, () => cursor.first())).toBe(true);
@@ -262,7 +265,7 @@ describe('damage to key tables', () => {
     const meta = await tableOf(fs, manyRows(100));
     const path = filePath('tab', meta.no);
     const open = (change: object, uuid = dbUuid): Promise<KeyTable> =>
-      KeyTable.open(fs, { ...meta, ...change }, uuid, noCache());
+      KeyTable.open(fs, { ...meta, ...change }, { dbUuid: uuid, cache: noCache() });
     for (const change of [
       { size: meta.size - 8 },
       { tree: trees.X },
@@ -280,11 +283,11 @@ describe('damage to key tables', () => {
     for (let cut = 0; cut < meta.size; cut += 997) {
       const copy = fs.fork();
       copy.corrupt(path, (bytes) => bytes.slice(0, cut));
-      expect((await rejection(() => KeyTable.open(copy, meta, dbUuid, noCache())))?.code).toBe(
+      expect((await rejection(() => KeyTable.open(copy, meta, { dbUuid, cache: noCache() })))?.code).toBe(
         'VARVE_CORRUPT',
       );
       const shorter = { ...meta, size: cut };
-      expect((await rejection(() => KeyTable.open(copy, shorter, dbUuid, noCache())))?.code).toBe(
+      expect((await rejection(() => KeyTable.open(copy, shorter, { dbUuid, cache: noCache() })))?.code).toBe(
         'VARVE_CORRUPT',
       );
     }
@@ -294,7 +297,7 @@ describe('damage to key tables', () => {
     const fs = new MemoryFileSystem();
     const rows = Array.from({ length: 400 }, (_, i) => putRow(`k${1000 + i}`, i + 1000, 'v'.repeat(90)));
     const meta = await tableOf(fs, rows);
-    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    const table = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
     const [from, to] = [table.index.offsetOf(1), table.index.offsetOf(2)];
     expect(table.index.lengthOf(1)).toBe(table.index.lengthOf(2));
     fs.corrupt(filePath('tab', meta.no), (bytes) => {
@@ -368,7 +371,7 @@ describe('damage to key tables', () => {
     const rows = [putRow(`${long}1`, 3, long), putRow(`${long}2`, 2, long), putRow('a', 1)];
     const meta = await tableOf(fs, rows);
     expect(await readAll(fs, meta)).toBe(3);
-    const table = await KeyTable.open(fs, meta, dbUuid, noCache());
+    const table = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
     expect(lookup(table, `${long}2`, 9, new RowRef())).toEqual({ found: true, reads: 1 });
     expect(encodeUtf8(long).length).toBe(65_000);
     table.release();

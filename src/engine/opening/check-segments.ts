@@ -10,6 +10,9 @@ import type { Found } from './found.ts';
 import type { OpenSegment } from './rescue.ts';
 import { zerosWhereUnreadable } from './unreadable.ts';
 
+/** Files looked at side by side. */
+const statsMax = 32;
+
 /**
  * Reads every open segment up to where it counts, and looks its chunks up as the rescue will; false when
  * something there is damaged or gone.
@@ -69,9 +72,15 @@ export async function checkSealedSegments({
 }: Found): Promise<boolean> {
   const before = new Set(loaded.previous?.catalog.sealed.map(({ no }) => no));
   let whole = true;
-  for (const { no, size } of loaded.catalog.sealed) {
+  const { sealed } = loaded.catalog;
+  const stats: (FsStat | null | undefined)[] = [];
+  for (const [i, { no, size }] of sealed.entries()) {
+    if (i === stats.length) {
+      const some = sealed.slice(i, i + statsMax).map((one) => filePath('seg', one.no));
+      stats.push(...(await Promise.all(some.map((path) => statOr(env.fs, path, health)))));
+    }
     const file = filePath('seg', no);
-    const there = await statOr(env.fs, file, health);
+    const there = stats[i];
     if (there === undefined) {
       distrusted.add(no);
       whole = false;

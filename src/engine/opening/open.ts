@@ -132,13 +132,15 @@ async function openFound(
   const params = chunkerParamsOf(loaded.slot, options);
   const { dbUuid } = loaded.slot;
   const blockCache = new BlockCache(options.memory.blockCacheBytes);
-  const { memtableBytes, foundRowBytes, tableFilterBytes } = options.memory;
+  const { memtableBytes, foundRowBytes, tableFilterBytes, tableIndexBytes } = options.memory;
   const opened = await Forest.open(env.fs, loaded.catalog.tables, {
     dbUuid,
     cache: blockCache,
     memtableBytes,
     foundRowBytes,
     tableFilterBytes,
+    tableIndexBytes,
+    onDamage: (error) => health.note(error),
   });
   const { forest } = opened;
   for (const problem of opened.problems) health.note(problem);

@@ -83,8 +83,10 @@ export async function startWriting(found: Found, options: StartOptions): Promise
 async function prepareDirs({ env: { fs }, loaded, listed }: Found): Promise<void> {
   const { catalog, previous } = loaded;
   forgetDirs(fs);
-  for (const dir of storeDirs) if (!listed.root.has(dir)) await fs.mkdir(dir);
-  await fs.syncDir('');
+  const missing = storeDirs.filter((dir) => !listed.root.has(dir));
+  for (const dir of missing) await fs.mkdir(dir);
+  // Whoever closed the store in order had made durable what it found.
+  if (missing.length > 0 || !loaded.slot.cleanShutdown) await fs.syncDir('');
   for (const dir of storeDirs) noteDurableDir(fs, dir);
   for (const named of [catalog, previous?.catalog]) {
     for (const { no } of named?.tables ?? []) noteDurableDir(fs, fileDir('tab', no));
