@@ -68,42 +68,42 @@ class LivenessSums {
   readonly #sums = new SegmentSums();
   readonly #orphans: Uint8Array[] = [];
   #entries = 0;
+  #located = 0;
   #spent = 0;
-  #liveBytes = 0;
-  #liveFrames = 0;
 
   constructor(isThere: (segment: FileNo) => boolean) {
     this.#isThere = isThere;
   }
 
   add(bytes: Uint8Array, view: DataView, from: number, to: number): void {
-    let liveBytes = 0;
-    let liveFrames = 0;
+    let located = 0;
     for (let entry = from; entry < to; entry += entryBytes) {
       const flags = view.getUint16(entry + at.flags, true);
       const refs = view.getInt32(entry + at.refs, true);
-      const kind = bytes[entry + at.kind]!;
+      if ((flags & chunkEntryFlags.hasLocation) === 0) {
+        if (refs === 0 && (flags & chunkEntryFlags.saturated) === 0) this.#spent++;
+        continue;
+      }
+      located++;
       const segment = view.getUint32(entry + at.segment, true);
+      const kind = bytes[entry + at.kind]!;
       if (isLive(flags, refs, kind)) {
         if (isOrphan(flags, refs, kind)) this.#addOrphan(bytes, entry);
-        const frame = frameBytes(view.getUint32(entry + at.storedLen, true));
-        this.#sums.add(segment, frame);
-        liveBytes += frame;
-        liveFrames++;
-      } else if (saysNothing(flags, refs, kind, segment, this.#isThere)) this.#spent++;
+        this.#sums.addLive(segment, frameBytes(view.getUint32(entry + at.storedLen, true)));
+      } else this.#sums.addDead(segment);
     }
     this.#entries += (to - from) / entryBytes;
-    this.#liveBytes += liveBytes;
-    this.#liveFrames += liveFrames;
+    this.#located += located;
   }
 
   result(): Liveness {
+    const { live, liveBytes, dead, gone } = this.#sums.result(this.#isThere);
     return {
-      live: this.#sums.toMap(),
-      liveBytes: this.#liveBytes,
-      liveFrames: this.#liveFrames,
+      live,
+      liveBytes,
+      liveFrames: this.#located - dead,
       entries: this.#entries,
-      spent: this.#spent,
+      spent: this.#spent + gone,
       orphans: this.#orphans,
     };
   }
@@ -116,16 +116,6 @@ class LivenessSums {
 /** True for an entry that says nothing any more, once no other source has a part of its count. */
 export function isSpent(
   { flags, refs, kind, segment }: ChunkColumns,
-  isThere: (segment: FileNo) => boolean,
-): boolean {
-  return saysNothing(flags, refs, kind, segment, isThere);
-}
-
-function saysNothing(
-  flags: number,
-  refs: number,
-  kind: number,
-  segment: FileNo,
   isThere: (segment: FileNo) => boolean,
 ): boolean {
   if (refs !== 0 || (flags & chunkEntryFlags.saturated) !== 0) return false;
@@ -201,30 +191,58 @@ export async function findLiveFrames(
   return found;
 }
 
-/** Sums by file number in a Float64Array while numbers lie close together, else in a map. */
+/** Sums by file number: in an array while numbers lie close together, else in a map. */
 class SegmentSums {
-  #sums: Float64Array = new Float64Array(1024);
-  readonly #far = new Map<FileNo, number>();
+  /** Of segment n bytes of live frames at 2n, dead frames at 2n + 1. */
+  #near: Float64Array = new Float64Array(2 * 1024);
+  readonly #far = new Map<FileNo, { bytes: number; dead: number }>();
 
-  add(segment: FileNo, bytes: number): void {
-    if (segment < this.#sums.length) {
-      this.#sums[segment]! += bytes;
-      return;
-    }
-    if (segment >= nearMax) {
-      this.#far.set(segment, (this.#far.get(segment) ?? 0) + bytes);
-      return;
-    }
-    const wider = new Float64Array(Math.min(nearMax, Math.max(segment + 1, this.#sums.length * 2)));
-    wider.set(this.#sums);
-    this.#sums = wider;
-    this.#sums[segment] = bytes;
+  addLive(segment: FileNo, bytes: number): void {
+    const i = 2 * segment;
+    if (i < this.#near.length) this.#near[i]! += bytes;
+    else this.#addFar(segment, bytes, 0);
   }
 
-  toMap(): Map<FileNo, number> {
-    const map = new Map(this.#far);
-    for (const [segment, bytes] of this.#sums.entries()) if (bytes > 0) map.set(segment, bytes);
-    return map;
+  addDead(segment: FileNo): void {
+    const i = 2 * segment + 1;
+    if (i < this.#near.length) this.#near[i]!++;
+    else this.#addFar(segment, 0, 1);
+  }
+
+  /** Live bytes, dead frames, and those of them in segments that are gone. */
+  result(isThere: (segment: FileNo) => boolean): {
+    live: Map<FileNo, number>;
+    liveBytes: number;
+    dead: number;
+    gone: number;
+  } {
+    const found = { live: new Map<FileNo, number>(), liveBytes: 0, dead: 0, gone: 0 };
+    const add = (segment: FileNo, bytes: number, dead: number): void => {
+      if (bytes > 0) found.live.set(segment, bytes);
+      found.liveBytes += bytes;
+      found.dead += dead;
+      if (dead > 0 && !isThere(segment)) found.gone += dead;
+    };
+    for (const [segment, { bytes, dead }] of this.#far) add(segment, bytes, dead);
+    for (let i = 0; i < this.#near.length; i += 2) add(i / 2, this.#near[i]!, this.#near[i + 1]!);
+    return found;
+  }
+
+  #addFar(segment: FileNo, bytes: number, dead: number): void {
+    if (segment < nearMax) {
+      const wider = new Float64Array(2 * Math.min(nearMax, Math.max(segment + 1, this.#near.length)));
+      wider.set(this.#near);
+      this.#near = wider;
+      if (dead > 0) this.addDead(segment);
+      else this.addLive(segment, bytes);
+      return;
+    }
+    const sums = this.#far.get(segment);
+    if (sums === undefined) this.#far.set(segment, { bytes, dead });
+    else {
+      sums.bytes += bytes;
+      sums.dead += dead;
+    }
   }
 }
 

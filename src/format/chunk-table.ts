@@ -164,21 +164,28 @@ export function checkChunkBlock(
     throw corrupt('reserved bytes of a chunk block are not zero', place);
   }
   if (!isZero(block, chunkEntryAt(count))) throw corrupt('chunk block is not zero after its entries', place);
+  const view = viewOf(block);
   let before = -1;
   for (let i = 0; i < count; i++) {
     const entry = chunkEntryAt(i);
-    const prefix = chunkIdPrefix(block, entry);
+    const prefix = view.getUint32(entry);
     if (prefix <= before && !isAscending(block, entry - chunkEntry.size, entry)) {
       throw corrupt('chunk entries are not in order', { file, offset: offset + entry });
     }
     before = prefix;
-    if ((block[entry + at.flags]! | (block[entry + at.flags + 1]! << 8)) > knownFlags) {
-      throw newer('chunk entry has unknown flags', file, offset + entry + at.flags);
-    }
-    if ((block[entry + at.codec]! & 15) !== 0) {
-      throw newer('chunk entry names a cipher', file, offset + entry + at.codec);
-    }
+    if ((view.getUint32(entry + at.kind, true) & unknownBits) !== 0)
+      refuseUnknown(block, entry, file, offset);
   }
+}
+
+/** Bits of kind, codec and flags, read as one number, that this build does not know: cipher and flags. */
+const unknownBits = (0x0f << 8) | (~knownFlags << 16);
+
+function refuseUnknown(block: Uint8Array, entry: number, file: string, offset: number): never {
+  if ((block[entry + at.flags]! | (block[entry + at.flags + 1]! << 8)) > knownFlags) {
+    throw newer('chunk entry has unknown flags', file, offset + entry + at.flags);
+  }
+  throw newer('chunk entry names a cipher', file, offset + entry + at.codec);
 }
 
 function isAscending(block: Uint8Array, entry: number, next: number): boolean {

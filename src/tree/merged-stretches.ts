@@ -76,12 +76,13 @@ export class MergedStretches {
   #round(take: TakeEntries): number {
     const standing = this.#standing;
     const lowest = this.#lowestEnd();
-    const { bytes: boundBytes } = this.#sources[lowest]!;
+    const { bytes: boundBytes, view: boundView } = this.#sources[lowest]!;
     const boundAt = this.#end[lowest]! - entryBytes;
+    const boundHead = boundView.getUint32(boundAt);
     let count = 0;
     let parts = 0;
     for (const index of standing) {
-      if (index !== lowest) this.#cut(index, boundBytes, boundAt);
+      if (index !== lowest) this.#cut(index, boundBytes, boundAt, boundHead);
       const entries = (this.#end[index]! - this.#at[index]!) / entryBytes;
       count += entries;
       if (entries > 0) parts++;
@@ -118,14 +119,18 @@ export class MergedStretches {
   }
 
   /** Cuts the window of a source behind the last id that is not above the bound. */
-  #cut(index: number, boundBytes: Uint8Array, boundAt: number): void {
-    const { bytes } = this.#sources[index]!;
+  #cut(index: number, boundBytes: Uint8Array, boundAt: number, boundHead: number): void {
+    const { bytes, view } = this.#sources[index]!;
     const at = this.#at[index]!;
     let low = 0;
     let high = (this.#end[index]! - at) / entryBytes;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (compareChunkIds(bytes, at + middle * entryBytes, boundBytes, boundAt) <= 0) low = middle + 1;
+      const entry = at + middle * entryBytes;
+      const head = view.getUint32(entry);
+      const isWithin =
+        head !== boundHead ? head < boundHead : compareChunkIds(bytes, entry, boundBytes, boundAt) <= 0;
+      if (isWithin) low = middle + 1;
       else high = middle;
     }
     this.#end[index] = at + low * entryBytes;
@@ -159,120 +164,137 @@ export class MergedStretches {
 /** Entries of one round: hands on those of ids that one source has, and adds up the others. */
 class SharedIds {
   readonly #sources: readonly ChunkStretches[];
-  /** Of each entry of the round, source by source: where it is, and the next older one of its id. */
-  readonly #source: Uint16Array;
-  readonly #at: Uint32Array;
-  readonly #older: Int32Array;
-  /** 1: several sources have its id. */
+  /** The sources of the round, newest first, and where the entries of each begin. */
+  #standing: readonly number[] = [];
+  #from: Uint32Array = new Uint32Array(0);
+  /** Entries are numbered source by source; of each source the first one's number. */
+  readonly #first: Uint32Array;
+  /** Of each entry: 1 where several sources have its id, and then the next older one of it, or -1. */
   readonly #isShared: Uint8Array;
-  /** Open addressing: entry + 1 of the newest of each id, 0: free; and what its id hashes to. */
-  #slots: Uint32Array = new Uint32Array(0);
-  #hashes: Uint32Array = new Uint32Array(0);
-  readonly #sum = new ChunkSum();
-  readonly #columns = new ChunkColumns();
-  /** The newest entries of ids that several sources have. */
+  readonly #older: Int32Array;
+  /** The newest entries of those ids. */
   readonly #heads: Uint32Array;
   #headCount = 0;
+  /** Open addressing: number + 1 of the newest entry of each id, 0: free; and what its id hashes to. */
+  #slots: Int32Array = new Int32Array(0);
+  #hashes: Int32Array = new Int32Array(0);
+  readonly #sum = new ChunkSum();
+  readonly #columns = new ChunkColumns();
   readonly #joined: Uint8Array;
   readonly #joinedView: DataView;
 
   constructor(sources: readonly ChunkStretches[]) {
     this.#sources = sources;
     const most = sources.length * windowEntries;
-    this.#source = new Uint16Array(most);
-    this.#at = new Uint32Array(most);
-    this.#older = new Int32Array(most);
+    this.#first = new Uint32Array(sources.length);
     this.#isShared = new Uint8Array(most);
+    this.#older = new Int32Array(most);
     this.#heads = new Uint32Array(most);
     this.#joined = new Uint8Array((most >> 1) * entryBytes);
     this.#joinedView = viewOf(this.#joined);
   }
 
-  /** Entries of `standing` sources (newest first) from `at` to `end`, `count` in all. */
+  /** Entries of `standing` sources (newest first), each `from` .. `to`, `count` in all. */
   take(
     standing: readonly number[],
-    at: Uint32Array,
-    end: Uint32Array,
+    from: Uint32Array,
+    to: Uint32Array,
     count: number,
     take: TakeEntries,
   ): void {
-    this.#restart(count);
-    let entry = 0;
-    for (const index of standing) entry = this.#enter(index, at[index]!, end[index]!, entry);
-    if (this.#headCount === 0) {
-      for (const index of standing) {
-        const { bytes, view } = this.#sources[index]!;
-        if (at[index]! < end[index]!) take(bytes, view, at[index]!, end[index]!);
-      }
-      return;
+    this.#restart(standing, from, to, count);
+    for (const index of standing) this.#enter(index, from[index]!, to[index]!);
+    for (const index of standing) {
+      if (from[index] === to[index]) continue;
+      if (this.#headCount > 0) this.#passOwn(index, from[index]!, to[index]!, take);
+      else take(this.#sources[index]!.bytes, this.#sources[index]!.view, from[index]!, to[index]!);
     }
-    entry = 0;
-    for (const index of standing) entry = this.#passOwn(index, at[index]!, end[index]!, entry, take);
-    this.#join(take);
+    if (this.#headCount > 0) this.#join(take);
   }
 
-  #restart(count: number): void {
-    const wanted = 2 ** Math.ceil(Math.log2(2 * count));
+  #restart(standing: readonly number[], from: Uint32Array, to: Uint32Array, count: number): void {
+    this.#standing = standing;
+    this.#from = from;
+    let first = 0;
+    for (const index of standing) {
+      this.#first[index] = first;
+      first += (to[index]! - from[index]!) / entryBytes;
+    }
+    // A power of 2, so that a quarter to a half of the slots are used.
+    const wanted = 1 << (33 - Math.clz32(count));
     if (this.#slots.length < wanted) {
-      this.#slots = new Uint32Array(wanted);
-      this.#hashes = new Uint32Array(wanted);
+      this.#slots = new Int32Array(wanted);
+      this.#hashes = new Int32Array(wanted);
     } else this.#slots.fill(0);
+    this.#isShared.fill(0, 0, count);
     this.#headCount = 0;
   }
 
-  /** Finds the ids of a source among those of newer ones; returns the number of entries so far. */
-  #enter(index: number, from: number, to: number, first: number): number {
+  /** Finds the ids of a source among those of newer ones. */
+  #enter(index: number, from: number, to: number): void {
     const { bytes, view } = this.#sources[index]!;
     const slots = this.#slots;
     const hashes = this.#hashes;
     const mask = slots.length - 1;
-    let entry = first;
+    let entry = this.#first[index]!;
     for (let at = from; at < to; at += entryBytes, entry++) {
-      const hash = Math.imul(view.getUint32(at + 4, true) ^ view.getUint32(at + 16, true), 0x9e3779b1) >>> 0;
-      this.#source[entry] = index;
-      this.#at[entry] = at;
-      this.#older[entry] = -1;
-      this.#isShared[entry] = 0;
-      let slot = (hash >>> 8) & mask;
-      for (; slots[slot] !== 0; slot = (slot + 1) & mask) {
-        if (hashes[slot] === hash && this.#isSame(slots[slot]! - 1, bytes, at)) break;
+      // Ids are digests. What those of one round have in common stands in front.
+      const hash = view.getInt32(at + 8, true) ^ view.getInt32(at + 21, true);
+      let slot = hash & mask;
+      while (slots[slot] !== 0 && !(hashes[slot] === hash && this.#isSame(slots[slot]! - 1, bytes, at))) {
+        slot = (slot + 1) & mask;
       }
       if (slots[slot] === 0) {
         slots[slot] = entry + 1;
         hashes[slot] = hash;
       } else this.#link(slots[slot]! - 1, entry);
     }
-    return entry;
   }
 
   #isSame(entry: number, bytes: Uint8Array, at: number): boolean {
-    return compareChunkIds(this.#sources[this.#source[entry]!]!.bytes, this.#at[entry]!, bytes, at) === 0;
+    const source = this.#sourceOf(entry);
+    return compareChunkIds(this.#sources[source]!.bytes, this.#placeOf(entry, source), bytes, at) === 0;
+  }
+
+  #sourceOf(entry: number): number {
+    let found = -1;
+    for (const index of this.#standing) {
+      if (this.#first[index]! > entry) break;
+      found = index;
+    }
+    return found;
+  }
+
+  #placeOf(entry: number, source: number): number {
+    return this.#from[source]! + (entry - this.#first[source]!) * entryBytes;
   }
 
   /** `entry` has the id whose newest entry is `head`. */
   #link(head: number, entry: number): void {
     if (this.#isShared[head] === 0) {
       this.#isShared[head] = 1;
+      this.#older[head] = -1;
       this.#heads[this.#headCount++] = head;
     }
     this.#isShared[entry] = 1;
+    this.#older[entry] = -1;
     let last = head;
     while (this.#older[last] !== -1) last = this.#older[last]!;
     this.#older[last] = entry;
   }
 
   /** Hands on what only this source has. */
-  #passOwn(index: number, from: number, to: number, first: number, take: TakeEntries): number {
+  #passOwn(index: number, from: number, to: number, take: TakeEntries): void {
     const { bytes, view } = this.#sources[index]!;
-    let entry = first;
+    const isShared = this.#isShared;
+    let entry = this.#first[index]!;
     let start = from;
     for (let at = from; at < to; at += entryBytes, entry++) {
-      if (this.#isShared[entry] === 0) continue;
+      if (isShared[entry] === 0) continue;
       if (start < at) take(bytes, view, start, at);
       start = at + entryBytes;
     }
     if (start < to) take(bytes, view, start, to);
-    return entry;
   }
 
   /** Adds up what several sources have, newest to oldest. */
@@ -282,11 +304,13 @@ class SharedIds {
       const head = this.#heads[i]!;
       sum.clear();
       for (let entry = head; entry !== -1; entry = this.#older[entry]!) {
-        this.#columns.read(this.#sources[this.#source[entry]!]!.bytes, this.#at[entry]!);
+        const source = this.#sourceOf(entry);
+        this.#columns.read(this.#sources[source]!.bytes, this.#placeOf(entry, source));
         sum.add(this.#columns);
       }
-      const { bytes } = this.#sources[this.#source[head]!]!;
-      sum.columns.write(this.#joinedView, i * entryBytes, bytes, this.#at[head]!);
+      const source = this.#sourceOf(head);
+      const at = this.#placeOf(head, source);
+      sum.columns.write(this.#joinedView, i * entryBytes, this.#sources[source]!.bytes, at);
     }
     take(this.#joined, this.#joinedView, 0, this.#headCount * entryBytes);
   }
