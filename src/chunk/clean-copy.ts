@@ -5,8 +5,12 @@
  * Nothing refers to a copy before the caller logs where the chunks lie now; until then `discard` removes
  * everything.
  *
- * Invariants (test/engine/cleaner.test.ts)
- * - What is copied equals what was read, bit for bit ("frames are copied verbatim").
+ * Frames go from the buffer they are read into to the disk without being copied in memory: the live ones of a
+ * run are moved to its front, and the buffer itself becomes a write buffer of the output.
+ *
+ * Invariants (test/engine/cleaner.test.ts, test/chunk/clean-copy.test.ts)
+ * - What is copied equals what was read, bit for bit ("frames are copied verbatim", "any frames, live in any
+ *   pattern and damaged anywhere, are copied as they are").
  * - A damaged frame is reported and not copied; the others are ("a damaged frame keeps its segment").
  */
 import type { FileNo } from '../base/brands.ts';
@@ -16,7 +20,7 @@ import { KiB, MiB } from '../base/limits.ts';
 import { ChunkFrame, chunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
-import { type SealedSegment, streamClasses } from '../format/segment.ts';
+import { type SealedSegment, segmentDataFrom, streamClasses } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
 import { sha256 } from '../kernels/hash/sha256.ts';
 import type { FrameRun } from '../segment/segment-reader.ts';
@@ -24,10 +28,9 @@ import type { SegmentSet } from '../segment/segment-set.ts';
 import { SegmentWriter } from '../segment/segment-writer.ts';
 import type { LiveFrames } from './liveness.ts';
 
-/** Bytes read at once, and garbage between two live frames that is read along. */
-const runBytes = MiB;
+/** Garbage between two live frames that is read along. */
 const gapBytes = 64 * KiB;
-/** Least bytes of a write buffer. */
+/** Least bytes read, and written, at once; most is 1 MiB. */
 const bufferBytesMin = 16 * KiB;
 /** One id in so many is compared with its bytes. */
 const idsChecked = 64;
@@ -94,12 +97,18 @@ export class FrameCopier {
   readonly moves: Moves = new Moves();
   copiedBytes = 0;
   readonly #ports: CopyPorts;
+  readonly #bufferBytes: number;
   readonly #created: FileNo[] = [];
   readonly #frame = new ChunkFrame();
+  /** Indexes in a run of the frames that are copied. */
+  readonly #kept: number[] = [];
+  /** What the next run is read into. */
+  #buffer: Uint8Array | undefined;
   #writer: SegmentWriter | undefined;
 
   constructor(ports: CopyPorts) {
     this.#ports = ports;
+    this.#bufferBytes = Math.max(bufferBytesMin, Math.min(MiB, align8(ports.segmentBytes)));
   }
 
   /**
@@ -110,26 +119,19 @@ export class FrameCopier {
   async copy(segment: FileNo, frames: LiveFrames): Promise<VarveError[]> {
     const damage: VarveError[] = [];
     const order = frames.inOrder();
-    let run: FrameRun | undefined;
-    /** Index of the frame in `run` to look at first. */
-    let at = 0;
-    for (let i = 0; i < order.length; i++) {
-      const frame = order[i]!;
-      const off8 = frames.off8[frame]!;
-      if (run !== undefined) while (at < run.count && run.off8[at]! < off8) at++;
+    for (let i = 0; i < order.length; ) {
+      let run: FrameRun;
       try {
-        if (run === undefined || at >= run.count || run.off8[at] !== off8) {
-          run = await this.#read(segment, frames, order, i);
-          at = 0;
-        }
-        checkFrame(run, at, segment, frames, frame);
+        run = await this.#read(segment, frames, order, i);
       } catch (error) {
         if (!isDamage(error)) throw error;
         damage.push(error);
-        run = undefined;
+        i++;
         continue;
       }
-      await this.#append(run, at, segment);
+      const { next, length } = this.#gather(run, segment, frames, order, i, damage);
+      i = next;
+      await this.#append(run, length, segment);
     }
     return damage;
   }
@@ -155,42 +157,118 @@ export class FrameCopier {
     for (let k = i; k < order.length; k++) {
       const offset = frames.off8[order[k]!]! * 8;
       const next = offset + frameBytes(frames.storedLen[order[k]!]!);
-      if (k > i && (offset - end > gapBytes || next - from > runBytes)) break;
+      if (k > i && (offset - end > gapBytes || next - from > this.#bufferBytes)) break;
       end = next;
     }
     await spend(end - from);
-    const run = await segments.readFrames(segment, from / 8, end - from);
+    this.#buffer ??= this.#writer?.spareBuffer() ?? new Uint8Array(this.#bufferBytes);
+    const run = await segments.readFrames(segment, from / 8, end - from, this.#buffer);
     if (run === undefined) throw corrupt('segment is not live', { file: filePath('seg', segment) });
     return run;
   }
 
-  async #append(run: FrameRun, i: number, segment: FileNo): Promise<void> {
+  /**
+   * Checks the live frames of a run, the first of which is `order[i]`, and moves those that are whole to its
+   * front, one behind the other. Says where they end, and which live frame is the first behind the run.
+   */
+  #gather(
+    run: FrameRun,
+    segment: FileNo,
+    frames: LiveFrames,
+    order: Uint32Array,
+    i: number,
+    damage: VarveError[],
+  ): { next: number; length: number } {
+    this.#kept.length = 0;
+    let length = 0;
+    let next = i;
+    for (let at = 0; next < order.length; next++) {
+      const off8 = frames.off8[order[next]!]!;
+      while (at < run.count && run.off8[at]! < off8) at++;
+      if (at === run.count || run.off8[at] !== off8) break;
+      try {
+        checkFrame(run, at, segment, frames, order[next]!);
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        damage.push(error);
+        continue;
+      }
+      const pos = (off8 - run.off8[0]!) * 8;
+      const end = pos + frameBytes(run.storedLen[at]!);
+      if (pos > length) run.bytes.copyWithin(length, pos, end);
+      length += end - pos;
+      this.#kept.push(at);
+    }
+    return { next, length };
+  }
+
+  /** Appends what was gathered: all of it at once where the output has room for it. */
+  async #append(run: FrameRun, length: number, segment: FileNo): Promise<void> {
     const { segmentBytes, spend } = this.#ports;
-    const frame = this.#frame;
-    const pos = (run.off8[i]! - run.off8[0]!) * 8;
-    frame.idAt = run.idAt[i]!;
+    if (length === 0) return;
+    const end = this.#writer?.end ?? segmentDataFrom;
+    if (end + length > segmentBytes) await this.#appendEach(run, segment);
+    else await this.#appendAll(run, length, segment);
+    this.copiedBytes += length;
+    if (this.#writer!.needsDrain) await this.#writer!.drain();
+    await spend(length);
+  }
+
+  async #appendAll(run: FrameRun, length: number, segment: FileNo): Promise<void> {
+    const kept = this.#kept;
+    const writer = this.#writer ?? (await this.#open());
+    let pos = 0;
+    const describe = (i: number, frame: ChunkFrame): void => {
+      pos = this.#describe(run, kept[i]!, pos, frame);
+    };
+    // A buffer of its own where a frame was longer than ours.
+    const lent = this.#buffer!;
+    const isLent = run.bytes.buffer === lent.buffer;
+    const first = writer.appendRun(isLent ? lent : run.bytes, length, kept.length, describe);
+    if (isLent) this.#buffer = undefined;
+    let off8 = first;
+    for (const i of kept) {
+      this.#moved(run, i, segment, writer.no, off8, (off8 - first) * 8);
+      off8 += frameBytes(run.storedLen[i]!) / 8;
+    }
+  }
+
+  /** Appends frame by frame, and goes on in a new output where one is full. */
+  async #appendEach(run: FrameRun, segment: FileNo): Promise<void> {
+    let pos = 0;
+    for (const i of this.#kept) {
+      const next = this.#describe(run, i, pos, this.#frame);
+      if (this.#writer !== undefined && this.#writer.end + next - pos > this.#ports.segmentBytes)
+        await this.#seal();
+      const writer = this.#writer ?? (await this.#open());
+      const off8 = writer.appendFrame(run.bytes, pos, this.#frame);
+      this.#moved(run, i, segment, writer.no, off8, pos);
+      pos = next;
+    }
+  }
+
+  /** Describes frame `i` of the run, which was moved to `pos`; returns where it ends. */
+  #describe(run: FrameRun, i: number, pos: number, frame: ChunkFrame): number {
+    frame.idAt = pos + chunkFrame.at.chunkId;
     frame.storedLen = run.storedLen[i]!;
     frame.rawLen = run.rawLen[i]!;
     frame.kind = run.kind[i]!;
     frame.codec = run.codec[i]!;
     frame.next = pos + frameBytes(frame.storedLen);
-    const length = frame.next - pos;
-    if (this.#writer !== undefined && this.#writer.end + length > segmentBytes) await this.#seal();
-    const writer = this.#writer ?? (await this.#open());
-    const off8 = writer.appendFrame(run.bytes, pos, frame);
-    this.moves.add(run.bytes, frame.idAt, [segment, run.off8[i]!, writer.no, off8, frame.storedLen]);
-    this.copiedBytes += length;
-    if (writer.needsDrain) await writer.drain();
-    await spend(length);
+    return frame.next;
+  }
+
+  #moved(run: FrameRun, i: number, segment: FileNo, to: FileNo, off8: number, pos: number): void {
+    const idAt = pos + chunkFrame.at.chunkId;
+    this.moves.add(run.bytes, idAt, [segment, run.off8[i]!, to, off8, run.storedLen[i]!]);
   }
 
   async #open(): Promise<SegmentWriter> {
     const { fs, dbUuid, random, takeFileNo } = this.#ports;
     const no = takeFileNo();
     this.#created.push(no);
-    const bufferBytes = Math.max(bufferBytesMin, Math.min(MiB, align8(this.#ports.segmentBytes)));
     const identity = { no, class: streamClasses.gc, dbUuid, salt: random(12) };
-    this.#writer = await SegmentWriter.create(fs, { ...identity, bufferBytes });
+    this.#writer = await SegmentWriter.create(fs, { ...identity, bufferBytes: this.#bufferBytes });
     return this.#writer;
   }
 

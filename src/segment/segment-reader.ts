@@ -165,13 +165,14 @@ export class SegmentReader {
 
   /**
    * The frames from `off8` on that lie wholly within the next `bytes` bytes and below file offset `limit`, at
-   * least one, up to the first that is not whole. VARVE_CORRUPT when the first one is not.
+   * least one, up to the first that is not whole: in `into` where they fit, else in a buffer of their own.
+   * VARVE_CORRUPT when the first one is not whole.
    */
-  async readFrames(off8: number, bytes: number, limit: number): Promise<FrameRun> {
+  async readFrames(off8: number, bytes: number, limit: number, into?: Uint8Array): Promise<FrameRun> {
     const offset = off8 * 8;
     let wanted = Math.max(chunkFrame.size, Math.min(bytes, limit - offset));
     for (let attempt = 0; attempt < 2; attempt++) {
-      const buf = new Uint8Array(wanted);
+      const buf = into !== undefined && wanted <= into.length ? into.subarray(0, wanted) : unset(wanted);
       const got = await this.#file.read(buf, offset);
       const run = framesIn(buf, got, this.path, offset);
       if (typeof run !== 'number') return run;
@@ -239,9 +240,13 @@ export class SegmentReader {
     if (place.offset < segmentDataFrom) throw corrupt('no chunk frame here', place);
     if (storedLen > chunkPayloadBytesMax) throw corrupt('length exceeds its bound', place);
     if (expectId === undefined && this.headerDamage !== undefined) throw this.headerDamage;
-    // Not cleared: what is judged are the bytes read into it.
-    return new Uint8Array(Buffer.allocUnsafeSlow(frameBytes(storedLen)).buffer);
+    return unset(frameBytes(storedLen));
   }
+}
+
+/** Not cleared: what is judged are the bytes read into it. */
+function unset(length: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
 }
 
 /**

@@ -147,10 +147,15 @@ export class SegmentSet {
 
   /**
    * The whole frames from `off8From` on within the next `bytes` bytes, at least one, in one read: for reading
-   * ahead. Ends early before damage, which is reported when that frame itself is asked for. Undefined when
+   * ahead, into `into` where it is given and long enough. Ends early before damage, which is reported when that frame itself is asked for. Undefined when
    * there is no such segment; errors as `readFrame`.
    */
-  async readFrames(segment: FileNo, off8From: number, bytes: number): Promise<FrameRun | undefined> {
+  async readFrames(
+    segment: FileNo,
+    off8From: number,
+    bytes: number,
+    into?: Uint8Array,
+  ): Promise<FrameRun | undefined> {
     const entry = this.#find(segment);
     if (entry === undefined) return undefined;
     const path = filePath('seg', entry.no);
@@ -168,7 +173,7 @@ export class SegmentSet {
     const limit = dataEnd(entry);
     if (offset < segmentDataFrom || offset >= limit)
       throw corrupt('no chunk frame here', { file: path, offset });
-    return this.#use(entry, (reader) => reader.readFrames(off8From, bytes, limit));
+    return this.#use(entry, (reader) => reader.readFrames(off8From, bytes, limit, into));
   }
 
   /**

@@ -175,6 +175,45 @@ export class SegmentWriter {
   }
 
   /**
+   * Appends the frames that lie back to back in bytes[0..length), which the caller has just checked and
+   * `describe`s one by one, its position in `bytes` and all. Takes the bytes: nothing is copied. Returns the
+   * offset of the first, divided by 8. Otherwise as `append`.
+   */
+  appendRun(
+    bytes: Uint8Array,
+    length: number,
+    count: number,
+    describe: (i: number, frame: ChunkFrame) => void,
+  ): number {
+    assert(this.#sealing === undefined, 'a sealed segment is not appended to');
+    assert(this.fits(length, count), 'segment has room for the frames');
+    const frame = this.#scratch;
+    const first = this.#out.end / 8;
+    let pos = 0;
+    for (let i = 0; i < count; i++) {
+      describe(i, frame);
+      this.#trailer.add(
+        bytes,
+        frame.idAt,
+        first + pos / 8,
+        frame.storedLen,
+        frame.rawLen,
+        frame.kind,
+        frame.codec,
+      );
+      pos += frameBytes(frame.storedLen);
+    }
+    assert(pos === length, 'frames have their length');
+    this.#out.hand(bytes, length);
+    return first;
+  }
+
+  /** A buffer of `bufferBytes` that was written, to be filled for `appendRun`; undefined: make one. */
+  spareBuffer(): Uint8Array | undefined {
+    return this.#out.spare();
+  }
+
+  /**
    * The frame at `off8`, header and padding included, while a write buffer still holds it; undefined when the
    * file has it or no frame starts there. Borrowed until the next append or await.
    */

@@ -134,6 +134,22 @@ export class WriteBehind {
     if (buffer.filled === buffer.capacity) this.#closeBuffer(buffer);
   }
 
+  /** Appends bytes[0..length), which are taken: nothing is copied. Errors as `room`. */
+  hand(bytes: Uint8Array, length: number): void {
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw refusal;
+    const last = this.#buffers[this.#buffers.length - 1];
+    if (last !== undefined && !last.closed) this.#closeBuffer(last);
+    const buffer = { bytes, capacity: length, base: this.#end, filled: 0, written: 0, closed: false };
+    this.#buffers.push(buffer);
+    this.added(buffer, length);
+  }
+
+  /** A buffer that was written and is not needed any more, for `hand`; the caller's. */
+  spare(): Uint8Array | undefined {
+    return this.#spare.pop();
+  }
+
   /**
    * What one buffer holds from file offset `offset` on, borrowed until the next await or append; undefined
    * when the file has it or nothing was appended there.

@@ -34,6 +34,10 @@ describe('write-behind', () => {
         weight: 6,
         arbitrary: fc.record({ do: fc.constant('append' as const), n: fc.integer({ min: 1, max: 300 }) }),
       },
+      {
+        weight: 2,
+        arbitrary: fc.record({ do: fc.constant('hand' as const), n: fc.integer({ min: 1, max: 128 }) }),
+      },
       { weight: 2, arbitrary: fc.record({ do: fc.constant('sync' as const), n: fc.nat(1) }) },
       { weight: 2, arbitrary: fc.record({ do: fc.constant('turns' as const), n: fc.nat(9) }) },
       { weight: 1, arbitrary: fc.record({ do: fc.constant('drain' as const), n: fc.nat(1) }) },
@@ -49,6 +53,11 @@ describe('write-behind', () => {
           const bytes = prng.bytes(n);
           append(out, bytes);
           model.push(...bytes);
+        } else if (what === 'hand') {
+          const bytes = out.spare() ?? new Uint8Array(bufferBytes);
+          bytes.set(prng.bytes(n));
+          model.push(...bytes.subarray(0, n));
+          out.hand(bytes, n);
         } else if (what === 'turns') for (let i = 0; i < n; i++) await Promise.resolve();
         else if (what === 'drain') await out.drain();
         else {

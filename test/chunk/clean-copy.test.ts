@@ -1,0 +1,88 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Prng } from '../../src/base/prng.ts';
+import { FrameCopier } from '../../src/chunk/clean-copy.ts';
+import { LiveFrames } from '../../src/chunk/liveness.ts';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { sha256 } from '../../src/kernels/hash/sha256.ts';
+import { createWriter, dbUuid, segmentPath, segmentSet } from '../segment/support.ts';
+
+/** Frame lengths on both sides of the buffer (16 KiB) and of gaps that are read along (64 KiB). */
+const lengths = fc.array(fc.constantFrom(0, 1, 90, 700, 4000, 4000, 4000, 9000, 40_000), {
+  minLength: 1,
+  maxLength: 60,
+});
+
+test('any frames, live in any pattern and damaged anywhere, are copied as they are', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(lengths, { minLength: 1, maxLength: 3 }),
+      fc.nat(),
+      fc.constantFrom(0, 0, 1, 3),
+      fc.constantFrom(8 * 1024, 30_000, 200_000),
+      async (segments, seed, damaged, segmentBytes) => {
+        const prng = new Prng(seed);
+        const fs = new MemoryFileSystem();
+        const { set } = segmentSet(fs);
+        const wanted = new Map<string, Uint8Array>();
+        const copier = new FrameCopier({
+          ...{ fs, dbUuid, segments: set, segmentBytes },
+          random: (n) => prng.bytes(n),
+          takeFileNo: (
+            (no) => () =>
+              ++no
+          )(100),
+          spend: async () => undefined,
+        });
+        const hurt: string[] = [];
+        let reported = 0;
+        for (const [i, sizes] of segments.entries()) {
+          const writer = await createWriter(fs, i + 1);
+          const live = new LiveFrames();
+          for (const size of sizes) {
+            const payload = prng.bytes(size);
+            const id = sha256(payload);
+            const off8 = writer.append(id, 0, payload, 0, size, 0, 0, size);
+            if (!prng.chance(0.6) || wanted.has(`${id}`)) continue;
+            live.add(id, 0, off8, size);
+            wanted.set(`${id}`, payload);
+            if (hurt.length < damaged && prng.chance(0.3)) {
+              hurt.push(`${i + 1} ${off8 * 8 + prng.below(64)}`);
+              wanted.delete(`${id}`);
+            }
+          }
+          set.add(i + 1, await writer.seal());
+          await writer.close();
+          for (const place of hurt) {
+            const [no, at] = place.split(' ').map(Number);
+            if (no === i + 1) {
+              fs.corrupt(segmentPath(no), (bytes) => {
+                bytes[at!]! ^= 0x10;
+                return bytes;
+              });
+            }
+          }
+          reported += (await copier.copy(i + 1, live)).length;
+        }
+        await copier.finish();
+        expect(reported).toBe(hurt.length);
+        expect(copier.moves.count).toBe(wanted.size);
+        for (const info of copier.outputs) set.add(info.no, info);
+        for (let m = 0; m < copier.moves.count; m++) {
+          const { moves } = copier;
+          const id = moves.ids.slice(m * 32, m * 32 + 32);
+          const payload = await set.readFrame(moves.toSegment(m), moves.toOff8(m), moves.storedLen(m), id);
+          expect(Buffer.compare(payload!, wanted.get(`${id}`)!)).toBe(0);
+        }
+        const frames = copier.outputs.reduce((sum, info) => sum + info.frames, 0);
+        expect(frames).toBe(wanted.size);
+        for (const info of copier.outputs) {
+          expect(info.frames === 1 || info.dataLen + 64 <= segmentBytes).toBe(true);
+          expect((await set.readTrailer(info.no)).count).toBe(info.frames);
+        }
+        await set.close();
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
