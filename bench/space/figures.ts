@@ -53,20 +53,23 @@ export function lineOf(one: Figure): string {
   if (one.kind === 'scan') {
     const { entries, runs, seconds: wall, cpuSeconds } = one.figure;
     const rate = (entries / cpuSeconds / 1e6).toFixed(1);
-    return `liveness scan, ${entries} entries in ${runs} runs: ${seconds(wall, cpuSeconds)}, ${rate} M a CPU second`;
+    const took = `${seconds(wall, cpuSeconds)}, ${rate} M a CPU second`;
+    return `liveness scan, ${entries} entries in ${runs} runs: ${took}`;
   }
   if (one.kind === 'puts') {
     const { what, puts, p50, p99, worst } = one.figure;
-    return `${what}: ${puts} puts, p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, worst ${worst.toFixed(1)} ms`;
+    const times = `p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, worst ${worst.toFixed(1)} ms`;
+    return `${what}: ${puts} puts, ${times}`;
   }
   if (one.kind === 'trend') {
     const { what, first, last, unit } = one.figure;
     return `${what}: ${first.toFixed(2)} ${unit} at first, ${last.toFixed(2)} ${unit} at last`;
   }
   const { what, storeBytes, bytes, seconds: wall, cpuSeconds, grownBytes } = one.figure;
-  const rate = `${(bytes / 1e6 / wall).toFixed(0)} MB/s (${(bytes / 1e6 / cpuSeconds).toFixed(0)} MB a CPU second)`;
+  const rate = `${(bytes / 1e6 / wall).toFixed(0)} MB/s`;
+  const cpuRate = `(${(bytes / 1e6 / cpuSeconds).toFixed(0)} MB a CPU second)`;
   return (
-    `${what}, store of ${mib(storeBytes)}: ${mib(bytes)} in ${seconds(wall, cpuSeconds)}, ${rate}, ` +
-    `memory +${mib(grownBytes)}`
+    `${what}, store of ${mib(storeBytes)}: ${mib(bytes)} in ${seconds(wall, cpuSeconds)}, ` +
+    `${rate} ${cpuRate}, memory +${mib(grownBytes)}`
   );
 }

@@ -187,7 +187,7 @@ async function repairing(place: Place): Promise<Figure[]> {
 
 const sizeOf = (dir: string): number => filesOf(dir, '').reduce((sum, { size }) => sum + size, 0);
 
-/** Overwrites a random half of 64 MiB, compacts to 1.2, and again: the whole directory against the content. */
+/** Overwrites a random half of 64 MiB and compacts to 1.2, over and over: size of the directory to content. */
 async function churn({ dir, bytes }: Place): Promise<Figure[]> {
   const rounds = 20;
   const place = { dir: join(dir, 'churn'), bytes };
@@ -205,7 +205,8 @@ async function churn({ dir, bytes }: Place): Promise<Figure[]> {
         sizes.push(sizeOf(place.dir) / (count * valueBytes));
       }
       const what = `amplification, ${rounds} rounds over a random half of 64 MiB, compacted to 1.2`;
-      return [{ kind: 'trend', figure: { what, first: sizes[0]!, last: sizes.at(-1)!, unit: 'times' } }];
+      const figure = { what, first: sizes[0]!, last: sizes.at(-1)!, unit: 'times' };
+      return [{ kind: 'trend', figure }];
     },
     { durability: 'os', changesRetention: { bytes: 0 } },
   );

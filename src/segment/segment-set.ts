@@ -147,8 +147,8 @@ export class SegmentSet {
 
   /**
    * The whole frames from `off8From` on within the next `bytes` bytes, at least one, in one read: for reading
-   * ahead, into `into` where it is given and long enough. Ends early before damage, which is reported when that frame itself is asked for. Undefined when
-   * there is no such segment; errors as `readFrame`.
+   * ahead, into `into` where it is given and long enough. Ends early before damage, which is reported when
+   * that frame itself is asked for. Undefined when there is no such segment; errors as `readFrame`.
    */
   async readFrames(
     segment: FileNo,
