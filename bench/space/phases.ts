@@ -187,7 +187,7 @@ async function repairing(place: Place): Promise<Figure[]> {
 
 const sizeOf = (dir: string): number => filesOf(dir, '').reduce((sum, { size }) => sum + size, 0);
 
-/** Overwrites a random half of 64 MiB and compacts to 1.2, over and over: size of the directory to content. */
+/** Overwrites a random half of 64 MiB and compacts to 1.2, over and over: the directory to its content. */
 async function churn({ dir, bytes }: Place): Promise<Figure[]> {
   const rounds = 20;
   const place = { dir: join(dir, 'churn'), bytes };
