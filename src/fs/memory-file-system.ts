@@ -8,7 +8,7 @@
  *   (memory-file-system.test: "forks and crashes …").
  * - Once the machine is off every call throws CrashNow (memory-file-system.test: "a crash fault …").
  */
-import { toHex } from '../base/bytes.ts';
+import { encodeUtf8 } from '../base/bytes.ts';
 import { Prng } from '../base/prng.ts';
 import { xxh64 } from '../codec/checksum.ts';
 import { type CrashChooser, fixedChooser, type PendingItem, randomChooser } from './crash-chooser.ts';
@@ -32,8 +32,6 @@ export interface MemoryFileSystemOptions {
   /** Directory shown in messages. */
   root?: string;
 }
-
-const encoder = new TextEncoder();
 
 export class MemoryFileSystem implements FsPort {
   readonly root: string;
@@ -250,19 +248,29 @@ export class MemoryFileSystem implements FsPort {
 
   /** 16 hex digits over every path and byte that programs see; equal states have equal digests. */
   digest(): string {
-    let state = 0n;
-    for (const [path, node] of this.#walk()) {
-      state = xxh64(encoder.encode(path), state);
-      state = node instanceof SimFile ? node.cache.digest(state) : state ^ 1n;
-    }
-    const out = new Uint8Array(8);
-    new DataView(out.buffer).setBigUint64(0, state);
-    return toHex(out);
+    let text = '';
+    for (const [path, node] of this.#walk())
+      text += node instanceof SimFile ? `${path}\0${node.cache.digest()}\0` : `${path}\0\0`;
+    return xxh64(encodeUtf8(text)).toString(16).padStart(16, '0');
+  }
+
+  sizeOf(path: string): number {
+    return this.#file(path).cache.size;
+  }
+
+  /** Of the size and bytes a file has now; equal files have equal ones. */
+  digestOf(path: string): bigint {
+    return this.#file(path).cache.digest();
   }
 
   /** Paths of every file, sorted. */
   files(): string[] {
     return [...this.#walk()].filter(([, node]) => node instanceof SimFile).map(([path]) => path);
+  }
+
+  /** Paths of every file and directory, sorted within each; those of directories end in '/'. */
+  paths(): string[] {
+    return [...this.#walk()].map(([path, node]) => (node instanceof SimFile ? path : `${path}/`));
   }
 
   /** The bytes a file has now, as a copy. */

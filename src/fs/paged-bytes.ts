@@ -5,6 +5,8 @@
  * - Bytes of the last page past the size are zero, so that growing shows zeros (port-contract.test: "a file
  *   behaves …").
  * - A page is written only by the one that owns it; a fork leaves no owner (paged-bytes.test: "forks …").
+ * - The digest kept is that of the content: whoever writes goes on with one of its own (paged-bytes.test:
+ *   "… equal content has one digest").
  */
 import { xxh64 } from '../codec/checksum.ts';
 
@@ -20,6 +22,8 @@ export class PagedBytes {
   #pages: (Page | undefined)[] = [];
   #size = 0;
   #owner: object = {};
+  /** Shared by forks until one of them changes; 0 until somebody asks. */
+  #known = { digest: 0n };
 
   get size(): number {
     return this.#size;
@@ -41,6 +45,7 @@ export class PagedBytes {
 
   /** Copies `buf` in at `pos`, growing as needed. */
   write(buf: Uint8Array, pos: number): void {
+    this.#known = { digest: 0n };
     for (let done = 0; done < buf.length; ) {
       const at = (pos + done) % pageBytes;
       const take = Math.min(pageBytes - at, buf.length - done);
@@ -52,6 +57,7 @@ export class PagedBytes {
 
   /** Cuts off or grows with zeros. */
   truncate(length: number): void {
+    this.#known = { digest: 0n };
     if (length < this.#size) {
       this.#pages.length = Math.min(this.#pages.length, Math.ceil(length / pageBytes));
       const last = Math.floor(length / pageBytes);
@@ -84,16 +90,20 @@ export class PagedBytes {
     const other = new PagedBytes();
     other.#pages = this.#pages.slice();
     other.#size = this.#size;
+    other.#known = this.#known;
     this.#owner = {};
     return other;
   }
 
-  /** xxh64 over the size and content. */
-  digest(seed: bigint): bigint {
-    let state = seed ^ BigInt(this.#size);
-    const count = Math.ceil(this.#size / pageBytes);
-    for (let i = 0; i < count; i++) state = xxh64(this.#pages[i]?.bytes ?? zeroPage, state);
-    return state;
+  /** Of size and content; computed once for all forks that have not changed. */
+  digest(): bigint {
+    if (this.#known.digest === 0n) {
+      let state = BigInt(this.#size);
+      const count = Math.ceil(this.#size / pageBytes);
+      for (let i = 0; i < count; i++) state = xxh64(this.#pages[i]?.bytes ?? zeroPage, state);
+      this.#known.digest = state || 1n;
+    }
+    return this.#known.digest;
   }
 
   #own(index: number): Uint8Array {

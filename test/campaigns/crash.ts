@@ -19,6 +19,7 @@ import {
 } from '../crash/alphabet.ts';
 import { crashAll, type Effort, newTally, type Tally } from '../crash/campaign.ts';
 import { type Failure, failuresOf, runFailure } from '../crash/fault-lane.ts';
+import { ReadAlike } from '../crash/read-alike.ts';
 import { type Base, prepare } from '../crash/recorder.ts';
 import { StateSet } from '../crash/state-set.ts';
 import { groupWorkloadOf, plainOf, type Workload, workloadOf } from '../crash/workload.ts';
@@ -101,6 +102,7 @@ class Crashes {
   readonly #pace: Pace;
   readonly #tally: Tally = newTally();
   readonly #seen = new StateSet();
+  readonly #alike = new ReadAlike();
   readonly #bases = new Map<string, Base>();
   readonly #failures: string[] = [];
   #ofPart = sequenceCount;
@@ -156,15 +158,19 @@ class Crashes {
   }
 
   result(cpuSeconds: number): CampaignResult {
-    const { workloads, points, states, duplicates, inner, fallbacks, rows } = this.#tally;
+    const { workloads, points, states, alike, duplicates, inner, fallbacks, rows } = this.#tally;
+    const tried = this.#tried + duplicates;
     const lines = [
       ...this.#failures.map((text) => `FAILED seed ${this.#options.seed}, ${text}`),
       `exhaustive ${this.#sequences} of ${this.#ofPart} sequences; ${this.#workloads} random workloads; ` +
         `${this.#faults} failing operations`,
       `${states} distinct states, ${inner} of crashes inside recovery and ${fallbacks} without the newest ` +
-        `slot or catalog, ${duplicates} duplicates; ` +
-        `${points} points of ${workloads} runs with ${rows} rows`,
-      `${Math.round(this.#tried / cpuSeconds)} states per second of processor time`,
+        `slot or catalog; ${points} points of ${workloads} runs with ${rows} rows`,
+      `${tried} states tried in all: ${this.#tried} distinct, of which ` +
+        `${this.#tried - alike} were opened and ${alike} give recovery byte for byte what one of ` +
+        `those gave it, and ${duplicates} met before; ` +
+        `${Math.round(tried / cpuSeconds)} per second of processor time, ` +
+        `${Math.round(this.#tried / cpuSeconds)} distinct`,
     ];
     if (this.#seen.forgotten > 0) lines.push(`the states seen were forgotten ${this.#seen.forgotten} times`);
     return { tried: this.#tried, failed: this.#failures.length, lines };
@@ -241,12 +247,14 @@ class Crashes {
   #shared(only: string | undefined): {
     tally: Tally;
     seen: StateSet;
+    alike: ReadAlike;
     only: string | undefined;
     goesOn: () => boolean;
   } {
     return {
       tally: this.#tally,
       seen: this.#seen,
+      alike: this.#alike,
       only,
       goesOn: () => {
         const note = `exhaustive ${this.#sequences} of ${this.#ofPart}, ${this.#failures.length} failed`;

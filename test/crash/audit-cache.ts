@@ -14,6 +14,9 @@ import { type Audit, auditDisk } from './audit.ts';
 
 const entriesMax = 2000;
 
+/** Told the path of each file that was read. */
+export type OnRead = (path: string) => void;
+
 export class AuditCache {
   readonly #catalogs = new Map<bigint, LoadedCatalogs>();
   readonly #audits = new Map<bigint, Audit>();
@@ -23,7 +26,7 @@ export class AuditCache {
     const files = disk.files();
     if (!files.includes(superName)) return undefined;
     const read = files.filter((path) => path === superName || path.startsWith('cat/'));
-    const key = digestOf(disk, read, 0n);
+    const key = digestOf(disk, read, '');
     const known = this.#catalogs.get(key);
     if (known !== undefined) return known;
     const loaded = await CatalogStore.load(disk);
@@ -31,8 +34,14 @@ export class AuditCache {
     return loaded;
   }
 
-  /** Same as `auditDisk`; `loaded` is what `load` says of this disk. */
-  async audit(disk: MemoryFileSystem, loaded: LoadedCatalogs): Promise<Audit> {
+  /**
+   * Same as `auditDisk`; `loaded` is what `load` says of this disk. `onRead` is told the files it looks at.
+   */
+  async audit(
+    disk: MemoryFileSystem,
+    loaded: LoadedCatalogs,
+    onRead: OnRead = () => undefined,
+  ): Promise<Audit> {
     const { catalog, slot, problems } = loaded;
     const { tables, sealed, unsealed } = catalog;
     const named = [
@@ -43,12 +52,9 @@ export class AuditCache {
     const there = new Set(disk.files());
     const text = JSON.stringify([tables, sealed, unsealed, toHex(slot.dbUuid)], plain);
     const words = `${text}${problems.map(({ message }) => message).join()}`;
-    const seed = xxh64(encodeUtf8(words));
-    const key = digestOf(
-      disk,
-      named.filter((path) => there.has(path)),
-      seed,
-    );
+    const read = named.filter((path) => there.has(path));
+    for (const path of read) onRead(path);
+    const key = digestOf(disk, read, words);
     const known = this.#audits.get(key);
     if (known !== undefined) return known;
     const audit = await auditDisk(disk, loaded);
@@ -60,14 +66,10 @@ export class AuditCache {
 const plain = (_name: string, value: unknown): unknown =>
   typeof value === 'bigint' ? String(value) : value instanceof Uint8Array ? toHex(value) : value;
 
-function digestOf(disk: MemoryFileSystem, paths: readonly string[], seed: bigint): bigint {
-  let state = seed;
-  for (const path of paths) {
-    state = xxh64(encodeUtf8(path), state);
-    const bytes = disk.bytesOf(path);
-    state = xxh64(bytes, state ^ BigInt(bytes.length));
-  }
-  return state;
+function digestOf(disk: MemoryFileSystem, paths: readonly string[], words: string): bigint {
+  let text = words;
+  for (const path of paths) text += `\0${path}\0${disk.digestOf(path)}`;
+  return xxh64(encodeUtf8(text));
 }
 
 function remember<T>(map: Map<bigint, T>, key: bigint, value: T): void {

@@ -9,6 +9,7 @@ import { profiles } from './alphabet.ts';
 import { type Breadth, choicesAt, drawn, settle } from './choices.ts';
 import { withoutNewest } from './fallback.ts';
 import { openOn } from './machine.ts';
+import { ReadAlike } from './read-alike.ts';
 import { checkReader } from './readers.ts';
 import {
   type Base,
@@ -52,8 +53,10 @@ export interface Effort {
 export interface Tally {
   workloads: number;
   points: number;
-  /** States checked, each once. */
+  /** Different states, each once; `alike` are among them. */
   states: number;
+  /** States, also of crashes inside recovery, that differ from a checked one in bytes nobody reads. */
+  alike: number;
   /** States that had been checked before, in this workload or an earlier one. */
   duplicates: number;
   /** States made by a crash inside recovery or right after it. */
@@ -67,6 +70,7 @@ export const newTally = (): Tally => ({
   workloads: 0,
   points: 0,
   states: 0,
+  alike: 0,
   duplicates: 0,
   inner: 0,
   fallbacks: 0,
@@ -82,6 +86,8 @@ export interface CrashRun {
   readonly tally: Tally;
   /** States checked so far, by all runs that share it. */
   readonly seen: StateSet;
+  /** What checks have read, by all runs that share it. */
+  readonly alike: ReadAlike;
   readonly base?: Base | undefined;
   /** Crashes before this step are left to other runs; see RecordOptions. */
   readonly from?: number;
@@ -106,7 +112,9 @@ export async function crashWorkload(
   pointsMax: number = Number.POSITIVE_INFINITY,
 ): Promise<void> {
   const name = `seed ${seed}, ${profile}`;
-  await crashAll({ name, profile, workload, effort, tally, seen: new StateSet(), pointsMax });
+  const seen = new StateSet();
+  const alike = new ReadAlike();
+  await crashAll({ name, profile, workload, effort, tally, seen, alike, pointsMax });
 }
 
 /** Crashes one workload; throws with its name, the point and the choice when a state does not recover. */
@@ -148,7 +156,7 @@ export async function crashAll(run: CrashRun): Promise<void> {
       // Files have just gone that only the catalog before needed.
       const isBare = name === 'none' && recording.points[number - 1]?.op?.kind === 'unlink';
       try {
-        await checkOnce(disk, recording, run, { floor, killed, isBare, state });
+        await checkOnce(disk, { recording, run, held }, { floor, killed, isBare, state });
       } catch (error) {
         const where = `${run.name}, ${describe(point)}, choice '${number} ${name}'`;
         throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
@@ -179,13 +187,29 @@ async function checkReaders({ name, workload, effort }: CrashRun, recording: Rec
   }
 }
 
+/** What states are held against. */
+interface Recorded {
+  readonly recording: Recording;
+  readonly run: CrashRun;
+  /** Names what must hold of a store beside its bytes; see heldBy. */
+  readonly held: (floor: number) => string;
+}
+
+/** A state that has not been met before. */
+interface FoundState {
+  readonly floor: number;
+  readonly killed: boolean;
+  readonly isBare: boolean;
+  readonly state: bigint;
+}
+
 /** How deep a state is looked into follows from the state, so that it is the same when it is repeated. */
 async function checkOnce(
   disk: MemoryFileSystem,
-  recording: Recording,
-  run: CrashRun,
-  { floor, killed, isBare, state }: { floor: number; killed: boolean; isBare: boolean; state: bigint },
+  recorded: Recorded,
+  { floor, killed, isBare, state }: FoundState,
 ): Promise<void> {
+  const { recording, run } = recorded;
   const { workload, effort, tally } = run;
   const lot = Number(state & 0x7fff_ffffn);
   const plan: CheckPlan = {
@@ -200,7 +224,7 @@ async function checkOnce(
   const spare = falls ? disk.fork() : undefined;
   const innerEvery = Math.ceil(effort.innerEvery / (workload.shape.durability === 'full' ? 1 : 4));
   const deep = Math.floor(lot / 64) % innerEvery === 0 ? effort.depth : 0;
-  await checkState(disk, recording, plan, run, deep);
+  await checkState(disk, recorded, plan, deep);
   if (spare === undefined) return;
   for (const [what, damaged] of await withoutNewest(spare, lot >> 4)) {
     tally.fallbacks++;
@@ -247,31 +271,53 @@ function describe({ op }: CrashPoint): string {
 /** Checks one state and, `depth` levels deep, the states that crashes of its recovery leave. */
 async function checkState(
   disk: MemoryFileSystem,
-  recording: Recording,
+  recorded: Recorded,
   plan: CheckPlan,
-  run: CrashRun,
   depth: number,
 ): Promise<void> {
-  const { effort, tally } = run;
+  const { effort, tally, profile, seen } = recorded.run;
   const again = depth > 0 ? disk.fork() : undefined;
-  const last = await checkRecovered(disk, recording.history, plan);
+  const last = await checkUnread(disk, recorded, plan, depth > 0);
   if (again === undefined) return;
   const prng = new Prng(plan.seed);
   for (const { disk: at, where } of await momentsInside(again, plan, effort.innerPoints, prng)) {
     const pending = at.pending();
     const [choice] = drawn(prng, choicesAt(pending, prng, innerBreadth), 1);
-    const inner = at.crash(settle(choice!, pending, run.profile === 'wild').chooser);
-    if (!run.seen.add(xxh64(encodeUtf8(`${inner.digest()} inner ${last} ${depth}`)))) continue;
+    const inner = at.crash(settle(choice!, pending, profile === 'wild').chooser);
+    if (!seen.add(xxh64(encodeUtf8(`${inner.digest()} inner ${last} ${depth}`)))) continue;
     tally.inner++;
     const goOn = prng.chance(0.1);
     const innerPlan = { ...plan, floor: last, exactly: last, seed: plan.seed + 9, goOn, mayKeep: true };
     const what = `crashed inside its recovery ${where}, '${choice!.name}'`;
     try {
-      await checkNested(inner, recording, { ...innerPlan, killed: false }, run, depth - 1);
+      await checkState(inner, recorded, { ...innerPlan, killed: false }, depth - 1);
     } catch (error) {
       throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
     }
   }
+}
+
+/**
+ * Checks a state, unless a check that would do the same to the end has passed; with `always` it is made all
+ * the same. The last commit found.
+ */
+async function checkUnread(
+  disk: MemoryFileSystem,
+  { recording, run, held }: Recorded,
+  plan: CheckPlan,
+  always: boolean,
+): Promise<number> {
+  const { floor, exactly, killed, mayKeep, seed } = plan;
+  const words = `${floor} ${exactly} ${killed} ${mayKeep} ${seed} ${held(floor)}`;
+  const known = always ? undefined : run.alike.resultOf(disk, words);
+  if (known !== undefined) {
+    run.tally.alike++;
+    return known;
+  }
+  const { noteRead, passed } = run.alike.watch(disk, words);
+  const last = await checkRecovered(disk, recording.history, { ...plan, onRead: noteRead });
+  passed(last);
+  return last;
 }
 
 /** Moments between the files a reader begins with and those it goes on with; calls before it meets them. */
@@ -309,15 +355,4 @@ async function momentsInside(
   disk.faults = undefined;
   const half = Math.ceil((most - 1) / 2);
   return [opened, ...drawn(prng, ofLog, half), ...drawn(prng, others, most - 1 - half)];
-}
-
-async function checkNested(
-  disk: MemoryFileSystem,
-  recording: Recording,
-  plan: CheckPlan,
-  run: CrashRun,
-  depth: number,
-): Promise<void> {
-  if (depth > 0) await checkState(disk.fork(), recording, plan, run, depth);
-  await checkRecovered(disk, recording.history, plan);
 }

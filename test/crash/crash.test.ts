@@ -3,6 +3,7 @@ import { Prng } from '../../src/base/prng.ts';
 import { letters, preparation, profiles, sequenceAt, sequenceCount } from './alphabet.ts';
 import { crashAll, crashWorkload, type Effort, newTally } from './campaign.ts';
 import type { StoreShape } from './machine.ts';
+import { ReadAlike } from './read-alike.ts';
 import { prepare } from './recorder.ts';
 import { StateSet } from './state-set.ts';
 import type { Workload } from './workload.ts';
@@ -33,11 +34,12 @@ describe('crashes', () => {
   test('sequences recover, also when recovery crashes and its recovery crashes again', async () => {
     const tally = newTally();
     const seen = new StateSet();
+    const alike = new ReadAlike();
     for (const n of samples) {
       const { name, profile, isPrepared, workload } = sequenceAt(n);
       const steps = preparation;
       const base = isPrepared ? await prepare({ seed: 1, shape: workload.shape, steps }, profile) : undefined;
-      await crashAll({ name, profile, workload, effort: nested, tally, seen, base, pointsMax: 6 });
+      await crashAll({ name, profile, workload, effort: nested, tally, seen, alike, base, pointsMax: 6 });
     }
     expect(tally.states).toBeGreaterThan(20);
     expect(tally.inner).toBeGreaterThan(4);

@@ -106,7 +106,12 @@ export function openEnv(env: Env, shape: StoreShape, more: EngineOptions, still:
     durability: shape.durability,
     chunking: { algorithm: shape.algorithm, min: 64, avg: 1024, max: 2048 },
     inlineMax: shape.inlineMax,
-    memory: { memtableBytes: 64 * 1024, trailerCacheBytes: 4096 * 16, blockCacheBytes: 256 * 1024 },
+    memory: {
+      memtableBytes: 64 * 1024,
+      trailerCacheBytes: 4096 * 16,
+      blockCacheBytes: 256 * 1024,
+      foundRowBytes: 8 * 1024,
+    },
     // What is left over is told from what is kept.
     changesRetention: { bytes: 0 },
     ...more,
