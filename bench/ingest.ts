@@ -1,15 +1,10 @@
 /**
- * Whole directories into a repository, once more unchanged, and back, against borg and restic where they are:
+ * Whole directories into a repository, once more unchanged, back, and checked, against borg and restic where
+ * they are: `npm run bench:ingest -- --help` says how to call it.
  *
- *     npm run bench:ingest -- [--rounds 3] [--subjects new,similar,edited,tree] [--systems varve,borg]
- *                             [--mib 192] [--json]
- *
- * MB/s are 10^6 bytes of the source per second and whole programs, start included; what Varve acknowledges is
- * durable. Each round makes new repositories and takes the systems in turn, so that what else the machine
- * does meets all of them alike. `again` stores the same files once more, every byte read. Every restored byte
- * is compared with its source, outside the time. Ratio: bytes of the source per byte of the repository after
- * the first time. Beside stand, measured before the rounds on the first bytes of the same data, SHA-256 on
- * all cores, a copy in memory and a durable write of them.
+ * Each round makes new repositories and takes the systems in turn, so that what else the machine does meets
+ * all of them alike, and measures the limits anew. Every restored byte is compared with its source, outside
+ * the time.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
@@ -18,34 +13,37 @@ import { join, relative } from 'node:path';
 import { concatBytes } from '../src/base/bytes.ts';
 import { MiB } from '../src/base/limits.ts';
 import { copyLimit, diskLimits, hashLimit } from '../src/cli/bench/limits.ts';
-import { type Subject, subjects } from './ingest/subjects.ts';
+import { type Figures, figuresOf, type Limits, limitsOf, linesOf, type Round } from './ingest/figures.ts';
+import { subjects } from './ingest/subjects.ts';
 import { type System, systems } from './ingest/systems.ts';
 import { countOf, listOf, optionsOf } from './tools/command-line.ts';
-import { report, type Spread, show, spreadOf } from './tools/rounds.ts';
+import { report } from './tools/rounds.ts';
 
-/** Seconds of each step, and bytes of the repository after the first. */
-interface Round {
-  readonly first: number;
-  readonly again: number;
-  readonly restore: number;
-  readonly stored: number;
-}
+const usage = `Directories into a repository, once more unchanged, back, and checked, beside borg and restic.
 
-/** MB/s. */
-interface Figures {
-  readonly system: string;
-  readonly first: Spread;
-  readonly again: Spread;
-  readonly restore: Spread;
-  readonly ratio: number;
-}
+  --rounds N          rounds, in each of which every system does everything once (3)
+  --subjects NAME,... ${subjects.map(({ name }) => name).join(', ')} (all but files)
+  --systems NAME,...  ${systems()
+    .map(({ name }) => name)
+    .join(', ')} (all that are installed)
+  --mib N             size of new and edited (192)
+  --files N           number of files of the subject files (100000)
+  --json              a line of JSON for the systems and for each subject
+  --help              this text
 
-interface Limits {
-  readonly sha256: number;
-  readonly memoryCopy: number;
-  readonly diskWrite: number;
-}
+MB/s are 10^6 bytes of the source per second of whole programs, start included; of varve-streams without the
+start of Node. What Varve acknowledges is durable.
 
+  first    stores the directory
+  again    stores the same files once more, every byte read
+  restore  writes all of it into an empty directory
+  verify   reads all that is stored and checks every byte of it
+  ratio    bytes of the source per byte of the repository after the first time
+  CPU      seconds of all cores, user and system, for first, again, restore and verify
+  peak     the most memory of a process in any of them
+
+Beside stand SHA-256 on all cores, a copy in memory and a durable write, measured in each round on the first
+bytes of the same data. The last lines hold Varve against the best of the others in this run.`;
 const limitBytes = 64 * MiB;
 
 async function filesIn(dir: string): Promise<string[]> {
@@ -69,24 +67,19 @@ async function compare(source: string, copy: string): Promise<void> {
   }
 }
 
-async function secondsOf(step: () => Promise<void>): Promise<number> {
-  const began = performance.now();
-  await step();
-  return (performance.now() - began) / 1000;
-}
-
 async function runRound(system: System, source: string, place: string): Promise<Round> {
   const dir = mkdtempSync(join(place, 'repository-'));
   const out = mkdtempSync(join(place, 'restored-'));
   try {
     const repository = system.open(dir);
     await repository.init();
-    const first = await secondsOf(() => repository.ingest(source));
+    const first = await repository.ingest(source);
     const stored = await sizeOf(dir);
-    const again = await secondsOf(() => repository.ingest(source));
-    const restore = await secondsOf(() => repository.restore(out));
+    const again = await repository.ingest(source);
+    const restore = await repository.restore(out);
     await compare(source, out);
-    return { first, again, restore, stored };
+    const verify = await repository.verify?.();
+    return { first, again, restore, verify, stored };
   } finally {
     rmSync(dir, { recursive: true });
     rmSync(out, { recursive: true });
@@ -106,53 +99,13 @@ async function sampleOf(source: string): Promise<Uint8Array> {
   return concatBytes(parts);
 }
 
-async function limitsOf(source: string, place: string): Promise<Limits> {
-  const data = await sampleOf(source);
+async function measureLimits(data: Uint8Array, place: string): Promise<Limits> {
   const dir = mkdtempSync(join(place, 'limits-'));
   const disk = await diskLimits(data, dir, new AbortController().signal);
   rmSync(dir, { recursive: true });
   const { rate } = await hashLimit(data);
   return { sha256: rate / 1e6, memoryCopy: copyLimit(data) / 1e6, diskWrite: disk.write / 1e6 };
 }
-
-function figuresOf(system: string, bytes: number, rounds: readonly Round[]): Figures {
-  const rates = (seconds: (round: Round) => number): Spread =>
-    spreadOf(rounds.map((round) => bytes / seconds(round) / 1e6));
-  return {
-    system,
-    first: rates((round) => round.first),
-    again: rates((round) => round.again),
-    restore: rates((round) => round.restore),
-    ratio: bytes / rounds.at(-1)!.stored,
-  };
-}
-
-function lines(subject: Subject, bytes: number, limits: Limits, found: readonly Figures[]): string[] {
-  const rate = (mbs: number): string => `${mbs.toFixed(0)} MB/s`;
-  return [
-    `${subject.name}: ${subject.what}, ${(bytes / 1e6).toFixed(0)} MB`,
-    `  limits: SHA-256 of all cores ${rate(limits.sha256)}, memory copy ${rate(limits.memoryCopy)}, ` +
-      `disk write and fsync ${rate(limits.diskWrite)}`,
-    ...found.map(({ system, first, again, restore, ratio }) => {
-      const share = `${((100 * again.median) / limits.sha256).toFixed(0)} % of SHA-256`;
-      return (
-        `  ${system.padEnd(15)} first ${show(first)}, again ${show(again)} = ${share}, ` +
-        `restore ${show(restore)} MB/s, ratio ${ratio.toFixed(3)}`
-      );
-    }),
-  ];
-}
-
-const usage = `Directories into a repository, once more unchanged, and back, beside borg and restic.
-
-  --rounds N          rounds of all systems (3)
-  --subjects NAME,... ${subjects.map(({ name }) => name).join(', ')}
-  --systems NAME,...  ${systems()
-    .map(({ name }) => name)
-    .join(', ')}
-  --mib N             size of a subject (192)
-  --json              a line of JSON for each subject
-  --help              this text`;
 
 /** Those of `all` that were asked for. */
 function chosen<T extends { readonly name: string }>(option: string, all: readonly T[], asked?: string): T[] {
@@ -164,25 +117,50 @@ function chosen<T extends { readonly name: string }>(option: string, all: readon
   return all.filter(({ name }) => names.includes(name));
 }
 
+interface Asked {
+  readonly rounds: number;
+  readonly taking: readonly System[];
+}
+
+/** All rounds of one directory. */
+async function measure(source: string, place: string, { rounds, taking }: Asked): Promise<Figures> {
+  const data = await sampleOf(source);
+  const limits: Limits[] = [];
+  const done = new Map<string, Round[]>(taking.map(({ name }) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    limits.push(await measureLimits(data, place));
+    // Each system is first, second, … in turn.
+    for (let i = 0; i < taking.length; i++) {
+      const system = taking[(round + i) % taking.length]!;
+      done.get(system.name)!.push(await runRound(system, source, place));
+    }
+  }
+  return figuresOf(
+    await sizeOf(source),
+    limitsOf(limits),
+    taking.map(({ name, isPeer }) => ({ name, isPeer, rounds: done.get(name)! })),
+  );
+}
+
 async function main(): Promise<void> {
-  const options = optionsOf(
+  const { asked, taken, rounds, sizes, json } = optionsOf(
     usage,
     {
       rounds: { type: 'string', default: '3' },
-      subjects: { type: 'string' },
+      subjects: { type: 'string', default: 'new,similar,edited,tree' },
       systems: { type: 'string' },
       mib: { type: 'string', default: '192' },
+      files: { type: 'string', default: '100000' },
       json: { type: 'boolean', default: false },
     },
     (values) => ({
       rounds: countOf('rounds', values.rounds),
       asked: chosen('systems', systems(), values.systems),
       taken: chosen('subjects', subjects, values.subjects),
-      mib: countOf('mib', values.mib),
+      sizes: { mib: countOf('mib', values.mib), files: countOf('files', values.files) },
       json: values.json,
     }),
   );
-  const { asked, json } = options;
   const present = asked.filter(({ version }) => version !== undefined);
   const missing = asked.filter(({ version }) => version === undefined).map(({ name }) => name);
   const known = present.map(({ name, version, settings }) => ({ name, version, settings }));
@@ -192,25 +170,13 @@ async function main(): Promise<void> {
   ]);
   const place = mkdtempSync(join(tmpdir(), 'varve-ingest-'));
   try {
-    for (const subject of options.taken) {
-      const source = join(place, subject.name);
+    for (const { name, what, small, make } of taken) {
+      const source = join(place, name);
       mkdirSync(source);
-      subject.make(source, options.mib);
-      const bytes = await sizeOf(source);
-      const limits = await limitsOf(source, place);
-      const taking = present.filter(({ oneByOne }) => !(subject.small && oneByOne));
-      const rounds = new Map<string, Round[]>(taking.map(({ name }) => [name, []]));
-      for (let round = 0; round < options.rounds; round++) {
-        // Each system is first, second, … in turn.
-        for (let i = 0; i < taking.length; i++) {
-          const system = taking[(round + i) % taking.length]!;
-          rounds.get(system.name)!.push(await runRound(system, source, place));
-        }
-      }
-      const found = taking.map(({ name }) => figuresOf(name, bytes, rounds.get(name)!));
-      const { name, what } = subject;
-      const figures = { subject: name, what, bytes, limits, found };
-      report(json, figures, lines(subject, bytes, limits, found));
+      make(source, sizes);
+      const taking = present.filter(({ oneByOne }) => !(small && oneByOne));
+      const found = await measure(source, place, { rounds, taking });
+      report(json, { subject: name, what, ...found }, [`${name}: ${what}`, ...linesOf(found)]);
       rmSync(source, { recursive: true });
     }
   } finally {

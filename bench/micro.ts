@@ -1,7 +1,11 @@
 /**
  * The parts that every byte or row goes through, alone, with `benchmark`:
  *
- *     npm run bench:micro -- [--only chunk] [--seconds 1] [--json]
+ *     npm run bench:micro -- [--only chunk] [--seconds 1] [--rounds 9] [--json]
+ *
+ * The last lines (`--only threads`) are one stream of 64 MiB cut and hashed on one thread and on two beside
+ * the calling one, exactly as one thread alone would, against SHA-256 alone on the same threads: medians of
+ * `--rounds` rounds in which both take turns.
  *
  * MB/s are 10^6 bytes of input per second, one thread, over 1 MiB that lies in the cache; the others are
  * calls a second. Beside each rate stands what bounds it, measured in the same run: a memory copy for what
@@ -22,8 +26,9 @@ import { type ChunkerAlgorithm, solveParams } from '../src/kernels/chunker/param
 import { setSha256, sha256Into } from '../src/kernels/hash/sha256.ts';
 import { nobleSha256 } from '../src/kernels/hash/sha256-noble.ts';
 import { nodeSha256 } from '../src/kernels/hash/sha256-node.ts';
+import { measureThreads, type ThreadRates } from './micro-threads.ts';
 import { countOf, optionsOf } from './tools/command-line.ts';
-import { report } from './tools/rounds.ts';
+import { report, show } from './tools/rounds.ts';
 
 interface Micro {
   readonly name: string;
@@ -205,10 +210,21 @@ function line({ name, unit, value, error, limit, share }: Figure): string {
   return `${name.padEnd(38)} ${rate.padStart(16)} ±${error.toFixed(1).padStart(4)} %   ${bound}`.trimEnd();
 }
 
+function threadsLine({ threads, hashOnly, cutAndHash, share }: ThreadRates): string {
+  const mbs = (rate: number): string => `${(rate / 1e6).toFixed(0)} MB/s`;
+  const { median, least, most } = share;
+  const percent = show({ median: median * 100, least: least * 100, most: most * 100 });
+  return (
+    `threads, ${threads}: SHA-256 alone ${mbs(hashOnly.median)}, ` +
+    `cut, hashed and stitched ${mbs(cutAndHash.median)} = ${percent} %`
+  );
+}
+
 const usage = `The parts that every byte or row goes through, alone.
 
   --only TEXT    those with it in their name
   --seconds N    for each (1)
+  --rounds N     of a stream on threads against SHA-256 on threads, whose name is threads (9)
   --json         one line of JSON
   --help         this text`;
 
@@ -218,9 +234,14 @@ async function main(): Promise<void> {
     {
       only: { type: 'string', default: '' },
       seconds: { type: 'string', default: '1' },
+      rounds: { type: 'string', default: '9' },
       json: { type: 'boolean', default: false },
     },
-    (values) => ({ ...values, seconds: countOf('seconds', values.seconds) }),
+    (values) => ({
+      ...values,
+      seconds: countOf('seconds', values.seconds),
+      rounds: countOf('rounds', values.rounds),
+    }),
   );
   await initChecksum();
   setSha256(nodeSha256);
@@ -229,7 +250,10 @@ async function main(): Promise<void> {
     (micro) => isLimit(micro) || micro.name.includes(options.only),
   );
   const figures = measure(micros, options.seconds);
-  report(options.json, { figures }, figures.map(line));
+  const threads: ThreadRates[] = [];
+  for (const count of 'threads'.includes(options.only) ? [1, 2] : [])
+    threads.push(await measureThreads(count, options.rounds));
+  report(options.json, { figures, threads }, [...figures.map(line), ...threads.map(threadsLine)]);
 }
 
 await main();

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { isTerminal } from '../io.ts';
 import { examples, type KeyOptions, withKeyOptions } from '../options.ts';
 import { progressView } from '../progress.ts';
 import { type Runner, type Session, spaceOf, writeStore } from '../session.ts';
@@ -73,7 +74,7 @@ async function importCommand(
         trustMtime: options.trustMtime,
         deleteMissing: options.delete,
         exclude: await identityAt(store),
-        measure: true,
+        measure: !session.json && isTerminal(session.io.stderr),
         signal: session.io.signal,
         onProgress: view.update,
       });

@@ -17,6 +17,7 @@ import { throwIfAborted } from '../../engine/key-args.ts';
 import type { Entry, EntryStat, Key, KeyEntry } from '../../engine/types.ts';
 import { Meter, type OnProgress } from '../progress.ts';
 import { errnoOf } from '../text.ts';
+import { CallPace } from './call-pace.ts';
 import { DirectoryStack } from './directory-stack.ts';
 import { WrittenFiles } from './hard-links.ts';
 import { parentLength, pathFault } from './paths.ts';
@@ -122,6 +123,7 @@ class ExportRun {
   readonly #directories: DirectoryStack;
   readonly #pool = new WorkPool(workUnits);
   readonly #meter: Meter;
+  readonly #pace = new CallPace();
   readonly #failed = new ProblemList();
   readonly #written = new WrittenFiles();
   #keys = 0;
@@ -207,7 +209,7 @@ class ExportRun {
     const name = stat === undefined ? undefined : tree?.hardLink;
     if (name !== undefined && (await this.#linked(target, name, stat!))) return;
     // Opened in key order, so that of two keys that collide it is always the second that fails.
-    const file = await openNewFile(target, tree, this.#overwrite);
+    const file = await openNewFile(target, tree, this.#overwrite, this.#pace);
     const whole = deferred<boolean>();
     if (name !== undefined)
       this.#written.set(name, { path: target, digest: stat!.digest, whole: whole.promise });

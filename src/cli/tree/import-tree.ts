@@ -18,6 +18,7 @@ import type { BatchOperation } from '../../engine/types.ts';
 import type { UserMetadata } from '../../format/metadata.ts';
 import { Meter, type OnProgress } from '../progress.ts';
 import { errnoOf } from '../text.ts';
+import { CallPace } from './call-pace.ts';
 import { deleteMissing } from './delete-missing.ts';
 import { SharedFiles } from './hard-links.ts';
 import { changedError, directFile, openRegular, readWholeFile } from './read-file.ts';
@@ -95,10 +96,12 @@ export async function importTree(
   const prefix = options.prefix ?? emptyBytes;
   if (prefix.length > keyBytesMax / 2) throw invalid(`the prefix has more than ${keyBytesMax / 2} bytes`);
   const total = options.measure === true ? await measured(root, options) : undefined;
-  const run = new ImportRun(store, prefix, options, new Meter('import', total, onProgress));
+  const pace = new CallPace();
+  const run = new ImportRun(store, prefix, options, new Meter('import', total, onProgress), pace);
   const before = store.stats().chunks;
   try {
-    for await (const prepared of inOrder(walkTree(root, { exclude, signal }), readsAhead, run.prepare)) {
+    const walk = walkTree(root, { exclude, signal, pace });
+    for await (const prepared of inOrder(walk, readsAhead, run.prepare)) {
       throwIfAborted(signal);
       await run.take(prepared);
     }
@@ -133,6 +136,7 @@ class ImportRun {
   readonly #prefix: Uint8Array;
   readonly #options: ImportOptions;
   readonly #meter: Meter;
+  readonly #pace: CallPace;
   readonly #streams = new WorkPool(streamsMax);
   readonly #batches = new WorkPool(batchesMax);
   readonly #skipped = new ProblemList();
@@ -144,7 +148,8 @@ class ImportRun {
   #links = 0;
   #unchanged = 0;
 
-  constructor(store: TreeStore, prefix: Uint8Array, options: ImportOptions, meter: Meter) {
+  constructor(store: TreeStore, prefix: Uint8Array, options: ImportOptions, meter: Meter, pace: CallPace) {
+    this.#pace = pace;
     this.#store = store;
     this.#prefix = prefix;
     this.#options = options;
@@ -226,16 +231,10 @@ class ImportRun {
 
   async #prepareFile(key: Uint8Array, item: FoundEntry, hardLink: Uint8Array | undefined): Promise<Prepared> {
     return await twice(async () => {
-      const file = await openRegular(item.path);
-      try {
-        if (file.stat.size > BigInt(wholeBytesMax)) throw changedError();
-        const value = await readWholeFile(file);
-        const metadata = fileMetadata(file.stat, item, hardLink);
-        const operation = { type: 'put', key, value, metadata } as const;
-        return { item, operation, bytes: value.length };
-      } finally {
-        await file.handle.close();
-      }
+      const { bytes: value, stat } = await readWholeFile(item.path, item.stat, wholeBytesMax, this.#pace);
+      const metadata = fileMetadata(stat, item, hardLink);
+      const operation = { type: 'put', key, value, metadata } as const;
+      return { item, operation, bytes: value.length };
     });
   }
 

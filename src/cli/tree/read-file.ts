@@ -1,8 +1,9 @@
 /** Reading files that may change, vanish or turn out to be something else while they are read. */
-import { type BigIntStats, constants } from 'node:fs';
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { VarveError } from '../../base/errors.ts';
 import { DirectSource } from '../../value/direct-source.ts';
+import type { CallPace } from './call-pace.ts';
 
 // A link put in the file's place is refused, and a pipe cannot hang the open. Windows has neither flag.
 const openFlags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
@@ -13,12 +14,18 @@ export interface OpenedFile {
   readonly stat: BigIntStats;
 }
 
+/** A small file as it was at one moment. */
+export interface WholeFile {
+  readonly bytes: Uint8Array;
+  readonly stat: BigIntStats;
+}
+
 /** Opens a regular file without following links. VARVE_IO when something else lies there. */
 export async function openRegular(path: Buffer): Promise<OpenedFile> {
   const handle = await open(path, openFlags);
   try {
     const stat = await handle.stat({ bigint: true });
-    if (!stat.isFile()) throw new VarveError('VARVE_IO', 'is no longer a regular file');
+    requireRegular(stat);
     return { handle, stat };
   } catch (error) {
     await handle.close();
@@ -31,20 +38,75 @@ export function changedError(): VarveError {
   return new VarveError('VARVE_IO', 'changed while it was read', { retryable: true });
 }
 
-/** The whole file. Throws `changedError` when it changed meanwhile. */
-export async function readWholeFile({ handle, stat }: OpenedFile): Promise<Uint8Array> {
-  const size = Number(stat.size);
-  // One byte more than expected, to see growth.
-  const buf = Buffer.allocUnsafeSlow(size + 1);
-  let got = 0;
-  while (got <= size) {
-    const { bytesRead } = await handle.read(buf, got, buf.length - got, got);
-    if (bytesRead === 0) break;
-    got += bytesRead;
+/**
+ * The whole of a regular file of up to `bytesMax` bytes, which looked like `seen` before. Throws
+ * `changedError` when it changed meanwhile or is longer; errors as openRegular.
+ */
+export function readWholeFile(
+  path: Buffer,
+  seen: BigIntStats,
+  bytesMax: number,
+  pace: CallPace,
+): Promise<WholeFile> {
+  return pace.run(
+    () => readHere(path, seen, bytesMax),
+    () => readThere(path, bytesMax),
+  );
+}
+
+function readHere(path: Buffer, seen: BigIntStats, bytesMax: number): WholeFile {
+  const fd = openSync(path, openFlags);
+  try {
+    const expected = readSoMuch(fd, bufferFor(seen, bytesMax));
+    const after = fstatSync(fd, { bigint: true });
+    // The file that was seen, and as it was then: one look at it is enough.
+    if (expected !== undefined && isSame(seen, after) && seen.ino === after.ino && seen.dev === after.dev)
+      return { bytes: expected, stat: after };
+    const bytes = readSoMuch(fd, bufferFor(after, bytesMax));
+    if (bytes === undefined || !isSame(after, fstatSync(fd, { bigint: true }))) throw changedError();
+    return { bytes, stat: after };
+  } finally {
+    closeSync(fd);
   }
-  if (got !== size) throw changedError();
-  await throwIfChanged(handle, stat);
-  return buf.subarray(0, size);
+}
+
+/** Undefined when there are more or fewer bytes than `buf` has room for but one. */
+function readSoMuch(fd: number, buf: Buffer): Uint8Array | undefined {
+  let got = 0;
+  let read: number;
+  do {
+    read = readSync(fd, buf, got, buf.length - got, got);
+    got += read;
+  } while (read > 0 && got < buf.length - 1);
+  return got === buf.length - 1 ? buf.subarray(0, got) : undefined;
+}
+
+async function readThere(path: Buffer, bytesMax: number): Promise<WholeFile> {
+  const { handle, stat } = await openRegular(path);
+  try {
+    const buf = bufferFor(stat, bytesMax);
+    let got = 0;
+    let read: number;
+    do {
+      read = (await handle.read(buf, got, buf.length - got, got)).bytesRead;
+      got += read;
+    } while (read > 0 && got < buf.length - 1);
+    if (got !== buf.length - 1 || !isSame(stat, await handle.stat({ bigint: true }))) throw changedError();
+    return { bytes: buf.subarray(0, got), stat };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** One byte more than expected, to see growth. */
+function bufferFor(stat: BigIntStats, bytesMax: number): Buffer {
+  requireRegular(stat);
+  if (stat.size > BigInt(bytesMax)) throw changedError();
+  return Buffer.allocUnsafeSlow(Number(stat.size) + 1);
+}
+
+function requireRegular(stat: BigIntStats): void {
+  if (!stat.isFile()) throw new VarveError('VARVE_IO', 'is no longer a regular file');
 }
 
 /**
@@ -84,8 +146,9 @@ export function directFile(
 }
 
 async function throwIfChanged(handle: FileHandle, before: BigIntStats): Promise<void> {
-  const after = await handle.stat({ bigint: true });
-  const same =
-    after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs;
-  if (!same) throw changedError();
+  if (!isSame(before, await handle.stat({ bigint: true }))) throw changedError();
+}
+
+function isSame(before: BigIntStats, after: BigIntStats): boolean {
+  return after.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs;
 }

@@ -4,12 +4,13 @@
  *
  * Memory: the names of the directories on the way down to the current one.
  */
-import type { BigIntStats } from 'node:fs';
+import { type BigIntStats, lstatSync } from 'node:fs';
 import { lstat, opendir, readdir } from 'node:fs/promises';
 import { concatBytes } from '../../base/bytes.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
 import { errnoOf } from '../text.ts';
+import { CallPace } from './call-pace.ts';
 import { compareNames } from './paths.ts';
 import { inOrder } from './work-pool.ts';
 
@@ -41,6 +42,8 @@ export interface WalkOptions {
   /** A directory to leave out, whatever its name: the store itself. */
   readonly exclude?: FileIdentity;
   readonly signal?: AbortSignal;
+  /** Shared with others who make calls of the same tree; its own where not given. */
+  readonly pace?: CallPace | undefined;
 }
 
 const statsAhead = 32;
@@ -68,7 +71,8 @@ export async function identityAt(path: string): Promise<FileIdentity | undefined
  */
 export async function* walkTree(root: string, options: WalkOptions = {}): AsyncGenerator<WalkItem> {
   const rootPath = Buffer.from(root);
-  const levels = [lookAt(rootPath, new Uint8Array(0), await listRoot(rootPath, root))];
+  const pace = options.pace ?? new CallPace();
+  const levels = [lookAt(rootPath, new Uint8Array(0), await listRoot(rootPath, root), pace)];
   try {
     while (levels.length > 0) {
       throwIfAborted(options.signal);
@@ -89,7 +93,7 @@ export async function* walkTree(root: string, options: WalkOptions = {}): AsyncG
       yield item;
       const listed = await list(item.path);
       if (listed instanceof Error) yield { kind: 'failed', key: item.key, subtree: true, error: listed };
-      else levels.push(lookAt(item.path, item.key, listed));
+      else levels.push(lookAt(item.path, item.key, listed, pace));
     }
   } finally {
     for (const level of levels) await level.return(undefined);
@@ -118,12 +122,20 @@ function isSame(stat: BigIntStats, identity: FileIdentity | undefined): boolean 
 }
 
 /** The entries of one directory with their stats, a few fetched ahead. */
-function lookAt(parent: Buffer, parentKey: Uint8Array, listed: readonly Listed[]): AsyncGenerator<WalkItem> {
+function lookAt(
+  parent: Buffer,
+  parentKey: Uint8Array,
+  listed: readonly Listed[],
+  pace: CallPace,
+): AsyncGenerator<WalkItem> {
   return inOrder(listed, statsAhead, async ({ name, isDirectory }): Promise<WalkItem> => {
     const path = Buffer.concat([parent, slash, name]);
     const key = concatBytes(isDirectory ? [parentKey, name, slash] : [parentKey, name]);
     try {
-      const stat = await lstat(path, { bigint: true });
+      const stat = await pace.run(
+        () => lstatSync(path, { bigint: true }),
+        () => lstat(path, { bigint: true }),
+      );
       const kind = kindOf(stat);
       if ((kind === 'directory') !== isDirectory) {
         const error = new VarveError('VARVE_IO', 'became something else while its directory was read');

@@ -1,26 +1,55 @@
 /** Making files, links and directories that were not there, without ever going through a link. */
-import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, lutimes, open, symlink, unlink } from 'node:fs/promises';
+import {
+  close,
+  closeSync,
+  constants,
+  fchmod,
+  fchmodSync,
+  ftruncate,
+  ftruncateSync,
+  futimes,
+  futimesSync,
+  open,
+  openSync,
+  write,
+  writeSync,
+} from 'node:fs';
+import { link, lstat, lutimes, symlink, unlink } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { VarveError } from '../../base/errors.ts';
 import { errnoOf } from '../text.ts';
+import type { CallPace } from './call-pace.ts';
 import { dataRanges } from './sparse.ts';
 import { exportedMode, type TreeEntry } from './tree-metadata.ts';
 
 const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0);
 
+const there = {
+  open: promisify(open),
+  write: promisify(write),
+  truncate: promisify(ftruncate),
+  chmod: promisify(fchmod),
+  utimes: promisify(futimes),
+  close: promisify(close),
+} as const;
+/** Longer writes are made in the background, so that others work meanwhile. */
+const hereBytesMax = 64 * 1024;
+
 /** A file being written. `finish` or `discard` ends it. */
 export class NewFile {
-  readonly #handle: FileHandle;
+  readonly #fd: number;
   readonly #path: Buffer;
   readonly #tree: TreeEntry | undefined;
+  readonly #pace: CallPace;
   /** Length of what was appended, holes included. */
   #length = 0;
   #closed = false;
 
-  constructor(handle: FileHandle, path: Buffer, tree: TreeEntry | undefined) {
-    this.#handle = handle;
+  constructor(fd: number, path: Buffer, tree: TreeEntry | undefined, pace: CallPace) {
+    this.#fd = fd;
     this.#path = path;
     this.#tree = tree;
+    this.#pace = pace;
   }
 
   /** Appends `bytes`, borrowed until it resolves. Blocks of zeros become holes where the tree says so. */
@@ -33,19 +62,37 @@ export class NewFile {
 
   /** Writes bytes[from..to) to where they belong. */
   async #put(bytes: Uint8Array, from: number, to: number): Promise<void> {
+    const fd = this.#fd;
     for (let at = from; at < to; ) {
-      const { bytesWritten } = await this.#handle.write(bytes, at, to - at, this.#length + at);
-      at += bytesWritten;
+      const place = this.#length + at;
+      const inBackground = async (): Promise<number> =>
+        (await there.write(fd, bytes, at, to - at, place)).bytesWritten;
+      at +=
+        to - at > hereBytesMax
+          ? await inBackground()
+          : await this.#pace.run(() => writeSync(fd, bytes, at, to - at, place), inBackground);
     }
   }
 
   /** Sets mode and time and closes. */
   async finish(): Promise<void> {
+    const fd = this.#fd;
     const { mode, mtime, sparse } = this.#tree ?? {};
+    const bits = mode === undefined ? undefined : exportedMode('file', mode);
     // A hole at the end.
-    if (sparse === true) await this.#handle.truncate(this.#length);
-    if (mode !== undefined) await this.#handle.chmod(exportedMode('file', mode));
-    if (mtime !== undefined) await this.#handle.utimes(mtime, mtime);
+    const length = sparse === true ? this.#length : undefined;
+    await this.#pace.run(
+      () => {
+        if (length !== undefined) ftruncateSync(fd, length);
+        if (bits !== undefined) fchmodSync(fd, bits);
+        if (mtime !== undefined) futimesSync(fd, mtime, mtime);
+      },
+      async () => {
+        if (length !== undefined) await there.truncate(fd, length);
+        if (bits !== undefined) await there.chmod(fd, bits);
+        if (mtime !== undefined) await there.utimes(fd, mtime, mtime);
+      },
+    );
     await this.#close();
   }
 
@@ -58,7 +105,10 @@ export class NewFile {
   async #close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#handle.close();
+    await this.#pace.run(
+      () => closeSync(this.#fd),
+      () => there.close(this.#fd),
+    );
   }
 }
 
@@ -67,11 +117,17 @@ export async function openNewFile(
   path: Buffer,
   tree: TreeEntry | undefined,
   replace: boolean,
+  pace: CallPace,
 ): Promise<NewFile> {
   // Nobody else reads the content before the file has its own mode.
   const mode = tree?.mode === undefined ? 0o666 : 0o600;
-  const handle = await makingRoom(path, replace, () => open(path, createFlags, mode));
-  return new NewFile(handle, path, tree);
+  const opened = (): Promise<number> =>
+    pace.run(
+      () => openSync(path, createFlags, mode),
+      () => there.open(path, createFlags, mode),
+    );
+  const fd = await makingRoom(path, replace, opened);
+  return new NewFile(fd, path, tree, pace);
 }
 
 /** Makes a link; its target is stored, never looked at. VARVE_INVALID_ARGUMENT when the metadata has none. */
