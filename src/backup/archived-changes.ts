@@ -2,16 +2,31 @@
 import type { Seq } from '../base/brands.ts';
 import { VarveError } from '../base/errors.ts';
 import { archiveDirOf, listArchives, readArchive, readArchiveEnd } from './archive-objects.ts';
+import { chooseBackup } from './choose-backup.ts';
 import { LoggedChanges } from './logged-changes.ts';
 import type { Snap } from './snaps.ts';
 import type { VaultEnv } from './vault-state.ts';
+
+/** A backup, and what was committed behind it up to the moment asked for. */
+export interface RestorePoint {
+  readonly snap: Snap;
+  /** Undefined: the backup is all there is. */
+  readonly changes: LoggedChanges | undefined;
+}
+
+/** The state that options name. VARVE_NOT_FOUND, VARVE_HISTORY_GONE, VARVE_CORRUPT. */
+export async function pointOf(env: VaultEnv, options: { backup?: string; at?: Date }): Promise<RestorePoint> {
+  const snap = await chooseBackup(env, options);
+  const { at } = options;
+  return { snap, changes: at === undefined ? undefined : await changesUntil(env, snap, at) };
+}
 
 /**
  * What was committed between the backup and the moment; undefined where nothing was archived behind it, so
  * that the backup is all there is. VARVE_HISTORY_GONE when commits are missing between the two, or nobody
  * knows whether there were; VARVE_CORRUPT.
  */
-export async function changesUntil(env: VaultEnv, snap: Snap, at: Date): Promise<LoggedChanges | undefined> {
+async function changesUntil(env: VaultEnv, snap: Snap, at: Date): Promise<LoggedChanges | undefined> {
   const { dbUuid, timelineId, seq, timeMs } = snap.manifest;
   const dir = archiveDirOf(dbUuid, timelineId);
   const objects = (await listArchives(env, dir)).filter(({ lastSeq }) => lastSeq > seq);

@@ -1,4 +1,7 @@
-/** Reads the keys and values of one backup out of its vault; every byte is checked. */
+/**
+ * Reads the keys and values of one backup, or of a moment behind it, out of the vault; every byte is checked.
+ */
+import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
 import { decodeInternalKey, encodeInternalKey, spaceOf } from '../format/internal-key.ts';
@@ -6,9 +9,11 @@ import { keyTreeTags } from '../format/key-tree-node.ts';
 import { parseValueRecord, type ValueRecord } from '../format/value-record.ts';
 import type { ChunkSource } from '../value/leaf-walker.ts';
 import { RangeReader } from '../value/value-reader.ts';
-import { chooseBackup } from './choose-backup.ts';
+import { pointOf, type RestorePoint } from './archived-changes.ts';
 import { type LostKeys, leavesOf } from './key-tree-walk.ts';
+import type { LoggedChanges } from './logged-changes.ts';
 import { isWithin, type TreeRange } from './restore-choice.ts';
+import { RowOverlay } from './row-overlay.ts';
 import type { Snap } from './snaps.ts';
 import { spaceNamed, sysKeyOf } from './system-rows.ts';
 import { throwIfAborted } from './throttle.ts';
@@ -33,11 +38,14 @@ export interface RowsOptions {
 
 export class BackupReader {
   readonly snap: Snap;
+  /** What was committed between the backup and the moment. */
+  readonly changes: LoggedChanges | undefined;
   readonly chunks: VaultReader;
   readonly #source: ChunkSource;
 
-  private constructor(snap: Snap, chunks: VaultReader) {
+  private constructor({ snap, changes }: RestorePoint, chunks: VaultReader) {
     this.snap = snap;
+    this.changes = changes;
     this.chunks = chunks;
     this.#source = {
       read: (id) => chunks.read(id, 0),
@@ -50,24 +58,34 @@ export class BackupReader {
     };
   }
 
-  /** The backup that options name. VARVE_NOT_FOUND, VARVE_CORRUPT, VARVE_IO. */
+  /**
+   * The backup that options name, with what was archived behind it where they name a moment. VARVE_NOT_FOUND,
+   * VARVE_HISTORY_GONE, VARVE_CORRUPT, VARVE_IO.
+   */
   static async open(env: VaultEnv, options: { backup?: string; at?: Date }): Promise<BackupReader> {
-    const snap = await chooseBackup(env, options);
+    const point = await pointOf(env, options);
     const state = await loadVault(env, everyPack);
     await adoptOrphans(env, state, everyPack);
-    return new BackupReader(snap, new VaultReader(env, state));
+    return new BackupReader(point, new VaultReader(env, state));
   }
 
   /** Numbers of the named spaces. VARVE_CORRUPT. */
   async spaces(): Promise<Map<string, number>> {
-    const found = new Map<string, number>();
+    const rows = new Map<string, { key: Uint8Array; value: Uint8Array | undefined }>();
     const system = { to: Uint8Array.of(keyTreeTags.keys) };
     for await (const leaf of leavesOf(this.chunks, this.snap.manifest, system)) {
       while (leaf.next() && leaf.key[0] === keyTreeTags.system) {
-        const sysKey = sysKeyOf(leaf.key.subarray(1, leaf.keyBytes));
-        const named = spaceNamed(sysKey, leaf.buf.subarray(leaf.recordFrom, leaf.recordTo));
-        if (named !== undefined) found.set(named.name, named.number);
+        const prefix = leaf.key.slice(1, leaf.keyBytes);
+        const value = leaf.buf.slice(leaf.recordFrom, leaf.recordTo);
+        rows.set(toHex(prefix), { key: sysKeyOf(prefix), value });
       }
+    }
+    for (const { prefix, value } of this.changes?.system() ?? [])
+      rows.set(toHex(prefix), { key: sysKeyOf(prefix), value });
+    const found = new Map<string, number>();
+    for (const { key, value } of rows.values()) {
+      const named = value === undefined ? undefined : spaceNamed(key, value);
+      if (named !== undefined) found.set(named.name, named.number);
     }
     return found;
   }
@@ -85,17 +103,21 @@ export class BackupReader {
     const { onLost, signal } = options;
     for (const range of ranges) {
       const walk = { ...range, ...(onLost === undefined ? {} : { onLost }) };
+      const overlay = new RowOverlay(this.changes, range);
       for await (const leaf of leavesOf(this.chunks, this.snap.manifest, walk)) {
         while (leaf.next()) {
           if (leaf.record === undefined || !isWithin(leaf, range)) continue;
           throwIfAborted(signal);
           const prefix = leaf.key.slice(1, leaf.keyBytes);
-          const internal = encodeInternalKey(prefix, 0);
-          const { userKey } = decodeInternalKey(internal, 0, internal.length);
-          const bytes = leaf.buf.slice(leaf.recordFrom, leaf.recordTo);
-          const record = parseValueRecord(bytes, 0, bytes.length, { file: 'backup' });
-          yield { prefix, space: spaceOf(prefix, 0), key: userKey, seq: leaf.seq, record };
+          for (const { prefix: before, seq, value } of overlay.before(prefix))
+            yield keyOf(before, seq, value);
+          if (!overlay.keeps(prefix, leaf.seq)) continue;
+          yield keyOf(prefix, leaf.seq, leaf.buf.slice(leaf.recordFrom, leaf.recordTo));
         }
+      }
+      for (const { prefix, seq, value } of overlay.rest()) {
+        throwIfAborted(signal);
+        yield keyOf(prefix, seq, value);
       }
     }
   }
@@ -115,4 +137,12 @@ export class BackupReader {
       reader.cancel();
     }
   }
+}
+
+/** `bytes`: the record, kept by what is returned. */
+function keyOf(prefix: Uint8Array, seq: Seq, bytes: Uint8Array): BackupKey {
+  const internal = encodeInternalKey(prefix, 0);
+  const { userKey } = decodeInternalKey(internal, 0, internal.length);
+  const record = parseValueRecord(bytes, 0, bytes.length, { file: 'backup' });
+  return { prefix, space: spaceOf(prefix, 0), key: userKey, seq, record };
 }

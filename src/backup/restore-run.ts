@@ -4,7 +4,7 @@
  * what was written and must have the root of the backup.
  */
 import type { Seq } from '../base/brands.ts';
-import { compareBytes, equalBytes, toHex } from '../base/bytes.ts';
+import { equalBytes, toHex } from '../base/bytes.ts';
 
 import { corrupt, isDamage, isVarveError, VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
@@ -15,9 +15,8 @@ import { type KeyTreeNode, keyTreeTags } from '../format/key-tree-node.ts';
 import { expiryKey } from '../format/system-rows.ts';
 import { parseValueRecord, refIdAt, type ValueRecord } from '../format/value-record.ts';
 import type { FsPort } from '../fs/port.ts';
-import { changesUntil } from './archived-changes.ts';
+import { pointOf, type RestorePoint } from './archived-changes.ts';
 import { damageOf, decodeExtra, type VaultDamage, type VaultProgress } from './backup-info.ts';
-import { chooseBackup } from './choose-backup.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { keyText, treeKeyText } from './key-text.ts';
 import { KeyTreeBuilder } from './key-tree-builder.ts';
@@ -27,13 +26,12 @@ import {
   choiceText,
   everyKey,
   isEverything,
-  isTreeKeyWithin,
   isWithin,
   type RestoreChoice,
   rangesOf,
-  treeKeyOf,
 } from './restore-choice.ts';
 import { restoreNoteName, takeLeftovers, unfinishedRestore, writeNote } from './restore-leftovers.ts';
+import { type LaterRow, RowOverlay } from './row-overlay.ts';
 import type { Snap } from './snaps.ts';
 import { StoreBuilder } from './store-builder.ts';
 import { featuresOf, restoredValue, spaceNamed, sysKeyOf } from './system-rows.ts';
@@ -96,17 +94,8 @@ export async function runRestore(
   options: RestoreOptions,
   bounds: RestoreBounds = {},
 ): Promise<RestoreReport> {
-  const snap = await chooseBackup(env, options);
-  const { at } = options;
-  const changes = at === undefined ? undefined : await changesUntil(env, snap, at);
-  const run = new RestoreRun(env, fs, { snap, changes }, options, bounds);
+  const run = new RestoreRun(env, fs, await pointOf(env, options), options, bounds);
   return await run.run();
-}
-
-/** A backup, and what was committed behind it up to the moment asked for. */
-interface RestorePoint {
-  readonly snap: Snap;
-  readonly changes: LoggedChanges | undefined;
 }
 
 class RestoreRun {
@@ -197,24 +186,20 @@ class RestoreRun {
     const isAll = isEverything(this.#options);
     const number = space === undefined ? 0 : spaces.get(space);
     if (number === undefined) throw new VarveError('VARVE_NOT_FOUND', `no space ${space} in the backup`);
-    const later = this.#changes?.keys() ?? [];
     for (const range of isAll ? [everyKey] : rangesOf(this.#options, number)) {
-      const changed = later.filter(({ prefix }) => isTreeKeyWithin(treeKeyOf(prefix), range));
-      let next = 0;
+      const overlay = new RowOverlay(this.#changes, range);
       for await (const leaf of leavesOf(this.#reader, manifest, this.#walk(range))) {
         while (leaf.next()) {
           if (leaf.record === undefined || !isWithin(leaf, range)) continue;
           const prefix = leaf.key.slice(1, leaf.keyBytes);
-          for (; next < changed.length && compareBytes(changed[next]!.prefix, prefix) < 0; next++)
-            await this.#changedRow(changed[next]!);
-          const isChanged = next < changed.length && equalBytes(changed[next]!.prefix, prefix);
-          if (isChanged || this.#changes?.hides(prefix, leaf.seq) === true) await this.#countRow(leaf);
-          else await this.#row(leaf, prefix);
+          for (const row of overlay.before(prefix)) await this.#laterRow(row);
+          if (overlay.keeps(prefix, leaf.seq)) await this.#row(leaf, prefix);
+          else await this.#countRow(leaf);
           const rest = this.#slices.step();
           if (rest !== undefined) await rest;
         }
       }
-      for (; next < changed.length; next++) await this.#changedRow(changed[next]!);
+      for (const row of overlay.rest()) await this.#laterRow(row);
     }
     return isAll;
   }
@@ -267,8 +252,7 @@ class RestoreRun {
     if (await this.#put(prefix, leaf.seq, bytes)) await this.#countRow(leaf);
   }
 
-  async #changedRow({ prefix, seq, value }: ChangedRow): Promise<void> {
-    if (value === undefined || this.#changes?.hides(prefix, seq) === true) return;
+  async #laterRow({ prefix, seq, value }: LaterRow): Promise<void> {
     await this.#put(prefix, seq, value.slice());
   }
 

@@ -65,7 +65,7 @@ export class WholeStore {
    * of prefixes, or single ones. Keys that exist stay unless `overwrite` is given. Each key is a put of its
    * own, with a number and a time of now; indexes follow. May be called again after an error: what is there
    * already is passed over. What is damaged in the vault is listed. VARVE_NOT_FOUND (backup or space),
-   * VARVE_ABORTED, and as put.
+   * VARVE_HISTORY_GONE when the state of the moment is not known, VARVE_ABORTED, and as put.
    */
   restore(vault: Vault, options?: LiveRestoreOptions): Promise<LiveRestoreReport> {
     return this.#store.run(() => restoreInto(this.#store, vault, options));

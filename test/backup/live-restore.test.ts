@@ -1,8 +1,19 @@
 import { describe, expect, test } from 'vitest';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
+import { openBackup } from '../../src/engine/backups/backup-view.ts';
 import { packPrefix } from '../../src/format/vault-names.ts';
-import { bytesOf, newStore } from '../engine/engine-kit.ts';
-import { vaultOn } from './backup-kit.ts';
+import { bytesOf, codeOf, newStore } from '../engine/engine-kit.ts';
+import { runHistory, stateAt } from './archive-kit.ts';
+import { everything, vaultOn } from './backup-kit.ts';
+
+/** Values and metadata of a state, without the numbers and times of its versions. */
+function valuesOf(state: ReadonlyMap<string, string>): string[] {
+  const lines = Array.from(state, ([key, line]) => {
+    const [, { size, digest, metadata, tags }, value] = JSON.parse(line);
+    return JSON.stringify([key, size, digest, metadata, tags, value]);
+  });
+  return lines.sort();
+}
 
 describe('a restore into an open store', () => {
   test('keys that are there stay, others come back', async () => {
@@ -149,5 +160,28 @@ describe('a restore into an open store', () => {
         code: 'VARVE_INVALID_ARGUMENT',
       });
     await engine.close();
+  });
+
+  test('a restore to a moment gives the keys and values of that moment', async () => {
+    const { vault, moments, from, until, engine } = await runHistory(11, 40);
+    await engine.close();
+    for (let i = 0; i <= 4; i++) {
+      const at = new Date(from + Math.floor(((until - from) * i) / 4));
+      const { engine: other } = await newStore();
+      const state = stateAt(moments, at.getTime());
+      const report = await other.restore(vault, { at });
+      expect(report).toMatchObject({ ok: true, keys: state.size, kept: 0 });
+      expect(valuesOf(await everything(other)), at.toISOString()).toEqual(valuesOf(state));
+      expect(await other.restore(vault, { at })).toMatchObject({ keys: 0, same: state.size });
+      expect((await other.verify()).ok).toBe(true);
+      const view = await openBackup(vault, { at });
+      const seen: string[] = [];
+      for await (const { key, seq } of view.scan()) seen.push(`${Buffer.from(key)} ${seq}`);
+      const own = [...state].filter(([key]) => key.startsWith('/'));
+      expect(seen).toEqual(own.map(([key, line]) => `${key.slice(1)} ${JSON.parse(line)[0]}`).sort());
+    }
+    const { engine: other } = await newStore();
+    expect(await codeOf(other.restore(vault, { at: new Date(until + 1) }))).toBe('VARVE_HISTORY_GONE');
+    expect(await codeOf(other.restore(vault, { at: new Date(from - 1) }))).toBe('VARVE_NOT_FOUND');
   });
 });

@@ -35,7 +35,7 @@ export function addRestore(program: Command, runner: Runner): void {
     .option('--backup <id>', 'id of the backup, or the beginning of one; the newest where not given')
     .option(
       '--at <time>',
-      'the state of this time, such as 2026-01-31T12:00Z; with --files or --merge the newest backup before',
+      'the state of this time, such as 2026-01-31T12:00Z: the backup before it, and the log archived behind',
       timeArgument,
     )
     .option('--prefix <prefix>', 'only keys that begin with this; may be given several times', collect)

@@ -1,4 +1,4 @@
-/** The keys of a backup, read from the vault without restoring anything. */
+/** The keys of a backup, or of a moment, read from the vault without restoring anything. */
 
 import { type BackupInfo, infoOf } from '../../backup/backup-info.ts';
 import { BackupReader } from '../../backup/backup-reader.ts';
@@ -15,13 +15,19 @@ import type { EntryStat, Key, KeyEntry } from '../types.ts';
 export interface OpenBackupOptions {
   /** Id of the backup, or the beginning of one; 'latest' (default). */
   backup?: string;
-  /** The newest backup that was begun at or before this moment, instead of `backup`. */
+  /**
+   * The state of this moment, instead of `backup`: the newest backup that was begun at or before it and,
+   * where the log behind was archived, every commit up to it.
+   */
   at?: Date;
   /** A named space instead of the store's own keys. */
   space?: string;
 }
 
-/** Opens a backup for reading. VARVE_NOT_FOUND (no such backup or space), VARVE_CORRUPT, VARVE_IO. */
+/**
+ * Opens a backup, or a moment, for reading. VARVE_NOT_FOUND (no such backup or space), VARVE_HISTORY_GONE when
+ * the state of the moment is not known, VARVE_CORRUPT, VARVE_IO.
+ */
 export async function openBackup(target: Vault, options: OpenBackupOptions = {}): Promise<BackupView> {
   const vault = checkVault(target);
   checkNames(options, ['backup', 'at', 'space'], 'option');
@@ -31,6 +37,7 @@ export async function openBackup(target: Vault, options: OpenBackupOptions = {})
 
 /** A backup to read from. Every byte that is given out was checked; VARVE_CORRUPT where it is damaged. */
 export class BackupView {
+  /** Of the backup; with `at`, of the one before that moment. */
   readonly info: BackupInfo;
   readonly #reader: BackupReader;
   readonly #space: number;

@@ -37,7 +37,10 @@ import { checkPoint } from './restore-point.ts';
 export interface LiveRestoreOptions extends RestoreChoice {
   /** Id of the backup, or the beginning of one; 'latest' (default). */
   backup?: string;
-  /** The newest backup that was begun at or before this moment, instead of `backup`. */
+  /**
+   * The state of this moment, instead of `backup`: the newest backup that was begun at or before it and,
+   * where the log behind was archived, every commit up to it.
+   */
   at?: Date;
   /**
    * The space that takes the keys; '' are the store's own keys. Default: each space takes its own. Only with
@@ -59,6 +62,8 @@ export interface LiveRestoreReport {
   readonly dryRun: boolean;
   /** Id of the backup. */
   readonly backup: string;
+  /** Commits from the archived log that were laid over the backup. */
+  readonly replayed: number;
   /** Keys put, and the bytes of their values. */
   readonly keys: number;
   readonly bytes: number;
@@ -234,6 +239,7 @@ class LiveRestore {
       ok: this.#damaged === 0,
       dryRun: this.#options.dryRun === true,
       backup: this.#reader.snap.id,
+      replayed: this.#reader.changes?.commits ?? 0,
       keys: this.#keys,
       bytes: this.#bytes,
       same: this.#same,
