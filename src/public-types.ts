@@ -8,7 +8,7 @@ export type { BlobCaps, BlobData, BlobEntry, BlobStore } from './backup/blob-sto
 export type { PruneOptions, PruneReport } from './backup/prune-run.ts';
 export type { RestoreOptions, RestoreReport } from './backup/restore-run.ts';
 export type { KeepRules } from './backup/retention-planner.ts';
-export type { BackupSchedule, ScheduleVerify } from './backup/schedule-planner.ts';
+export type { BackupSchedule, ScheduleArchive, ScheduleVerify } from './backup/schedule-planner.ts';
 export type { ForgetOptions, ForgetReport, Vault, VaultOptions, VaultStats } from './backup/vault.ts';
 export type { BackupDifference } from './backup/vault-diff.ts';
 export type { VerifyVaultOptions, VerifyVaultReport } from './backup/verify-run.ts';
@@ -26,7 +26,7 @@ export type {
   ScheduleReport,
   ScheduleRun,
 } from './engine/backups/schedule-run.ts';
-export type { ScheduleInfo, ScheduleList } from './engine/backups/schedules.ts';
+export type { ListSchedulesOptions, ScheduleInfo, ScheduleList } from './engine/backups/schedules.ts';
 export type {
   CompactOptions,
   CompactProgress,

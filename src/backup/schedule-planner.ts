@@ -20,6 +20,14 @@ export interface ScheduleVerify {
   readonly testKeys?: number;
 }
 
+/** How the log between backups is archived. */
+export interface ScheduleArchive {
+  /** While schedules are run, what was committed goes into the vault every so many ms, 1,000 up to a day. */
+  readonly everyMs: number;
+  /** Log older than this goes when older backups go. Default: with the backups it is rolled forward from. */
+  readonly keepMs?: number;
+}
+
 /** When backups are made, where, and what happens behind them. */
 export interface BackupSchedule {
   /** Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly. */
@@ -37,6 +45,8 @@ export interface BackupSchedule {
   /** Behind a whole backup, older ones of this store that no rule keeps go, and what they alone needed. */
   readonly keep?: KeepRules;
   readonly verify?: ScheduleVerify;
+  /** Also keeps the log, so that any moment between backups can be restored. Default: it is not. */
+  readonly archive?: ScheduleArchive;
   /** It is kept and does not run. */
   readonly paused?: boolean;
 }
@@ -72,12 +82,15 @@ const names: readonly string[] = [
   'bytesPerSecond',
   'keep',
   'verify',
+  'archive',
   'paused',
 ];
 const verifyNames: readonly string[] = ['level', 'parts', 'maxMs', 'testKeys'];
+const archiveNames: readonly string[] = ['everyMs', 'keepMs'];
 const modes: readonly string[] = ['full', 'differential', 'incremental'];
 
 const minuteMs = 60_000;
+const dayMs = 86_400_000;
 /** A failed run is tried again after 1, 2, 4 … minutes, at most so many. */
 const retryMinutesMax = 60;
 /** A run that began so much later than now did so by a clock that was wrong. */
@@ -88,7 +101,7 @@ export function checkSchedule(given: BackupSchedule): BackupSchedule {
   if (typeof given !== 'object' || given === null) throw invalid('a schedule is an object');
   const unknown = Object.keys(given).find((name) => !names.includes(name));
   if (unknown !== undefined) throw invalid(`a schedule has no ${unknown}: it has ${names.join(', ')}`);
-  const { cron, timeZone = 'UTC', vault, mode, label, tags, bytesPerSecond, keep, verify } = given;
+  const { cron, timeZone = 'UTC', vault, mode, label, tags, bytesPerSecond, keep, verify, archive } = given;
   checkTimeZone(timeZone);
   new CronTimes(cron, timeZone);
   if (typeof vault !== 'string' || vault === '' || vault.length > 4096)
@@ -104,13 +117,25 @@ export function checkSchedule(given: BackupSchedule): BackupSchedule {
       throw invalid(`${name} is true or false`);
   if (keep !== undefined) checkKeepRules(keep, timeZone);
   if (verify !== undefined) checkVerify(verify);
+  if (archive !== undefined) checkArchive(archive);
   return given;
 }
 
+function checkParts(what: string, part: object, known: readonly string[]): void {
+  if (typeof part !== 'object' || part === null) throw invalid(`${what} is an object`);
+  const unknown = Object.keys(part).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw invalid(`${what} has no ${unknown}: it has ${known.join(', ')}`);
+}
+
+function checkArchive(archive: ScheduleArchive): void {
+  checkParts('archive', archive, archiveNames);
+  if (archive.everyMs === undefined) throw invalid('archive.everyMs is needed');
+  whole('archive.everyMs', archive.everyMs, 1000, dayMs);
+  whole('archive.keepMs', archive.keepMs, 1, Number.MAX_SAFE_INTEGER);
+}
+
 function checkVerify(verify: ScheduleVerify): void {
-  if (typeof verify !== 'object' || verify === null) throw invalid('verify is an object');
-  const unknown = Object.keys(verify).find((name) => !verifyNames.includes(name));
-  if (unknown !== undefined) throw invalid(`verify has no ${unknown}: it has ${verifyNames.join(', ')}`);
+  checkParts('verify', verify, verifyNames);
   whole('verify.level', verify.level, 0, 3);
   whole('verify.parts', verify.parts, 1, 1e6);
   whole('verify.maxMs', verify.maxMs, 1, Number.MAX_SAFE_INTEGER);

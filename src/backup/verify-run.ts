@@ -14,6 +14,7 @@ import { archiveDirs, listArchives, readArchive, readArchiveEnd, valuesIn } from
 import { damageOf, type VaultDamage, type VaultProgress } from './backup-info.ts';
 import { Marker } from './marker.ts';
 import { PackDigests } from './pack-digests.ts';
+import { eachRunNote } from './run-notes.ts';
 import { listSnaps, type Snap } from './snaps.ts';
 import { Slices, throwIfAborted } from './throttle.ts';
 import { steadily } from './vault-index.ts';
@@ -268,7 +269,7 @@ class VerifyRun {
     return undefined;
   }
 
-  /** Index objects by their names, markers. */
+  /** Index objects by their names, markers, notes of runs. */
   async #checkSmall(state: VaultState): Promise<void> {
     const { store } = this.#env;
     for (const hash of [...state.indexes.map((index) => index.hash), ...state.superseded]) {
@@ -284,6 +285,7 @@ class VerifyRun {
         decodePendingMarker(await store.get(name, pendingMarker.size), name);
       });
     }
+    await eachRunNote(this.#env, (look) => this.#attempt(undefined, look));
   }
 
   /** Runs a check; damage is noted. What went away meanwhile was removed by a prune. */

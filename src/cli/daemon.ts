@@ -1,11 +1,18 @@
 /**
  * Schedules run from the command line. The store is opened anew for each run, for writing where nobody else
  * has it, so that other processes can use it between; beside a writer it is opened readOnly, and what became
- * of a run is remembered here and in the vault.
+ * of a run is noted in the vault.
  */
 import { setInterval } from 'node:timers';
 import { isVarveError } from '../base/errors.ts';
-import type { Engine, RunScheduleOptions, ScheduleEvent, ScheduleNotes, ScheduleReport } from '../index.ts';
+import type {
+  Engine,
+  RunScheduleOptions,
+  ScheduleEvent,
+  ScheduleNotes,
+  ScheduleReport,
+  Vault,
+} from '../index.ts';
 import { exitCodes } from './exit-codes.ts';
 import { loadVarve } from './load.ts';
 import { type Session, wasAborted } from './session.ts';
@@ -19,6 +26,7 @@ export async function runOnce(
   session: Session,
   store: string,
   options: Pick<RunScheduleOptions, 'names' | 'force' | 'breakLock' | 'notes'> = {},
+  isNews: (event: ScheduleEvent) => boolean = () => true,
 ): Promise<{ report: ScheduleReport; code: number }> {
   const { runSchedule } = await loadVarve();
   const lines: Promise<void>[] = [];
@@ -27,7 +35,9 @@ export async function runOnce(
       ...options,
       once: true,
       signal: session.io.signal,
-      onEvent: (event) => lines.push(tell(session, event)),
+      onEvent: (event) => {
+        if (isNews(event)) lines.push(tell(session, event));
+      },
     }),
   );
   await Promise.all(lines);
@@ -62,63 +72,114 @@ async function withStore<T>(dir: string, task: (engine: Engine) => Promise<T>): 
  */
 export async function runDaemon(session: Session, store: string): Promise<number> {
   const { signal } = session.io;
-  const notes: ScheduleNotes = new Map();
-  const codes = new Map<string, number>();
+  const daemon = new Daemon(session, store);
   // The timers of the engine keep no process alive; this one does.
   const alive = setInterval(() => undefined, lookMs);
   try {
-    let waiting: string | undefined;
-    while (!signal.aborted) {
-      const found = await look(store, notes).catch((error: unknown) => {
-        // A writer beside has moved on while this one read: the next look opens the store again.
-        if (isVarveError(error, 'VARVE_SNAPSHOT_EXPIRED')) return undefined;
-        throw error;
-      });
-      if (found === undefined) {
-        await pause(1000, signal);
-        continue;
-      }
-      const { next, isDue } = found;
-      if (isDue) {
-        const { report } = await runOnce(session, store, { notes });
-        for (const { schedule, ok, corrupt } of report.runs)
-          codes.set(schedule, ok ? exitCodes.done : corrupt ? exitCodes.corrupt : exitCodes.failed);
-        // Schedules that another process is at are looked at again with the others.
-        if (report.skipped === 0) continue;
-      }
-      const text = next?.toISOString();
-      if (text !== waiting || isDue) await tell(session, { type: 'waiting', next });
-      waiting = text;
-      await pause(
-        Math.min(lookMs, Math.max(1000, (next?.getTime() ?? Number.POSITIVE_INFINITY) - Date.now())),
-        signal,
-      );
-    }
+    while (!signal.aborted) await pause(await daemon.turn(), signal);
   } catch (error) {
     if (!wasAborted(error, signal)) throw error;
   } finally {
     clearInterval(alive);
   }
-  return Math.max(exitCodes.done, ...codes.values());
+  return daemon.code;
 }
 
-/** Whether something is due, as far as the store and `notes` know. */
-async function look(
-  store: string,
-  notes: ScheduleNotes,
-): Promise<{ next: Date | undefined; isDue: boolean }> {
-  const { openEngine } = await loadVarve();
-  const engine = await openEngine(store, { readOnly: true });
-  try {
-    const all = await engine.schedules.list({ graceMs: 0, notes });
-    const times = all.flatMap(({ next }) => (next === undefined ? [] : [next.getTime()]));
-    return {
-      next: times.length === 0 ? undefined : new Date(Math.min(...times)),
-      isDue: all.some(({ due }) => due !== undefined),
-    };
-  } finally {
-    await engine.close();
+/** What is to be done. */
+interface Found {
+  readonly next: Date | undefined;
+  readonly isDue: boolean;
+  /** The shortest time between rounds of an archive, ms. */
+  readonly archiveMs: number;
+}
+
+class Daemon {
+  readonly #session: Session;
+  readonly #store: string;
+  readonly #notes: ScheduleNotes = new Map();
+  readonly #codes = new Map<string, number>();
+  /** What was told last of archives, by schedule: the same is not told again. */
+  readonly #told = new Map<string, string>();
+  #waiting: string | undefined;
+  #archivedMs = 0;
+
+  constructor(session: Session, store: string) {
+    this.#session = session;
+    this.#store = store;
   }
+
+  get code(): number {
+    return Math.max(exitCodes.done, ...this.#codes.values());
+  }
+
+  /** Does what is due; how long to rest, ms. */
+  async turn(): Promise<number> {
+    const found = await this.#look();
+    if (found === undefined) return 1000;
+    const { next, isDue, archiveMs } = found;
+    if (isDue || Date.now() - this.#archivedMs >= archiveMs) {
+      this.#archivedMs = Date.now();
+      // Schedules that another process is at are looked at again with the others.
+      if ((await this.#run()).skipped === 0 && isDue) return 0;
+    }
+    const text = next?.toISOString();
+    if (text !== this.#waiting || isDue) await tell(this.#session, { type: 'waiting', next });
+    this.#waiting = text;
+    const untilMs = Math.min(
+      (next?.getTime() ?? Number.POSITIVE_INFINITY) - Date.now(),
+      archiveMs - (Date.now() - this.#archivedMs),
+    );
+    return Math.min(lookMs, Math.max(1000, untilMs));
+  }
+
+  async #run(): Promise<ScheduleReport> {
+    const { report } = await runOnce(this.#session, this.#store, { notes: this.#notes }, (event) =>
+      this.#isNews(event),
+    );
+    for (const { schedule, ok, corrupt } of report.runs)
+      this.#codes.set(schedule, ok ? exitCodes.done : corrupt ? exitCodes.corrupt : exitCodes.failed);
+    return report;
+  }
+
+  #isNews(event: ScheduleEvent): boolean {
+    if (event.type === 'archived') this.#told.delete(event.schedule);
+    if (event.type !== 'archive-failed' && event.type !== 'archive-left') return true;
+    const text = textOf(event);
+    const isNews = this.#told.get(event.schedule) !== text;
+    this.#told.set(event.schedule, text);
+    return isNews;
+  }
+
+  /** Undefined: a writer beside has moved on while this one read; the next look opens the store again. */
+  async #look(): Promise<Found | undefined> {
+    const { openEngine } = await loadVarve();
+    try {
+      const engine = await openEngine(this.#store, { readOnly: true });
+      try {
+        const all = await engine.schedules.list({ graceMs: 0, notes: this.#notes, openVault: readVault });
+        const times = all.flatMap(({ next }) => (next === undefined ? [] : [next.getTime()]));
+        const rounds = all.flatMap(({ schedule: { archive, paused } }) =>
+          archive === undefined || paused === true ? [] : [archive.everyMs],
+        );
+        return {
+          next: times.length === 0 ? undefined : new Date(Math.min(...times)),
+          isDue: all.some(({ due }) => due !== undefined),
+          archiveMs: Math.min(Number.POSITIVE_INFINITY, ...rounds),
+        };
+      } finally {
+        await engine.close();
+      }
+    } catch (error) {
+      if (isVarveError(error, 'VARVE_SNAPSHOT_EXPIRED')) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Opens a vault that a schedule names, to look at it. */
+export async function readVault(dir: string): Promise<Vault> {
+  const { openVault } = await loadVarve();
+  return await openVault(dir, { readOnly: true });
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
@@ -167,6 +228,16 @@ function textOf(event: ScheduleEvent): string {
       const state = ok ? 'whole' : `DAMAGED: ${plainText(damage[0]?.message ?? '')}`;
       return `${name}: ${plural(packs, 'pack')} and ${plural(testedKeys, 'key')} looked at, ${state}`;
     }
+    case 'archived': {
+      const { to, until, bytes, newBytes, ok } = event.report;
+      const rest = ok ? '' : ', values that were gone are missing';
+      const size = `new ${sizeText(bytes + newBytes)}`;
+      return `${name}: log archived up to ${until?.toISOString() ?? to}, ${size}${rest}`;
+    }
+    case 'archive-left':
+      return `${name}: the log is left to the process that writes to the store`;
+    case 'archive-failed':
+      return `${name}: archive FAILED: ${plainText(event.error.message)}`;
     case 'skipped':
       return `${name}: skipped, ${plainText(event.message)}`;
     default: {

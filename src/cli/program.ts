@@ -1,5 +1,6 @@
 /** The command line as a function: arguments in, exit code out. */
 import { Command, CommanderError } from 'commander';
+import { addArchive } from './commands/archive.ts';
 import { addBackup } from './commands/backup.ts';
 import { addBench } from './commands/bench.ts';
 import { addChanges } from './commands/changes.ts';
@@ -128,6 +129,7 @@ function makeProgram(io: CliIo, runner: Runner): Command {
     addDump,
     addDoctor,
     addBackup,
+    addArchive,
     addSchedule,
     addTune,
     addVault,

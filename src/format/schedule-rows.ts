@@ -3,9 +3,13 @@
  *
  *   schedule/<name UTF-8>   head, canonical MessagePack map: when, where, what to keep, what to verify
  *   schedrun/<name UTF-8>   head, canonical MessagePack list: the last run of the schedule
+ *
+ * A process that reads beside a writer cannot set a row: it leaves key and value of it in the vault, as the
+ * note of a run.
  */
 import { concatBytes, decodeUtf8, encodeUtf8, startsWith } from '../base/bytes.ts';
 import { corrupt, type Place } from '../base/errors.ts';
+import { checksumMatches, writeChecksum } from '../codec/checksum.ts';
 import { decodeLayout, defineLayout, f, layoutBytes } from '../codec/layout.ts';
 import { decodeMsgpack, encodeMsgpack, type PackMap } from '../codec/msgpack.ts';
 import { newerFormat } from './format-ladder.ts';
@@ -32,6 +36,16 @@ export const scheduleRunRow = defineLayout('schedrunrow', 'last run of a schedul
   verifiedMs: f(48, 'u64', 'when a verify after a run found nothing wrong; 0 = never'),
   reserved: f(56, 8, 'zero'),
 });
+
+export const runNote = defineLayout('runnote', 'note of a run of a schedule in a vault, head', 32, {
+  checksum: f(0, 'hash64', 'xxh64(0; bytes 8 to the end)'),
+  dbUuid: f(8, 16, 'identity of the store'),
+  keyBytes: f(24, 'u32', 'bytes of the key of the row, which follow'),
+  valueBytes: f(28, 'u32', 'bytes of its value, the last ones'),
+});
+
+/** Longest note, bytes: a longer one is none. */
+export const runNoteBytesMax = 16_384;
 
 /** The content of a schedule row; what the map may hold is for its reader to check. */
 export interface ScheduleRow {
@@ -80,7 +94,7 @@ const policyBytesMax = 16_384;
 
 /** VARVE_CORRUPT when it does not have the shape, VARVE_FORMAT_VERSION where a newer version wrote it. */
 export function decodeScheduleRow(key: Uint8Array, value: Uint8Array): ScheduleRow {
-  const name = nameIn(key, schedulePrefix);
+  const name = nameIn(key, schedulePrefix, systemTree);
   if (value.length < scheduleRow.size) throw corrupt('schedule row has the wrong shape', systemTree);
   const { flags, definedMs } = decodeLayout(scheduleRow, value, 0, systemTree);
   if (flags !== 0) throw newerFormat('schedule row with unknown flags', systemTree);
@@ -100,24 +114,55 @@ export function encodeScheduleRunRow({ backup, error, ...numbers }: ScheduleRunR
   return concatBytes([head, encodeMsgpack([backup ?? null, error ?? null], 'run of a schedule')]);
 }
 
-/** Name and content; errors as decodeScheduleRow. */
+/** Name and content; errors as decodeScheduleRow. `place`: where the row lies. */
 export function decodeScheduleRunRow(
   key: Uint8Array,
   value: Uint8Array,
+  place: Place = systemTree,
 ): ScheduleRunRow & { readonly name: string } {
-  const name = nameIn(key, scheduleRunPrefix);
-  if (value.length < scheduleRunRow.size) throw corrupt('run of a schedule has the wrong shape', systemTree);
-  const { flags, ...numbers } = decodeLayout(scheduleRunRow, value, 0, systemTree);
-  if (flags !== 0) throw newerFormat('run of a schedule with unknown flags', systemTree);
-  const told = decodeMsgpack(value, systemTree, scheduleRunRow.size);
+  const name = nameIn(key, scheduleRunPrefix, place);
+  if (value.length < scheduleRunRow.size) throw corrupt('run of a schedule has the wrong shape', place);
+  const { flags, ...numbers } = decodeLayout(scheduleRunRow, value, 0, place);
+  if (flags !== 0) throw newerFormat('run of a schedule with unknown flags', place);
+  const told = decodeMsgpack(value, place, scheduleRunRow.size);
   const [backup = null, error = null] = Array.isArray(told) && told.length === 2 ? told : [0, 0];
   const isText = (text: unknown): text is string | null => text === null || typeof text === 'string';
-  if (!isText(backup) || !isText(error)) throw corrupt('run of a schedule holds no two texts', systemTree);
+  if (!isText(backup) || !isText(error)) throw corrupt('run of a schedule holds no two texts', place);
   return { name, ...numbers, backup: backup ?? undefined, error: error ?? undefined };
 }
 
-function nameIn(key: Uint8Array, prefix: Uint8Array): string {
+/** The note of a run of the schedule `name` in the store `dbUuid` (16 bytes). */
+export function encodeRunNote(dbUuid: Uint8Array, name: string, run: ScheduleRunRow): Uint8Array {
+  const [key, value] = [scheduleRunKey(name), encodeScheduleRunRow(run)];
+  const head = layoutBytes(runNote, {
+    checksum: 0n,
+    dbUuid,
+    keyBytes: key.length,
+    valueBytes: value.length,
+  });
+  const out = concatBytes([head, key, value]);
+  writeChecksum(out, runNote.at.checksum, runNote.at.dbUuid, out.length);
+  return out;
+}
+
+/** Store, name and content. VARVE_CORRUPT, VARVE_FORMAT_VERSION; `file` for messages. */
+export function decodeRunNote(
+  bytes: Uint8Array,
+  file: string,
+): ScheduleRunRow & { readonly name: string; readonly dbUuid: Uint8Array } {
+  const place = { file };
+  const { dbUuid, keyBytes, valueBytes } = decodeLayout(runNote, bytes, 0, place);
+  const keyTo = runNote.size + keyBytes;
+  const isWhole =
+    bytes.length === keyTo + valueBytes &&
+    checksumMatches(bytes, runNote.at.checksum, runNote.at.dbUuid, bytes.length);
+  if (!isWhole) throw corrupt('note of a run fails its checksum', place);
+  const row = decodeScheduleRunRow(bytes.subarray(runNote.size, keyTo), bytes.subarray(keyTo), place);
+  return { dbUuid, ...row };
+}
+
+function nameIn(key: Uint8Array, prefix: Uint8Array, place: Place): string {
   const name = startsWith(key, prefix) ? decodeUtf8(key.subarray(prefix.length)) : undefined;
-  if (name === undefined || name === '') throw corrupt('schedule has no name', systemTree);
+  if (name === undefined || name === '') throw corrupt('schedule has no name', place);
   return name;
 }

@@ -11,6 +11,7 @@
  *   pending-delete/<sha256>            packs that a later prune may delete
  *   locks/prune-<token>                a prune is under way
  *   runs/<store>/<token>               schedules of a store are being run
+ *   noted/<store>/<sha256>             last run of a schedule; the hash is that of its name
  *   verified/level-<n>                 how far verifies that take turns have come
  */
 export const vaultName = 'VAULT';
@@ -41,6 +42,13 @@ export function runLockPrefix(store: string): string {
 
 export function runLockName(store: string, token: string): string {
   return `${runLockPrefix(store)}${token}`;
+}
+
+export const runNotePrefix = 'noted/';
+
+/** `store`: 32 hex digits; `nameHash`: 64, of the name of the schedule. */
+export function runNoteName(store: string, nameHash: string): string {
+  return `${runNotePrefix}${store}/${nameHash}`;
 }
 
 export function rotationName(level: number): string {

@@ -1,5 +1,6 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { openEngine } from '../../src/index.ts';
 import { cli, freshDir, hostileTree, snapshot } from './kit.ts';
@@ -98,6 +99,50 @@ describe('vault commands', () => {
     expect(result.code).toBe(0);
     expect(result.err).toContain('in use');
     expect(result.json()[0]).toMatchObject({ keys: 1, ok: true });
+  });
+});
+
+describe('varve archive', () => {
+  test('any archived moment comes back, into a new store, into one that is there, and as files', async () => {
+    const dir = await freshDir();
+    const [store, vault] = [join(dir, 'data'), join(dir, 'vault')];
+    await cli(['put', store, 'a'], { stdin: 'first' });
+    expect((await cli(['archive', store, vault])).code).toBe(3);
+    await cli(['backup', store, vault]);
+    expect((await cli(['archive', store, vault])).code).toBe(3);
+    await cli(['put', store, 'a'], { stdin: 'second' });
+    const put = (await cli(['stat', store, 'a', '--json'])).json()[0] as { modified: string };
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await cli(['put', store, 'a'], { stdin: 'third' });
+    const [round] = (await cli(['archive', store, vault, '--json'])).json();
+    expect(round).toMatchObject({ type: 'archive', ok: true, objects: 1, damage: [] });
+    expect((await cli(['archive', store, vault])).out).toMatch(/^nothing new; any moment up to 2/);
+    expect((await cli(['vault', 'archives', vault, '--json'])).json()).toMatchObject([
+      { type: 'archived-log', objects: 1, spans: [{ lastSeq: round!.to }] },
+    ]);
+    expect((await cli(['vault', 'archives', vault])).out).toContain('any moment up to');
+    const at = ['--at', put.modified];
+    expect((await cli(['restore', vault, join(dir, 'new'), ...at])).code).toBe(0);
+    expect((await cli(['get', join(dir, 'new'), 'a'])).out).toBe('second');
+    expect((await cli(['restore', vault, store, '--merge', '--overwrite', ...at])).code).toBe(0);
+    expect((await cli(['get', store, 'a'])).out).toBe('second');
+    expect((await cli(['restore', vault, join(dir, 'files'), '--files', ...at])).code).toBe(0);
+    expect(await readFile(join(dir, 'files', 'a'), 'utf8')).toBe('second');
+    expect((await cli(['restore', vault, store, '--merge', '--at', '2999-01-01'])).code).toBe(1);
+  });
+
+  test('with --every it goes on until it is ended', async () => {
+    const dir = await freshDir();
+    const [store, vault] = [join(dir, 'data'), join(dir, 'vault')];
+    await cli(['put', store, 'a'], { stdin: 'first' });
+    await cli(['backup', store, vault]);
+    await cli(['put', store, 'a'], { stdin: 'second' });
+    const stop = new AbortController();
+    const stdout = new PassThrough();
+    stdout.on('data', () => stop.abort('SIGTERM'));
+    const result = await cli(['archive', store, vault, '--every', '1'], { signal: stop.signal, stdout });
+    expect(result.code).toBe(0);
+    expect((await cli(['archive', store, vault])).out).toMatch(/^nothing new/);
   });
 });
 

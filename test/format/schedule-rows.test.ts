@@ -2,8 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import { initChecksum } from '../../src/codec/checksum.ts';
 import {
+  decodeRunNote,
   decodeScheduleRow,
   decodeScheduleRunRow,
+  encodeRunNote,
   encodeScheduleRow,
   encodeScheduleRunRow,
   isScheduleKey,
@@ -105,5 +107,29 @@ describe('record of verifies', () => {
       expect(await codeOf(() => decodeRotation(flipped, 'f'))).toBe('VARVE_CORRUPT');
     }
     expect(await codeOf(() => decodeRotation(bytes.subarray(0, 63), 'f'))).toBe('VARVE_CORRUPT');
+  });
+});
+
+describe('notes of runs in a vault', () => {
+  const dbUuid = new Uint8Array(16).fill(5);
+
+  test('golden bytes, and what is encoded is decoded', () => {
+    const bytes = encodeRunNote(dbUuid, 'n', run);
+    const [key, value] = [scheduleRunKey('n'), encodeScheduleRunRow(run)];
+    const head = `${'05'.repeat(16)}0a00000045000000`;
+    expect(toHex(bytes.subarray(8))).toBe(head + toHex(key) + toHex(value));
+    expect(toHex(bytes.subarray(0, 8))).toBe('5a5d5e892da4fbc8');
+    expect(decodeRunNote(bytes, 'f')).toEqual({ dbUuid, name: 'n', ...run });
+  });
+
+  test('every flipped bit, and every cut, is damage', async () => {
+    const bytes = encodeRunNote(dbUuid, 'n', run);
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const flipped = bytes.slice();
+      flipped[bit >> 3]! ^= 1 << (bit & 7);
+      expect(await codeOf(() => decodeRunNote(flipped, 'f')), `bit ${bit}`).toBe('VARVE_CORRUPT');
+    }
+    for (let length = 0; length < bytes.length; length++)
+      expect(await codeOf(() => decodeRunNote(bytes.subarray(0, length), 'f'))).toBe('VARVE_CORRUPT');
   });
 });

@@ -2,9 +2,9 @@
 import { resolve } from 'node:path';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { VarveError } from '../../base/errors.ts';
+import { invalid, VarveError } from '../../base/errors.ts';
 import type { BackupMode, BackupSchedule, ScheduleInfo } from '../../index.ts';
-import { runOnce } from '../daemon.ts';
+import { readVault, runOnce } from '../daemon.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { type KeepOptions, keepRulesOf, withKeepOptions } from '../keep-options.ts';
 import { collect, examples, jsonOption, wholeNumber } from '../options.ts';
@@ -30,6 +30,8 @@ interface SetOptions extends Json, KeepOptions {
   verifyParts?: number;
   verifySeconds?: number;
   testKeys?: number;
+  archiveSeconds?: number;
+  archiveKeepDays?: number;
   paused?: boolean;
 }
 
@@ -100,6 +102,12 @@ function addSet(command: Command, runner: Runner): void {
     .option('--verify-parts <n>', 'one of n parts of it each time, in turn', wholeNumber)
     .option('--verify-seconds <n>', 'for about so long', wholeNumber)
     .option('--test-keys <n>', 'and read the values of n keys, chosen by chance', wholeNumber)
+    .option(
+      '--archive-seconds <n>',
+      'also archive the log every n seconds while schedules are run',
+      wholeNumber,
+    )
+    .option('--archive-keep-days <n>', 'archived log older than n days goes with older backups', wholeNumber)
     .option('--paused', 'keep it and do not run it');
   withKeepOptions(command).action((store: string, name: string, options: SetOptions) =>
     runner.run(options, (session) =>
@@ -114,7 +122,9 @@ function addSet(command: Command, runner: Runner): void {
 
 function scheduleOf(options: SetOptions): BackupSchedule {
   const { cron, vault, timeZone, mode, label, tag, verifyNew, limit, paused } = options;
-  const { verifyLevel, verifyParts, verifySeconds, testKeys } = options;
+  const { verifyLevel, verifyParts, verifySeconds, testKeys, archiveSeconds, archiveKeepDays } = options;
+  if (archiveKeepDays !== undefined && archiveSeconds === undefined)
+    throw invalid('--archive-keep-days goes with --archive-seconds');
   const given = <T>(values: Record<string, T | undefined>): Record<string, T> =>
     Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Record<
       string,
@@ -123,6 +133,7 @@ function scheduleOf(options: SetOptions): BackupSchedule {
   const maxMs = verifySeconds === undefined ? undefined : verifySeconds * 1000;
   const verify = given({ level: verifyLevel, parts: verifyParts, maxMs, testKeys });
   const keep = keepRulesOf(options);
+  const keepMs = archiveKeepDays === undefined ? undefined : archiveKeepDays * 86_400_000;
   return {
     cron,
     // Whoever runs it may stand in another directory.
@@ -131,12 +142,15 @@ function scheduleOf(options: SetOptions): BackupSchedule {
     ...(verifyNew ? {} : { verifyNew }),
     ...(Object.keys(keep).length === 0 ? {} : { keep }),
     ...(Object.keys(verify).length === 0 ? {} : { verify }),
+    ...(archiveSeconds === undefined
+      ? {}
+      : { archive: { everyMs: archiveSeconds * 1000, ...(keepMs === undefined ? {} : { keepMs }) } }),
   };
 }
 
 function list(session: Session, store: string): Promise<number> {
   return readStore(session, store, async (engine) => {
-    await print(session, await engine.schedules.list());
+    await print(session, await engine.schedules.list({ openVault: readVault }));
     return exitCodes.done;
   });
 }
@@ -198,7 +212,7 @@ async function run(
 
 function check(session: Session, store: string, graceMs: number): Promise<number> {
   return readStore(session, store, async (engine) => {
-    const infos = await engine.schedules.list({ graceMs });
+    const infos = await engine.schedules.list({ graceMs, openVault: readVault });
     await print(session, infos);
     const wrong = infos.filter(({ failures, lateSince }) => failures > 0 || lateSince !== undefined);
     return infos.length === 0 || wrong.length > 0 ? exitCodes.failed : exitCodes.done;

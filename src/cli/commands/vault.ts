@@ -25,6 +25,7 @@ async function vaultIn(dir: string, options?: VaultOptions): Promise<Vault> {
 export function addVault(program: Command, runner: Runner): void {
   const command = program.command('vault').description('List, prove and thin out the backups of a vault.');
   addList(command, runner);
+  addArchives(command, runner);
   addStats(command, runner);
   addVaultVerify(command, runner);
   addForget(command, runner);
@@ -76,6 +77,32 @@ async function printBackups(session: Session, type: string, infos: readonly Back
     ]);
   }
   await session.out.line(table.toString());
+}
+
+function addArchives(parent: Command, runner: Runner): void {
+  sub(
+    parent,
+    'archives',
+    'List archived logs: up to when moments can be restored.',
+    'varve vault archives /mnt/vault',
+  ).action((dir: string, options: Json) =>
+    runner.run(options, async (session) => {
+      const infos = await (await vaultIn(dir, { readOnly: true })).archives();
+      if (session.json) {
+        for (const info of infos) await session.out.json({ type: 'archived-log', ...info });
+        return exitCodes.done;
+      }
+      const table = new Table(
+        plainTable(session.paint, ['store', 'timeline', 'commits', 'objects', 'any moment up to']),
+      );
+      for (const { store, timelineId, spans, objects, until } of infos) {
+        const commits = spans.map(({ firstSeq, lastSeq }) => `${firstSeq}-${lastSeq}`).join(', ');
+        table.push([store.slice(0, 12), timelineId, commits, countText(objects), until?.toISOString() ?? '']);
+      }
+      await session.out.line(table.toString());
+      return exitCodes.done;
+    }),
+  );
 }
 
 function addStats(parent: Command, runner: Runner): void {

@@ -25,8 +25,8 @@ export interface OpenBackupOptions {
 }
 
 /**
- * Opens a backup, or a moment, for reading. VARVE_NOT_FOUND (no such backup or space), VARVE_HISTORY_GONE when
- * the state of the moment is not known, VARVE_CORRUPT, VARVE_IO.
+ * Opens a backup, or a moment, for reading. VARVE_NOT_FOUND (no such backup or space), VARVE_HISTORY_GONE
+ * when the state of the moment is not known, VARVE_CORRUPT, VARVE_IO.
  */
 export async function openBackup(target: Vault, options: OpenBackupOptions = {}): Promise<BackupView> {
   const vault = checkVault(target);

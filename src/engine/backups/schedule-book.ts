@@ -1,5 +1,12 @@
-/** Schedules and their last runs, as the system tree of a store has them. */
+/**
+ * Schedules and their last runs: as the system tree of a store has them, and as those who could not write to
+ * it have told elsewhere.
+ */
+import { readRunNote } from '../../backup/run-notes.ts';
 import { type ScheduleEntry, scheduleOf } from '../../backup/schedule-planner.ts';
+import type { Vault } from '../../backup/vault.ts';
+import { toHex } from '../../base/bytes.ts';
+import { isVarveError } from '../../base/errors.ts';
 import {
   decodeScheduleRow,
   decodeScheduleRunRow,
@@ -37,6 +44,30 @@ export async function noteRun(store: Store, name: string, run: ScheduleRunRow): 
 
 /** Runs noted for stores that cannot note them: those opened readOnly. By name of the schedule. */
 export type ScheduleNotes = Map<string, ScheduleRunRow>;
+
+/**
+ * Notes of runs that processes beside a writer have left in the vaults. A vault that cannot be opened or read
+ * says nothing, and the logger is told: whoever asks how schedules stand is not kept from it.
+ */
+export async function notesInVaults(
+  store: Store,
+  entries: readonly ScheduleEntry[],
+  openVault: (vault: string) => Promise<Vault>,
+): Promise<ScheduleNotes> {
+  const id = toHex(store.parts.identity.dbUuid);
+  const notes: ScheduleNotes = new Map();
+  for (const { name, schedule } of entries) {
+    try {
+      const run = await readRunNote((await openVault(schedule.vault)).env, id, name);
+      if (run !== undefined) notes.set(name, run);
+    } catch (error) {
+      if (!isVarveError(error)) throw error;
+      const what = 'the note of a run could not be read in the vault';
+      store.parts.options.logger.warn?.(what, { schedule: name, error });
+    }
+  }
+  return notes;
+}
 
 /** The entry with the newest that is known of its runs. */
 export function withNotes(entry: ScheduleEntry, notes: ScheduleNotes | undefined): ScheduleEntry {

@@ -9,19 +9,17 @@
  *   one run").
  * - Older backups go only behind a whole new one ("a failed or damaged backup removes nothing").
  */
-import type { BackupReport } from '../../backup/backup-run.ts';
-import type { PruneReport } from '../../backup/prune-run.ts';
+import { putRunNote } from '../../backup/run-notes.ts';
 import { planSchedule, type ScheduleEntry } from '../../backup/schedule-planner.ts';
-import type { ForgetReport, Vault } from '../../backup/vault.ts';
-import { lockRun } from '../../backup/vault-lock.ts';
-import type { VerifyVaultReport } from '../../backup/verify-run.ts';
+import type { Vault } from '../../backup/vault.ts';
 import { toHex } from '../../base/bytes.ts';
 import { invalid, isVarveError, VarveError } from '../../base/errors.ts';
 import { checkNames } from '../../base/names.ts';
 import type { ScheduleRunRow } from '../../format/schedule-rows.ts';
 import type { Store } from '../store.ts';
-import { backupStore } from './backups.ts';
+import { type ArchiveEvent, ScheduleArchives } from './schedule-archives.ts';
 import { noteRun, readSchedules, type ScheduleNotes, withNotes } from './schedule-book.ts';
+import { errorOf, RunSteps, type StepEvent } from './schedule-steps.ts';
 
 /** How schedules are run. */
 export interface RunScheduleOptions {
@@ -51,10 +49,8 @@ export type ScheduleEvent =
   | { readonly type: 'waiting'; readonly next: Date | undefined }
   /** `retry`: of a run that failed. */
   | { readonly type: 'started'; readonly schedule: string; readonly due: Date; readonly retry: boolean }
-  | { readonly type: 'backup'; readonly schedule: string; readonly report: BackupReport }
-  | { readonly type: 'forgot'; readonly schedule: string; readonly report: ForgetReport }
-  | { readonly type: 'pruned'; readonly schedule: string; readonly report: PruneReport }
-  | { readonly type: 'verified'; readonly schedule: string; readonly report: VerifyVaultReport }
+  | StepEvent
+  | ArchiveEvent
   /** Another process runs schedules of this store (`running`) or has made this backup (`done`). */
   | {
       readonly type: 'skipped';
@@ -97,11 +93,6 @@ const lookMs = 60_000;
 const runsMax = 1000;
 const running = new WeakSet<Store>();
 
-/** The tag that backups of a schedule carry. */
-export function scheduleTag(name: string): string {
-  return `schedule:${name}`;
-}
-
 /** See ScheduleList.run. VARVE_CONFLICT while schedules of this store are being run by another call. */
 export async function runSchedules(store: Store, options: RunScheduleOptions): Promise<ScheduleReport> {
   checkRunOptions(options);
@@ -119,6 +110,7 @@ class ScheduleRunner {
   readonly #store: Store;
   readonly #options: RunScheduleOptions;
   readonly #notes: ScheduleNotes;
+  readonly #archives: ScheduleArchives;
   readonly #runs: ScheduleRun[] = [];
   /** Not to be tried again before this moment: another process is at it. */
   readonly #skipUntil = new Map<string, number>();
@@ -130,6 +122,7 @@ class ScheduleRunner {
     this.#store = store;
     this.#options = options;
     this.#notes = options.notes ?? new Map();
+    this.#archives = new ScheduleArchives(store, options.openVault!, (event) => this.#tell(event));
   }
 
   async run(): Promise<ScheduleReport> {
@@ -137,9 +130,11 @@ class ScheduleRunner {
       await this.#loop();
     } catch (error) {
       if (!this.#isEnd(error)) throw error;
+    } finally {
+      await this.#archives.end();
     }
     const next = this.#nextMs === undefined ? undefined : new Date(this.#nextMs);
-    return { ok: !this.#failed, runs: this.#runs, skipped: this.#skipped, next };
+    return { ok: !this.#failed && !this.#archives.isFailing, runs: this.#runs, skipped: this.#skipped, next };
   }
 
   async #loop(): Promise<void> {
@@ -155,7 +150,8 @@ class ScheduleRunner {
       }
       if (this.#isOver()) return;
       this.#nextMs = await this.#next();
-      if (once) return;
+      if (once) return await this.#archives.once(await this.#entries(), signal);
+      await this.#archives.follow(await this.#entries());
       const next = this.#nextMs;
       this.#tell({ type: 'waiting', next: next === undefined ? undefined : new Date(next) });
       const waitMs = Math.min(lookMs, Math.max(1, (next ?? Number.POSITIVE_INFINITY) - clock.now()));
@@ -202,14 +198,16 @@ class ScheduleRunner {
     const startedAt = clock.monotonic();
     const due = new Date(dueMs);
     this.#tell({ type: 'started', schedule: name, due, retry });
-    const steps = new RunSteps(this.#store, entry, this.#options, (event) => this.#tell(event));
+    const { openVault, breakLock, force, signal } = this.#options;
+    const means = { openVault: openVault!, breakLock: breakLock === true, force: force === true, signal };
+    const steps = new RunSteps(this.#store, entry, means, (event) => this.#tell(event));
     let failure: unknown;
     try {
       const done = await steps.run(dueMs, retry);
       if (done !== undefined) {
         this.#tell({ type: 'skipped', schedule: name, reason: 'done', message: `backup ${done} was made` });
         const row = this.#row(entry, dueMs, startedMs);
-        await this.#note(entry, { ...row, backup: done, okDueMs: dueMs, okMs: clock.now() });
+        await this.#note(entry, { ...row, backup: done, okDueMs: dueMs, okMs: clock.now() }, steps.vault);
         return;
       }
     } catch (error) {
@@ -226,15 +224,19 @@ class ScheduleRunner {
     const ok = error === undefined;
     if (!ok) this.#failed = true;
     const run = this.#row(entry, dueMs, startedMs);
-    await this.#note(entry, {
-      ...run,
-      failures: ok ? 0 : (entry.run?.failures ?? 0) + 1,
-      okDueMs: ok ? dueMs : run.okDueMs,
-      okMs: ok ? clock.now() : run.okMs,
-      verifiedMs: steps.isVerified ? clock.now() : run.verifiedMs,
-      backup: steps.backup,
-      error: error === undefined ? undefined : `${error.code}: ${error.message}`.slice(0, 2000),
-    });
+    await this.#note(
+      entry,
+      {
+        ...run,
+        failures: ok ? 0 : (entry.run?.failures ?? 0) + 1,
+        okDueMs: ok ? dueMs : run.okDueMs,
+        okMs: ok ? clock.now() : run.okMs,
+        verifiedMs: steps.isVerified ? clock.now() : run.verifiedMs,
+        backup: steps.backup,
+        error: error === undefined ? undefined : `${error.code}: ${error.message}`.slice(0, 2000),
+      },
+      steps.vault,
+    );
     const told: ScheduleRun = {
       schedule: name,
       due,
@@ -258,12 +260,17 @@ class ScheduleRunner {
     return { ...nothing, dueMs, startedMs, endedMs, okDueMs, okMs, verifiedMs };
   }
 
-  /** The run stands whether or not the store can note it: what is in the vault tells of it too. */
-  async #note({ name }: ScheduleEntry, run: ScheduleRunRow): Promise<void> {
+  /**
+   * In the store, or where that cannot be, in the vault. The run stands whether or not it can be noted: its
+   * backup tells of it too.
+   */
+  async #note({ name }: ScheduleEntry, run: ScheduleRunRow, vault: Vault | undefined): Promise<void> {
     this.#notes.set(name, run);
-    if (this.#store.writableNow() === undefined) return;
+    const isWriter = this.#store.writableNow() !== undefined;
+    const store = toHex(this.#store.parts.identity.dbUuid);
     try {
-      await this.#store.run(() => noteRun(this.#store, name, run));
+      if (isWriter) await this.#store.run(() => noteRun(this.#store, name, run));
+      else if (vault !== undefined) await putRunNote(vault.env, store, name, run);
     } catch (error) {
       const { logger } = this.#store.parts.options;
       logger.error?.('the run of a schedule could not be noted', { schedule: name, error });
@@ -277,102 +284,6 @@ class ScheduleRunner {
       this.#store.parts.options.logger.error?.('a listener of schedules failed', { error });
     }
   }
-}
-
-/** What one run does in the vault, under its lock. */
-class RunSteps {
-  readonly #store: Store;
-  readonly #entry: ScheduleEntry;
-  readonly #options: RunScheduleOptions;
-  readonly #tell: (event: ScheduleEvent) => void;
-  /** Of the backup it made. */
-  backup: string | undefined;
-  isVerified = false;
-  isCorrupt = false;
-  /** What was found wrong without an error being thrown. */
-  fault: { code: string; message: string } | undefined;
-
-  constructor(
-    store: Store,
-    entry: ScheduleEntry,
-    options: RunScheduleOptions,
-    tell: (event: ScheduleEvent) => void,
-  ) {
-    this.#store = store;
-    this.#entry = entry;
-    this.#options = options;
-    this.#tell = tell;
-  }
-
-  /** The id of a backup that somebody else has made for this time; undefined: this one was made. */
-  async run(dueMs: number, retry: boolean): Promise<string | undefined> {
-    const vault = await this.#options.openVault!(this.#entry.schedule.vault);
-    const store = toHex(this.#store.parts.identity.dbUuid);
-    const lock = await lockRun(vault.env, store, this.#options.breakLock === true);
-    try {
-      const made = (await vault.list()).findLast(
-        (info) => info.store === store && info.tags.includes(scheduleTag(this.#entry.name)),
-      );
-      const isMade = made !== undefined && made.time.getTime() >= dueMs && made.damagedKeys === 0;
-      if (isMade && !retry && this.#options.force !== true && made.time.getTime() >= this.#entry.definedMs)
-        return made.id;
-      await this.#steps(vault, store);
-      return undefined;
-    } finally {
-      await lock.release();
-    }
-  }
-
-  async #steps(vault: Vault, store: string): Promise<void> {
-    const { name, schedule } = this.#entry;
-    const { signal } = this.#options;
-    const { mode, label, tags = [], verifyNew = true, bytesPerSecond, keep, timeZone, verify } = schedule;
-    const ends = signal === undefined ? {} : { signal };
-    const report = await this.#store.run(() =>
-      backupStore(this.#store, vault, {
-        ...ends,
-        ...(mode === undefined ? {} : { mode }),
-        ...(label === undefined ? {} : { label }),
-        ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
-        verify: verifyNew,
-        tags: [...tags, scheduleTag(name)],
-      }),
-    );
-    this.backup = report.id;
-    this.#tell({ type: 'backup', schedule: name, report });
-    if (!report.ok) this.#fault(`${report.damagedKeys} keys are damaged in the store and were left out`);
-    else if (keep !== undefined) {
-      const zone = timeZone === undefined ? {} : { timeZone };
-      this.#tell({
-        type: 'forgot',
-        schedule: name,
-        report: await vault.forget({ ...ends, ...zone, keep, store }),
-      });
-      this.#tell({ type: 'pruned', schedule: name, report: await vault.prune(ends) });
-    }
-    if (verify === undefined) return;
-    const { level, maxMs, parts, testKeys } = verify;
-    const proof = await vault.verify({
-      ...ends,
-      ...(level === undefined ? {} : { level }),
-      ...(maxMs === undefined ? {} : { maxMs }),
-      ...(testKeys === undefined ? {} : { testKeys }),
-      ...(parts === undefined && maxMs === undefined ? {} : { rotate: parts ?? 1 }),
-    });
-    this.#tell({ type: 'verified', schedule: name, report: proof });
-    this.isVerified = proof.ok;
-    if (!proof.ok) this.#fault(proof.damage[0]?.message ?? 'the vault is damaged');
-  }
-
-  #fault(message: string): void {
-    this.isCorrupt = true;
-    this.fault ??= { code: 'VARVE_CORRUPT', message };
-  }
-}
-
-function errorOf(error: unknown): { code: string; message: string } {
-  if (isVarveError(error)) return { code: error.code, message: error.message };
-  return { code: 'ERROR', message: error instanceof Error ? error.message : String(error) };
 }
 
 function checkRunOptions(options: RunScheduleOptions): void {

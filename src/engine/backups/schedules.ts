@@ -14,8 +14,10 @@ import {
   policyOf,
   type ScheduleEntry,
 } from '../../backup/schedule-planner.ts';
+import type { Vault } from '../../backup/vault.ts';
 import { encodeUtf8 } from '../../base/bytes.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
+import { checkNames } from '../../base/names.ts';
 import { schedulesFeature } from '../../format/format-ladder.ts';
 import {
   encodeScheduleRow,
@@ -24,7 +26,7 @@ import {
   scheduleRunKey,
 } from '../../format/schedule-rows.ts';
 import type { Store } from '../store.ts';
-import { readSchedules, type ScheduleNotes, withNotes } from './schedule-book.ts';
+import { notesInVaults, readSchedules, type ScheduleNotes, withNotes } from './schedule-book.ts';
 import { type RunScheduleOptions, runSchedules, type ScheduleReport } from './schedule-run.ts';
 
 const nameBytesMax = 200;
@@ -61,6 +63,19 @@ export interface ScheduleInfo {
   readonly verified?: Date;
 }
 
+/** What is to be known of runs besides what the store has noted. */
+export interface ListSchedulesOptions {
+  /** How long a time may be without a success before it is late. Default an hour. */
+  readonly graceMs?: number;
+  /** Of runs that the store could not note, see RunScheduleOptions. */
+  readonly notes?: ScheduleNotes;
+  /**
+   * Opens the vaults: also counts runs that a process beside a writer has noted there. Vaults that cannot be
+   * opened or read are passed over.
+   */
+  readonly openVault?: (vault: string) => Promise<Vault>;
+}
+
 /** The schedules of a store. */
 export interface ScheduleList {
   /**
@@ -70,8 +85,8 @@ export interface ScheduleList {
   set(name: string, schedule: BackupSchedule): Promise<ScheduleInfo>;
   /** VARVE_NOT_FOUND. `graceMs`: how long a time may be without a success before it is late; an hour. */
   get(name: string, options?: { graceMs?: number }): Promise<ScheduleInfo>;
-  /** By name. `notes`: of runs that the store could not note, see RunScheduleOptions. */
-  list(options?: { graceMs?: number; notes?: ScheduleNotes }): Promise<ScheduleInfo[]>;
+  /** By name. */
+  list(options?: ListSchedulesOptions): Promise<ScheduleInfo[]>;
   /** False where there was none. Durable as put. Backups that were made stay. */
   delete(name: string): Promise<boolean>;
   /** Makes the backups that are due, as they become due; see runSchedule, which opens vaults by itself. */
@@ -81,13 +96,17 @@ export interface ScheduleList {
 /** The schedules of an open store. */
 export function schedulesOf(store: Store): ScheduleList {
   const { clock } = store.parts.env;
-  const list = async (graceMs: number, notes?: ScheduleNotes): Promise<ScheduleInfo[]> => {
+  const list = async (options: ListSchedulesOptions): Promise<ScheduleInfo[]> => {
+    checkNames(options, ['graceMs', 'notes', 'openVault'], 'option');
+    const { graceMs = graceMsDefault, notes, openVault } = options;
     checkGrace(graceMs);
     const entries = await readSchedules(store);
-    return entries.map((entry) => infoOf(withNotes(entry, notes), clock.now(), graceMs));
+    const told = openVault === undefined ? undefined : await notesInVaults(store, entries, openVault);
+    const newest = entries.map((entry) => withNotes(withNotes(entry, notes), told));
+    return newest.map((entry) => infoOf(entry, clock.now(), graceMs));
   };
   const get = async (name: string, graceMs: number): Promise<ScheduleInfo> => {
-    const found = (await list(graceMs)).find((info) => info.name === name);
+    const found = (await list({ graceMs })).find((info) => info.name === name);
     if (found === undefined) throw new VarveError('VARVE_NOT_FOUND', `no schedule ${JSON.stringify(name)}`);
     return found;
   };
@@ -98,7 +117,7 @@ export function schedulesOf(store: Store): ScheduleList {
         return await get(name, graceMsDefault);
       }),
     get: (name, { graceMs = graceMsDefault } = {}) => store.run(() => get(name, graceMs)),
-    list: ({ graceMs = graceMsDefault, notes } = {}) => store.run(() => list(graceMs, notes)),
+    list: (options = {}) => store.run(() => list(options)),
     delete: (name) => store.run(() => deleteSchedule(store, name)),
     run: (options) => runSchedules(store, options),
   };
