@@ -10,7 +10,8 @@ export class ByteReader {
   readonly bytes: Uint8Array;
   readonly end: number;
   pos: number;
-  readonly #view: DataView;
+  /** Made when a number is first read: many readers read none. */
+  #viewMade: DataView | undefined;
   readonly #place: Place;
 
   /** Reads `bytes[from..to)`; `place.offset` is the file offset of `bytes[0]`. Borrows `bytes`. */
@@ -18,8 +19,12 @@ export class ByteReader {
     this.bytes = bytes;
     this.pos = from;
     this.end = to;
-    this.#view = viewOf(bytes);
     this.#place = place;
+  }
+
+  get #view(): DataView {
+    this.#viewMade ??= viewOf(this.bytes);
+    return this.#viewMade;
   }
 
   get left(): number {
@@ -73,6 +78,11 @@ export class ByteReader {
       }
       scale *= 128;
     }
+  }
+
+  /** Passes over the next `n` bytes: where they begin. */
+  skip(n: number): number {
+    return this.#take(n);
   }
 
   /** A view on the next `n` bytes (borrowed from the underlying buffer). */

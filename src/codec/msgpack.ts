@@ -204,14 +204,18 @@ export function decodeMsgpack(
   return value;
 }
 
+/** Eight bytes of a number on their way: a view of every buffer would cost more than copying them. */
+const word = new Uint8Array(8);
+const wordView = new DataView(word.buffer);
+
 class Decoder {
   readonly in: ByteReader;
-  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
   readonly #depthMax: number;
 
   constructor(bytes: Uint8Array, place: Place, from: number, to: number, depthMax: number) {
     this.in = new ByteReader(bytes, place, from, to);
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = bytes;
     this.#depthMax = depthMax;
   }
 
@@ -274,10 +278,10 @@ class Decoder {
   }
 
   #uint(width: 1 | 2 | 4): number {
-    const at = this.in.pos;
-    this.in.view(width);
-    if (width === 1) return this.#view.getUint8(at);
-    return width === 2 ? this.#view.getUint16(at) : this.#view.getUint32(at);
+    const at = this.in.skip(width);
+    let value = 0;
+    for (let i = 0; i < width; i++) value = value * 256 + this.#bytes[at + i]!;
+    return value;
   }
 
   /** A big-endian number of `width` bytes that would not have fitted a shorter form below `least`. */
@@ -295,12 +299,12 @@ class Decoder {
   }
 
   #float(): number {
-    const at = this.in.pos;
-    this.in.view(8);
-    const value = this.#view.getFloat64(at);
+    const at = this.in.skip(8);
+    for (let i = 0; i < 8; i++) word[i] = this.#bytes[at + i]!;
+    const value = wordView.getFloat64(0);
     const short = value >>> 0 === value || value >> 0 === value;
     const oddNaN =
-      Number.isNaN(value) && (this.#view.getUint32(at) !== 0x7ff80000 || this.#view.getUint32(at + 4) !== 0);
+      Number.isNaN(value) && (wordView.getUint32(0) !== 0x7ff80000 || wordView.getUint32(4) !== 0);
     if (short || oddNaN) throw this.#notCanonical();
     return value;
   }

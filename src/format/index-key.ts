@@ -65,11 +65,16 @@ export function encodeOpenComponent(value: string | Uint8Array): Uint8Array {
   return encodeText(indexTags.bytes, value, false);
 }
 
+/** Eight bytes of a number on their way: a view of every buffer would cost more than copying them. */
+const word = new Uint8Array(8);
+const wordView = viewOf(word);
+
 /** What stands for a tuple in a hash index. The checksum module is initialized. */
 export function hashComponent(tuple: Uint8Array): Uint8Array {
   const out = new Uint8Array(hashBytes);
   out[0] = indexTags.hash;
-  viewOf(out).setBigUint64(1, xxh64(tuple));
+  wordView.setBigUint64(0, xxh64(tuple));
+  out.set(word, 1);
   return out;
 }
 
@@ -77,7 +82,8 @@ function encodeNumber(tag: number, value: number): Uint8Array {
   const out = new Uint8Array(numberBytes);
   out[0] = tag;
   if (Number.isNaN(value)) return out;
-  viewOf(out).setFloat64(1, value === 0 ? 0 : value);
+  wordView.setFloat64(0, value === 0 ? 0 : value);
+  for (let i = 0; i < word.length; i++) out[i + 1] = word[i]!;
   if (out[1]! < 0x80) out[1]! |= 0x80;
   else for (let i = 1; i < numberBytes; i++) out[i]! ^= 0xff;
   return out;
@@ -100,8 +106,16 @@ function encodeText(tag: number, bytes: Uint8Array, closed: boolean): Uint8Array
 /** Where the keys of an index begin, a fresh array. */
 export function indexPrefix(index: number): Uint8Array {
   const out = new Uint8Array(indexIdBytes);
-  viewOf(out).setUint32(0, index);
+  setNumber(out, index);
   return out;
+}
+
+/** The first four bytes. */
+function setNumber(out: Uint8Array, index: number): void {
+  out[0] = index >>> 24;
+  out[1] = index >>> 16;
+  out[2] = index >>> 8;
+  out[3] = index;
 }
 
 /**
@@ -111,7 +125,7 @@ export function indexPrefix(index: number): Uint8Array {
 export function encodeIndexPrefix(index: number, tuple: Uint8Array, keyPrefix: Uint8Array): Uint8Array {
   const keyFrom = indexIdBytes + tuple.length;
   const out = new Uint8Array(keyFrom + keyPrefix.length - spaceBytes);
-  viewOf(out).setUint32(0, index);
+  setNumber(out, index);
   out.set(tuple, indexIdBytes);
   for (let i = spaceBytes; i < keyPrefix.length; i++) out[keyFrom + i - spaceBytes] = keyPrefix[i]!;
   return out;
@@ -137,7 +151,7 @@ export function tupleEnd(buf: Uint8Array, from: number, to: number, count: numbe
 /** Row prefix in tree K of the key whose escaped form is buf[from..to), a fresh array. */
 export function keyPrefixOf(space: number, buf: Uint8Array, from: number, to: number): Uint8Array {
   const out = new Uint8Array(spaceBytes + to - from);
-  viewOf(out).setUint32(0, space);
+  setNumber(out, space);
   for (let i = from; i < to; i++) out[spaceBytes + i - from] = buf[i]!;
   return out;
 }

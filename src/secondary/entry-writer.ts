@@ -120,12 +120,14 @@ export class EntryWriter implements RowIndexer {
     if (this.#claims.length === 0) return;
     const gone = new Set(this.#dropped.map(toHex));
     const here = new Map<string, Uint8Array>();
+    // One alone, which is the rule, meets no other of its transaction.
+    const isAlone = this.#claims.length === 1;
     for (const claim of this.#claims) {
       const { index, tuple, keyPrefix } = claim;
-      const name = `${index.index} ${toHex(tuple)}`;
+      const name = isAlone ? '' : `${index.index} ${toHex(tuple)}`;
       const other = here.get(name) ?? this.#holder(claim, gone);
       if (other !== undefined && !equalBytes(other, keyPrefix)) throw taken(index, other);
-      here.set(name, keyPrefix);
+      if (!isAlone) here.set(name, keyPrefix);
     }
   }
 

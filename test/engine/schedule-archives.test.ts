@@ -109,7 +109,7 @@ describe('archives of schedules', () => {
       );
   });
 
-  test('a reader leaves the log to the writer, and its runs are known by their notes in the vault', async () => {
+  test('a reader leaves the log to the writer, and its runs are known by notes in the vault', async () => {
     const { engine, clock, vault, disk, events } = await rig();
     await engine.schedules.set('hourly', { ...hourly, keep: { last: 3 } });
     await engine.flush();
