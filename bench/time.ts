@@ -4,7 +4,9 @@
  *     npm run bench:time -- [--keys 1000000] [--puts 100000] [--dir <directory>] [--json]
  *
  * Puts: CPU time of `--puts` puts to stores that differ in one thing, interleaved in slices, as ratios to the
- * plain one, so that what else the machine does falls on all of them. Snapshots and diffs: in a store of
+ * plain one, so that what else the machine does falls on all of them. The plain one has the bookkeeping of
+ * versions, indexes, quotas and expiry too, with nothing defined: a profile of its puts says what part of
+ * them that is. Snapshots and diffs: in a store of
  * `--keys` keys, flushed and compacted; a snapshot beside an ordinary commit, and the diff of two snapshots
  * 1,000 changes apart. Durability is 'os': no sync is waited for.
  */
@@ -14,6 +16,7 @@ import { join } from 'node:path';
 import { Prng } from '../src/base/prng.ts';
 import { type BatchOperation, type Engine, openEngine } from '../src/index.ts';
 import { countOf, optionsOf } from './tools/command-line.ts';
+import { type CpuShares, cpuShares } from './tools/cpu-share.ts';
 
 const slicePuts = 2000;
 const changes = 1000;
@@ -55,20 +58,48 @@ async function timePuts(dir: string, puts: number): Promise<Map<string, number>>
     const order = Array.from(engines);
     for (const [kind, engine] of [...order.slice(turn), ...order.slice(0, turn)]) {
       const began = process.cpuUsage();
-      const all: Promise<unknown>[] = [];
-      for (let i = from; i < Math.min(puts, from + slicePuts); i++) {
-        // Keys in no order, every fourth one over an older version.
-        const number = i + 2 * slicePuts;
-        const key = keyOf((i % 4 === 3 ? number - 3 : number) * 7919);
-        all.push(engine.put(key, value, { metadata: { n: number, s: `s${i % 1000}` } }));
-      }
-      await Promise.all(all);
+      await putSlice(engine, value, from, Math.min(puts, from + slicePuts));
       const { user, system } = process.cpuUsage(began);
       if (from >= 0) spent.set(kind, spent.get(kind)! + user + system);
     }
   }
   for (const engine of engines.values()) await engine.close();
   return new Map(Array.from(spent, ([kind, us]) => [kind, us / puts]));
+}
+
+async function putSlice(engine: Engine, value: Uint8Array, from: number, to: number): Promise<void> {
+  const all: Promise<unknown>[] = [];
+  for (let i = from; i < to; i++) {
+    // Keys in no order, every fourth one over an older version.
+    const number = i + 2 * slicePuts;
+    const key = keyOf((i % 4 === 3 ? number - 3 : number) * 7919);
+    all.push(engine.put(key, value, { metadata: { n: number, s: `s${i % 1000}` } }));
+  }
+  await Promise.all(all);
+}
+
+/** Code that a store without versions, indexes, quotas and expiry would not have, by the file it is in. */
+const bookkeeping: readonly (readonly [string, RegExp])[] = [
+  ['indexes', /\/secondary\/|\/txn\/row-indexer/],
+  ['versions', /\/(txn\/version-ends|tree\/(history-rows|keep-rule)|engine\/(history|purging)\/)/],
+  ['quotas, rules, expiry', /\/(txn\/space-use|tree\/space-rules|format\/expiry|engine\/spaces\/)/],
+  ['transactions under way', /\/txn\/(commit-watch|validator|claims)/],
+];
+
+/** What part of the CPU time of puts is bookkeeping with nothing defined, by kind. */
+async function bookkeepingOf(dir: string, puts: number): Promise<CpuShares> {
+  const engine = await open(dir);
+  const value = new Prng(1).bytes(100);
+  await putSlice(engine, value, -2 * slicePuts, 0);
+  const found = await cpuShares(
+    (file) => bookkeeping.find(([, pattern]) => pattern.test(file))?.[0],
+    async () => {
+      for (let from = 0; from < puts; from += slicePuts)
+        await putSlice(engine, value, from, Math.min(puts, from + slicePuts));
+    },
+  );
+  await engine.close();
+  return found;
 }
 
 async function medianMs(times: number, call: () => Promise<unknown>): Promise<number> {
@@ -151,9 +182,12 @@ async function main(): Promise<void> {
   const dir = mkdtempSync(join(parent, 'varve-time-'));
   try {
     const spent = await timePuts(join(dir, 'puts'), puts);
+    const { samples, shares } = await bookkeepingOf(join(dir, 'profile'), puts);
     const past = await timePast(join(dir, 'past'), keys);
     if (json) {
-      console.log(JSON.stringify({ keys, puts, microsecondsPerPut: Object.fromEntries(spent), ...past }));
+      const bookkeepingShares = Object.fromEntries(shares);
+      const figures = { keys, puts, microsecondsPerPut: Object.fromEntries(spent), bookkeepingShares };
+      console.log(JSON.stringify({ ...figures, ...past }));
       return;
     }
     const plain = spent.get('plain')!;
@@ -161,6 +195,10 @@ async function main(): Promise<void> {
     for (const [kind, us] of spent) {
       console.log(`  ${kind.padEnd(22)} ${us.toFixed(1).padStart(7)} us  ${(us / plain).toFixed(2)}`);
     }
+    const percent = (share: number): string => `${(share * 100).toFixed(1).padStart(5)} %`;
+    const all = [...shares.values()].reduce((sum, share) => sum + share, 0);
+    console.log(`bookkeeping in a plain put  ${percent(all)} of its CPU time (${samples} samples)`);
+    for (const [kind, share] of shares) console.log(`  ${kind.padEnd(26)}${percent(share)}`);
     const { loadSeconds, commitMs, snapshotMs, diffMs, versionsMs } = past;
     console.log(`${keys} keys, loaded and compacted in ${loadSeconds.toFixed(1)} s`);
     console.log(`  a commit               ${commitMs.toFixed(2)} ms`);

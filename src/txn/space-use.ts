@@ -29,7 +29,7 @@ export class SpaceUse {
 
   /** A transaction begins; one that was given up is forgotten. */
   begin(): void {
-    this.#changes.clear();
+    if (this.#changes.size > 0) this.#changes.clear();
   }
 
   /** The newest version of a key goes from one size to another, 0 where there is none. */
