@@ -267,14 +267,13 @@ export class ChunkStore {
     throw damage ?? this.#damaged(missing(id, row), row.segment);
   }
 
-  /** Bytes of a chunk kept in memory, whose id is at buf[idAt]; undefined when it is not. */
-  cached(buf: Uint8Array, idAt: number, hint: ChunkLocation | undefined): Uint8Array | undefined {
-    if (hint === undefined) return undefined;
-    const kept = this.#cache?.get(hint.segment, hint.off8 * 8);
+  /** Id and bytes of a chunk kept in memory, whose id is at buf[idAt]; undefined when it is not. */
+  cached(buf: Uint8Array, idAt: number, segment: FileNo, off8: number): Uint8Array | undefined {
+    const kept = segment === 0 ? undefined : this.#cache?.get(segment, off8 * 8);
     if (kept === undefined) return undefined;
     // The place may be out of date, and another chunk's by now.
     for (let i = 0; i < chunkIdBytes; i++) if (kept[i] !== buf[idAt + i]) return undefined;
-    return kept.subarray(chunkIdBytes);
+    return kept;
   }
 
   /** Keeps a chunk that was read (taken, never changed), under the place the next reader will name. */

@@ -31,6 +31,16 @@ export function chunkRefRawLen(buf: Uint8Array, at: number): number {
   return u32At(buf, at + chunkRefLayout.at.rawLen);
 }
 
+/** Segment the chunk was last seen in; 0: the reference carries no place. */
+export function chunkRefSegment(buf: Uint8Array, at: number): number {
+  return u32At(buf, at + chunkRefLayout.at.hintSegment);
+}
+
+/** Offset of its frame there, divided by 8. */
+export function chunkRefOff8(buf: Uint8Array, at: number): number {
+  return u32At(buf, at + chunkRefLayout.at.hintOff8);
+}
+
 /** Place in the reference at `at`; undefined where it carries none. */
 export function chunkRefHint(buf: Uint8Array, at: number): ChunkLocation | undefined {
   const segment = u32At(buf, at + chunkRefLayout.at.hintSegment);

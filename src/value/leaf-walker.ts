@@ -9,6 +9,7 @@
  *   parent's where all of them are visited (test: "a node that does not fit its parent is damage").
  */
 import { assert } from '../base/assert.ts';
+import type { FileNo } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { corrupt, type Place, type VarveError } from '../base/errors.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes } from '../format/chunk-ref.ts';
@@ -22,8 +23,11 @@ export interface ChunkSource {
    */
   read(id: Uint8Array, hint: ChunkLocation | undefined, kind: ChunkKind): Promise<Uint8Array>;
   readSync(id: Uint8Array, hint: ChunkLocation | undefined, kind: ChunkKind): Uint8Array;
-  /** Bytes of a chunk that `keep` was given, if they are still there. The id is at buf[idAt]. */
-  cached?(buf: Uint8Array, idAt: number, hint: ChunkLocation | undefined): Uint8Array | undefined;
+  /**
+   * The id, 32 bytes, and behind it the bytes of a chunk that `keep` was given, if they are still there; the
+   * id is at buf[idAt] and the place it was last seen at is given.
+   */
+  cached?(buf: Uint8Array, idAt: number, segment: FileNo, off8: number): Uint8Array | undefined;
   /** Offers a chunk of a small value for keeping, as the source gave it out; the rest is borrowed. */
   keep?(id: Uint8Array, hint: ChunkLocation | undefined, bytes: Uint8Array): void;
   /** Notes that a chunk's bytes are not its id's; the error to throw. Both arguments are borrowed. */

@@ -14,8 +14,10 @@
  */
 import { invalid, VarveError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
-import { type ChunkLocation, chunkKinds } from '../format/chunk-ref.ts';
-import { recordForms, refHint, refIdAt, refRawLen, type ValueRecord } from '../format/value-record.ts';
+import { type ChunkLocation, chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
+import { chunkRefBytes, chunkRefOff8, chunkRefRawLen, chunkRefSegment } from '../format/chunk-ref-bytes.ts';
+import { plainListFrom, plainValueFrom } from '../format/plain-value.ts';
+import { recordForms, refIdAt, type ValueRecord } from '../format/value-record.ts';
 import { type ChunkSource, LeafWalker, steps } from './leaf-walker.ts';
 import { copyOut, newArray } from './value-copy.ts';
 
@@ -89,23 +91,55 @@ export function readValueNow(record: ValueRecord, source: ChunkSource): Uint8Arr
   return isSmall(record) ? cachedValue(record, source) : undefined;
 }
 
+/**
+ * The value of the record in buf[from..to), as `readValue` returns it, if it is one of the plain ones
+ * (format/plain-value.ts) and memory has it; undefined: parse the record. Parses nothing else.
+ */
+export function readPlainNow(
+  buf: Uint8Array,
+  from: number,
+  to: number,
+  source: ChunkSource,
+): Uint8Array | undefined {
+  const inline = plainValueFrom(buf, from, to);
+  if (inline >= 0) return copyOut(buf, inline, to);
+  const refs = plainListFrom(buf, from, to);
+  return refs < 0 ? undefined : cachedList(buf, refs, to, source);
+}
+
 /** The chunks of such values are offered for keeping. */
 function isSmall(record: ValueRecord): boolean {
   return record.form === recordForms.list && record.size <= keptValueBytesMax;
 }
 
 function cachedValue(record: ValueRecord, source: ChunkSource): Uint8Array | undefined {
-  let out: Uint8Array | undefined;
+  const from = refIdAt(record, 0);
+  return cachedList(record.buf, from, from + record.chunks * chunkRefBytes, source);
+}
+
+/** The chunks of the references in buf[from..to), one behind the other, if all are kept. */
+function cachedList(buf: Uint8Array, from: number, to: number, source: ChunkSource): Uint8Array | undefined {
+  const first = cachedAt(buf, from, source);
+  if (first === undefined) return undefined;
+  if (from + chunkRefBytes === to) return copyOut(first, chunkIdBytes, first.length);
+  let size = 0;
+  for (let ref = from; ref < to; ref += chunkRefBytes) size += chunkRefRawLen(buf, ref);
+  const out = newArray(size);
+  let kept: Uint8Array | undefined = first;
   let at = 0;
-  for (let i = 0; i < record.chunks; i++) {
-    const chunk = source.cached?.(record.buf, refIdAt(record, i), refHint(record, i));
-    if (chunk === undefined || chunk.length !== refRawLen(record, i)) return undefined;
-    if (record.chunks === 1) return copyOut(chunk, 0, chunk.length);
-    out ??= newArray(record.size);
-    out.set(chunk, at);
-    at += chunk.length;
+  for (let ref = from; ; kept = cachedAt(buf, ref, source)) {
+    if (kept === undefined) return undefined;
+    out.set(kept.subarray(chunkIdBytes), at);
+    at += kept.length - chunkIdBytes;
+    ref += chunkRefBytes;
+    if (ref === to) return out;
   }
-  return out;
+}
+
+/** Id and bytes of the chunk of a reference, if they are kept. */
+function cachedAt(buf: Uint8Array, ref: number, source: ChunkSource): Uint8Array | undefined {
+  const kept = source.cached?.(buf, ref, chunkRefSegment(buf, ref), chunkRefOff8(buf, ref));
+  return kept?.length === chunkIdBytes + chunkRefRawLen(buf, ref) ? kept : undefined;
 }
 
 /** All chunks of a small value at once. */
@@ -115,8 +149,11 @@ async function readSmall(record: ValueRecord, source: ChunkSource): Promise<Uint
   while (walker.step() !== steps.end) {
     const { leafFrom, leafTo, hint } = walker;
     const id = walker.id();
-    const kept = source.cached?.(id, 0, hint);
-    const read = kept === undefined ? source.read(id, hint, chunkKinds.data) : Promise.resolve(kept);
+    const kept = hint === undefined ? undefined : source.cached?.(id, 0, hint.segment, hint.off8);
+    const read =
+      kept === undefined
+        ? source.read(id, hint, chunkKinds.data)
+        : Promise.resolve(kept.subarray(chunkIdBytes));
     reads.push({ leafFrom, leafTo, hint, id, outcome: settle(read) });
   }
   const out = allocate(record.size);

@@ -14,13 +14,11 @@ import { invalid, VarveError } from '../../base/errors.ts';
 import { checkNames } from '../../base/names.ts';
 import { expiresBy } from '../../format/expiry.ts';
 import { decodeMetadata } from '../../format/metadata.ts';
-import { plainValueFrom } from '../../format/plain-value.ts';
 import { rowKinds } from '../../format/row-kinds.ts';
 import { parseValueRecord, recordFlags, recordHead, type ValueRecord } from '../../format/value-record.ts';
 import { END, MISS, OK, type Step } from '../../tree/cursor.ts';
 import { RowRef } from '../../tree/row-ref.ts';
-import { copyOut } from '../../value/value-copy.ts';
-import { readValue, readValueNow, readValueSync } from '../../value/value-reader.ts';
+import { readPlainNow, readValue, readValueNow, readValueSync } from '../../value/value-reader.ts';
 import { recordDigest } from '../../value/value-writer.ts';
 import type { Moment } from '../history/point.ts';
 import { rowPrefix, throwIfAborted, writeKey } from '../key-args.ts';
@@ -60,8 +58,8 @@ export class Reads {
       const step = store.forest.keys.findSync(row.target, 0, length, moment?.seq ?? store.visibleSeq, row);
       if (step !== OK || !this.#isLive(row, moment)) return undefined;
       const { bytes, valueFrom, valueTo } = row;
-      const from = plainValueFrom(bytes, valueFrom, valueTo);
-      return from >= 0 ? copyOut(bytes, from, valueTo) : readValueSync(recordOf(row), store.chunks);
+      const { chunks } = store;
+      return readPlainNow(bytes, valueFrom, valueTo, chunks) ?? readValueSync(recordOf(row), chunks);
     } catch (error) {
       throw store.seen(error);
     }
@@ -80,10 +78,9 @@ export class Reads {
     if (step === OK) {
       if (!this.#isLive(row, moment)) return undefined;
       const { bytes, valueFrom, valueTo } = row;
-      const from = plainValueFrom(bytes, valueFrom, valueTo);
-      if (from >= 0) return copyOut(bytes, from, valueTo);
       try {
-        const value = readValueNow(recordOf(row), store.chunks);
+        const { chunks } = store;
+        const value = readPlainNow(bytes, valueFrom, valueTo, chunks) ?? readValueNow(recordOf(row), chunks);
         if (value !== undefined) return value;
       } catch (error) {
         throw store.seen(error);
