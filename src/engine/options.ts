@@ -40,6 +40,8 @@ export interface MemoryOptions {
   tableFilterBytes?: number;
   /** Indexes of tables, in pieces that are read when they are needed; cold ones go. Default 32 MiB. */
   tableIndexBytes?: number;
+  /** What each long scan reads ahead, past the cache. Default 1 MiB; 0: block by block. */
+  scanAheadBytes?: number;
 }
 
 /** How space is reclaimed in the background. */
@@ -189,6 +191,7 @@ const defaultMemory: Required<MemoryOptions> = {
   foundRowBytes: 2 * MiB,
   tableFilterBytes: 128 * MiB,
   tableIndexBytes: 32 * MiB,
+  scanAheadBytes: MiB,
 };
 
 const defaultCleaning: Required<CleaningOptions> = {
@@ -342,6 +345,12 @@ function checkMemory(given: MemoryOptions): Required<MemoryOptions> {
       given.tableIndexBytes ?? defaultMemory.tableIndexBytes,
       0,
       64 * GiB,
+    ),
+    scanAheadBytes: integer(
+      'memory.scanAheadBytes',
+      given.scanAheadBytes ?? defaultMemory.scanAheadBytes,
+      0,
+      GiB,
     ),
   };
 }

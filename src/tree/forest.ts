@@ -49,6 +49,8 @@ export interface ForestOptions {
   /** For the filters of all tables, and for their indexes. Unbounded when omitted. */
   tableFilterBytes?: number;
   tableIndexBytes?: number;
+  /** What a cursor over a tree reads ahead once it has gone on for a while. Nothing when omitted. */
+  scanAheadBytes?: number;
   /** Told of damage that costs no row and is met after the open: of filters. */
   onDamage?: (error: VarveError) => void;
 }
@@ -114,15 +116,18 @@ export class Forest {
     tables: readonly Table[],
     lost: readonly CatalogTable[],
   ) {
-    const { memtableBytes, foundRowBytes = 0 } = options;
+    const { memtableBytes, foundRowBytes = 0, scanAheadBytes = 0 } = options;
     const keyTables = (tree: number): KeyTable[] =>
       tables.filter((table): table is KeyTable => table instanceof KeyTable && table.meta.tree === tree);
     this.#fs = fs;
     this.#options = options;
     const lostOf = (tree: number): CatalogTable[] => lost.filter((table) => table.tree === tree);
     this.ranges = new RangeRows(lostOf(trees.S));
-    this.keys = new KeyTree(memtableBytes, keyTables(trees.K), lostOf(trees.K), this.ranges, foundRowBytes);
-    this.indexes = new KeyTree(memtableBytes, keyTables(trees.X), lostOf(trees.X));
+    const keys = keyTables(trees.K);
+    const lostKeys = lostOf(trees.K);
+    this.keys = new KeyTree(memtableBytes, keys, lostKeys, this.ranges, foundRowBytes, scanAheadBytes);
+    const entries = keyTables(trees.X);
+    this.indexes = new KeyTree(memtableBytes, entries, lostOf(trees.X), undefined, 0, scanAheadBytes);
     this.system = new KeyTree(memtableBytes, keyTables(trees.S), lostOf(trees.S));
     this.chunks = new ChunkTree(
       memtableBytes,

@@ -51,10 +51,12 @@ export class KeyTree {
   /** Tables that could not be opened: reads they could have answered are refused. */
   readonly lost: LostTables;
   readonly #ranges: RangeRows | undefined;
+  readonly #scanAheadBytes: number;
 
   /**
    * `tables` in any order, each held once for this tree (taken); `lost`: those that could not be opened;
-   * `ranges`: what hides rows of this tree; `memoBytes`: for places of rows that were found, see RowMemo.
+   * `ranges`: what hides rows of this tree; `memoBytes`: for places of rows that were found, see RowMemo;
+   * `scanAheadBytes`: what a cursor of a view reads ahead, over all tables.
    */
   constructor(
     memtableBytes: number,
@@ -62,7 +64,9 @@ export class KeyTree {
     lost: readonly CatalogTable[] = [],
     ranges?: RangeRows,
     memoBytes = 0,
+    scanAheadBytes = 0,
   ) {
+    this.#scanAheadBytes = scanAheadBytes;
     this.#memtableBytes = memtableBytes;
     this.#ranges = ranges;
     this.#active = new KeyMemtable({ bytesMax: memtableBytes });
@@ -150,13 +154,13 @@ export class KeyTree {
 
   /** Pins the memtables and tables of this moment. Release it when done. */
   view(): TreeView {
-    return new TreeView([this.#active, ...this.#frozen], this.tables, this.#ranges?.current);
+    return this.#viewOf(this.tables);
   }
 
   /** The same without tables that have no row above `seq`: for those who look for newer rows only. */
   viewAbove(seq: number): TreeView {
     const newer = this.tables.filter(({ meta }) => meta.maxSeq > seq);
-    return new TreeView([this.#active, ...this.#frozen], newer, this.#ranges?.current);
+    return this.#viewOf(newer);
   }
 
   /** Freezes the active memtable unless it is empty; a new one takes over. */
@@ -191,6 +195,11 @@ export class KeyTree {
   close(): void {
     for (const table of this.tables) table.release();
     this.#setTables([]);
+  }
+
+  #viewOf(tables: readonly KeyTable[]): TreeView {
+    const memtables = [this.#active, ...this.#frozen];
+    return new TreeView(memtables, tables, this.#ranges?.current, this.#scanAheadBytes);
   }
 
   #setTables(tables: readonly KeyTable[]): void {
@@ -328,10 +337,17 @@ export class TreeView {
   readonly #tables: readonly KeyTable[];
   /** Ranges that hide rows the cursors show; undefined in a tree that has none. */
   readonly ranges: RangeSet | undefined;
+  readonly #scanAheadBytes: number;
   #released = false;
 
-  constructor(memtables: readonly KeyMemtable[], tables: readonly KeyTable[], ranges?: RangeSet) {
+  constructor(
+    memtables: readonly KeyMemtable[],
+    tables: readonly KeyTable[],
+    ranges?: RangeSet,
+    scanAheadBytes = 0,
+  ) {
     this.ranges = ranges;
+    this.#scanAheadBytes = scanAheadBytes;
     this.#memtables = memtables;
     this.#tables = tables;
     for (const table of tables) table.retain();
@@ -344,9 +360,10 @@ export class TreeView {
    */
   cursor(above?: Seq): KeyCursor {
     assert(!this.#released, 'a released view has no cursors');
-    if (above === undefined) return mergeOf(this.#memtables, this.#tables);
-    const tables = this.#tables.filter(({ meta }) => meta.maxSeq > above);
-    return mergeOf(this.#memtables, tables, undefined, above);
+    const tables =
+      above === undefined ? this.#tables : this.#tables.filter(({ meta }) => meta.maxSeq > above);
+    const aheadBytes = Math.floor(this.#scanAheadBytes / Math.max(1, tables.length));
+    return mergeOf(this.#memtables, tables, undefined, above, aheadBytes);
   }
 
   /** Unpins; cursors of the view are over. Idempotent. */
@@ -362,11 +379,12 @@ function mergeOf(
   tables: readonly KeyTable[],
   hold?: BlockHold,
   above?: Seq,
+  aheadBytes = 0,
 ): KeyCursor {
   const sources = [
     // What is inserted into an empty one later has numbers above those its readers see.
     ...memtables.filter(({ entries }) => entries > 0).map((memtable) => memtable.cursor()),
-    ...tables.map((table) => table.cursor(hold, above)),
+    ...tables.map((table) => table.cursor(hold, above, aheadBytes)),
   ];
   return sources.length === 1 ? sources[0]! : new MergeCursor(sources);
 }

@@ -10,8 +10,11 @@ import { EntrySpot, entriesEnd, restartAt, restartBefore, searchDataBlock } from
 import { BlockHold, type BlockSource } from './block-hold.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
 import type { IndexPart, PagedIndex } from './paged-index.ts';
+import type { TableScan } from './table-scan.ts';
 
 const nowhere = -1;
+/** Blocks gone through one behind the other after which those ahead are read together. */
+const blocksBeforeAhead = 3;
 
 /** See KeyCursor. Valid while its table is held. */
 export class TableCursor implements KeyCursor {
@@ -24,15 +27,28 @@ export class TableCursor implements KeyCursor {
   readonly #index: PagedIndex;
   readonly #hold: BlockHold;
   readonly #above: Seq;
+  /** Reads pieces ahead of a cursor that goes on and on. */
+  readonly #ahead: TableScan | undefined;
+  #streak = 0;
   readonly #ownsHold: boolean;
   readonly #spot = new EntrySpot();
   #block: Uint8Array = emptyBytes;
   /** Number of `#block`; -1 = unpositioned. */
   #number = nowhere;
 
-  /** `above`: blocks with no number above it are passed over, forwards; -1 = none are. */
-  constructor(source: BlockSource, index: PagedIndex, hold: BlockHold | undefined, above: Seq = -1) {
+  /**
+   * `above`: blocks with no number above it are passed over, forwards; -1 = none are. `ahead`: what to read
+   * with once many blocks are gone through.
+   */
+  constructor(
+    source: BlockSource,
+    index: PagedIndex,
+    hold: BlockHold | undefined,
+    above: Seq = -1,
+    ahead?: TableScan,
+  ) {
     this.#above = above;
+    this.#ahead = ahead;
     this.#source = source;
     this.#index = index;
     this.#hold = hold ?? new BlockHold();
@@ -101,10 +117,12 @@ export class TableCursor implements KeyCursor {
 
   #get(number: number): Uint8Array | undefined {
     if (number === this.#number) return this.#block;
-    const block = this.#hold.find(this.#source, number);
+    const isAhead = this.#streak >= blocksBeforeAhead && number === this.#number + 1;
+    const ahead = isAhead ? this.#ahead : undefined;
+    const block = ahead?.cached(number) ?? this.#hold.find(this.#source, number);
     if (block !== undefined) return block;
     this.#restart();
-    this.#hold.want(this.#source, number);
+    this.#hold.want(ahead ?? this.#source, number);
     return undefined;
   }
 
@@ -164,6 +182,7 @@ export class TableCursor implements KeyCursor {
   }
 
   #stand(number: number, block: Uint8Array): Step {
+    if (number !== this.#number) this.#streak = number === this.#number + 1 ? this.#streak + 1 : 0;
     this.#number = number;
     this.#block = block;
     this.#at = this.#spot.at;

@@ -17,7 +17,7 @@ import { keyHashVersion } from '../codec/key-hash.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { checkDataBlock, EntrySpot, restartInterval, searchDataBlock } from '../format/data-block.ts';
 import { fileHeader } from '../format/file-header.ts';
-import type { TableProps } from '../format/table.ts';
+import { dataBlockBytesTarget, type TableProps } from '../format/table.ts';
 import type { FsPort } from '../fs/port.ts';
 import type { BlockHold, BlockSource } from './block-hold.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
@@ -133,10 +133,13 @@ export class KeyTable implements BlockSource {
 
   /**
    * A cursor over the rows, valid while the table is held. `hold`, if given, loads its misses. With `above`
-   * it passes over blocks with no number above that, and goes forward only.
+   * it passes over blocks with no number above that, and goes forward only. Once it has gone through a few
+   * blocks it reads `aheadBytes` at once, past the cache; less than two blocks of them: it does not.
    */
-  cursor(hold?: BlockHold, above?: Seq): KeyCursor {
-    return new TableCursor(this, this.index, hold, above);
+  cursor(hold?: BlockHold, above?: Seq, aheadBytes = 0): KeyCursor {
+    const isAhead = aheadBytes >= 2 * dataBlockBytesTarget;
+    const ahead = isAhead ? new TableScan(this.#file, this.index, aheadBytes) : undefined;
+    return new TableCursor(this, this.index, hold, above, ahead);
   }
 
   /** A cursor that reads the table front to back past the cache, for merges. Valid while it is held. */

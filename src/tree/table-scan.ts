@@ -1,11 +1,15 @@
 /**
- * Blocks of one table front to back, read past the cache in pieces: a merge reads every block once, and must
- * not drive out what lookups need.
+ * Blocks of one table front to back, read past the cache in pieces: who reads every block once, a merge or a
+ * long scan, must not drive out what lookups need.
  *
- * Invariant: each block is checked when it is read ("a merge stops at a damaged block").
+ * Invariants
+ * - Each block is checked when it is read ("a merge stops at a damaged block").
+ * - Damage is met at the block it lies in, and not before ("a scan that reads ahead gives every row before a
+ *   damaged block", test/tree/scan-ahead.test.ts).
  */
 import type { FileNo } from '../base/brands.ts';
 import { align8 } from '../base/bytes.ts';
+import { isDamage } from '../base/errors.ts';
 import { KiB } from '../base/limits.ts';
 import { checkDataBlock } from '../format/data-block.ts';
 import { openBlock } from '../format/table.ts';
@@ -13,21 +17,24 @@ import type { BlockSource } from './block-hold.ts';
 import type { IndexPart, PagedIndex } from './paged-index.ts';
 import type { TableFile } from './table-file.ts';
 
-/** Bytes read at once, unless one block is longer. */
-const pieceBytes = 256 * KiB;
+/** Bytes that a merge reads at once, unless one block is longer. */
+const mergePieceBytes = 256 * KiB;
 
 /** One reader's source of blocks; holds one piece, and one partition of the index. */
 export class TableScan implements BlockSource {
   readonly no: FileNo;
   readonly #file: TableFile;
   readonly #index: PagedIndex;
+  readonly #pieceBytes: number;
   #part: IndexPart | undefined;
   /** Blocks `#from` and following, checked. */
   #blocks: Uint8Array[] = [];
   #from = 0;
 
-  constructor(file: TableFile, index: PagedIndex) {
+  /** `pieceBytes`: read at once, unless one block is longer. */
+  constructor(file: TableFile, index: PagedIndex, pieceBytes: number = mergePieceBytes) {
     this.no = file.no;
+    this.#pieceBytes = pieceBytes;
     this.#file = file;
     this.#index = index;
   }
@@ -38,16 +45,23 @@ export class TableScan implements BlockSource {
 
   async loadBlock(block: number): Promise<Uint8Array> {
     const part = this.#partWith(block) ?? (await this.#index.once(this.#index.numberOf(block)));
-    const piece = new Uint8Array(pieceEnd(part, block) - part.offsetOf(block));
-    await this.#file.read(piece, part.offsetOf(block));
-    return this.#admit(block, part, piece);
+    const offset = part.offsetOf(block);
+    const piece = new Uint8Array(pieceEnd(part, block, this.#pieceBytes) - offset);
+    const got = await this.#file.read(piece, offset).then(() => piece, orDamage);
+    if (got !== undefined) return this.#admit(block, part, got);
+    // Something in the piece cannot be read: the block itself may be.
+    const alone = new Uint8Array(blockEnd(part, block) - offset);
+    await this.#file.read(alone, offset);
+    return this.#admit(block, part, alone);
   }
 
   loadBlockSync(block: number): Uint8Array {
     const part = this.#partWith(block) ?? this.#index.onceSync(this.#index.numberOf(block));
-    const piece = new Uint8Array(pieceEnd(part, block) - part.offsetOf(block));
-    this.#file.readSync(piece, part.offsetOf(block));
-    return this.#admit(block, part, piece);
+    const offset = part.offsetOf(block);
+    // On the calling thread, and for one move only: nothing is read ahead.
+    const alone = new Uint8Array(blockEnd(part, block) - offset);
+    this.#file.readSync(alone, offset);
+    return this.#admit(block, part, alone);
   }
 
   retain(): void {
@@ -73,9 +87,15 @@ export class TableScan implements BlockSource {
       const end = blockEnd(part, block);
       if (end - start > piece.length) break;
       const raw = piece.subarray(offset - start, end - start);
-      const bytes = openBlock(raw, part.lengthOf(block), seed, offset, path);
-      checkDataBlock(bytes, part.rowsOf(block), this.#file.place(offset));
-      blocks.push(bytes);
+      try {
+        const bytes = openBlock(raw, part.lengthOf(block), seed, offset, path);
+        checkDataBlock(bytes, part.rowsOf(block), this.#file.place(offset));
+        blocks.push(bytes);
+      } catch (error) {
+        // Whoever comes to this block reads it again, and is told.
+        if (block === first) throw error;
+        break;
+      }
     }
     this.#blocks = blocks;
     this.#from = first;
@@ -83,8 +103,14 @@ export class TableScan implements BlockSource {
   }
 }
 
+/** Undefined where the disk cannot read the bytes; other errors are thrown. */
+function orDamage(error: unknown): undefined {
+  if (!isDamage(error)) throw error;
+  return undefined;
+}
+
 /** End of the piece that begins with a block: in its partition, as far as one read goes. */
-function pieceEnd(part: IndexPart, block: number): number {
+function pieceEnd(part: IndexPart, block: number, pieceBytes: number): number {
   const start = part.offsetOf(block);
   let end = blockEnd(part, block);
   for (let next = block + 1; next < part.end; next++) {

@@ -132,14 +132,15 @@ async function openFound(
   const params = chunkerParamsOf(loaded.slot, options);
   const { dbUuid } = loaded.slot;
   const blockCache = new BlockCache(options.memory.blockCacheBytes);
-  const { memtableBytes, foundRowBytes, tableFilterBytes, tableIndexBytes } = options.memory;
+  const { memory } = options;
   const opened = await Forest.open(env.fs, loaded.catalog.tables, {
     dbUuid,
     cache: blockCache,
-    memtableBytes,
-    foundRowBytes,
-    tableFilterBytes,
-    tableIndexBytes,
+    memtableBytes: memory.memtableBytes,
+    foundRowBytes: memory.foundRowBytes,
+    tableFilterBytes: memory.tableFilterBytes,
+    tableIndexBytes: memory.tableIndexBytes,
+    scanAheadBytes: memory.scanAheadBytes,
     onDamage: (error) => health.note(error),
   });
   const { forest } = opened;
