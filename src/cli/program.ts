@@ -1,36 +1,6 @@
 /** The command line as a function: arguments in, exit code out. */
 import { Command, CommanderError } from 'commander';
-import { addArchive } from './commands/archive.ts';
-import { addBackup } from './commands/backup.ts';
-import { addBench } from './commands/bench.ts';
-import { addChanges } from './commands/changes.ts';
-import { addCompact } from './commands/compact.ts';
-import { addDiff } from './commands/diff.ts';
-import { addDoctor } from './commands/doctor.ts';
-import { addDump } from './commands/dump.ts';
-import { addDuplicates } from './commands/duplicates.ts';
-import { addExport } from './commands/export.ts';
-import { addGet } from './commands/get.ts';
-import { addHistory } from './commands/history.ts';
-import { addImport } from './commands/import.ts';
-import { addIndex } from './commands/indexes.ts';
-import { addInspect } from './commands/inspect.ts';
-import { addLs } from './commands/ls.ts';
-import { addPut } from './commands/put.ts';
-import { addQuery } from './commands/query.ts';
-import { addRepair } from './commands/repair.ts';
-import { addRestore } from './commands/restore.ts';
-import { addRm } from './commands/rm.ts';
-import { addSchedule } from './commands/schedule.ts';
-import { addScrub } from './commands/scrub.ts';
-import { addSnapshot } from './commands/snapshot.ts';
-import { addStat } from './commands/stat.ts';
-import { addStats } from './commands/stats.ts';
-import { addTune } from './commands/tune.ts';
-import { addUnlock } from './commands/unlock.ts';
-import { addVault } from './commands/vault.ts';
-import { addVerify } from './commands/verify.ts';
-import { addVersions } from './commands/versions.ts';
+import { type AddCommand, commandsFor } from './command-table.ts';
 import { exitCodeOf, exitCodes } from './exit-codes.ts';
 import { type CliIo, columnsOf, Output } from './io.ts';
 import { newSession, type Runner, wasAborted } from './session.ts';
@@ -61,7 +31,9 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     },
   };
   try {
-    await makeProgram(io, runner).parseAsync(argv, { from: 'user' });
+    // Help, and what is no command, needs to know of all.
+    const commands = await commandsFor(argv[0]);
+    await makeProgram(io, runner, commands).parseAsync(argv, { from: 'user' });
     await out.flush();
   } catch (error) {
     code = await reportFailure(error, argv.includes('--json'), io, out, err);
@@ -95,7 +67,7 @@ async function printJson(out: Output, error: object): Promise<void> {
   await out.flush();
 }
 
-function makeProgram(io: CliIo, runner: Runner): Command {
+function makeProgram(io: CliIo, runner: Runner, commands: readonly AddCommand[]): Command {
   const program = new Command('varve')
     .description('A deduplicated, ordered, durable key-value store in a directory.')
     .version(packageVersion(), '-V, --version', 'print the version')
@@ -111,39 +83,6 @@ function makeProgram(io: CliIo, runner: Runner): Command {
       getErrHasColors: () => false,
     })
     .addHelpText('after', epilogue);
-  const commands = [
-    addPut,
-    addGet,
-    addRm,
-    addLs,
-    addStat,
-    addVersions,
-    addHistory,
-    addSnapshot,
-    addDiff,
-    addImport,
-    addExport,
-    addStats,
-    addCompact,
-    addInspect,
-    addDump,
-    addDoctor,
-    addBackup,
-    addArchive,
-    addSchedule,
-    addTune,
-    addVault,
-    addRestore,
-    addVerify,
-    addScrub,
-    addChanges,
-    addQuery,
-    addIndex,
-    addDuplicates,
-    addRepair,
-    addUnlock,
-    addBench,
-  ];
   for (const add of commands) add(program, runner);
   return program;
 }

@@ -12,7 +12,6 @@ import { type Runner, readStore, type Session } from '../session.ts';
 import { keyArgument, plainText, plural, sizeText } from '../text.ts';
 import { type ExportReport, exportTree } from '../tree/export-tree.ts';
 import { problemFields, warnOfProblems } from './problems.ts';
-import { exportTarCommand } from './tar.ts';
 
 interface Options extends KeyOptions, AtOptions {
   prefix?: string;
@@ -42,12 +41,13 @@ sha256sum -c. Its prefix is not cut off. varve import --tar reads it back.
 ${examples('varve export ./data ./restored --prefix photos/', 'varve export ./data --tar data.tar')}`,
     );
   withAt(withKeyOptions(command)).action((store: string, out: string | undefined, options: Options) =>
-    runner.run(options, (session) => {
+    runner.run(options, async (session) => {
       if ((out === undefined) === (options.tar === undefined))
         throw invalid('give a directory, or --tar FILE');
       if (out !== undefined) return exportCommand(session, store, out, options);
       const prefix = prefixOf(options);
       const { tar, space, at, overwrite = false } = options;
+      const { exportTarCommand } = await import('./tar.ts');
       return exportTarCommand(session, store, { tar: tar!, prefix, space, at, overwrite });
     }),
   );

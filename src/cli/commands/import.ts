@@ -11,7 +11,6 @@ import { countText, keyArgument, plural, sizeText } from '../text.ts';
 import { type ImportReport, importTree } from '../tree/import-tree.ts';
 import { identityAt, requireDirectory } from '../tree/walk.ts';
 import { problemFields, warnOfProblems } from './problems.ts';
-import { importTarCommand } from './tar.ts';
 
 interface Options extends KeyOptions {
   prefix?: string;
@@ -43,13 +42,14 @@ before it is stored; exit code 4 where the archive is not whole.
 ${examples('varve import ./data ~/photos --prefix photos/', 'varve import ./data . --trust-mtime --delete')}`,
     );
   withKeyOptions(command).action((store: string, dir: string | undefined, options: Options) =>
-    runner.run(options, (session) => {
+    runner.run(options, async (session) => {
       if ((dir === undefined) === (options.tar === undefined))
         throw invalid('give a directory, or --tar FILE');
       if (dir !== undefined) return importCommand(session, store, dir, options);
       const { tar, prefix, space, trustMtime, delete: del } = options;
       if ([prefix, space, trustMtime, del].some((value) => value !== undefined))
         throw invalid('--tar goes with --json only: an archive says itself where its keys belong');
+      const { importTarCommand } = await import('./tar.ts');
       return importTarCommand(session, store, tar!);
     }),
   );
