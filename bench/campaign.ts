@@ -102,15 +102,16 @@ async function main(): Promise<number> {
   await initChecksum();
   setSha256(nodeSha256);
   const begun = performance.now();
-  const { tried, failed, lines, skipped = [] } = await run(command);
+  const { tried, failed, lines, skipped = [], summary } = await run(command);
   const seconds = (performance.now() - begun) / 1000;
   for (const line of lines) process.stdout.write(`${line}\n`);
   for (const line of skipped) process.stdout.write(`skipped: ${line}\n`);
   const rate = Math.round(tried / Math.max(seconds, 0.001));
+  const more = summary === undefined ? '' : `; ${summary}`;
   const skips = skipped.length === 0 ? '' : `, ${skipped.length} skipped`;
   process.stdout.write(
     `${command.name}: ${tried} tried, ${failed} failed${skips}, ` +
-      `${seconds.toFixed(1)} s, ${rate}/s, seed ${command.seed}\n`,
+      `${seconds.toFixed(1)} s, ${rate}/s, seed ${command.seed}${more}\n`,
   );
   return failed > 0 ? 1 : 0;
 }

@@ -15,6 +15,7 @@ import { type CrashChooser, fixedChooser, type PendingItem, randomChooser } from
 import { fsError } from './fs-errors.ts';
 import { baseName, parentPath, pathNames } from './fs-path.ts';
 import { MemoryFile } from './memory-file.ts';
+import type { PagedBytes } from './paged-bytes.ts';
 import type { FsCaps, FsEntry, FsFile, FsPort, FsStat, OpenMode } from './port.ts';
 import { type PendingChange, SimFile, sectorBytes, sectorCount } from './sim-file.ts';
 import { type FaultHook, type FsFault, type FsOp, SimMachine } from './sim-machine.ts';
@@ -32,6 +33,17 @@ export interface MemoryFileSystemOptions {
   /** Directory shown in messages. */
   root?: string;
 }
+
+/** A file as it is at some moment: equal files have equal digests. */
+export interface FileMark {
+  readonly size: number;
+  readonly digest: bigint;
+}
+
+/** What a disk has, by path; undefined for directories. */
+export type DiskContents = ReadonlyMap<string, FileMark | undefined>;
+
+const markOf = (bytes: PagedBytes): FileMark => ({ size: bytes.size, digest: bytes.digest() });
 
 export class MemoryFileSystem implements FsPort {
   readonly root: string;
@@ -249,13 +261,16 @@ export class MemoryFileSystem implements FsPort {
   /** 16 hex digits over every path and byte that programs see; equal states have equal digests. */
   digest(): string {
     let text = '';
-    for (const [path, node] of this.#walk())
-      text += node instanceof SimFile ? `${path}\0${node.cache.digest()}\0` : `${path}\0\0`;
+    for (const [path, mark] of this.contents()) text += `${path}\0${mark?.digest ?? ''}\0`;
     return xxh64(encodeUtf8(text)).toString(16).padStart(16, '0');
   }
 
-  sizeOf(path: string): number {
-    return this.#file(path).cache.size;
+  /** Every file and directory that programs see, by path in the order of names. */
+  contents(): DiskContents {
+    const contents = new Map<string, FileMark | undefined>();
+    for (const [path, node] of this.#walk())
+      contents.set(path, node instanceof SimFile ? markOf(node.cache) : undefined);
+    return contents;
   }
 
   /** Of the size and bytes a file has now; equal files have equal ones. */
@@ -266,11 +281,6 @@ export class MemoryFileSystem implements FsPort {
   /** Paths of every file, sorted. */
   files(): string[] {
     return [...this.#walk()].filter(([, node]) => node instanceof SimFile).map(([path]) => path);
-  }
-
-  /** Paths of every file and directory, sorted within each; those of directories end in '/'. */
-  paths(): string[] {
-    return [...this.#walk()].map(([path, node]) => (node instanceof SimFile ? path : `${path}/`));
   }
 
   /** The bytes a file has now, as a copy. */

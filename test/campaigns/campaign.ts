@@ -19,6 +19,8 @@ export interface CampaignResult {
   readonly failed: number;
   /** What was found, one line each: failures with the seed that replays them, then totals. */
   readonly lines: readonly string[];
+  /** The end of the last line: totals in the campaign's own terms. */
+  readonly summary?: string;
   /** What could not be tried here, each with what to install; never counted as tried. */
   readonly skipped?: readonly string[];
 }

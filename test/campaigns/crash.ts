@@ -118,7 +118,8 @@ class Crashes {
   }
 
   get #tried(): number {
-    return this.#tally.states + this.#tally.inner + this.#tally.fallbacks;
+    const { states, inner, fallbacks, failing } = this.#tally;
+    return states + inner + fallbacks + failing;
   }
 
   #goesOn(): boolean {
@@ -158,22 +159,24 @@ class Crashes {
   }
 
   result(cpuSeconds: number): CampaignResult {
-    const { workloads, points, states, alike, duplicates, inner, fallbacks, rows } = this.#tally;
-    const tried = this.#tried + duplicates;
+    const { workloads, points, states, alike, duplicates, inner, fallbacks, failing, rows } = this.#tally;
+    const tried = this.#tried;
+    const all = tried + duplicates;
+    const perSecond = (many: number): number => Math.round(many / cpuSeconds);
     const lines = [
       ...this.#failures.map((text) => `FAILED seed ${this.#options.seed}, ${text}`),
       `exhaustive ${this.#sequences} of ${this.#ofPart} sequences; ${this.#workloads} random workloads; ` +
         `${this.#faults} failing operations`,
-      `${states} distinct states, ${inner} of crashes inside recovery and ${fallbacks} without the newest ` +
-        `slot or catalog; ${points} points of ${workloads} runs with ${rows} rows`,
-      `${tried} states tried in all: ${this.#tried} distinct, of which ` +
-        `${this.#tried - alike} were opened and ${alike} give recovery byte for byte what one of ` +
-        `those gave it, and ${duplicates} met before; ` +
-        `${Math.round(tried / cpuSeconds)} per second of processor time, ` +
-        `${Math.round(this.#tried / cpuSeconds)} distinct`,
+      `${states} states of power cuts, ${inner} of crashes inside recovery, ${fallbacks} without the ` +
+        `newest slot or catalog, ${failing} after failing operations; ` +
+        `${points} points of ${workloads} runs with ${rows} rows`,
+      `${tried - alike} states were opened; ${alike} differ from one of them in nothing that recovery reads`,
     ];
     if (this.#seen.forgotten > 0) lines.push(`the states seen were forgotten ${this.#seen.forgotten} times`);
-    return { tried: this.#tried, failed: this.#failures.length, lines };
+    const summary =
+      `${all} states in all, ${tried} distinct; per second of processor time ` +
+      `${perSecond(all)} and ${perSecond(tried)}`;
+    return { tried, failed: this.#failures.length, lines, summary };
   }
 
   async #guard(what: string, work: () => Promise<void>): Promise<void> {
@@ -229,7 +232,8 @@ class Crashes {
     const ofSyncs = list.filter(({ op }) => op.kind === 'sync' || op.kind === 'dataSync');
     this.#faults++;
     try {
-      await runFailure(workload, profile, prng.pick(prng.chance(0.5) ? ofSyncs : list));
+      const failure = prng.pick(prng.chance(0.5) ? ofSyncs : list);
+      this.#tally.failing += (await runFailure(workload, profile, failure)).states;
     } catch (error) {
       throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
     }

@@ -63,6 +63,8 @@ export interface Tally {
   inner: number;
   /** States that have lost the newest slot or catalog. */
   fallbacks: number;
+  /** States after an operation failed: in the same boot, and after power cuts. */
+  failing: number;
   rows: number;
 }
 
@@ -74,6 +76,7 @@ export const newTally = (): Tally => ({
   duplicates: 0,
   inner: 0,
   fallbacks: 0,
+  failing: 0,
   rows: 0,
 });
 
@@ -309,7 +312,7 @@ async function checkUnread(
 ): Promise<number> {
   const { floor, exactly, killed, mayKeep, seed } = plan;
   const words = `${floor} ${exactly} ${killed} ${mayKeep} ${seed} ${held(floor)}`;
-  const known = always ? undefined : run.alike.resultOf(disk, words);
+  const known = always ? undefined : run.alike.resultOf(disk.contents(), words);
   if (known !== undefined) {
     run.tally.alike++;
     return known;

@@ -43,17 +43,36 @@ export async function failuresOf(workload: Workload, profile: FsProfile): Promis
   );
 }
 
-/** Every state the disk can be in for the next open: same boot, or after a power cut. */
+/** Names a state: the bytes on the disk, and what must hold of them. */
+function nameOf(disk: MemoryFileSystem, { attempts }: FaultyRun): string {
+  const promised = attempts.map(({ seq, durable }) => `${seq ?? ''}${durable ? '!' : ''}`);
+  return `${disk.digest()} ${promised.join(' ')}`;
+}
+
+/**
+ * Every state the disk can be in for the next open: same boot, or after a power cut; each once, those of
+ * `seen` left out. How many were checked.
+ */
 export async function checkAllAfter(
   disk: MemoryFileSystem,
   run: FaultyRun,
   workload: Workload,
   seed: number,
-): Promise<void> {
+  seen: Set<string> = new Set(),
+): Promise<number> {
+  let checked = 1;
+  // The same boot comes last, since it changes the disk, and always: not all it has is in its bytes.
+  seen.add(nameOf(disk, run));
   for (const choose of ['none', 'all', new Prng(seed)] as const) {
-    await checkAfterFault(disk.crash(choose), run, workload.shape, seed);
+    const state = disk.crash(choose);
+    const name = nameOf(state, run);
+    if (seen.has(name)) continue;
+    seen.add(name);
+    checked++;
+    await checkAfterFault(state, run, workload.shape, seed);
   }
   await checkAfterFault(disk, run, workload.shape, seed);
+  return checked;
 }
 
 /** A moment after the failure at which the power goes. */
@@ -68,18 +87,39 @@ interface Cut {
 const cutsKept = 60;
 const cutsMax = 5;
 
-/** The power goes at some moments after the failure: nothing that was not synced survives, or a mixture. */
-async function checkCuts(cuts: readonly Cut[], workload: Workload, seed: number): Promise<void> {
+/**
+ * The power goes at some moments after the failure: nothing that was not synced survives, or a mixture. How
+ * many states were checked, each once.
+ */
+async function checkCuts(
+  cuts: readonly Cut[],
+  workload: Workload,
+  seed: number,
+  seen: Set<string>,
+): Promise<number> {
+  let checked = 0;
   const prng = new Prng(seed);
   for (const { disk, run, index } of drawn(prng, cuts, cutsMax)) {
     const mixture = prng.chance(0.3);
+    const state = disk.crash(mixture ? prng : 'none');
+    const name = nameOf(state, run);
+    if (seen.has(name)) continue;
+    seen.add(name);
+    checked++;
     try {
-      await checkAfterFault(disk.crash(mixture ? prng : 'none'), run, workload.shape, seed);
+      await checkAfterFault(state, run, workload.shape, seed);
     } catch (error) {
       const what = `power cut before operation ${index}${mixture ? ', a mixture survives' : ''}`;
       throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
     }
   }
+  return checked;
+}
+
+/** A run that met its failure, and how many states of its disk were checked, each once. */
+export interface CheckedFailure {
+  readonly run: FaultyRun;
+  readonly states: number;
 }
 
 /** Runs `workload` with one failure and checks what is left; throws with what failed and how. */
@@ -87,7 +127,7 @@ export async function runFailure(
   workload: Workload,
   profile: FsProfile,
   failure: Failure,
-): Promise<FaultyRun> {
+): Promise<CheckedFailure> {
   const { op, fault, forEver } = failure;
   const disk = new MemoryFileSystem({ profile });
   disk.schedule = turn;
@@ -116,13 +156,14 @@ export async function runFailure(
     disk.schedule = undefined;
     disk.answer = undefined;
     const seed = workload.seed * 1000 + op.index;
-    await checkCuts(cuts, workload, seed);
-    await checkAllAfter(disk, run, workload, seed);
+    const seen = new Set<string>();
+    const ofCuts = await checkCuts(cuts, workload, seed, seen);
+    const states = ofCuts + (await checkAllAfter(disk, run, workload, seed, seen));
     const isLogSync = op.kind === 'dataSync' && op.path.startsWith('wal/');
     if (!fired) throw new Error('it never came');
     if (isLogSync && wasNeeded && !run.stopped && run.failures.length === 0)
       throw new Error('the sync of the log failed and nobody was told');
-    return run;
+    return { run, states };
   } catch (error) {
     const how = `${JSON.stringify(fault)}${forEver ? ' from then on' : ''}`;
     const what = `operation ${op.index} (${op.kind} ${op.path}) fails ${how}`;

@@ -9,13 +9,15 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { BatchOperation } from '../../src/engine/types.ts';
 import type { RangeRow } from '../../src/format/system-rows.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { auditDisk } from './audit.ts';
+import { AuditCache } from './audit-cache.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { hexKey } from './recorder.ts';
 import type { Row } from './row.ts';
 import { covers } from './system-rows.ts';
 import { inTransaction } from './transact.ts';
 import { type Call, type Change, isPlain, type PlainCall, type Workload } from './workload.ts';
+
+const audits = new AuditCache();
 
 /** A call's changes of one key; `seq` once it was acknowledged. */
 interface Attempt {
@@ -222,7 +224,7 @@ export async function checkAfterFault(
 ): Promise<void> {
   const engine = await openOn(disk, shape, seed);
   if (engine.health().status === 'degraded') throw new Error(JSON.stringify(engine.health()));
-  const { rows, system, problems } = await auditDisk(disk);
+  const { rows, system, problems } = await audits.audit(disk, (await audits.load(disk))!);
   if (problems.length > 0) throw new Error(problems.join('; '));
   const bySeq = new Map<number, Row[]>();
   for (const row of rows) {

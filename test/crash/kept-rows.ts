@@ -3,7 +3,7 @@ import { toHex } from '../../src/base/bytes.ts';
 import type { RangeRow } from '../../src/format/system-rows.ts';
 import { deleteRecord } from '../../src/format/value-record.ts';
 import type { SpaceRow } from './log-rows.ts';
-import type { Row } from './row.ts';
+import { type Row, valueName } from './row.ts';
 import { covers } from './system-rows.ts';
 
 const sameRow = (a: Row, b: Row): boolean =>
@@ -42,6 +42,23 @@ export function rowsProblem(
   if (missing.length === 0) return undefined;
   const lost = missing.filter((row) => !mayBeGone(row, ordinary, committed, historyVersions ?? 0));
   return lost.length === 0 ? undefined : `missing [${show(lost)}]`;
+}
+
+/**
+ * Deletes behind commit `last` by which an earlier open of the store has taken away what had expired: `brief`
+ * are the names of the values that do, by number and key.
+ */
+export function deletesOfBrief(
+  found: readonly Row[],
+  { rows }: Pick<Committed, 'rows'>,
+  last: number,
+  brief: ReadonlySet<string>,
+): Row[] {
+  const isOfBrief = (row: Row): boolean => {
+    const newest = rows.findLast((other) => other.key === row.key && other.space === row.space);
+    return newest?.isPut === true && brief.has(valueName(newest.seq, newest.key));
+  };
+  return found.filter((row) => row.seq > last && !row.isPut && !row.isLate && isOfBrief(row));
 }
 
 /** A late row stands for a range delete, where the newest version below it is one that was to be seen. */

@@ -1,8 +1,8 @@
 /** What a history says of the store with its commits up to a number. */
 
 import type { Committed } from './kept-rows.ts';
-import { type History, valueName } from './recorder.ts';
-import type { Row } from './row.ts';
+import type { History } from './recorder.ts';
+import { type Row, valueName } from './row.ts';
 import { covers } from './system-rows.ts';
 
 /** Live values by space name and hex key. */

@@ -14,14 +14,14 @@
  */
 import { encodeUtf8 } from '../../src/base/bytes.ts';
 import { xxh64 } from '../../src/codec/checksum.ts';
-import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import type { DiskContents, MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 
 /** How a check looks at a file of the disk it is given. */
-type Looks = Map<string, 'size' | 'bytes'>;
+type Looks = Map<string, 'size' | 'digest'>;
 
 /** Files that checks looked at, and by the digest of what they found there what came of it. */
 interface Kept {
-  readonly looks: readonly (readonly [path: string, how: 'size' | 'bytes'])[];
+  readonly looks: readonly (readonly [path: string, how: 'size' | 'digest'])[];
   readonly results: Map<bigint, number>;
 }
 
@@ -46,7 +46,7 @@ export class ReadAlike {
    * The result of a check that has passed on a disk that looks like this one; undefined when none has.
    * `words`: all that the check depends on beside the disk.
    */
-  resultOf(disk: MemoryFileSystem, words: string): number | undefined {
+  resultOf(disk: DiskContents, words: string): number | undefined {
     for (const { looks, results } of this.#byNames.get(namesOf(disk, words)) ?? []) {
       const result = results.get(digestOf(disk, looks));
       if (result !== undefined) return result;
@@ -56,17 +56,17 @@ export class ReadAlike {
 
   /** Before a check of `disk`, which must not have a hook for faults; it has one until `passed`. */
   watch(disk: MemoryFileSystem, words: string): Watched {
-    const before = disk.fork();
+    const before = disk.contents();
     const looks: Looks = new Map();
     let renames = false;
     disk.faults = ({ kind, path }) => {
       if (kind === 'rename' || kind === 'link') renames = true;
-      else if (kind === 'open' || kind === 'read') looks.set(path, 'bytes');
+      else if (kind === 'open' || kind === 'read') looks.set(path, 'digest');
       else if ((kind === 'stat' || kind === 'size') && !looks.has(path)) looks.set(path, 'size');
       return undefined;
     };
     return {
-      noteRead: (path) => looks.set(path, 'bytes'),
+      noteRead: (path) => looks.set(path, 'digest'),
       passed: (result) => {
         disk.faults = undefined;
         if (!renames) this.#keep(before, looks, words, result);
@@ -74,14 +74,13 @@ export class ReadAlike {
     };
   }
 
-  #keep(disk: MemoryFileSystem, all: Looks, words: string, result: number): void {
+  #keep(disk: DiskContents, all: Looks, words: string, result: number): void {
     if (this.#digests++ === digestsMax) {
       this.#byNames.clear();
       this.#digests = 1;
     }
     // What was made during the check came from it.
-    const there = new Set(disk.files());
-    const looks = Array.from(all).filter(([path]) => there.has(path));
+    const looks = Array.from(all).filter(([path]) => disk.get(path) !== undefined);
     looks.sort(([a], [b]) => (a < b ? -1 : 1));
     const names = namesOf(disk, words);
     const kept = this.#byNames.get(names) ?? [];
@@ -94,11 +93,14 @@ export class ReadAlike {
   }
 }
 
-const namesOf = (disk: MemoryFileSystem, words: string): bigint =>
-  xxh64(encodeUtf8(`${words}\0${disk.paths().join('\0')}`));
+function namesOf(disk: DiskContents, words: string): bigint {
+  let text = words;
+  for (const [path, mark] of disk) text += `\0${path}${mark === undefined ? '/' : ''}`;
+  return xxh64(encodeUtf8(text));
+}
 
-function digestOf(disk: MemoryFileSystem, looks: Kept['looks']): bigint {
+function digestOf(disk: DiskContents, looks: Kept['looks']): bigint {
   let text = '';
-  for (const [path, how] of looks) text += `${how === 'size' ? disk.sizeOf(path) : disk.digestOf(path)}\0`;
+  for (const [path, how] of looks) text += `${disk.get(path)![how]} `;
   return xxh64(encodeUtf8(text));
 }

@@ -16,7 +16,7 @@ import { checkCounts, countsOf, toggle, update } from './features.ts';
 import { rowsProblem } from './kept-rows.ts';
 import { LogRows, type Mark, type SpaceRow } from './log-rows.ts';
 import { openLife } from './machine.ts';
-import type { Row } from './row.ts';
+import { type Row, valueName } from './row.ts';
 import { inPieces, inTransaction } from './transact.ts';
 import { type Call, counterKey, type Step, type Workload } from './workload.ts';
 
@@ -75,7 +75,6 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 const syncing: ReadonlySet<string> = new Set(['sync', 'dataSync', 'syncDir']);
 
-export const valueName = (seq: number, key: string): string => `${seq}/${key}`;
 export const hexKey = (key: string): string => toHex(encodeUtf8(key));
 
 class Run {

@@ -6,7 +6,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { type Audit, strayFiles } from './audit.ts';
 import { AuditCache, type OnRead } from './audit-cache.ts';
-import { rowsProblem } from './kept-rows.ts';
+import { deletesOfBrief, rowsProblem } from './kept-rows.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { type State, stateAt, upTo } from './model.ts';
 import { checkPast, type EndsAt, finishIndexes } from './past.ts';
@@ -75,7 +75,10 @@ export async function checkRecovered(
     plan.exactly ?? Math.max(lastOf(audit), before?.catalog.checkpointSeq ?? 0),
   );
   if (engine.stats().seq < last) throw new Error(`the engine counts ${engine.stats().seq}, not ${last}`);
-  const wrong = rowsProblem(audit.rows, committed, plan.shape);
+  const expired =
+    plan.exactly === undefined ? [] : deletesOfBrief(audit.rows, committed, last, history.brief);
+  const rows = [...committed.rows, ...expired];
+  const wrong = rowsProblem(audit.rows, { ...committed, rows }, plan.shape);
   if (wrong !== undefined) throw new Error(`rows up to ${last} are not what was committed: ${wrong}`);
   const lost = [...history.rows, ...history.ranges].filter(({ seq }) => seq > last && seq <= plan.floor);
   if (lost.length > 0) throw new Error(`acknowledged commit ${lost[0]!.seq} is lost (last is ${last})`);

@@ -12,3 +12,6 @@ export interface Row {
   /** The stored record, hex. */
   readonly record: string;
 }
+
+/** Of the version of a key (hex) with this number. */
+export const valueName = (seq: number, key: string): string => `${seq}/${key}`;
