@@ -11,8 +11,9 @@
  *
  * Write amplification is bytes written to the files of a kind per byte of key and value put. Beside what was
  * written to tables stands what the planner alone makes of a load of the same sizes, in the same unit, and
- * the ratio of the two. Latencies are from the call of put to its promise's end. Exit code 1 when an answer
- * is wrong.
+ * the ratio of the two. Latencies are from the call of put to its promise's end; `ofCpu` has some of them in
+ * CPU time of this process, which tells its own stalls from those of a busy machine. Exit code 1 when an
+ * answer is wrong.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -179,9 +180,9 @@ async function loadPhases(course: Course, engine: Engine, options: Options, writ
   const { keys, chunks } = options;
   await course.phase('load keys', async (progress) => {
     const amplification = new Amplification(written);
-    const latencies = new Latencies();
+    const waits = { wall: new Latencies(), cpu: new Latencies() };
     const began = performance.now();
-    await loadKeys(engine, [0, keys], 0, latencies, progress);
+    await loadKeys(engine, [0, keys], 0, waits, progress);
     const perSecond = round(keys / ((performance.now() - began) / 1000), 0);
     await engine.flush();
     const { tables, compaction } = engine.stats();
@@ -190,7 +191,8 @@ async function loadPhases(course: Course, engine: Engine, options: Options, writ
     const load = { tree: trees.K, rows: keys, rowBytes, plainRowBytes };
     const factors = amplification.figures(keys * (keyBytes + valueBytes), load);
     const waitedMs = round(compaction.waitedMs, 0);
-    return { perSecond, ...latencyFigures(latencies), waitedMs, writeAmplification: factors };
+    const figures = { ...latencyFigures(waits.wall), ofCpu: latencyFigures(waits.cpu) };
+    return { perSecond, ...figures, waitedMs, writeAmplification: factors };
   });
   let values = 0;
   await course.phase('load chunks', async (progress) => {

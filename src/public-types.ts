@@ -119,7 +119,7 @@ export type { Finding, FindingKind } from './integrity/findings.ts';
 export type { RepairLoss, RepairProgress, RepairReport } from './integrity/repair-types.ts';
 export type { VerifyLevel } from './integrity/verify-cursor.ts';
 export type { VerifyProgress, VerifyReport } from './integrity/verify-types.ts';
-export type { Durability } from './log/group-commit.ts';
+export type { Durability } from './log/group-options.ts';
 export type { Condition, FieldBounds } from './secondary/conditions.ts';
 export type { IndexDefinition, IndexInfo, IndexStats } from './secondary/definition.ts';
 export type {

@@ -34,6 +34,8 @@ export const segmentBytesTarget = 64 * MiB;
 /** With durability 'full', bytes of a segment after which what is written is synced in the background. */
 export const segmentSyncBytes = 16 * MiB;
 export const segmentBytesMax = 2 * GiB;
+/** Where commits do not wait for a sync, bytes of log after which it is synced in the background. */
+export const logSyncBytes = 8 * MiB;
 /** A log file is rotated at the next checkpoint once it holds this many bytes. */
 export const logBytesTarget = 64 * MiB;
 /** Old log files kept for change feeds: bytes, where no option says otherwise, and files at most. */
@@ -57,8 +59,10 @@ export const paceBytesSoft = 2 * GiB;
 export const paceBytesHard = 8 * GiB;
 /** What a mebibyte of rows costs a writer at the hard bounds, ms; below them less, by the square. */
 export const paceMsPerMiB = 1000;
-/** Longest wait of one write for merges, ms. */
-export const paceWaitMsMax = 200;
+/** Longest wait of one write for merges and flushes, ms. */
+export const paceWaitMsMax = 120;
+/** How full memory may get during a flush before writers begin to wait for it, as a share of the budget. */
+export const paceFillSoft = 0.25;
 /** Range deletes that may be pending; more wait until some are carried out. */
 export const pendingRangesMax = 4096;
 /** What one step of the reaper looks at and writes, at most: rows, late deletes, bytes of those. */

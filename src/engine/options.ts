@@ -6,7 +6,7 @@ import type { Clock } from '../base/clock.ts';
 import { invalid } from '../base/errors.ts';
 import { GiB, historyMsMax, inlineBytesMax, KiB, logHistoryBytes, MiB, workersMax } from '../base/limits.ts';
 import { checkNames } from '../base/names.ts';
-import type { Durability } from '../log/group-commit.ts';
+import type { Durability } from '../log/group-options.ts';
 import { checkScrubbing, type ScrubbingOptions, type ScrubSettings } from './health/scrub-options.ts';
 
 /** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */

@@ -15,27 +15,20 @@
 import type { Seq } from '../base/brands.ts';
 import type { Clock } from '../base/clock.ts';
 import { VarveError } from '../base/errors.ts';
-import { groupBytesTarget } from '../base/limits.ts';
+import { groupBytesTarget, logSyncBytes } from '../base/limits.ts';
 import { deferred, Mutex } from '../base/sync.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { frameHeaderBytes, frameTypes } from '../format/log-frame.ts';
-import { type Cut, type Group, GroupEnd, type LogSink, lastOf, type NamedFile } from './group-end.ts';
-
-/** 'full': acknowledged = on disk. groupMs: on disk within that time. 'os': handed to the kernel. */
-export type Durability = 'full' | 'os' | { readonly groupMs: number };
-
-export type { LogSink, NamedFile } from './group-end.ts';
-
-export interface GroupCommitOptions {
-  readonly log: LogSink;
-  readonly durability: Durability;
-  readonly clock: Clock;
-  /** Last number taken so far; the next transaction gets the one after it. */
-  readonly lastSeq: Seq;
-  readonly lastTimeMs: number;
-  /** Called once, with the first error; the engine goes read-only. */
-  readonly onFailed: (error: VarveError) => void;
-}
+import {
+  type Cut,
+  type Group,
+  GroupEnd,
+  ignoreHere,
+  type LogSink,
+  lastOf,
+  type NamedFile,
+} from './group-end.ts';
+import type { Durability, GroupCommitOptions } from './group-options.ts';
 
 /** Longest that rounds follow each other without a turn of the event loop, ms. */
 const turnEveryMs = 2;
@@ -57,17 +50,16 @@ export class GroupCommit {
   #unsyncedFiles = new Set<NamedFile>();
   readonly #syncs = new Mutex();
   #syncDue: Promise<void> | undefined;
+  /** A sync that nobody asked for is under way. */
+  #syncsAhead = false;
+  /** Bytes of log behind the last sync that has begun. */
+  #unsyncedBytes = 0;
   #queuedBytes = 0;
   /** Told when more became visible, and when nothing will any more; must not throw. */
   onProgress: () => void = () => undefined;
   /** When the event loop last got its turn, monotonic ms. */
   #turnedAt = Number.NEGATIVE_INFINITY;
-  readonly counters: { count: number; groups: number; syncs: number; logBytes: number } = {
-    count: 0,
-    groups: 0,
-    syncs: 0,
-    logBytes: 0,
-  };
+  readonly counters = { count: 0, groups: 0, syncs: 0, logBytes: 0 };
 
   constructor(options: GroupCommitOptions) {
     this.#clock = options.clock;
@@ -308,6 +300,7 @@ export class GroupCommit {
     if (written !== undefined) await written;
     this.counters.groups++;
     this.counters.logBytes += writer.pos;
+    this.#unsyncedBytes += writer.pos;
   }
 
   #publish(groups: readonly Group[]): void {
@@ -321,6 +314,19 @@ export class GroupCommit {
     if (this.#queue.length === 0) this.#queuedBytes = 0;
     this.onProgress();
     if (typeof this.#durability === 'object') this.#scheduleSync(this.#durability.groupMs);
+    if (this.#durability !== 'full' && this.#unsyncedBytes >= logSyncBytes) this.#syncAhead();
+  }
+
+  /**
+   * A cut syncs what is not on disk yet while every commit waits for it: what was written long before it is
+   * synced beside the commits.
+   */
+  #syncAhead(): void {
+    if (this.#syncsAhead) return;
+    this.#syncsAhead = true;
+    this.#syncAll().finally(() => {
+      this.#syncsAhead = false;
+    });
   }
 
   #scheduleSync(ms: number): void {
@@ -342,6 +348,7 @@ export class GroupCommit {
   async #syncOnce(): Promise<void> {
     if (this.#failure !== undefined) return;
     const upTo = this.#visibleSeq;
+    this.#unsyncedBytes = 0;
     const files = Array.from(this.#unsyncedFiles);
     this.#unsyncedFiles.clear();
     await Promise.all(files.map((file) => file.sync()));
@@ -391,6 +398,3 @@ export class GroupCommit {
     });
   }
 }
-
-/** Every waiter awaits the same promise; this handler only keeps a group nobody awaits from being fatal. */
-const ignoreHere = (): void => undefined;

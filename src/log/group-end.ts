@@ -77,7 +77,7 @@ function settle(promised: Deferred<void>, error: unknown): void {
 }
 
 /** Every waiter awaits the same promise; this handler only keeps a group nobody awaits from being fatal. */
-const ignoreHere = (): void => undefined;
+export const ignoreHere = (): void => undefined;
 
 /** A file whose bytes a frame names: must reach the kernel, or the disk, before the frame does. */
 export interface NamedFile {

@@ -30,7 +30,8 @@ import { OK } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
 import { walkPrefixes } from '../tree/prefix-walk.ts';
 import { RowRef } from '../tree/row-ref.ts';
-import type { Committed, TxnWriter } from '../txn/txn-writer.ts';
+import type { Committed } from '../txn/committed.ts';
+import type { TxnWriter } from '../txn/txn-writer.ts';
 import type { EntryWriter } from './entry-writer.ts';
 import type { BookChange, IndexBook } from './index-book.ts';
 

@@ -175,9 +175,14 @@ export class Forest {
     return this.#actives().reduce((sum, memtable) => sum + memtable.bytesUsed, 0);
   }
 
+  /** Bytes of the active memtables as a share of their budget. */
+  get fill(): number {
+    return this.bytesUsed / this.#options.memtableBytes;
+  }
+
   /** Time to freeze. Inserts are taken all the same. */
   get full(): boolean {
-    return this.bytesUsed >= this.#options.memtableBytes;
+    return this.fill >= 1;
   }
 
   /** Freezes all active memtables at once; fresh ones take over. Install frozen sets in their order. */

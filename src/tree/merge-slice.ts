@@ -7,12 +7,15 @@ export interface MergePace {
   readonly monotonic: () => number;
   /** Lets everything else run that is waiting. */
   readonly turn: () => Promise<void>;
+  /** A flush is under way, for which writers may be waiting. */
+  readonly yields?: () => boolean;
   /** The merge is to end: its result is not wanted any more. */
   readonly cancelled: () => boolean;
 }
 
-/** Time a merge runs without letting others run, ms. */
+/** Time a merge runs without letting others run, ms; and beside a flush. */
 const sliceMs = 4;
+const yieldingSliceMs = 1;
 /** Rows between two looks at the clock. */
 const rowsPerLook = 64;
 
@@ -35,7 +38,8 @@ export class MergeSlice {
 
   /** As `isOver`, for callers that have gone through some hundred rows since they asked last. */
   isLate(): boolean {
-    return this.#pace.monotonic() - this.#since >= sliceMs;
+    const ms = this.#pace.yields?.() === true ? yieldingSliceMs : sliceMs;
+    return this.#pace.monotonic() - this.#since >= ms;
   }
 
   /** Lets others run; VARVE_ABORTED when the merge was cancelled. */

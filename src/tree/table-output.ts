@@ -27,7 +27,10 @@ import { createFile, readExact } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import type { BloomFilter } from './bloom.ts';
 
-const bufferBytes = 256 * KiB;
+/**
+ * Each write is a wait for the event loop, which others keep busy: few of them, so that a flush ends soon.
+ */
+const bufferBytes = MiB;
 /** What the buffer starts with: most tables of a small store are small. */
 const firstBufferBytes = 8 * KiB;
 const verifyBytes = MiB;

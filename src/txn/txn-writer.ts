@@ -26,13 +26,15 @@ import { rowKinds } from '../format/row-kinds.ts';
 import { trees } from '../format/trees.ts';
 import { parseValueRecord, recordForms, writeValueRecord } from '../format/value-record.ts';
 import type { GroupCommit } from '../log/group-commit.ts';
-import type { Group, GroupEnd, Waiter } from '../log/group-end.ts';
+import type { Group, Waiter } from '../log/group-end.ts';
 import { MISS, OK, type Step } from '../tree/cursor.ts';
 import type { Forest } from '../tree/forest.ts';
 import { RowRef } from '../tree/row-ref.ts';
 import type { NamedChunks } from '../value/value-ingest.ts';
 import { Applier } from './applier.ts';
+import type { ColdReads } from './cold-reads.ts';
 import { CommitWatch } from './commit-watch.ts';
+import { Committed, type SysOp } from './committed.ts';
 import type { RowIndexer } from './row-indexer.ts';
 import { SpaceUse } from './space-use.ts';
 import { refsOf, VersionEnds } from './version-ends.ts';
@@ -49,31 +51,6 @@ import {
 
 export type { DeleteOp, PutOp, WriteOp } from './write-op.ts';
 
-/** A system row that goes with a transaction. */
-export interface SysOp {
-  readonly key: Uint8Array;
-  /** Undefined: the row is deleted. */
-  readonly value: Uint8Array | undefined;
-}
-
-export class Committed {
-  readonly seq: Seq;
-  /** How many of the deletes found something. */
-  readonly deleted: number;
-  readonly #end: GroupEnd;
-
-  constructor(seq: Seq, deleted: number, end: GroupEnd) {
-    this.seq = seq;
-    this.deleted = deleted;
-    this.#end = end;
-  }
-
-  /** Settles when the transaction is as durable as the mode says; readers see it then. */
-  get done(): Promise<void> {
-    return this.#end.promise;
-  }
-}
-
 export class TxnWriter {
   readonly #forest: Forest;
   readonly #log: GroupCommit;
@@ -89,13 +66,24 @@ export class TxnWriter {
   onExpiry: (expireAtMs: number) => void = () => undefined;
   /** Ends of superseded versions. */
   readonly ends: VersionEnds = new VersionEnds();
+  readonly #cold: ColdReads | undefined;
   readonly #watches = new Set<CommitWatch>();
   /** Counts what spaces with a quota take. */
   readonly use: SpaceUse;
 
-  /** `indexer`: keeps the entries of secondary indexes. */
-  constructor(forest: Forest, log: GroupCommit, presence: NodePresence, indexer?: RowIndexer) {
+  /**
+   * `indexer`: keeps the entries of secondary indexes. `cold`: reads what can be read at once; without it
+   * every key that is not in memory must be warmed.
+   */
+  constructor(
+    forest: Forest,
+    log: GroupCommit,
+    presence: NodePresence,
+    indexer?: RowIndexer,
+    cold?: ColdReads,
+  ) {
     this.#forest = forest;
+    this.#cold = cold;
     this.use = new SpaceUse(forest.history.rules);
     this.#indexer = indexer;
     this.#log = log;
@@ -118,11 +106,20 @@ export class TxnWriter {
   }
 
   /**
-   * True when the newest row of the key can be decided without reading the disk. When false, await `warm`
+   * True when the newest row of the key can be decided without waiting for the disk. When false, await `warm`
    * before `commit`, which otherwise blocks on a read.
    */
   isWarm(prefix: Uint8Array): boolean {
-    return this.#forest.keys.find(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, this.#row) !== MISS;
+    return this.#findNow(prefix, prefix.length) !== MISS;
+  }
+
+  /** The newest row, into the row object; MISS where blocks must be waited for. */
+  #findNow(prefix: Uint8Array, to: number): Step {
+    const row = this.#row;
+    for (;;) {
+      const step = this.#forest.keys.find(prefix, 0, to, Number.MAX_SAFE_INTEGER, row);
+      if (step !== MISS || this.#cold?.load(row.pending) !== true) return step;
+    }
   }
 
   async warm(prefix: Uint8Array): Promise<void> {
@@ -198,9 +195,9 @@ export class TxnWriter {
    * a time to live: then `commit`. Errors as there.
    */
   putInline(prefix: Uint8Array, to: number, value: Uint8Array, waiter: Waiter): Seq | undefined {
-    const { keys, history } = this.#forest;
+    const { history } = this.#forest;
     if (history.hasDuties && !history.isPlain(prefix)) return undefined;
-    const step = keys.find(prefix, 0, to, Number.MAX_SAFE_INTEGER, this.#row);
+    const step = this.#findNow(prefix, to);
     if (step === MISS) return undefined;
     const old = this.#oldOf(step);
     if (old.refs !== undefined) return undefined;

@@ -21,7 +21,7 @@ import { listLane } from '../chunk/segment-lanes.ts';
 import { type ChunkRef, chunkKinds } from '../format/chunk-ref.ts';
 import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import { type IncrementalSha256, incrementalSha256, sha256 } from '../kernels/hash/sha256.ts';
-import type { NamedFile } from '../log/group-commit.ts';
+import type { NamedFile } from '../log/group-end.ts';
 import type { SegmentWriter } from '../segment/segment-writer.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import type { ReadInto } from './direct-source.ts';

@@ -15,7 +15,7 @@ import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import { chunkRefBytes, writeChunkRef } from '../format/chunk-ref-bytes.ts';
 import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
 import { sha256Into } from '../kernels/hash/sha256.ts';
-import type { NamedFile } from '../log/group-commit.ts';
+import type { NamedFile } from '../log/group-end.ts';
 import type { SegmentWriter } from '../segment/segment-writer.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import type { NamedChunks } from './value-ingest.ts';

@@ -4,12 +4,13 @@ import {
   MiB,
   paceBytesHard,
   paceBytesSoft,
+  paceFillSoft,
   paceLevel0Hard,
   paceLevel0Soft,
   paceMsPerMiB,
   paceWaitMsMax,
 } from '../../src/base/limits.ts';
-import { pressureOf, WritePacer } from '../../src/engine/writing/write-pacer.ts';
+import { flushCost, pressureOf, WritePacer } from '../../src/engine/writing/write-pacer.ts';
 import { TestClock } from './engine-kit.ts';
 
 describe('write pacer', () => {
@@ -27,6 +28,40 @@ describe('write pacer', () => {
         expect(more - less).toBeLessThan(0.05);
       }),
     );
+  });
+
+  test('while a flush runs the cost grows with the memory used', () => {
+    expect([flushCost(0, 2), flushCost(30, 0), flushCost(30, paceFillSoft)]).toEqual([0, 0, 0]);
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 2, noNaN: true }), (fill) => {
+        const more = flushCost(30, fill + 0.001);
+        const less = flushCost(30, fill);
+        expect(more).toBeGreaterThanOrEqual(less);
+        expect(more - less).toBeLessThan(1);
+      }),
+    );
+  });
+
+  test('writers that take what they may fill memory when the flush is over, not before', async () => {
+    const clock = new TestClock();
+    const budget = 32 * MiB;
+    const msPerMiB = 30;
+    let filled = 0;
+    const pacer = new WritePacer(clock, () => flushCost(msPerMiB, filled / budget));
+    const began = clock.ms;
+    for (let waited = 0; filled < budget; ) {
+      for (let i = 0; i < 1000 && filled < budget; i++) {
+        filled += 150;
+        pacer.charge(150);
+      }
+      const { waitMs } = pacer;
+      waited += waitMs;
+      clock.ms += Math.max(waitMs, 1);
+      expect(waited).toBeLessThan(10_000);
+    }
+    const took = clock.ms - began;
+    expect(took).toBeGreaterThan(0.9 * msPerMiB * 32);
+    expect(took).toBeLessThan(1.5 * msPerMiB * 32);
   });
 
   test('nobody waits below the soft bounds', async () => {

@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/base/clock.ts';
 import { VarveError } from '../../src/base/errors.ts';
+import { logSyncBytes } from '../../src/base/limits.ts';
 import { deferred } from '../../src/base/sync.ts';
 import { type FrameFields, frameHeaderBytes, frameTypes } from '../../src/format/log-frame.ts';
-import { type Durability, GroupCommit, type LogSink, type NamedFile } from '../../src/log/group-commit.ts';
+import { GroupCommit } from '../../src/log/group-commit.ts';
+import type { LogSink, NamedFile } from '../../src/log/group-end.ts';
+import type { Durability } from '../../src/log/group-options.ts';
 import { codeOf, TestClock, turn } from '../engine/engine-kit.ts';
 
 /** A log that writes down what happened to it. */
@@ -104,6 +107,29 @@ describe("durability 'full'", () => {
     await log.drained();
     expect(events).toEqual(['log 11+1 a d10', 'log 12+1 b d10', 'log synced']);
   });
+});
+
+test("'os' syncs the log beside the commits, so that a cut has little left", async () => {
+  const { log, sink, events, file, join } = setUp('os');
+  const big = async (bytes: number): Promise<void> => {
+    const group = log.group(bytes);
+    group.writer.zeros(bytes);
+    log.take(group);
+    await group.done.promise;
+  };
+  await join('a', file('one')).done;
+  await big(logSyncBytes / 2);
+  expect(events.filter((event) => event.endsWith('synced'))).toEqual([]);
+  const gate = deferred<void>();
+  sink.gate = gate.promise;
+  await big(logSyncBytes / 2);
+  const beside = join('b');
+  await beside.done;
+  expect([log.visibleSeq, log.durableSeq]).toEqual([beside.seq, 10]);
+  gate.resolve();
+  for (let i = 0; i < 5; i++) await turn();
+  expect(events.filter((event) => event.endsWith('synced'))).toEqual(['one synced', 'log synced']);
+  expect(log.durableSeq).toBe(beside.seq - 1);
 });
 
 test("'os' hands chunks and frame to the kernel and syncs nothing until a cut", async () => {

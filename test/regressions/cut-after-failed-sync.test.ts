@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { VarveError } from '../../src/base/errors.ts';
 import { deferred } from '../../src/base/sync.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { GroupCommit, type LogSink, type NamedFile } from '../../src/log/group-commit.ts';
+import { GroupCommit } from '../../src/log/group-commit.ts';
+import type { LogSink, NamedFile } from '../../src/log/group-end.ts';
 import { openOn, type StoreShape } from '../crash/machine.ts';
 import { TestClock, turn } from '../engine/engine-kit.ts';
 

@@ -25,6 +25,7 @@ import type { Env } from '../env.ts';
 import type { HealthBook } from '../health/health-book.ts';
 import type { HeldFile, LeaseGate } from '../leases/lease-gate.ts';
 import type { Logger } from '../options.ts';
+import { FlushPace } from './flush-pace.ts';
 
 /** Failures of the table writer before the engine refuses writes. */
 const flushTriesMax = 3;
@@ -58,12 +59,14 @@ export class Checkpointer {
   /** Tables that may go, once nobody reads them. */
   readonly #heldBack = new Map<string, HeldFile>();
   #flushedBytes = 0;
+  readonly #pace: FlushPace;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
   constructor(options: CheckpointerOptions) {
     this.#options = options;
     this.#logFile = options.logFile;
+    this.#pace = new FlushPace(options.env.clock);
   }
 
   get logFile(): LogWriter {
@@ -89,6 +92,11 @@ export class Checkpointer {
   /** The checkpoint under way, for writers that must wait because memory is full. */
   get running(): Promise<void> | undefined {
     return this.#running;
+  }
+
+  /** Ms that a checkpoint takes for each mebibyte of memory it frees, while one is under way; else 0. */
+  get msPerMiB(): number {
+    return this.#running === undefined ? 0 : this.#pace.msPerMiB;
   }
 
   /**
@@ -120,6 +128,7 @@ export class Checkpointer {
 
   async #checkpoint(): Promise<void> {
     const { forest, log, lanes, catalogs } = this.#options;
+    this.#pace.begin(forest.bytesUsed);
     const frozen = forest.freeze();
     const old = this.#logFile;
     const cut = log.cut(async (openSeq, prevEnd) => {
@@ -136,6 +145,7 @@ export class Checkpointer {
     const tables = await this.#flush(frozen);
     const installed = await this.install(cut.lastSeq, this.#logFile.no, tables, []);
     await forest.install(frozen, tables);
+    this.#pace.end();
     await this.cleanUp(installed);
     await this.#setAside();
     for (const { size } of tables) this.#flushedBytes += size;

@@ -275,6 +275,7 @@ export class Compactor {
         pace: {
           monotonic: () => env.clock.monotonic(),
           turn: () => env.clock.turn(),
+          yields: () => this.#options.checkpointer.running !== undefined,
           cancelled: () => this.#isOver(),
         },
       },

@@ -12,7 +12,7 @@ import { IndexWork, type IndexWorkOptions } from '../queries/index-work.ts';
 import { ReadMarks } from '../reading/read-marks.ts';
 import { QuotaCounts } from '../spaces/quota-counts.ts';
 import type { WriteSide } from '../store.ts';
-import { WritePacer } from '../writing/write-pacer.ts';
+import { flushCost, WritePacer } from '../writing/write-pacer.ts';
 import type { Found } from './found.ts';
 
 /** Bounds that tests set. */
@@ -59,7 +59,8 @@ export function startBackground(
   const history = new History({ marks, forest, visibleSeq, writer: { env, ...parts } });
   const keepRule = (): KeepRule => history.keepRule();
   const advance = (): Promise<void> => history.advance();
-  const pacer = new WritePacer(env.clock);
+  const { checkpointer } = parts;
+  const pacer = new WritePacer(env.clock, () => flushCost(checkpointer.msPerMiB, forest.fill));
   const common = { ...parts, env, forest, health, logger, keepRule, advance, pacer };
   const limits = compaction === 'off' ? undefined : { ...defaultCompactionLimits, ...compaction };
   const compactor = new Compactor({ ...common, dbUuid, limits, isSegment: (no) => segments.has(no) });

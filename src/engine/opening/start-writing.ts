@@ -13,12 +13,14 @@ import { fileDir, storeDirs } from '../../format/file-names.ts';
 import { frameTypes } from '../../format/log-frame.ts';
 import { durabilityCodes } from '../../format/log-ops.ts';
 import { forgetDirs, noteDurableDir } from '../../fs/dirs.ts';
-import { type Durability, GroupCommit } from '../../log/group-commit.ts';
+import { GroupCommit } from '../../log/group-commit.ts';
+import type { Durability } from '../../log/group-options.ts';
 import { LogHistory, type LogTurn } from '../../log/log-history.ts';
 import { LogWriter } from '../../log/log-writer.ts';
 import { EntryWriter } from '../../secondary/entry-writer.ts';
 import type { IndexStepLimits } from '../../secondary/index-steps.ts';
 import type { CompactionLimits } from '../../tree/compaction-planner.ts';
+import { ColdReads } from '../../txn/cold-reads.ts';
 import { TxnWriter } from '../../txn/txn-writer.ts';
 import { Checkpointer } from '../background/checkpointer.ts';
 import type { Compactor } from '../background/compactor.ts';
@@ -232,7 +234,7 @@ function compose(
   const lanes = lanesFor(found, options, catalogs, failed);
   const chunks = chunksFor(found, options, lanes);
   const entries = new EntryWriter(forest, found.indexes);
-  const txn = new TxnWriter(forest, log, options.presence, entries);
+  const txn = new TxnWriter(forest, log, options.presence, entries, new ColdReads(env.clock));
   const nextLog = (openSeq: Seq, prevLastSeq: Seq, prevEnd: number): Promise<LogWriter> =>
     LogWriter.create(env.fs, {
       no: catalogs.takeFileNo(),

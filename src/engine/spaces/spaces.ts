@@ -26,7 +26,7 @@ import { OK, settle } from '../../tree/cursor.ts';
 import type { KeyTree } from '../../tree/key-tree.ts';
 import type { LostTables } from '../../tree/lost-tables.ts';
 import { RowRef } from '../../tree/row-ref.ts';
-import type { SysOp } from '../../txn/txn-writer.ts';
+import type { SysOp } from '../../txn/committed.ts';
 
 interface Named {
   readonly number: number;
