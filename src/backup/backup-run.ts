@@ -22,6 +22,7 @@ import {
 } from '../format/backup-manifest.ts';
 import { packName, snapName } from '../format/vault-names.ts';
 import type { BackupRow } from '../format/vault-records.ts';
+import type { HashThreads } from '../pool/id-checker.ts';
 import {
   type BackupInfo,
   damageOf,
@@ -105,8 +106,17 @@ export async function runBackup(
   options: BackupOptions,
   bounds: BackupBounds = {},
 ): Promise<BackupResult> {
-  const run = new BackupRun(env, source, options, bounds);
-  return await run.run();
+  const threads = options.dryRun === true ? undefined : env.threads?.();
+  const run = new BackupRun(env, source, options, bounds, threads);
+  try {
+    return await run.run();
+  } catch (error) {
+    if (!run.wrongIds) throw error;
+    // Which chunk it is, and of which key, is told by a run that hashes each where it is read.
+    return await new BackupRun(env, source, options, bounds, undefined).run();
+  } finally {
+    await threads?.close();
+  }
 }
 
 class BackupRun {
@@ -114,6 +124,7 @@ class BackupRun {
   readonly #source: BackupSource;
   readonly #options: BackupOptions;
   readonly #packBytes: number;
+  readonly #threads: HashThreads | undefined;
   readonly #startedAt: number;
   readonly #slices: Slices;
   readonly #throttle: Throttle;
@@ -127,8 +138,17 @@ class BackupRun {
   #chunks = 0;
   #newBytes = 0;
   #files = 0;
+  /** See Upload. */
+  wrongIds = false;
 
-  constructor(env: VaultEnv, source: BackupSource, options: BackupOptions, bounds: BackupBounds) {
+  constructor(
+    env: VaultEnv,
+    source: BackupSource,
+    options: BackupOptions,
+    bounds: BackupBounds,
+    threads: HashThreads | undefined,
+  ) {
+    this.#threads = threads;
     this.#env = env;
     this.#source = source;
     this.#options = options;
@@ -251,6 +271,7 @@ class BackupRun {
       prove: this.#options.verify !== false,
       dryRun,
       throttle: this.#throttle,
+      threads: this.#threads,
       onBytes: (bytes) => {
         this.#sent += bytes;
         this.#progress('upload');
@@ -270,8 +291,13 @@ class BackupRun {
       },
       onLeftOut: (key) => this.#leftOut(key),
     });
-    const tree = await scan.run();
-    await upload.finish();
+    let tree: KeyTree;
+    try {
+      tree = await scan.run();
+      await upload.finish();
+    } finally {
+      this.wrongIds ||= upload.wrongIds;
+    }
     const packs = new Set([...upload.own, ...unnamed]);
     if (!dryRun && packs.size > 0) await indexes.put(packs);
     this.#chunks += upload.chunks;

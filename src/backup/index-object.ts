@@ -34,8 +34,8 @@ const pageEntries: number = Math.floor((64 * KiB) / vaultIndexEntry.size);
 const pageBytes: number = pageEntries * vaultIndexEntry.size;
 /** Bytes of one read while an object is checked or gone through: whole pages. */
 const runBytes: number = 16 * pageBytes;
-const cacheBytesDefault: number = 48 * MiB;
-const filterBytesDefault: number = 32 * MiB;
+const cacheBytesDefault: number = 32 * MiB;
+const filterBytesDefault: number = 24 * MiB;
 /** More bits gain nothing; fewer tell next to nothing. */
 const filterBitsMax = 12;
 const filterBitsMin = 2;

@@ -2,25 +2,34 @@
  * Makes packs in memory: chunk frames as in a segment, trailer and footer behind them. A pack is named by the
  * SHA-256 of its bytes; its salt is random, so the same frames packed again are another object.
  */
+import { assert } from '../base/assert.ts';
 import { toHex } from '../base/bytes.ts';
 import { MiB } from '../base/limits.ts';
 import { FileSeed } from '../codec/checksum.ts';
 import { type ChunkFrame, chunkFrame, encodeChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { codecs } from '../format/chunk-ref.ts';
 import { encodeFileHeader } from '../format/file-header.ts';
-import { segmentDataFrom, TrailerBuilder } from '../format/segment.ts';
-import { incrementalSha256 } from '../kernels/hash/sha256.ts';
+import { segmentDataFrom, type Trailer, TrailerBuilder } from '../format/segment.ts';
+import { type IncrementalSha256, incrementalSha256 } from '../kernels/hash/sha256.ts';
 
 /** A pack is full from this size on. */
 export const packBytesTarget: number = 64 * MiB;
 /** What the last frame and the trailer need behind a full pack, as a rule. */
 const roomBytes: number = 2 * MiB;
-/** Buffers start small: most backups are small. */
+/** Buffers start small, and grow by doubling up to a few MiB: most backups are small. */
 const firstBytes: number = MiB;
+const smallBytes: number = 8 * MiB;
 
-/** Memory for a pack that is full from `target` bytes on. */
-export function newPackMemory(target: number): Uint8Array {
-  return new Uint8Array(target + roomBytes);
+/** A finished pack without a name: its SHA-256 is still to be computed. */
+export interface UnnamedPack {
+  readonly bytes: Uint8Array;
+  readonly frames: Trailer;
+}
+
+/** Memory for a pack that is full from `target` bytes on, which threads see where it is `shared`. */
+export function newPackMemory(target: number, shared = false): Uint8Array {
+  const length = target + roomBytes;
+  return new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
 }
 
 /** A finished pack. */
@@ -38,11 +47,16 @@ export class PackBuilder {
   readonly #target: number;
   readonly #seed: FileSeed;
   readonly #trailer = new TrailerBuilder();
-  readonly #hash = incrementalSha256();
+  readonly #hash: IncrementalSha256 | undefined;
+  /** Threads see its memory. */
+  readonly isShared: boolean;
   /** Bytes that the hash has seen. */
   #hashed = 0;
 
-  /** `salt`: 12 random bytes. `memory` (taken) is grown where it is too small. */
+  /**
+   * `salt`: 12 random bytes. `memory` (taken) is grown where it is too small; where it is shared, somebody
+   * else computes the name (`finishUnnamed`).
+   */
   constructor(
     vaultId: Uint8Array,
     salt: Uint8Array,
@@ -51,6 +65,8 @@ export class PackBuilder {
   ) {
     this.#target = target;
     this.#bytes = memory;
+    this.isShared = isShared(memory);
+    this.#hash = this.isShared ? undefined : incrementalSha256();
     this.#reserve(segmentDataFrom);
     this.#seed = new FileSeed(salt);
     // Memory may have been used before, and behind the header there is nothing.
@@ -93,23 +109,30 @@ export class PackBuilder {
 
   /** The finished pack; nothing may be added after it. Its bytes are the caller's. */
   finish(): Pack {
+    assert(this.#hash !== undefined, 'a pack in shared memory is named by others');
+    const bytes = this.#end();
+    this.#digest();
+    const name = this.#hash.digest();
+    return { hash: toHex(name), name, bytes, frames: this.#trailer.count };
+  }
+
+  /** As `finish`, of a pack in shared memory. */
+  finishUnnamed(): UnnamedPack {
+    const bytes = this.#end();
+    return { bytes, frames: this.#trailer.toTrailer(true) };
+  }
+
+  #end(): Uint8Array {
     const { bytes } = this.#trailer.encode(this.#pos - segmentDataFrom, this.#seed, false);
     this.#reserve(this.#pos + bytes.length);
     this.#bytes.set(bytes, this.#pos);
     this.#pos += bytes.length;
-    this.#digest();
-    const name = this.#hash.digest();
-    return {
-      hash: toHex(name),
-      name,
-      bytes: this.#bytes.subarray(0, this.#pos),
-      frames: this.#trailer.count,
-    };
+    return this.#bytes.subarray(0, this.#pos);
   }
 
   /** Hashed as it grows, so that the thread is never held for a whole pack. */
   #digest(): void {
-    this.#hash.update(this.#bytes.subarray(this.#hashed, this.#pos));
+    this.#hash?.update(this.#bytes.subarray(this.#hashed, this.#pos));
     this.#hashed = this.#pos;
   }
 
@@ -117,9 +140,15 @@ export class PackBuilder {
     if (needed <= this.#bytes.length) return;
     const doubled = this.#bytes.length * 2;
     const enough = this.#target + roomBytes;
-    const wanted = needed <= enough ? Math.min(doubled, enough) : doubled;
-    const grown = new Uint8Array(Math.max(needed, wanted));
+    // What grows beyond a few MiB becomes a full pack as a rule: each step on the way would be thrown away.
+    const wanted = needed > enough ? doubled : doubled > smallBytes ? enough : doubled;
+    const length = Math.max(needed, wanted);
+    const grown = new Uint8Array(this.isShared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
     grown.set(this.#bytes.subarray(0, this.#pos));
     this.#bytes = grown;
   }
+}
+
+function isShared(memory: Uint8Array): boolean {
+  return typeof SharedArrayBuffer !== 'undefined' && memory.buffer instanceof SharedArrayBuffer;
 }

@@ -10,13 +10,15 @@
  * - No more than two packs are under way, and one that does not come back as it was put is an error
  *   (test/backup/upload.test.ts).
  */
-import { equalBytes } from '../base/bytes.ts';
+import { toHex } from '../base/bytes.ts';
 import { VarveError } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
 import { type ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { trailerEntry } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
-import { newPackMemory, PackBuilder } from './pack-builder.ts';
+import type { HashThreads } from '../pool/id-checker.ts';
+import { newPackMemory, type Pack, PackBuilder, type UnnamedPack } from './pack-builder.ts';
+import { provePack } from './pack-proof.ts';
 import type { Throttle } from './throttle.ts';
 import type { VaultIndex } from './vault-index.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
@@ -37,6 +39,8 @@ export interface UploadOptions {
   readonly dryRun: boolean;
   readonly throttle: Throttle;
   readonly onBytes: (bytes: number) => void;
+  /** To hash on; all on the calling thread without. */
+  readonly threads?: HashThreads | undefined;
   /**
    * Puts index objects of the packs in `own`, and of others that are only in memory, in the place of that.
    */
@@ -58,6 +62,8 @@ export class Upload {
   chunks = 0;
   bytes = 0;
   files = 0;
+  /** Threads have found a chunk that is not what its id says: its pack was not put. */
+  wrongIds = false;
 
   /** What is added goes to `index.own`, packs to `packs` (both borrowed). */
   constructor(env: VaultEnv, packs: PackState[], index: VaultIndex, options: UploadOptions) {
@@ -86,6 +92,11 @@ export class Upload {
     if (builder.full) return this.#close();
   }
 
+  /** Frames that are added now are held against their ids before their pack is put: nobody else need. */
+  get provesIds(): boolean {
+    return this.#current().builder.isShared;
+  }
+
   /** A dry run: counts a chunk that would be added, without its bytes. */
   count(id: Uint8Array, rawLen: number, kind: number): void {
     this.#index.own.add(id, 0, 0, 0, rawLen, rawLen, kind, 0);
@@ -110,7 +121,7 @@ export class Upload {
       const { vaultId, random } = this.#env;
       const { packBytes } = this.#options;
       // The first one grows: most backups are small.
-      const memory = this.#buffers.pop() ?? (this.files === 0 ? undefined : newPackMemory(packBytes));
+      const memory = this.#memory() ?? (this.files === 0 ? undefined : newPackMemory(packBytes));
       const builder = new PackBuilder(vaultId, random(12), packBytes, memory);
       const number = this.#packs.length;
       this.#packs.push({ hash: '', size: 0, frames: 0, pending: false, indexed: false });
@@ -124,16 +135,25 @@ export class Upload {
     if (this.#open === undefined) return;
     const { builder, number } = this.#open;
     this.#open = undefined;
-    const { hash, bytes, frames } = builder.finish();
-    Object.assign(this.#packs[number]!, { hash, size: bytes.length, frames });
+    if (builder.frames === 0) {
+      // What it was opened for could not be read.
+      this.own.delete(number);
+      return;
+    }
+    const finished = builder.isShared ? builder.finishUnnamed() : builder.finish();
+    const { bytes } = finished;
+    Object.assign(this.#packs[number]!, { size: bytes.length, frames: builder.frames });
     this.bytes += bytes.length;
     this.files++;
-    const { dryRun, spill } = this.#options;
+    const { dryRun, spill, threads } = this.#options;
     if (dryRun) return;
+    if (!builder.isShared) threads?.jobs.passed(bytes.length);
     if (this.#putting.size >= underWayMax) await Promise.race(this.#putting);
     if (this.#failed !== undefined) await this.#settled();
-    const putting: Promise<void> = this.#put(hash, bytes)
-      .then(() => {
+    const putting: Promise<void> = this.#named(finished)
+      .then(async (hash) => {
+        this.#packs[number]!.hash = hash;
+        await this.#put(hash, bytes);
         if (this.#buffers.length < underWayMax) this.#buffers.push(new Uint8Array(bytes.buffer));
       })
       .catch((error: unknown) => {
@@ -146,6 +166,29 @@ export class Upload {
     await this.#settled();
     await spill();
     this.own.clear();
+  }
+
+  /**
+   * Memory of a pack before, or new shared memory where what has gone by pays for threads: not for targets
+   * that may know nothing of such memory.
+   */
+  #memory(): Uint8Array | undefined {
+    const { threads, packBytes, dryRun } = this.#options;
+    const { store } = this.#env;
+    const wanted = !dryRun && store.caps.local === true && threads?.jobs.pays(packBytes) === true;
+    const at = this.#buffers.findIndex(({ buffer }) => buffer instanceof ArrayBuffer !== wanted);
+    if (at >= 0) return this.#buffers.splice(at, 1)[0];
+    this.#buffers.length = 0;
+    return wanted ? newPackMemory(packBytes, true) : undefined;
+  }
+
+  /** The name of a pack; VARVE_IO when a chunk of it is not what its id says, and `wrongIds` is true then. */
+  async #named(pack: Pack | UnnamedPack): Promise<string> {
+    if ('hash' in pack) return pack.hash;
+    const { name, isWhole } = await provePack(this.#options.threads!.jobs, pack);
+    if (isWhole) return toHex(name);
+    this.wrongIds = true;
+    throw new VarveError('VARVE_IO', 'a chunk does not have the bytes its id names');
   }
 
   async #put(hash: string, bytes: Uint8Array): Promise<void> {
@@ -169,7 +212,7 @@ export class Upload {
     for (let from = 0; from < bytes.length; from += readBackBytes) {
       const length = Math.min(readBackBytes, bytes.length - from);
       const got = await this.#env.store.getRange(name, from, length);
-      if (!isSame(got, bytes.subarray(from, from + length))) return false;
+      if (Buffer.compare(got, bytes.subarray(from, from + length)) !== 0) return false;
     }
     return true;
   }
@@ -177,14 +220,4 @@ export class Upload {
   #rethrow(): void {
     if (this.#failed !== undefined) throw this.#failed.error;
   }
-}
-
-/** As equalBytes, four bytes at once where both lie so that this can be. */
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  if (((a.byteOffset | b.byteOffset | a.length) & 3) !== 0) return equalBytes(a, b);
-  const left = new Uint32Array(a.buffer, a.byteOffset, a.length / 4);
-  const right = new Uint32Array(b.buffer, b.byteOffset, b.length / 4);
-  for (let i = 0; i < left.length; i++) if (left[i] !== right[i]) return false;
-  return true;
 }

@@ -31,8 +31,8 @@ export interface ThreadBounds {
 const autoThreadsMax = 4;
 /** Chunks up to this size share buffers of 2 MiB; threads hash no chunk that is larger than a buffer. */
 const vaultPieceBytes: number = MiB / 2;
-/** Threads are started for the one call, which costs as much as hashing some 100 MiB. */
-const vaultStartBytes: number = 512 * MiB;
+/** Threads are started for the one call, which costs as much as hashing some 50 MiB. */
+const vaultStartBytes: number = 192 * MiB;
 
 /**
  * No thread is started before there is work for it. Undefined: everything on the calling thread. `bounds` are

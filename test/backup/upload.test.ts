@@ -1,13 +1,19 @@
 import { describe, expect, test } from 'vitest';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
+import { checkPack } from '../../src/backup/pack-check.ts';
 import { Throttle } from '../../src/backup/throttle.ts';
 import { Upload } from '../../src/backup/upload.ts';
 import { VaultIndex } from '../../src/backup/vault-index.ts';
 import type { PackState } from '../../src/backup/vault-state.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { chunkKinds } from '../../src/format/chunk-ref.ts';
+import { packHashOf } from '../../src/format/vault-names.ts';
 import { sha256 } from '../../src/kernels/hash/sha256.ts';
+import { BufferRing } from '../../src/pool/buffer-ring.ts';
+import type { HashThreads } from '../../src/pool/id-checker.ts';
+import { Jobs } from '../../src/pool/jobs.ts';
 import { bytesOf, TestClock, turn } from '../engine/engine-kit.ts';
+import { FakePool, type Faults } from '../pool/fake-pool.ts';
 
 /** Takes its time, counts what is under way, and gives back the pack `lies` names with a bit inverted. */
 class SlowBlobs extends MemoryBlobs {
@@ -39,7 +45,14 @@ class SlowBlobs extends MemoryBlobs {
   }
 }
 
-async function uploaded(store: SlowBlobs): Promise<PackState[]> {
+function threadsOf(faults: Faults): HashThreads {
+  const pool = new FakePool(2, new Prng(11), faults);
+  const jobs = new Jobs({ pool, clock: new TestClock(), onFailure: () => undefined, startBytes: 3000 });
+  return { jobs, ring: new BufferRing(2048, 3) };
+}
+
+/** `wrong`: a chunk that is given with another id than its bytes have. */
+async function uploaded(store: SlowBlobs, threads?: HashThreads, wrong = -1): Promise<PackState[]> {
   const clock = new TestClock();
   const prng = new Prng(5);
   const packs: PackState[] = [];
@@ -52,13 +65,14 @@ async function uploaded(store: SlowBlobs): Promise<PackState[]> {
     dryRun: false,
     throttle,
     onBytes: () => undefined,
+    threads,
   });
   for (let i = 0; i < 40; i++) {
     const bytes = bytesOf(i, 700 + i);
-    const added = upload.addChunk(sha256(bytes), bytes, chunkKinds.data);
+    const added = upload.addChunk(sha256(i === wrong ? bytesOf(1, 1) : bytes), bytes, chunkKinds.data);
     if (added !== undefined) await added;
   }
-  await upload.finish();
+  await upload.finish().finally(() => expect(upload.wrongIds).toBe(wrong >= 0));
   return packs;
 }
 
@@ -71,6 +85,26 @@ describe('an upload', () => {
     expect(store.underWay).toBe(0);
     expect(store.names().sort()).toEqual([...store.seen].sort());
     expect(store.seen).toHaveLength(packs.length);
+  });
+
+  test('packs that threads name are the same, also where threads die', async () => {
+    const told = (packs: PackState[]) => packs.map(({ hash, size, frames }) => [hash, size, frames]);
+    const alone = told(await uploaded(new SlowBlobs()));
+    for (const faults of [{}, { dies: 40 }]) {
+      const store = new SlowBlobs();
+      const threads = threadsOf(faults);
+      expect(told(await uploaded(store, threads))).toEqual(alone);
+      expect(threads.jobs.counters.tasks + threads.jobs.counters.failures).toBeGreaterThan(10);
+    }
+  });
+
+  test('a chunk with other bytes than its id names stops the pack', async () => {
+    const store = new SlowBlobs();
+    await expect(uploaded(store, threadsOf({}), 25)).rejects.toMatchObject({ code: 'VARVE_IO' });
+    for (const name of store.names())
+      expect((await checkPack(await store.get(name, 1e6), packHashOf(name)!, bytesOf(1, 16))).faults).toEqual(
+        [],
+      );
   });
 
   test('fails where any pack comes back with another bit, wherever that is', async () => {

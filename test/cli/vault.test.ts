@@ -61,6 +61,9 @@ describe('vault commands', () => {
     });
     expect((await cli(['vault', 'stats', vault])).out).toContain('packs');
     expect((await cli(['vault', 'prune', vault])).out).toContain('0 packs');
+    const repacked = await cli(['vault', 'prune', vault, '--repack-below', '100', '--dry-run']);
+    expect(repacked.out).toContain('kept');
+    expect((await cli(['vault', 'prune', vault, '--repack-below', '200'])).code).toBe(2);
     expect((await cli(['vault', 'verify', vault, '--subset', '1/2', '--json'])).json()[0]).toMatchObject({
       ok: true,
     });

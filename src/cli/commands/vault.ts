@@ -6,7 +6,7 @@ import type { BackupInfo, Vault, VaultOptions, VerifyVaultOptions } from '../../
 import { exitCodes } from '../exit-codes.ts';
 import { type KeepOptions, keepRulesOf, withKeepOptions } from '../keep-options.ts';
 import { loadVarve } from '../load.ts';
-import { examples, jsonOption } from '../options.ts';
+import { examples, jsonOption, percent } from '../options.ts';
 import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
 import { plainTable } from '../table.ts';
@@ -169,14 +169,23 @@ function addForget(parent: Command, runner: Runner): void {
     );
 }
 
+interface PruneArguments extends Json {
+  dryRun?: boolean;
+  breakLock?: boolean;
+  /** Percent. */
+  repackBelow?: number;
+}
+
 function addPrune(parent: Command, runner: Runner): void {
   sub(parent, 'prune', 'Delete what no backup needs any more.', 'varve vault prune /mnt/vault --dry-run')
     .option('-n, --dry-run', 'say what would go, delete nothing')
+    .option('--repack-below <percent>', 'rewrite packs of which less than this is needed', percent)
     .option('--break-lock', 'remove the lock of a prune that is surely dead')
-    .action((dir: string, options: Json & { dryRun?: boolean; breakLock?: boolean }) =>
+    .action((dir: string, options: PruneArguments) =>
       runner.run(options, async (session) => {
-        const { dryRun = false, breakLock = false } = options;
-        return await prune(session, await vaultIn(dir), { dryRun, breakLock });
+        const { dryRun = false, breakLock = false, repackBelow = 0 } = options;
+        const vault = await vaultIn(dir);
+        return await prune(session, vault, { dryRun, breakLock, repackBelow: repackBelow / 100 });
       }),
     );
 }
@@ -184,13 +193,18 @@ function addPrune(parent: Command, runner: Runner): void {
 async function prune(
   session: Session,
   vault: Vault,
-  options: { dryRun: boolean; breakLock?: boolean },
+  options: { dryRun: boolean; breakLock?: boolean; repackBelow?: number },
 ): Promise<number> {
   const report = await withProgress(session, (onProgress) =>
     vault.prune({ ...options, onProgress, signal: session.io.signal }),
   );
   if (session.json) await session.out.json({ type: 'prune', ...report });
   else {
+    const { repackedPacks, repackedBytes } = report;
+    if (repackedPacks > 0) {
+      const verb = options.dryRun ? 'would be rewritten' : 'rewritten';
+      await session.out.line(`${plural(repackedPacks, 'pack')} ${verb} as ${sizeText(repackedBytes)}`);
+    }
     const { markedPacks, markedBytes, deletedPacks, deletedBytes, keptPacks, keptBytes } = report;
     const gone = options.dryRun
       ? `${plural(markedPacks + deletedPacks, 'pack')} (${sizeText(markedBytes + deletedBytes)}) would go`
