@@ -39,12 +39,12 @@ import type { KeyTree } from './key-tree-builder.ts';
 import { LookAgain } from './look-again.ts';
 import { Marker } from './marker.ts';
 import { packBytesTarget } from './pack-builder.ts';
-import { reachedBy, tidyIndexes } from './reuse.ts';
+import { reachedState, tidyIndexes } from './reuse.ts';
 import { RunIndexes } from './run-indexes.ts';
 import { listSnaps, type Snap } from './snaps.ts';
 import { Slices, Throttle } from './throttle.ts';
 import { Upload } from './upload.ts';
-import { steadily, type VaultIndex } from './vault-index.ts';
+import { steadily } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
 import {
   adoptOrphans,
@@ -171,7 +171,7 @@ class BackupRun {
     const adopted =
       mode === 'incremental' && !dryRun ? await adoptOrphans(this.#env, state, lastingPacks, true) : [];
     if (mode === 'full') state = { ...state, index: state.index.emptied() };
-    if (mode === 'differential') state = { ...state, index: await this.#reachedIn(state, base) };
+    if (mode === 'differential') state = await reachedState(this.#env, state, base, this.#slices);
     // Where packs are gone, nothing of earlier backups is taken for granted.
     const isSound = state.missing.length === 0 && state.damage.length === 0;
     // What the base reaches is in packs that were loaded, if it is there still and no pack is marked: a prune
@@ -222,10 +222,6 @@ class BackupRun {
     const untidy = await tidyIndexes(this.#env, state);
     if (untidy !== undefined) this.#warnings.push(`index objects could not be merged: ${untidy.message}`);
     return { report: this.#report(done), row: this.#row(done) };
-  }
-
-  async #reachedIn(state: VaultState, base: Snap | undefined): Promise<VaultIndex> {
-    return await steadily(() => reachedBy(this.#env, state, base, this.#slices));
   }
 
   /** The backup that this one builds on: the last of this store, or its last full one. */

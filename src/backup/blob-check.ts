@@ -5,7 +5,7 @@
 import { compareBytes, equalBytes } from '../base/bytes.ts';
 import { isVarveError, VarveError, type VarveErrorCode } from '../base/errors.ts';
 import { Prng } from '../base/prng.ts';
-import type { BlobStore } from './blob-store.ts';
+import { type BlobStore, readRange } from './blob-store.ts';
 
 /** One requirement, by name. */
 interface Check {
@@ -47,6 +47,9 @@ const checks: readonly Check[] = [
       expect(equalBytes(end, bytes.subarray(99_990)), 'a part beyond the end is what is there');
       expect((await store.getRange('packs/ab/cd/x.pack', 200_000, 5)).length === 0, 'behind the end');
       expect((await store.size('packs/ab/cd/x.pack')) === 100_000, 'size');
+      const into = new Uint8Array(200);
+      const got = await readRange(store, 'packs/ab/cd/x.pack', 99_900, into);
+      expect(equalBytes(got, bytes.subarray(99_900)), 'a part into memory');
     },
   },
   {
@@ -64,6 +67,7 @@ const checks: readonly Check[] = [
     async run(store) {
       await fails(() => store.get('no', 10), 'VARVE_NOT_FOUND');
       await fails(() => store.getRange('no/such', 0, 10), 'VARVE_NOT_FOUND');
+      await fails(() => readRange(store, 'no/such', 0, new Uint8Array(10)), 'VARVE_NOT_FOUND');
       expect((await store.size('no')) === undefined, 'size');
       expect((await store.delete('no')) === false, 'delete');
       expect((await names(store, 'no/')).length === 0, 'list');

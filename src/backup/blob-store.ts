@@ -46,6 +46,11 @@ export interface BlobStore {
   get(name: string, bytesMax: number): Promise<Uint8Array>;
   /** Bytes from .. from + length - 1, the caller's; fewer only where the object ends. */
   getRange(name: string, from: number, length: number): Promise<Uint8Array>;
+  /**
+   * As `getRange`, into memory of the caller (any bytes behind what is read are left as they are): resolves
+   * with the bytes read. Optional: it saves memory where much is read.
+   */
+  readInto?(name: string, from: number, into: Uint8Array): Promise<number>;
   /** Bytes of an object; undefined where there is none. */
   size(name: string): Promise<number | undefined>;
   /** False where there was none. Durable when it resolves. */
@@ -72,6 +77,17 @@ export function checkBlobPrefix(prefix: string): void {
 /** VARVE_NOT_FOUND for an object. */
 export function noSuchBlob(name: string): VarveError {
   return new VarveError('VARVE_NOT_FOUND', `${name}: no such object`, { file: name });
+}
+
+/** `readInto` of any store: the bytes that were read, in `into` where that is possible. */
+export async function readRange(
+  store: BlobStore,
+  name: string,
+  from: number,
+  into: Uint8Array,
+): Promise<Uint8Array> {
+  if (store.readInto === undefined) return await store.getRange(name, from, into.length);
+  return into.subarray(0, await store.readInto(name, from, into));
 }
 
 /** The pieces of `data`, one after another. */

@@ -114,6 +114,18 @@ export class DirectoryBlobs implements BlobStore {
     }
   }
 
+  async readInto(name: string, from: number, into: Uint8Array): Promise<number> {
+    checkBlobName(name);
+    const file = await this.#fs.open(name, 'read').catch((error: unknown) => {
+      throw missing(error) ? noSuchBlob(name) : error;
+    });
+    try {
+      return await file.read(into, from);
+    } finally {
+      await file.close();
+    }
+  }
+
   async size(name: string): Promise<number | undefined> {
     checkBlobName(name);
     try {

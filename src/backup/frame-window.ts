@@ -10,22 +10,31 @@ export class FrameWindow {
   /** Where it begins in the pack: at a frame. */
   readonly from: number;
   readonly bytes: Uint8Array;
+  /** What the bytes lie in, for the window after this one. */
+  readonly memory: Uint8Array;
+  /** Where the first frame that is not whole in it begins in the pack. */
+  readonly next: number;
   /** Positions of frames + 1, by their ids; 0: free. */
   readonly #slots: Uint32Array;
 
-  /** `bytes` are taken. What looks like a frame is one for now: whoever reads it checks it. */
-  constructor(name: string, from: number, bytes: Uint8Array) {
+  /**
+   * `bytes`, which lie in `memory`, are taken. What looks like a frame is one for now: whoever reads it
+   * checks it.
+   */
+  constructor(name: string, from: number, bytes: Uint8Array, memory: Uint8Array) {
     this.name = name;
     this.from = from;
     this.bytes = bytes;
+    this.memory = memory;
     const positions: number[] = [];
-    for (let pos = 0; pos + chunkFrame.size <= bytes.length; ) {
-      if (u32(bytes, pos + at.magic) !== chunkFrameMagic) break;
+    let pos = 0;
+    while (pos + chunkFrame.size <= bytes.length && u32(bytes, pos + at.magic) === chunkFrameMagic) {
       const next = pos + frameBytes(u32(bytes, pos + at.storedLen));
       if (next > bytes.length) break;
       positions.push(pos);
       pos = next;
     }
+    this.next = from + pos;
     let size = 4;
     while (size < positions.length * 2) size *= 2;
     this.#slots = new Uint32Array(size);

@@ -24,12 +24,14 @@ const triesMax = 4;
 
 interface Run extends FrameRun {
   readonly segment: number;
+  /** For the run that takes its place. */
+  readonly memory: Uint8Array;
 }
 
 export class LiveFrames {
   readonly #segments: SegmentSet;
   readonly #chunks: ChunkTree;
-  #runs: Run[] = [];
+  readonly #runs: Run[] = [];
 
   /** Both are borrowed for as long as this is used. */
   constructor(segments: SegmentSet, chunks: ChunkTree) {
@@ -73,10 +75,12 @@ export class LiveFrames {
   async #at(segment: number, off8: number, id: Uint8Array, prove: boolean): Promise<ReadFrame | undefined> {
     let run = this.#runs.find((one) => one.segment === segment && indexIn(one, off8) >= 0);
     if (run === undefined) {
-      const read = await this.#segments.readFrames(segment, off8, runBytes);
+      const oldest = this.#runs.length === runsMax ? this.#runs.shift() : undefined;
+      const memory = oldest?.memory ?? new Uint8Array(runBytes);
+      const read = await this.#segments.readFrames(segment, off8, runBytes, memory);
       if (read === undefined) return undefined;
-      run = { ...read, segment };
-      this.#runs = [...this.#runs.slice(1 - runsMax), run];
+      run = { ...read, segment, memory };
+      this.#runs.push(run);
     }
     const i = indexIn(run, off8);
     if (i < 0) return undefined;

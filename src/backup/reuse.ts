@@ -7,24 +7,27 @@ import { dropGone, mergeIndexes } from './index-write.ts';
 import { Marker } from './marker.ts';
 import type { Snap } from './snaps.ts';
 import type { Slices } from './throttle.ts';
-import type { VaultIndex } from './vault-index.ts';
+import { steadily } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
 import type { VaultEnv, VaultState } from './vault-state.ts';
 
 /** More index objects that have room for others than this are merged. */
 const indexesMax = 16;
 
-/** The chunks of `state` that a backup reaches; none without one. VARVE_CONFLICT: load again. */
-export async function reachedBy(
+/** The state with the chunks that a backup reaches alone; with none without one. */
+export async function reachedState(
   env: VaultEnv,
   state: VaultState,
   base: Snap | undefined,
   slices: Slices,
-): Promise<VaultIndex> {
-  if (base === undefined) return state.index.emptied();
-  const marker = new Marker(new VaultReader(env, state), slices);
-  await marker.mark(base.manifest);
-  return state.index.restrictedTo(marker.marked);
+): Promise<VaultState> {
+  if (base === undefined) return { ...state, index: state.index.emptied() };
+  const index = await steadily(async () => {
+    const marker = new Marker(new VaultReader(env, state), slices);
+    await marker.mark(base.manifest);
+    return state.index.restrictedTo(marker.marked);
+  });
+  return { ...state, index };
 }
 
 /**

@@ -17,6 +17,7 @@ import { type ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { trailerEntry } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
+import { readRange } from './blob-store.ts';
 import { newPackMemory, type Pack, PackBuilder, type UnnamedPack } from './pack-builder.ts';
 import { provePack } from './pack-proof.ts';
 import type { Throttle } from './throttle.ts';
@@ -209,9 +210,10 @@ export class Upload {
    * thread is held for a whole pack.
    */
   async #isThere(name: string, bytes: Uint8Array): Promise<boolean> {
+    const memory = new Uint8Array(Math.min(readBackBytes, bytes.length));
     for (let from = 0; from < bytes.length; from += readBackBytes) {
       const length = Math.min(readBackBytes, bytes.length - from);
-      const got = await this.#env.store.getRange(name, from, length);
+      const got = await readRange(this.#env.store, name, from, memory.subarray(0, length));
       if (Buffer.compare(got, bytes.subarray(from, from + length)) !== 0) return false;
     }
     return true;

@@ -2,7 +2,8 @@
  * Reads chunks of a vault by id, checked, through windows of packs: chunks that were stored together are read
  * together, and found in the window without a look into the index.
  *
- * Memory: `windowsMax` windows of `windowBytes`.
+ * Memory: `windowsMax` windows of `windowBytes`, or `aheadBytes` where packs are read from front to back,
+ * used again and again.
  *
  * Invariants (test/backup/verify.test.ts)
  * - What is read has the bytes its id names, else it is VARVE_CORRUPT ("every flipped bit is found …").
@@ -12,12 +13,15 @@ import { MiB } from '../base/limits.ts';
 import { ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { packName } from '../format/vault-names.ts';
+import { readRange } from './blob-store.ts';
 import { FrameWindow } from './frame-window.ts';
 import { checkFrameId, checkFramePlace, readPackFrame } from './pack-reader.ts';
 import { IndexHit, missingChunk, type VaultIndex } from './vault-index.ts';
 import type { PackState, VaultEnv, VaultState } from './vault-state.ts';
 
 const windowBytes: number = MiB;
+/** Of one that begins where another ended. */
+const aheadBytes: number = 4 * MiB;
 const windowsMax = 8;
 
 /** A checked frame: bytes buf[pos .. frame.next); borrowed until the next read. */
@@ -124,15 +128,21 @@ export class VaultReader {
   async #load({ pack, off8, storedLen }: IndexHit): Promise<FrameWindow> {
     const { hash, size } = this.#packs[pack]!;
     const offset = off8 * 8;
-    const wanted = Math.max(frameBytes(storedLen), Math.min(windowBytes, size - offset));
     const name = packName(hash);
-    const bytes = await this.#env.store.getRange(name, offset, wanted).catch((error: unknown) => {
+    const ahead = this.#windows.some((one) => one.name === name && one.next === offset);
+    const most = Math.min(ahead ? aheadBytes : windowBytes, size - offset);
+    const length = Math.max(frameBytes(storedLen), most);
+    const oldest = this.#windows.length === windowsMax ? this.#windows.shift() : undefined;
+    // What is read ahead of is read whole: it may be the oldest no more.
+    const memory =
+      oldest !== undefined && oldest.memory.length >= length ? oldest.memory : new Uint8Array(length);
+    const read = readRange(this.#env.store, name, offset, memory.subarray(0, length));
+    const bytes = await read.catch((error: unknown) => {
       // A prune has taken it since the index was read, or somebody else has.
       if (isVarveError(error, 'VARVE_NOT_FOUND')) throw corrupt('pack is gone', { file: name, offset });
       throw error;
     });
-    const window = new FrameWindow(name, offset, bytes);
-    if (this.#windows.length === windowsMax) this.#windows.shift();
+    const window = new FrameWindow(name, offset, bytes, memory);
     this.#windows.push(window);
     return window;
   }

@@ -4,6 +4,7 @@ import { corrupt, type VarveError } from '../base/errors.ts';
 import { chunkFrame } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { packName } from '../format/vault-names.ts';
+import { readRange } from './blob-store.ts';
 import { checkPack, type PackCheckOptions } from './pack-check.ts';
 import { PackDigest, type PackDigests } from './pack-digests.ts';
 import { readPackTrailer } from './pack-reader.ts';
@@ -22,6 +23,17 @@ export interface KnownOfPack {
 export interface PackDamage {
   readonly error: VarveError;
   readonly ids: readonly string[];
+}
+
+/** Memory for one pack at a time, used again and again. */
+export class PackMemory {
+  #bytes = new Uint8Array(0);
+
+  /** `size` bytes with any content. */
+  of(size: number): Uint8Array {
+    if (size > this.#bytes.length) this.#bytes = new Uint8Array(size);
+    return this.#bytes.subarray(0, size);
+  }
 }
 
 /** Header, footer and trailer of pack `number`, and that the index says the same. VARVE_CORRUPT. */
@@ -63,10 +75,12 @@ export async function checkPackWhole(
   { packs, index }: VaultState,
   number: number,
   { digests, isOrphan }: KnownOfPack,
-  options: Omit<PackCheckOptions, 'named'>,
+  options: Omit<PackCheckOptions, 'named'> & { readonly memory?: PackMemory },
 ): Promise<PackDamage[]> {
   const { hash, size } = packs[number]!;
-  const bytes = await env.store.get(packName(hash), size);
+  const memory = options.memory?.of(size) ?? new Uint8Array(size);
+  const bytes = await readRange(env.store, packName(hash), 0, memory);
+  if (bytes.length !== size) throw corrupt('pack is cut off', { file: packName(hash) }, size, bytes.length);
   const { faults, whole } = await checkPack(bytes, hash, env.vaultId, { ...options, named: isOrphan });
   const { chunkId } = chunkFrame.at;
   // Frames behind damage that hides where they begin are not to be had either.

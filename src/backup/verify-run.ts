@@ -20,7 +20,7 @@ import { Slices, throwIfAborted } from './throttle.ts';
 import { steadily } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
 import { adoptOrphans, everyPack, loadVault, type VaultEnv, type VaultState } from './vault-state.ts';
-import { checkPackTrailer, checkPackWhole, idsOf, type KnownOfPack } from './verify-pack.ts';
+import { checkPackTrailer, checkPackWhole, idsOf, type KnownOfPack, PackMemory } from './verify-pack.ts';
 import { Rotation } from './verify-rotation.ts';
 import { sampleValues } from './verify-samples.ts';
 
@@ -93,6 +93,7 @@ class VerifyRun {
   readonly #threads: HashThreads | undefined;
   readonly #startedAt: number;
   readonly #found: Found[] = [];
+  readonly #memory = new PackMemory();
   #packs = 0;
   #bytes = 0;
   #complete = true;
@@ -256,7 +257,8 @@ class VerifyRun {
     const { size } = state.packs[number]!;
     const threads = this.#threadsFor(size, ahead);
     const pause = (): Promise<void> | undefined => this.#slices.step();
-    for (const found of await checkPackWhole(this.#env, state, number, known, { threads, pause }))
+    const memory = this.#memory;
+    for (const found of await checkPackWhole(this.#env, state, number, known, { threads, pause, memory }))
       this.#note(found);
     this.#bytes += size;
   }
