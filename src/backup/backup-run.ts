@@ -66,7 +66,7 @@ export interface BackupOptions {
   tags?: readonly string[];
   /** Says what would be sent; writes nothing. */
   dryRun?: boolean;
-  /** Reads back what the run wrote and proves every byte of it before the backup counts. Default true. */
+  /** Proves each chunk by its SHA-256 and reads back what was put, before the backup counts. Default true. */
   verify?: boolean;
   /** Bound on what is sent. */
   bytesPerSecond?: number;

@@ -20,7 +20,7 @@ const partBytes: number = 4 * 1024 * 1024;
 export interface PackProof {
   /** 32 bytes. */
   readonly name: Uint8Array;
-  /** Every frame has the bytes its id names. */
+  /** Every frame has the bytes its id names; true where that was not asked for (`prove`). */
   readonly isWhole: boolean;
 }
 
@@ -28,12 +28,16 @@ export interface PackProof {
  * Hashes the pack, which lies in shared memory, borrowed until it resolves. The calling thread computes only
  * what threads fail to.
  */
-export async function provePack(jobs: Jobs, { bytes, frames }: UnnamedPack): Promise<PackProof> {
+export async function provePack(
+  jobs: Jobs,
+  { bytes, frames }: UnnamedPack,
+  prove: boolean,
+): Promise<PackProof> {
   const shared = bytes.buffer as SharedArrayBuffer;
   const submit = (ranges: Uint32Array): Job<HashTask> => jobs.submit({ kind: 'hash', shared, ranges });
   const whole = submit(Uint32Array.of(bytes.byteOffset, bytes.byteOffset + bytes.length));
   const parts: { from: number; job: Job<HashTask> }[] = [];
-  for (let from = 0; from < frames.count; ) {
+  for (let from = 0; prove && from < frames.count; ) {
     let to = from;
     for (let length = 0; to < frames.count && length < partBytes; to++) length += frames.storedLen[to]!;
     const ranges = new Uint32Array(2 * (to - from));

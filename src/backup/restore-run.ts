@@ -9,14 +9,15 @@ import { equalBytes, toHex } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, VarveError } from '../base/errors.ts';
 import { segmentBytesTarget } from '../base/limits.ts';
 import { refCount, setPlace } from '../format/canonical-record.ts';
-import type { ChunkLocation } from '../format/chunk-ref.ts';
 import { expiryFeature } from '../format/format-ladder.ts';
 import { type KeyTreeNode, keyTreeTags } from '../format/key-tree-node.ts';
 import { expiryKey } from '../format/system-rows.ts';
 import { parseValueRecord, refIdAt, type ValueRecord } from '../format/value-record.ts';
 import type { FsPort } from '../fs/port.ts';
+import type { HashThreads } from '../pool/id-checker.ts';
 import { pointOf, type RestorePoint } from './archived-changes.ts';
 import { damageOf, decodeExtra, type VaultDamage, type VaultProgress } from './backup-info.ts';
+import { ChunkIntake, type ChunkOwner } from './chunk-intake.ts';
 import { ChunkTable } from './chunk-table.ts';
 import { keyText, treeKeyText } from './key-text.ts';
 import { KeyTreeBuilder } from './key-tree-builder.ts';
@@ -76,6 +77,7 @@ export interface RestoreReport {
 export interface RestoreBounds {
   readonly segmentBytes?: number;
   readonly memtableBytes?: number;
+  readonly threads?: HashThreads | undefined;
 }
 
 const damageMax = 1000;
@@ -94,8 +96,13 @@ export async function runRestore(
   options: RestoreOptions,
   bounds: RestoreBounds = {},
 ): Promise<RestoreReport> {
-  const run = new RestoreRun(env, fs, await pointOf(env, options), options, bounds);
-  return await run.run();
+  const point = await pointOf(env, options);
+  const threads = env.threads?.();
+  try {
+    return await new RestoreRun(env, fs, point, options, { threads, ...bounds }).run();
+  } finally {
+    await threads?.close();
+  }
 }
 
 class RestoreRun {
@@ -115,6 +122,7 @@ class RestoreRun {
   readonly #changes: LoggedChanges | undefined;
   #builder!: StoreBuilder;
   #reader!: VaultReader;
+  #intake!: ChunkIntake;
   #features = 0;
   #keys = 0;
   #bytes = 0;
@@ -166,7 +174,13 @@ class RestoreRun {
       const state = await loadVault(this.#env, everyPack);
       await adoptOrphans(this.#env, state, everyPack);
       this.#reader = new VaultReader(this.#env, state);
-      const whole = await this.#copy();
+      this.#intake = new ChunkIntake({
+        reader: this.#reader,
+        builder: this.#builder,
+        threads: this.#bounds.threads,
+        expected: isEverything(this.#options) ? manifest.logicalBytes : 0,
+      });
+      const whole = await this.#copy().finally(() => this.#intake.release());
       const proved = whole && this.#damaged === 0 && (await this.#prove());
       throwIfAborted(this.#options.signal);
       await this.#builder.finish(this.#features);
@@ -201,6 +215,7 @@ class RestoreRun {
       }
       for (const row of overlay.rest()) await this.#laterRow(row);
     }
+    await this.#intake.finish();
     return isAll;
   }
 
@@ -242,30 +257,52 @@ class RestoreRun {
   }
 
   /** The row belongs to the tree of the backup. */
-  async #countRow({ key, keyBytes, seq, buf, recordFrom, recordTo, record }: KeyTreeNode): Promise<void> {
-    const added = this.#tree.add(key, 0, keyBytes, seq, buf, recordFrom, recordTo, record?.size ?? 0);
-    if (added !== undefined) await added;
+  async #countRow(leaf: KeyTreeNode): Promise<void> {
+    await this.#intake.behind(this.#counting(leaf));
+  }
+
+  /** Counts the row that the leaf stands on now, when it is called. */
+  #counting({ key, keyBytes, seq, buf, recordFrom, recordTo, record }: KeyTreeNode): () => Promise<void> {
+    const treeKey = key.slice(0, keyBytes);
+    const size = record?.size ?? 0;
+    return async () => {
+      await this.#tree.add(treeKey, 0, keyBytes, seq, buf, recordFrom, recordTo, size);
+    };
   }
 
   async #row(leaf: KeyTreeNode, prefix: Uint8Array): Promise<void> {
     const bytes = leaf.buf.slice(leaf.recordFrom, leaf.recordTo);
-    if (await this.#put(prefix, leaf.seq, bytes)) await this.#countRow(leaf);
+    await this.#put(prefix, leaf.seq, bytes, this.#counting(leaf));
   }
 
   async #laterRow({ prefix, seq, value }: LaterRow): Promise<void> {
-    await this.#put(prefix, seq, value.slice());
+    await this.#put(prefix, seq, value.slice(), async () => undefined);
   }
 
-  /** Adds a key to the store, `bytes` (taken) is its record; false, and noted, when it is damaged. */
-  async #put(prefix: Uint8Array, seq: Seq, bytes: Uint8Array): Promise<boolean> {
+  /**
+   * Adds a key to the store, `bytes` (taken) is its record, once its chunks are there, and calls `added`; one
+   * that is damaged is noted.
+   */
+  async #put(prefix: Uint8Array, seq: Seq, bytes: Uint8Array, added: () => Promise<void>): Promise<void> {
     const own = parseValueRecord(bytes, 0, bytes.length, { file: 'backup' });
+    const owner: ChunkOwner = { failed: undefined };
     try {
-      await this.#chunksOf(own);
+      await this.#chunksOf(own, owner);
     } catch (error) {
       if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
-      this.#note(error, [keyText(prefix)]);
-      return false;
+      owner.failed = error;
     }
+    await this.#intake.behind(async () => {
+      if (owner.failed !== undefined) {
+        this.#note(owner.failed, [keyText(prefix)]);
+        return;
+      }
+      await this.#store(prefix, seq, bytes, own);
+      await added();
+    });
+  }
+
+  async #store(prefix: Uint8Array, seq: Seq, bytes: Uint8Array, own: ValueRecord): Promise<void> {
     for (let i = 0; i < refCount(own); i++) {
       const place = await this.#builder.find(bytes, refIdAt(own, i));
       if (place === undefined) throw corrupt('a chunk that was stored is not found', { file: this.#fs.root });
@@ -280,32 +317,28 @@ class RestoreRun {
     this.#keys++;
     this.#bytes += own.size;
     if ((this.#keys & 255) === 0) this.#progress();
-    return true;
   }
 
-  /** Sees that the new store has every chunk of the record. */
-  async #chunksOf(record: ValueRecord): Promise<void> {
+  /** Sees that the new store gets every chunk of the record, or `owner` is told. */
+  async #chunksOf(record: ValueRecord, owner: ChunkOwner): Promise<void> {
     await visitChunks(record, {
       data: async (buf, idAt) => {
-        await this.#chunk(buf, idAt);
+        throwIfAborted(this.#options.signal);
+        await this.#intake.take(buf, idAt, owner);
       },
       node: async (buf, idAt) => {
         if (this.#counted.has(buf, idAt)) return undefined;
         return await this.#reader.read(buf, idAt);
       },
       left: async (id, node) => {
-        await this.#builder.addNode(id, node);
-        this.#counted.add(id, 0, 0, 0, 0, 0, 0, 0);
+        await this.#intake.behind(async () => {
+          // Values may share it, and have been on their way together.
+          if (owner.failed !== undefined || this.#counted.has(id)) return;
+          await this.#builder.addNode(id, node);
+          this.#counted.add(id, 0, 0, 0, 0, 0, 0, 0);
+        });
       },
     });
-  }
-
-  async #chunk(buf: Uint8Array, idAt: number): Promise<ChunkLocation> {
-    const known = await this.#builder.find(buf, idAt);
-    if (known !== undefined) return known;
-    throwIfAborted(this.#options.signal);
-    const found = await this.#reader.readFrame(buf, idAt);
-    return await this.#builder.addFrame(found.buf, found.pos, found.frame);
   }
 
   /** What was written has the root of the backup: the same rows, all of them. VARVE_CORRUPT when not. */

@@ -34,7 +34,7 @@ const readBackBytes: number = 2 * MiB;
 export interface UploadOptions {
   /** Bytes a pack is full from. */
   readonly packBytes: number;
-  /** Reads every pack back and proves it. */
+  /** Holds every chunk against its id, and reads every pack back. */
   readonly prove: boolean;
   /** Counts, and puts nothing. */
   readonly dryRun: boolean;
@@ -93,9 +93,9 @@ export class Upload {
     if (builder.full) return this.#close();
   }
 
-  /** Frames that are added now are held against their ids before their pack is put: nobody else need. */
-  get provesIds(): boolean {
-    return this.#current().builder.isShared;
+  /** Whether frames must be held against their ids before they are added: nobody does it later. */
+  get needsProof(): boolean {
+    return this.#options.prove && !this.#current().builder.isShared;
   }
 
   /** A dry run: counts a chunk that would be added, without its bytes. */
@@ -186,7 +186,7 @@ export class Upload {
   /** The name of a pack; VARVE_IO when a chunk of it is not what its id says, and `wrongIds` is true then. */
   async #named(pack: Pack | UnnamedPack): Promise<string> {
     if ('hash' in pack) return pack.hash;
-    const { name, isWhole } = await provePack(this.#options.threads!.jobs, pack);
+    const { name, isWhole } = await provePack(this.#options.threads!.jobs, pack, this.#options.prove);
     if (isWhole) return toHex(name);
     this.wrongIds = true;
     throw new VarveError('VARVE_IO', 'a chunk does not have the bytes its id names');

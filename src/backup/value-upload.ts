@@ -76,7 +76,7 @@ export class ValueUpload {
       await this.#upload.count(id, rawLen, kind);
       return;
     }
-    const found = await this.#frames.read(buf, idAt, hint, !this.#upload.provesIds);
+    const found = await this.#frames.read(buf, idAt, hint, this.#upload.needsProof);
     await this.#upload.addFrame(found.buf, found.pos, found.frame);
   }
 }
