@@ -66,7 +66,10 @@ async function readAt(
 /** A view shows the same before and after what nobody needs was freed. */
 export async function holdView(caller: Caller, op: OpOf<'view'>, number: number): Promise<void> {
   const { engine } = caller.life;
-  const view = spaceOf(engine, op.space).view();
+  // A space may be looked up on the disk, which may fail or end the life.
+  const made = await caller.read(async () => spaceOf(engine, op.space).view());
+  if (made === undefined) return;
+  const view = made.value;
   try {
     await readView(caller, view, op, number);
     await caller.read(async () => void (await (op.compacts ? engine.compact() : engine.flush())));
