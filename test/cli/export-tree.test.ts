@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { encodeUtf8 } from '../../src/base/bytes.ts';
+import { VarveError } from '../../src/base/errors.ts';
 import { type ExportSource, exportTree } from '../../src/cli/tree/export-tree.ts';
 import type { Engine } from '../../src/index.ts';
 import { bytePath, paths, snapshot, withStore } from './kit.ts';
@@ -90,8 +91,28 @@ describe('export', () => {
       };
       expect(await exportTree(source, join(base, 'out'))).toMatchObject({ ok: true, files: 3 });
       const verify = { verify: true };
-      expect(read).toEqual(['get inline', ['stream long', verify], ['stream short', verify]]);
+      // A short value comes whole, and is held against its digest.
+      expect(read).toEqual(['get inline', ['stream long', verify], 'get short']);
       expect((await readFile(join(base, 'out', 'short'))).equals(Buffer.alloc(5000, 1))).toBe(true);
+    });
+  });
+
+  test('a short value that is not what its digest says is read again as a stream', async () => {
+    await withStore(async (engine, base) => {
+      await engine.put('wrong', new Uint8Array(5000).fill(1));
+      await engine.put('damaged', new Uint8Array(6000).fill(2));
+      const wrongBytes = new Uint8Array(5000).fill(9);
+      const source = {
+        scan: (options: Parameters<ExportSource['scan']>[0]) => engine.scan(options),
+        get: (key: Uint8Array) =>
+          Buffer.from(key).toString() === 'wrong'
+            ? Promise.resolve(wrongBytes)
+            : Promise.reject(new VarveError('VARVE_CORRUPT', 'a chunk is damaged')),
+        stream: (key: Uint8Array, options: { verify: true }) => engine.stream(key, options),
+      };
+      expect(await exportTree(source, join(base, 'out'))).toMatchObject({ ok: true, files: 2 });
+      expect((await readFile(join(base, 'out', 'wrong'))).equals(Buffer.alloc(5000, 1))).toBe(true);
+      expect((await readFile(join(base, 'out', 'damaged'))).equals(Buffer.alloc(6000, 2))).toBe(true);
     });
   });
 

@@ -15,6 +15,7 @@ import { invalid, isVarveError } from '../../base/errors.ts';
 import { deferred } from '../../base/sync.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
 import type { Entry, EntryStat, Key, KeyEntry } from '../../engine/types.ts';
+import { sha256Hex } from '../../kernels/hash/sha256.ts';
 import { Meter, type OnProgress } from '../progress.ts';
 import { errnoOf } from '../text.ts';
 import { CallPace } from './call-pace.ts';
@@ -216,7 +217,7 @@ class ExportRun {
     directory.retain();
     await this.#pool.start(size > wholeBytesMax ? streamUnits : 1, async () => {
       try {
-        await this.#fill(file, key, stat?.chunks !== 0);
+        await this.#fill(file, key, stat);
         this.#meter.addFile();
         whole.resolve(true);
       } catch (error) {
@@ -243,24 +244,39 @@ class ExportRun {
   }
 
   /** Writes the value and closes the file; takes the file away when that fails. */
-  async #fill(file: NewFile, key: Uint8Array, hasChunks: boolean): Promise<void> {
+  async #fill(file: NewFile, key: Uint8Array, stat: EntryStat | undefined): Promise<void> {
     try {
-      if (hasChunks) {
+      const whole = stat === undefined ? undefined : await this.#whole(key, stat);
+      if (whole !== undefined) {
+        await file.write(whole);
+        this.#meter.add(whole.length);
+      } else {
         for await (const piece of this.#store.stream(key, { verify: true })) {
           await file.write(piece);
           this.#meter.add(piece.length);
         }
-      } else {
-        const value = await this.#store.get(key);
-        if (value === undefined) throw invalid('the key was deleted meanwhile');
-        await file.write(value);
-        this.#meter.add(value.length);
       }
       await file.finish();
     } catch (error) {
       await file.discard();
       throw error;
     }
+  }
+
+  /**
+   * A value without chunks, or of one small chunk whose SHA-256 is right: a stream for each of many files
+   * costs more than all else. Undefined: read it as a stream, which tells what is wrong.
+   */
+  async #whole(key: Uint8Array, { chunks, size, digest }: EntryStat): Promise<Uint8Array | undefined> {
+    if (chunks > 1 || (chunks === 1 && size > wholeBytesMax)) return undefined;
+    if (chunks === 0) {
+      const value = await this.#store.get(key);
+      if (value === undefined) throw invalid('the key was deleted meanwhile');
+      return value;
+    }
+    const value = await this.#store.get(key).catch(streamTells);
+    // The digest of a value of one chunk is the SHA-256 of its bytes; another value was put meanwhile.
+    return value !== undefined && sha256Hex(value) === digest ? value : undefined;
   }
 
   #fail(path: Uint8Array, error: unknown): void {
@@ -272,4 +288,10 @@ class ExportRun {
     const code = isVarveError(error) ? error.code : errno;
     this.#failed.add({ path: path.slice(), reason, code });
   }
+}
+
+/** Damage is met again by the stream, which says more of it. */
+function streamTells(error: unknown): undefined {
+  if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO')) throw error;
+  return undefined;
 }
