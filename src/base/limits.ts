@@ -36,7 +36,7 @@ export const segmentSyncBytes = 16 * MiB;
 export const segmentBytesMax = 2 * GiB;
 /** Where commits do not wait for a sync, bytes of log after which it is synced in the background. */
 export const logSyncBytes = 8 * MiB;
-/** A log file is rotated at the next checkpoint once it holds this many bytes. */
+/** Bytes of the log at which a checkpoint begins, where no option says otherwise. */
 export const logBytesTarget = 64 * MiB;
 /** Old log files kept for change feeds: bytes, where no option says otherwise, and files at most. */
 export const logHistoryBytes = 16 * MiB;

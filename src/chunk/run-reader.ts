@@ -39,11 +39,16 @@ export class RunReader {
   readonly #row = new ChunkHit();
   readonly #place = newLocation();
   readonly #verify: boolean;
+  readonly #runBytes: number;
   /** Newest last. */
   readonly #runs: Run[] = [];
 
-  /** `verify`: list nodes are checked against their id. Data chunks are their reader's to check. */
-  constructor(store: ChunkStore, verify = false) {
+  /**
+   * `verify`: list nodes are checked against their id; data chunks are their reader's to check. `bytes`: of
+   * all runs that are kept, unless a chunk alone is longer.
+   */
+  constructor(store: ChunkStore, verify = false, bytes: number = runsKept * runBytesMax) {
+    this.#runBytes = Math.min(runBytesMax, Math.floor(bytes / runsKept));
     this.#store = store;
     this.#verify = verify;
   }
@@ -114,11 +119,12 @@ export class RunReader {
 
   #nextBytes(segment: number, from: number): number {
     const last = this.#runs.at(-1);
-    if (last === undefined) return firstRunBytes;
+    const first = Math.min(firstRunBytes, this.#runBytes);
+    if (last === undefined) return first;
     const goesOn = last.segment === segment && from > last.from && from <= last.to + gapBytesMax;
-    if (goesOn) return Math.min(runBytesMax, Math.max(firstRunBytes, (last.to - last.from) * 2));
+    if (goesOn) return Math.min(this.#runBytes, Math.max(first, (last.to - last.from) * 2));
     // Chunks that lie apart are read one by one.
-    return last.uses > 1 ? firstRunBytes : 0;
+    return last.uses > 1 ? first : 0;
   }
 }
 

@@ -4,7 +4,16 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { invalid } from '../base/errors.ts';
-import { GiB, historyMsMax, inlineBytesMax, KiB, logHistoryBytes, MiB, workersMax } from '../base/limits.ts';
+import {
+  GiB,
+  historyMsMax,
+  inlineBytesMax,
+  KiB,
+  logBytesTarget,
+  logHistoryBytes,
+  MiB,
+  workersMax,
+} from '../base/limits.ts';
 import { checkNames } from '../base/names.ts';
 import type { Durability } from '../log/group-options.ts';
 import { checkScrubbing, type ScrubbingOptions, type ScrubSettings } from './health/scrub-options.ts';
@@ -42,6 +51,15 @@ export interface MemoryOptions {
   tableIndexBytes?: number;
   /** What each long scan reads ahead, past the cache. Default 1 MiB; 0: block by block. */
   scanAheadBytes?: number;
+  /**
+   * What each read of a large value asks for ahead of its reader; as much again is held of what was read
+   * together. Default 2 MiB; a chunk is read at least.
+   */
+  readAheadBytes?: number;
+  /** What a merge of tables reads of its inputs at once, one block of each at least. Default 8 MiB. */
+  mergeReadBytes?: number;
+  /** Rows that a query sorts in memory; one that needs more is refused. Default 16 MiB. */
+  sortBytes?: number;
 }
 
 /** How space is reclaimed in the background. */
@@ -112,6 +130,11 @@ export interface EngineOptions {
   history?: HistoryOptions;
   /** How far back `changes` can begin. Not kept in the store. */
   changesRetention?: ChangesRetention;
+  /**
+   * Bytes of the log at which a checkpoint begins, should memtables not be full before: what an open after a
+   * kill has to read. Default 64 MiB.
+   */
+  checkpointLogBytes?: number;
   /** A view that is older fails with VARVE_SNAPSHOT_EXPIRED and holds nothing any more. Default 0: never. */
   maxViewAgeMs?: number;
   cleaning?: CleaningOptions;
@@ -157,6 +180,7 @@ export interface CheckedOptions {
   /** Undefined: as the store has it. */
   readonly history: Required<HistoryOptions> | undefined;
   readonly changesRetention: Required<ChangesRetention>;
+  readonly checkpointLogBytes: number;
   readonly maxViewAgeMs: number;
   readonly cleaning: Required<CleaningOptions>;
   /** Undefined: nothing is checked in the background. */
@@ -192,6 +216,9 @@ const defaultMemory: Required<MemoryOptions> = {
   tableFilterBytes: 128 * MiB,
   tableIndexBytes: 32 * MiB,
   scanAheadBytes: MiB,
+  readAheadBytes: 2 * MiB,
+  mergeReadBytes: 8 * MiB,
+  sortBytes: 16 * MiB,
 };
 
 const defaultCleaning: Required<CleaningOptions> = {
@@ -209,6 +236,7 @@ const engineNames: readonly (keyof EngineOptions)[] = [
   'memory',
   'history',
   'changesRetention',
+  'checkpointLogBytes',
   'maxViewAgeMs',
   'cleaning',
   'scrub',
@@ -243,6 +271,12 @@ export function checkOptions(options: EngineOptions = {}): CheckedOptions {
     workers: checkWorkers(options.workers ?? 'auto'),
     memory: checkMemory(options.memory ?? {}),
     changesRetention: checkRetention(options.changesRetention ?? {}),
+    checkpointLogBytes: integer(
+      'checkpointLogBytes',
+      options.checkpointLogBytes ?? logBytesTarget,
+      64 * KiB,
+      GiB,
+    ),
     history: options.history === undefined ? undefined : checkHistory(options.history),
     maxViewAgeMs: integer('maxViewAgeMs', options.maxViewAgeMs ?? 0, 0, historyMsMax),
     cleaning: checkCleaning(options.cleaning ?? {}),
@@ -352,6 +386,19 @@ function checkMemory(given: MemoryOptions): Required<MemoryOptions> {
       0,
       GiB,
     ),
+    readAheadBytes: integer(
+      'memory.readAheadBytes',
+      given.readAheadBytes ?? defaultMemory.readAheadBytes,
+      64 * KiB,
+      GiB,
+    ),
+    mergeReadBytes: integer(
+      'memory.mergeReadBytes',
+      given.mergeReadBytes ?? defaultMemory.mergeReadBytes,
+      64 * KiB,
+      GiB,
+    ),
+    sortBytes: integer('memory.sortBytes', given.sortBytes ?? defaultMemory.sortBytes, 64 * KiB, GiB),
   };
 }
 

@@ -69,6 +69,7 @@ export function statsOf(store: Store): Stats {
       tableBytes: forest.bytes,
       logBytes,
     },
+    log: { used: logBytes, budget: options.checkpointLogBytes },
     segments: {
       sealed: sealed.length,
       open: open.count,

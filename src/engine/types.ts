@@ -224,6 +224,8 @@ export interface Stats {
    * kept until the next checkpoint are not counted. A reader beside a writer has the figures of its open.
    */
   disk: { totalBytes: number; segmentBytes: number; tableBytes: number; logBytes: number };
+  /** The log in use against the bytes at which a checkpoint begins (`checkpointLogBytes`). */
+  log: { used: number; budget: number };
   /** Segment files, and the bytes of the chunk frames in them. */
   segments: { sealed: number; open: number; dataBytes: number };
   /** Immutable tables by tree. They are merged in the background. */

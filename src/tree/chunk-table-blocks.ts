@@ -24,8 +24,8 @@ import type { ChunkCursor } from './chunk-cursor.ts';
 import { END, MISS, OK, type Step } from './cursor.ts';
 import type { TableFile } from './table-file.ts';
 
-/** Blocks read at once: 128 KiB. */
-const pieceBlocks = 32;
+/** Blocks read at once, at most: 128 KiB. */
+const pieceBlocksMax = 32;
 const entryBytes = chunkEntry.size;
 
 /** Where block `block` of a chunk table lies in its file. */
@@ -64,6 +64,7 @@ export class ChunkTableBlocks implements ChunkStretches {
   to = 0;
   readonly #file: TableFile;
   readonly #blocks: number;
+  readonly #pieceBlocks: number;
   readonly #lastId = new Uint8Array(chunkIdBytes);
   /** Blocks [loadedFrom, loadedTo) are in the buffer. */
   #loadedFrom = 0;
@@ -72,10 +73,13 @@ export class ChunkTableBlocks implements ChunkStretches {
   #entries = 0;
   #sumRefs = 0;
 
-  constructor(file: TableFile, blocks: number) {
+  /** `pieceBytes`: read at once, unless that is less than a block or more than 128 KiB. */
+  constructor(file: TableFile, blocks: number, pieceBytes: number = pieceBlocksMax * chunkBlockBytes) {
     this.#file = file;
     this.#blocks = blocks;
-    this.bytes = new Uint8Array(Math.min(pieceBlocks, blocks) * chunkBlockBytes);
+    const inPiece = Math.max(1, Math.floor(pieceBytes / chunkBlockBytes));
+    this.#pieceBlocks = Math.min(pieceBlocksMax, inPiece, blocks);
+    this.bytes = new Uint8Array(this.#pieceBlocks * chunkBlockBytes);
     this.view = viewOf(this.bytes);
   }
 
@@ -99,7 +103,7 @@ export class ChunkTableBlocks implements ChunkStretches {
   /** Reads the next piece. The current stretch is over. */
   async load(): Promise<void> {
     if (this.#next === this.#blocks || this.#next < this.#loadedTo) return;
-    const count = Math.min(pieceBlocks, this.#blocks - this.#next);
+    const count = Math.min(this.#pieceBlocks, this.#blocks - this.#next);
     await this.#file.read(this.bytes.subarray(0, count * chunkBlockBytes), chunkBlockOffset(this.#next));
     this.#loadedFrom = this.#next;
     this.#loadedTo = this.#next + count;

@@ -152,14 +152,17 @@ export class ChunkTable implements BlockSource {
     return END;
   }
 
-  /** All entries in order, read past the cache in pieces of 128 KiB. Valid while the table is held. */
-  scan(): ChunkCursor {
-    return new ChunkTableScan(this.scanBlocks());
+  /**
+   * All entries in order, read past the cache in pieces of at most 128 KiB, or `pieceBytes`. Valid while the
+   * table is held.
+   */
+  scan(pieceBytes?: number): ChunkCursor {
+    return new ChunkTableScan(this.scanBlocks(pieceBytes));
   }
 
   /** As `scan`, block by block. */
-  scanBlocks(): ChunkTableBlocks {
-    return new ChunkTableBlocks(this.#file, this.footer.dataBlocks);
+  scanBlocks(pieceBytes?: number): ChunkTableBlocks {
+    return new ChunkTableBlocks(this.#file, this.footer.dataBlocks, pieceBytes);
   }
 
   get held(): boolean {

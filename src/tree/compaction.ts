@@ -8,10 +8,12 @@
  *   thrown away").
  * - A merge that fails or is cancelled leaves no file and changes nothing ("a merge that fails at any
  *   operation leaves no file").
- * - Memory: a piece of 256 KiB per input and what the table writer holds.
+ * - Memory: `readBytes` over all inputs, or a block of each, and what the table writer holds ("a merge reads
+ *   its inputs within its budget").
  */
 import type { FileNo } from '../base/brands.ts';
 import { corrupt } from '../base/errors.ts';
+import { KiB, MiB } from '../base/limits.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { chunkEntry } from '../format/chunk-table.ts';
 import { filePath } from '../format/file-names.ts';
@@ -46,6 +48,8 @@ export interface CompactionJob {
   readonly isSpent?: IsSpent | undefined;
   /** Size of a table to be made, bytes. */
   readonly tableBytes: number;
+  /** Of the inputs, read at once and together; a block of each is always read. 8 MiB when left out. */
+  readonly readBytes?: number;
 }
 
 /** Where the merge writes and how it shares the thread. */
@@ -86,6 +90,8 @@ interface Merged {
 }
 
 const saltBytes = 12;
+/** More of one input at once makes a merge no faster. */
+const pieceBytesMax = 256 * KiB;
 
 /**
  * Merges and proves. On failure every file it made is deleted: VARVE_ABORTED (cancelled), VARVE_CORRUPT with
@@ -108,6 +114,11 @@ export async function compactTables(job: CompactionJob, ports: CompactionPorts):
   }
 }
 
+/** What is read of one input at once. */
+function pieceBytesOf({ inputs, readBytes = 8 * MiB }: CompactionJob): number {
+  return Math.min(pieceBytesMax, Math.floor(readBytes / inputs.length));
+}
+
 async function mergeRows(
   job: CompactionJob,
   ports: CompactionPorts,
@@ -116,7 +127,7 @@ async function mergeRows(
   const inputs = newestFirst(job.inputs.filter((table) => table instanceof KeyTable));
   const retention = new RowRetention(job.rule, job.tree);
   const rows = new MergedRows(
-    new MergeCursor(inputs.map((table) => table.scan())),
+    new MergeCursor(inputs.map((table) => table.scan(pieceBytesOf(job)))),
     retention,
     new DeeperRanges(job.around, job.outputLevel),
     new MergeSlice(ports.pace),
@@ -152,7 +163,7 @@ async function mergeChunks(
   const inputs = newestFirst(job.inputs.filter((table) => table instanceof ChunkTable));
   const metas = inputs.map(({ meta }) => meta);
   const rowsRead = entriesOf(metas);
-  const merge = new MergedChunks(inputs.map((table) => table.scan()));
+  const merge = new MergedChunks(inputs.map((table) => table.scan(pieceBytesOf(job))));
   const tableEntries = Math.max(1, Math.floor(job.tableBytes / chunkEntry.size));
   const entries = new MergedEntries(
     merge,

@@ -142,9 +142,12 @@ export class KeyTable implements BlockSource {
     return new TableCursor(this, this.index, hold, above, ahead);
   }
 
-  /** A cursor that reads the table front to back past the cache, for merges. Valid while it is held. */
-  scan(): KeyCursor {
-    return new TableCursor(new TableScan(this.#file, this.index), this.index, undefined);
+  /**
+   * A cursor that reads the table front to back past the cache, for merges: `pieceBytes` at once. Valid while
+   * it is held.
+   */
+  scan(pieceBytes?: number): KeyCursor {
+    return new TableCursor(new TableScan(this.#file, this.index, pieceBytes), this.index, undefined);
   }
 
   /** Seeds the checksums of its blocks. */

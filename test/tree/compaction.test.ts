@@ -131,6 +131,35 @@ async function rowsIn(table: KeyTable): Promise<string[]> {
 }
 
 describe('compaction', () => {
+  test('a merge reads its inputs within its budget', async () => {
+    for (const [readBytes, most] of [
+      [4 * 1024, 9000],
+      [64 * 1024, 16 * 1024],
+      [1024 * 1024, 256 * 1024],
+    ] as const) {
+      const store = new Tables();
+      const inputs: KeyTable[] = [];
+      for (let table = 0; table < 4; table++) {
+        const rows = Array.from({ length: 1500 }, (_, n) => {
+          const key = `key ${String(n * 4 + table).padStart(6, '0')}`;
+          return { key, seq: n * 4 + table + 1, value: rowValue('v'.repeat(60)) };
+        });
+        inputs.push(await store.keys(rows));
+      }
+      let longest = 0;
+      store.fs.faults = ({ kind, path, length = 0 }) => {
+        const isInput = inputs.some(({ no }) => path === filePath('tab', no));
+        if (kind === 'read' && isInput) longest = Math.max(longest, length);
+        return undefined;
+      };
+      const result = await compactTables(store.job(inputs, { readBytes }), store.ports);
+      expect(result.rowsRead).toBe(6000);
+      expect(longest).toBeGreaterThan(0);
+      expect(longest).toBeLessThanOrEqual(most);
+      for (const table of inputs) table.release();
+    }
+  });
+
   test('a merge equals the model', async () => {
     await fc.assert(
       fc.asyncProperty(

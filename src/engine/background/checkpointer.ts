@@ -11,7 +11,6 @@
  * - one checkpoint runs at a time; a request during one is served by the next.
  */
 import type { FileNo, Seq } from '../../base/brands.ts';
-import { logBytesTarget } from '../../base/limits.ts';
 import { Mutex } from '../../base/sync.ts';
 import type { CatalogStore, NextCatalog } from '../../catalog/catalog-store.ts';
 import type { SegmentLanes } from '../../chunk/segment-lanes.ts';
@@ -46,6 +45,8 @@ export interface CheckpointerOptions {
   readonly nextLog: (openSeq: Seq, prevLastSeq: Seq, prevEnd: number) => Promise<LogWriter>;
   /** The log file in use. */
   readonly logFile: LogWriter;
+  /** Bytes of the log at which a checkpoint begins. */
+  readonly logBytes: number;
   readonly onFailed: (error: unknown) => void;
   /** A checkpoint is done: tables were added. */
   readonly onDone: () => void;
@@ -84,7 +85,7 @@ export class Checkpointer {
   startIfDue(): void {
     const { forest, log } = this.#options;
     if (this.#running !== undefined || log.failure !== undefined) return;
-    if (!forest.full && this.#logFile.end < logBytesTarget) return;
+    if (!forest.full && this.#logFile.end < this.#options.logBytes) return;
     // A failure has stopped all writes by then; who awaits nothing needs no second report.
     this.run().catch(() => undefined);
   }

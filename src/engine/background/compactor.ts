@@ -79,6 +79,8 @@ export interface CompactorOptions {
   readonly logger: Logger;
   /** Undefined: nothing is ever merged, and nobody waits for it. */
   readonly limits: CompactionLimits | undefined;
+  /** What a merge reads of its inputs at once. */
+  readonly readBytes: number;
   readonly onFailed: (error: unknown) => void;
 }
 
@@ -266,6 +268,7 @@ export class Compactor {
         rule,
         isSpent: (columns) => isSpent(columns, this.#options.isSegment),
         tableBytes: limits!.tableBytes,
+        readBytes: this.#options.readBytes,
       },
       {
         fs: env.fs,

@@ -1,5 +1,5 @@
 /** What works in the background of a store that is written to, and what it and the callers must know. */
-import type { Seq } from '../../base/brands.ts';
+import type { FileNo, Seq } from '../../base/brands.ts';
 import { defaultIndexStepLimits, type IndexStepLimits } from '../../secondary/index-steps.ts';
 import type { CompactionLimits } from '../../tree/compaction-planner.ts';
 import type { KeepRule } from '../../tree/keep-rule.ts';
@@ -48,7 +48,7 @@ export interface StartedBackground
 
 /** Makes all of it; nothing runs before it is told to start. */
 export function startBackground(
-  { env, forest, segments, health, indexes, options: { logger } }: Found,
+  { env, forest, segments, health, indexes, options: { logger, memory } }: Found,
   { compaction, reaping, purging, indexing }: BackgroundLimits,
   parts: WriteParts,
 ): StartedBackground {
@@ -63,7 +63,9 @@ export function startBackground(
   const pacer = new WritePacer(env.clock, () => flushCost(checkpointer.msPerMiB, forest.fill));
   const common = { ...parts, env, forest, health, logger, keepRule, advance, pacer };
   const limits = compaction === 'off' ? undefined : { ...defaultCompactionLimits, ...compaction };
-  const compactor = new Compactor({ ...common, dbUuid, limits, isSegment: (no) => segments.has(no) });
+  const readBytes = memory.mergeReadBytes;
+  const isSegment = (no: FileNo): boolean => segments.has(no);
+  const compactor = new Compactor({ ...common, dbUuid, limits, isSegment, readBytes });
   const features = (): number => catalogs.catalog.features;
   const purger = new Purger({ ...common, features, isOff: purging === 'off' });
   const onStep = (): void => purger.work.startIfDue();

@@ -259,6 +259,7 @@ function compose(
     leases,
     logHistory,
     logFile: opening.log,
+    logBytes: found.options.checkpointLogBytes,
     onFailed: failed,
     onDone: () => {
       background.startIfDue();

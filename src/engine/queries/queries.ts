@@ -45,7 +45,7 @@ import {
   type RowRange,
   versionOf,
 } from './query-rows.ts';
-import { type Kept, keep, orderOf } from './query-sort.ts';
+import { orderOf, SortedRows } from './query-sort.ts';
 import type { IndexQuery, QueryEntry, QueryOptions, QueryPlan, WhereQuery } from './query-types.ts';
 
 type Result = IteratorResult<QueryEntry<Key>, undefined>;
@@ -283,13 +283,13 @@ async function* sorted(
   asked: Asked,
   source: Source,
 ): AsyncGenerator<QueryEntry<Key>> {
-  const kept: Kept[] = [];
+  const kept = new SortedRows(common, state.store.parts.options.memory.sortBytes);
   for await (const row of matching(state, common, asked, source)) {
     const { keyPrefix } = row;
     const order = orderOf(row, asked, common.reverse);
-    if (order !== undefined) keep(kept, { order, keyPrefix: keyPrefix.slice() }, common);
+    if (order !== undefined) kept.add({ order, keyPrefix: keyPrefix.slice() });
   }
-  for (const { keyPrefix } of kept) {
+  for (const { keyPrefix } of kept.rows) {
     throwIfAborted(common.signal);
     const found = await versionOf(state, keyPrefix);
     if (found !== undefined) yield await bareEntry(state, common, { keyPrefix, found });

@@ -1,5 +1,6 @@
 /** The first rows by a field, kept in order in memory. */
 import { compareBytes } from '../../base/bytes.ts';
+import { invalid } from '../../base/errors.ts';
 import { isWithin } from '../../secondary/conditions.ts';
 import { fieldName } from '../../secondary/definition.ts';
 import type { Asked, Common } from './query-args.ts';
@@ -25,19 +26,54 @@ export function orderOf(
   return reverse ? components.at(-1) : components[0];
 }
 
-/** Adds a row where it belongs; beyond `limit` the last one goes. */
-export function keep(kept: Kept[], row: Kept, { limit, reverse }: Common): void {
-  const sign = reverse ? -1 : 1;
-  const compare = (a: Kept, b: Kept): number =>
-    sign * (compareBytes(a.order, b.order) || compareBytes(a.keyPrefix, b.keyPrefix));
-  if (kept.length === limit && compare(row, kept[limit - 1]!) >= 0) return;
-  let low = 0;
-  let high = kept.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (compare(kept[middle]!, row) < 0) low = middle + 1;
-    else high = middle;
+/** Bytes of memory that a kept row takes beside its two arrays. */
+const rowOverheadBytes = 300;
+
+/** The first rows in an order, within a budget. */
+export class SortedRows {
+  readonly #rows: Kept[] = [];
+  readonly #common: Common;
+  readonly #bytesMax: number;
+  #bytes = 0;
+
+  /** `bytesMax`: of all rows kept. */
+  constructor(common: Common, bytesMax: number) {
+    this.#common = common;
+    this.#bytesMax = bytesMax;
   }
-  kept.splice(low, 0, row);
-  if (kept.length > limit) kept.pop();
+
+  get rows(): readonly Kept[] {
+    return this.#rows;
+  }
+
+  /**
+   * Adds a row where it belongs (taken); beyond `limit` the last one goes. VARVE_INVALID_ARGUMENT when what
+   * the limit allows takes more than the budget.
+   */
+  add(row: Kept): void {
+    const rows = this.#rows;
+    const { limit, reverse } = this.#common;
+    const sign = reverse ? -1 : 1;
+    const compare = (a: Kept, b: Kept): number =>
+      sign * (compareBytes(a.order, b.order) || compareBytes(a.keyPrefix, b.keyPrefix));
+    if (rows.length === limit && compare(row, rows[limit - 1]!) >= 0) return;
+    let low = 0;
+    let high = rows.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (compare(rows[middle]!, row) < 0) low = middle + 1;
+      else high = middle;
+    }
+    rows.splice(low, 0, row);
+    this.#bytes += bytesOf(row);
+    if (rows.length > limit) this.#bytes -= bytesOf(rows.pop()!);
+    if (this.#bytes > this.#bytesMax) {
+      const what = `sorting takes more than memory.sortBytes (${this.#bytesMax}): ask for fewer rows, or index the field`;
+      throw invalid(what);
+    }
+  }
+}
+
+function bytesOf({ order, keyPrefix }: Kept): number {
+  return order.length + keyPrefix.length + rowOverheadBytes;
 }

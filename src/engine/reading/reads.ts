@@ -208,7 +208,8 @@ export class Reads {
 
   /** The whole value of a version. */
   value(record: ValueRecord): Promise<Uint8Array> {
-    const { source, ahead } = sourceFor(this.#store.chunks, record.size, false);
+    const { chunks, parts } = this.#store;
+    const { source, ahead } = sourceFor(chunks, record.size, false, parts.options.memory.readAheadBytes);
     return readValue(record, source, ahead);
   }
 

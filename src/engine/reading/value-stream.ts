@@ -12,8 +12,8 @@ import type { StreamOptions } from '../types.ts';
 const runBytesMin: number = 256 * KiB;
 /** Bytes of chunks handed out together, about: each hand-out to a stream costs as much as reading a chunk. */
 const gatheredBytesMax: number = 128 * KiB;
-/** Chunks under way in such a read; their bytes stay within the usual bound. */
-const runAhead: RangeOptions = { readAheadChunks: 64 };
+/** Chunks under way in such a read; their bytes have a bound of their own. */
+const readAheadChunks = 64;
 
 /** What `openValue` reads from. */
 interface Pieces {
@@ -75,24 +75,29 @@ export class ValueStream {
   }
 }
 
-/** Where the chunks of a range of `length` bytes come from, and how far ahead to ask for them. */
+/**
+ * Where the chunks of a range of `length` bytes come from, and how far ahead to ask for them: of
+ * `readAheadBytes`, and as much again that runs hold.
+ */
 export function sourceFor(
   chunks: ChunkStore,
   length: number,
   verify: boolean,
+  readAheadBytes: number,
 ): { readonly source: ChunkSource; readonly ahead: RangeOptions } {
-  if (length < runBytesMin && !verify) return { source: chunks, ahead: {} };
-  return { source: new RunReader(chunks, verify), ahead: runAhead };
+  if (length < runBytesMin && !verify) return { source: chunks, ahead: { readAheadBytes } };
+  const source = new RunReader(chunks, verify, readAheadBytes);
+  return { source, ahead: { readAheadChunks, readAheadBytes } };
 }
 
 /** Opens a range of a value for reading. */
 export function openValue(
-  { chunks, threads }: StoreParts,
+  { chunks, threads, options }: StoreParts,
   record: ValueRecord,
   { start = 0, end = Number.MAX_SAFE_INTEGER, verify = false, signal }: StreamOptions,
 ): ValueStream {
   const length = Math.min(end, record.size) - start;
-  const { source, ahead } = sourceFor(chunks, length, verify);
+  const { source, ahead } = sourceFor(chunks, length, verify, options.memory.readAheadBytes);
   const range = signal === undefined ? ahead : { ...ahead, signal };
   const reader = new RangeReader(record, start, end, source, range);
   const pieces = verify ? new CheckedReader(reader, source, length, threads) : reader;
