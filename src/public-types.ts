@@ -64,6 +64,7 @@ export type { At } from './engine/history/point.ts';
 export type { ReadView, ViewReadOptions } from './engine/history/read-view.ts';
 export type { SnapshotList } from './engine/history/snapshots.ts';
 export type { Follower, FollowOptions } from './engine/leases/follower.ts';
+export type { MemoryOptions } from './engine/memory-options.ts';
 export type {
   ChangesRetention,
   ChunkingOptions,
@@ -71,7 +72,6 @@ export type {
   EngineOptions,
   HistoryOptions,
   Logger,
-  MemoryOptions,
 } from './engine/options.ts';
 export type { PurgeStats } from './engine/purging/purge-types.ts';
 export type { DefineOptions, IndexList } from './engine/queries/indexes.ts';

@@ -17,6 +17,8 @@ import {
 import { checkNames } from '../base/names.ts';
 import type { Durability } from '../log/group-options.ts';
 import { checkScrubbing, type ScrubbingOptions, type ScrubSettings } from './health/scrub-options.ts';
+import { checkMemory, type MemoryOptions } from './memory-options.ts';
+import { flag, integer, oneOf } from './option-checks.ts';
 
 /** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */
 export interface ChunkingOptions {
@@ -28,38 +30,6 @@ export interface ChunkingOptions {
   avg?: number;
   /** Bytes; at most 16 MiB. */
   max?: number;
-}
-
-/** Memory budgets in bytes. Each is enforced; stats() shows what is used of it. */
-export interface MemoryOptions {
-  /** Rows and chunk entries held before they are flushed to tables. Default 32 MiB. */
-  memtableBytes?: number;
-  /** Blocks of tables kept in memory. Default 32 MiB. */
-  blockCacheBytes?: number;
-  /** Segment trailers kept for finding neighbours of known chunks. Default 16 MiB. */
-  trailerCacheBytes?: number;
-  /** Commits accepted and not yet written; put waits beyond it. Default 16 MiB. */
-  pendingCommitBytes?: number;
-  /** Places of rows that were read, 80 B each: a key read again is found without a search. Default 2 MiB. */
-  foundRowBytes?: number;
-  /**
-   * Filters of tables, in pieces that are read when they are needed. Where it is full of pieces in use, a
-   * lookup reads a block instead. Default 128 MiB.
-   */
-  tableFilterBytes?: number;
-  /** Indexes of tables, in pieces that are read when they are needed; cold ones go. Default 32 MiB. */
-  tableIndexBytes?: number;
-  /** What each long scan reads ahead, past the cache. Default 1 MiB; 0: block by block. */
-  scanAheadBytes?: number;
-  /**
-   * What each read of a large value asks for ahead of its reader; as much again is held of what was read
-   * together. Default 2 MiB; a chunk is read at least.
-   */
-  readAheadBytes?: number;
-  /** What a merge of tables reads of its inputs at once, one block of each at least. Default 8 MiB. */
-  mergeReadBytes?: number;
-  /** Rows that a query sorts in memory; one that needs more is refused. Default 16 MiB. */
-  sortBytes?: number;
 }
 
 /** How space is reclaimed in the background. */
@@ -207,20 +177,6 @@ export const defaultChunking: Required<ChunkingOptions> = {
 };
 export const defaultInlineMax = 1024;
 
-const defaultMemory: Required<MemoryOptions> = {
-  memtableBytes: 32 * MiB,
-  blockCacheBytes: 32 * MiB,
-  trailerCacheBytes: 16 * MiB,
-  pendingCommitBytes: 16 * MiB,
-  foundRowBytes: 2 * MiB,
-  tableFilterBytes: 128 * MiB,
-  tableIndexBytes: 32 * MiB,
-  scanAheadBytes: MiB,
-  readAheadBytes: 2 * MiB,
-  mergeReadBytes: 8 * MiB,
-  sortBytes: 16 * MiB,
-};
-
 const defaultCleaning: Required<CleaningOptions> = {
   enabled: true,
   bytesPerSecond: 64 * MiB,
@@ -335,73 +291,6 @@ function checkRetention(given: ChangesRetention): Required<ChangesRetention> {
   return { bytes: integer('changesRetention.bytes', given.bytes ?? logHistoryBytes, 0, 1024 * GiB) };
 }
 
-function checkMemory(given: MemoryOptions): Required<MemoryOptions> {
-  checkNames(given, Object.keys(defaultMemory), 'memory option');
-  return {
-    memtableBytes: integer(
-      'memory.memtableBytes',
-      given.memtableBytes ?? defaultMemory.memtableBytes,
-      64 * KiB,
-      GiB,
-    ),
-    blockCacheBytes: integer(
-      'memory.blockCacheBytes',
-      given.blockCacheBytes ?? defaultMemory.blockCacheBytes,
-      0,
-      16 * GiB,
-    ),
-    trailerCacheBytes: integer(
-      'memory.trailerCacheBytes',
-      given.trailerCacheBytes ?? defaultMemory.trailerCacheBytes,
-      0,
-      GiB,
-    ),
-    pendingCommitBytes: integer(
-      'memory.pendingCommitBytes',
-      given.pendingCommitBytes ?? defaultMemory.pendingCommitBytes,
-      64 * KiB,
-      GiB,
-    ),
-    foundRowBytes: integer(
-      'memory.foundRowBytes',
-      given.foundRowBytes ?? defaultMemory.foundRowBytes,
-      0,
-      GiB,
-    ),
-    tableFilterBytes: integer(
-      'memory.tableFilterBytes',
-      given.tableFilterBytes ?? defaultMemory.tableFilterBytes,
-      0,
-      64 * GiB,
-    ),
-    tableIndexBytes: integer(
-      'memory.tableIndexBytes',
-      given.tableIndexBytes ?? defaultMemory.tableIndexBytes,
-      0,
-      64 * GiB,
-    ),
-    scanAheadBytes: integer(
-      'memory.scanAheadBytes',
-      given.scanAheadBytes ?? defaultMemory.scanAheadBytes,
-      0,
-      GiB,
-    ),
-    readAheadBytes: integer(
-      'memory.readAheadBytes',
-      given.readAheadBytes ?? defaultMemory.readAheadBytes,
-      64 * KiB,
-      GiB,
-    ),
-    mergeReadBytes: integer(
-      'memory.mergeReadBytes',
-      given.mergeReadBytes ?? defaultMemory.mergeReadBytes,
-      64 * KiB,
-      GiB,
-    ),
-    sortBytes: integer('memory.sortBytes', given.sortBytes ?? defaultMemory.sortBytes, 64 * KiB, GiB),
-  };
-}
-
 function checkCleaning(given: CleaningOptions): Required<CleaningOptions> {
   checkNames(given, Object.keys(defaultCleaning), 'cleaning option');
   const { bytesPerSecond, maxGarbage } = { ...defaultCleaning, ...given };
@@ -413,22 +302,4 @@ function checkCleaning(given: CleaningOptions): Required<CleaningOptions> {
     bytesPerSecond: integer('cleaning.bytesPerSecond', bytesPerSecond, 64 * KiB, 1024 * GiB),
     maxGarbage,
   };
-}
-
-function integer(name: string, value: number, least: number, most: number): number {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw invalid(`${name} must be an integer from ${least} to ${most}`, { actual: value });
-  }
-  return value;
-}
-
-function flag(name: string, value: boolean | undefined, byDefault: boolean): boolean {
-  if (value !== undefined && typeof value !== 'boolean') throw invalid(`${name} must be true or false`);
-  return value ?? byDefault;
-}
-
-function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
-  if (!allowed.includes(value))
-    throw invalid(`${name} must be one of ${allowed.join(', ')}`, { actual: value });
-  return value;
 }

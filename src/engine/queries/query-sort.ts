@@ -68,8 +68,8 @@ export class SortedRows {
     this.#bytes += bytesOf(row);
     if (rows.length > limit) this.#bytes -= bytesOf(rows.pop()!);
     if (this.#bytes > this.#bytesMax) {
-      const what = `sorting takes more than memory.sortBytes (${this.#bytesMax}): ask for fewer rows, or index the field`;
-      throw invalid(what);
+      const bound = `memory.sortBytes (${this.#bytesMax})`;
+      throw invalid(`sorting takes more than ${bound}: ask for fewer rows, or index the field`);
     }
   }
 }
