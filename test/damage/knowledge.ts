@@ -14,7 +14,7 @@ import { readLogChain } from '../../src/log/log-chain.ts';
 import { scanLog } from '../../src/log/log-reader.ts';
 import { openOn } from '../crash/machine.ts';
 import { type Mutation, type Span, toEnd } from './mutations.ts';
-import type { BuiltStore } from './stores.ts';
+import { type BuiltStore, filesOf } from './stores.ts';
 
 /** A frame of the newest log file. */
 interface ProvenFrame {
@@ -52,7 +52,7 @@ export async function learn(store: BuiltStore): Promise<Knowledge> {
       .map(({ span }) => span),
     ...reads[i]!,
   ]);
-  const parts = new Map(disk.files().map((file) => [file, partsOf(disk.bytesOf(file), file)]));
+  const parts = new Map(filesOf(disk).map((file) => [file, partsOf(disk.bytesOf(file), file)]));
   return {
     store,
     readsOf,

@@ -2,7 +2,7 @@
 import { equalBytes } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import type { BuiltStore } from './stores.ts';
+import { type BuiltStore, filesOf } from './stores.ts';
 
 /** Bytes of a file that are no longer what they were; `to` may lie behind the end. */
 export interface Span {
@@ -68,7 +68,7 @@ export function truncationsOf(store: BuiltStore): Family[] {
 }
 
 function sizesOf({ disk }: BuiltStore): FileSize[] {
-  return disk.files().map((file) => ({ file, size: disk.bytesOf(file).length }));
+  return filesOf(disk).map((file) => ({ file, size: disk.bytesOf(file).length }));
 }
 
 /** Overwrites bytes in place, without copying the file. */
@@ -334,7 +334,7 @@ function swaps(sizes: readonly FileSize[]): Family {
 
 /** A file is replaced by the one of that name, or else of that kind, on another disk. */
 function replacements(name: string, sizes: readonly FileSize[], source: MemoryFileSystem): Family {
-  const others = source.files();
+  const others = filesOf(source);
   const kind = (file: string): string => file.slice(0, 3);
   const pairs = sizes.flatMap(({ file }) => {
     const same = others.filter((other) => other === file);

@@ -6,6 +6,7 @@ import { encodeUtf8 } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
+import { reserveName } from '../../src/format/file-names.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { openOn, type StoreShape } from '../crash/machine.ts';
 
@@ -25,6 +26,10 @@ export interface KnownKey {
   /** Oldest first; the last one is what a reader must see. */
   readonly versions: Version[];
 }
+
+/** Files whose bytes mean something: the reserve of a larger store is never read. */
+export const filesOf = (disk: MemoryFileSystem): string[] =>
+  disk.files().filter((file) => file !== reserveName);
 
 /** A store to be damaged, closed or killed, and never written again itself. */
 export interface BuiltStore {
