@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
+import { packBytesTarget } from '../../src/backup/pack-builder.ts';
 import type { Vault } from '../../src/backup/vault.ts';
+import { vaultIndexEntriesMax } from '../../src/format/vault-index.ts';
 import { packName } from '../../src/format/vault-names.ts';
 import { bytesOf, codeOf, newStore, TestClock } from '../engine/engine-kit.ts';
 import { entriesOf, restored, vaultOn, withRestored } from './backup-kit.ts';
@@ -19,6 +21,17 @@ async function mostlyDead(
   await vault.forget({ keep: { last: 1 } });
   return { vault, store };
 }
+
+describe('the number of objects', () => {
+  test('is below 20,000 for each TB, however small the chunks are', () => {
+    const packs = Math.ceil(1e12 / packBytesTarget);
+    for (const chunkBytes of [4096, 16 * 1024, 64 * 1024]) {
+      // Of the index: those that are full enough not to be merged any more, and the few that are not.
+      const index = (2 * 1e12) / chunkBytes / vaultIndexEntriesMax + 16;
+      expect(packs + index).toBeLessThan(20_000);
+    }
+  });
+});
 
 describe('repacking', () => {
   test('a pack that is mostly dead is rewritten without the rest; a dry run says so before', async () => {

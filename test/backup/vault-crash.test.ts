@@ -88,7 +88,12 @@ describe('a target that fails at any operation', () => {
     },
   );
 
-  test.each([false, true])('forget and prune leave what is kept whole (behind: %s)', async (behind) => {
+  test.each([
+    [false, 0],
+    [true, 0],
+    [false, 0.9],
+    [true, 0.9],
+  ])('forget and prune leave what is kept whole (behind: %s, repacked below: %s)', async (behind, below) => {
     const engine = await storeWith(3);
     const base = new MemoryBlobs();
     const first = await vaultOn(base);
@@ -98,10 +103,12 @@ describe('a target that fails at any operation', () => {
     }
     const work = async (vault: Vault): Promise<void> => {
       await vault.forget({ keep: { last: 1 } });
-      await vault.prune();
+      repacked = (await vault.prune({ repackBelow: below })).repackedPacks;
     };
+    let repacked = 0;
     const dry = failingCopy(base);
     await work(await vaultOn(dry));
+    expect(repacked > 0).toBe(below > 0);
     for (let at = 0; at < dry.calls; at++) {
       const store = failingCopy(base);
       Object.assign(store, { left: at, behind });
@@ -110,10 +117,11 @@ describe('a target that fails at any operation', () => {
       store.left = Number.POSITIVE_INFINITY;
       await allWhole(vault);
       await vault.forget({ keep: { last: 1 } });
-      await vault.prune({ breakLock: true });
+      await vault.prune({ breakLock: true, repackBelow: below });
       await allWhole(vault);
       expect((await vault.verify()).ok).toBe(true);
-      expect(store.names().length).toBe(dry.names().length);
+      // What was rewritten twice may have come into one pack.
+      expect(store.names().length).toBeLessThanOrEqual(dry.names().length);
     }
   });
 });
