@@ -8,6 +8,7 @@
  * Invariants (test/chunk/clean-planner.test.ts)
  * - A plan names every dead segment, and of the others no more than the bounds of a cycle allow ("a plan
  *   stays within its bounds").
+ * - On a full disk a plan shrinks to what fits ("a plan shrinks to the room there is").
  * - Plans come to an end, and garbage is then within its bound as far as segments allow ("repeated plans end
  *   with garbage below the bound").
  */
@@ -69,6 +70,37 @@ export function planCleaning(
     freedBytes: sum(({ dataLen, live }) => dataLen - live, [...dead, ...chosen]),
   };
 }
+
+/**
+ * As much of a plan as `room` bytes of copies allow: the dead, and the best victims that fit together. Where
+ * that is nothing, the one with the least to copy, whoever may find room for it.
+ */
+export function withinRoom(plan: CleanPlan, segments: readonly PlanSegment[], room: number): CleanPlan {
+  if (plan.copyBytes <= room) return plan;
+  const byNo = new Map(segments.map((segment) => [segment.no, segment]));
+  const victims = plan.victims.map((no) => byNo.get(no)!);
+  const chosen: PlanSegment[] = [];
+  let copyBytes = 0;
+  let left = room;
+  for (const victim of victims) {
+    const needed = victim.live + victim.frames * moveBytes;
+    if (needed > left) continue;
+    chosen.push(victim);
+    copyBytes += victim.live;
+    left -= needed;
+  }
+  if (chosen.length + plan.dead.length === 0) {
+    const least = victims.reduce((a, b) => (b.live < a.live ? b : a));
+    chosen.push(least);
+    copyBytes = least.live;
+  }
+  const dead = plan.dead.map((no) => byNo.get(no)!);
+  const freedBytes = [...dead, ...chosen].reduce((sum, { dataLen, live }) => sum + dataLen - live, 0);
+  return { dead: plan.dead, victims: chosen.map(({ no }) => no), copyBytes, freedBytes };
+}
+
+/** What is written beside a frame that moves: in the log, and as an entry of a table. */
+const moveBytes = 128;
 
 /** Garbage as a share of all bytes; 0 for nothing. */
 export function garbageShare(segments: readonly PlanSegment[]): number {

@@ -52,6 +52,8 @@ export interface RepairedSegments {
   readonly nodes: Map<string, FramePlace>;
   /** Files replaced by others. */
   readonly replaced: FileNo[];
+  /** Chunks of damaged segments were told of: whether anything needs them is known when rows are counted. */
+  hasDamage: boolean;
 }
 
 /**
@@ -64,7 +66,7 @@ export async function repairSegments(
   ends: ReadonlyMap<FileNo, number>,
   work: SegmentRepair,
 ): Promise<RepairedSegments> {
-  const out: RepairedSegments = { usable: [], nodes: new Map(), replaced: [] };
+  const out: RepairedSegments = { usable: [], nodes: new Map(), replaced: [], hasDamage: false };
   const sealed = new Map(catalog?.sealed.map((info) => [info.no, info]));
   const open = new Map(catalog?.unsealed.map((info) => [info.no, info]));
   const isNamed = (no: FileNo): boolean =>
@@ -93,6 +95,7 @@ interface Held {
   readonly places: { readonly id: string; readonly place: FramePlace }[];
   /** Frames that are not what their ids say. */
   bad: number;
+  /** Theirs, and those that belong to no whole frame. */
   damagedBytes: number;
 }
 
@@ -114,6 +117,7 @@ async function one(
   } catch (error) {
     if (!isDamage(error) && !hasErrno(error, 'ENOENT')) throw error;
     onAction(`segment ${path} cannot be read: its chunks are looked for elsewhere`);
+    out.hasDamage = true;
     return;
   }
   const { frames, places, bad, damagedBytes } = held;
@@ -121,15 +125,18 @@ async function one(
     out.usable.push({ info, trailer, isNamed });
     for (const { id, place } of places) if (!out.nodes.has(id)) out.nodes.set(id, place);
   };
-  const whole = bad + damagedBytes === 0 ? await sealedInfo(fs, no, dbUuid, known) : undefined;
+  const whole = damagedBytes === 0 ? await sealedInfo(fs, no, dbUuid, known) : undefined;
   if (whole !== undefined) {
     take(whole, undefined);
     return;
   }
   const isCut = scanned.firstInvalid !== undefined && scanned.firstInvalid < committedEnd;
   const wasSealed = known !== undefined || scanned.footer !== undefined;
-  if (wasSealed || isCut || bad > 0 || scanned.headerDamage !== undefined)
-    onAction(`${path} is damaged: its ${frames.count} whole chunks are written to a new segment`);
+  if (wasSealed || isCut || bad > 0 || scanned.headerDamage !== undefined) {
+    const rest = damagedBytes > 0 ? `${damagedBytes} damaged bytes are left behind` : 'no chunk is damaged';
+    onAction(`${path} is damaged: its ${frames.count} whole chunks are written to a new segment, ${rest}`);
+    out.hasDamage = true;
+  }
   if (frames.count === 0) {
     if (isNamed) out.replaced.push(no);
     return;
@@ -163,6 +170,7 @@ async function scanHeld(
     onBytes(frame.next - pos);
     if (!isGood(buf, frame)) {
       held.bad++;
+      held.damagedBytes += frame.next - pos;
       return pause();
     }
     const { idAt, storedLen, rawLen, kind, codec } = frame;

@@ -137,6 +137,8 @@ class Repair {
       this.#actions.push(`${chunks.healed} chunks came from elsewhere`);
     }
     this.#actions.push(`the chunk index is made anew: ${chunks.entries} chunks`);
+    if (segments.hasDamage && chunks.lostCount === 0)
+      this.#actions.push('every chunk that a row needs is whole: what was damaged in segments nothing needs');
     const tables = await this.#tables(system, seq);
     const replaced = this.#replaced(segments, chunks);
     if (this.#roots.slot === undefined)

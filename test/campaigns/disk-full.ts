@@ -1,7 +1,9 @@
 /**
  * Fills disks: in memory at every 512 bytes up to what a workload needs, on a tmpfs of that size, and with a
  * limit on the size of files. What was acknowledged is readable while the disk is full, the error says that
- * it is, the store opens for reading, and with space again everything is there and works.
+ * it is, the store opens for reading, and with space again everything is there and works. Every other
+ * workload in memory also merges and compacts. A store large enough for a reserve gets out of a full disk
+ * with it: it opens, deletes, compacts and takes puts again.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -12,6 +14,7 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { auditDisk, strayFiles } from '../crash/audit.ts';
 import { openOn, type StoreShape } from '../crash/machine.ts';
 import { auditDir, checkStore } from '../real/check-store.ts';
+import { escapeWithReserve } from '../real/escape-full.ts';
 import { type FullDisk, fillDisk } from '../real/full-disk.ts';
 import { LaneModel } from '../real/lane-model.ts';
 import { command, Mounts, missing } from '../real/mounts.ts';
@@ -44,9 +47,11 @@ export const campaign: Campaign = {
       const prng = new Prng(options.seed * 2 ** 20 + tried);
       // Most rounds are in memory, where every capacity has its turn; real disks come in between.
       const kind = tried % 40;
+      const reserved = tried % 20 === 3;
       if (kind === 1 && onTmpfs === undefined) await guarded(run, tried, 'tmpfs', () => fillTmpfs(prng, run));
       else if (kind === 2 && onLimit === undefined)
         await guarded(run, tried, 'file size limit', () => fillLimited(prng, run, tried));
+      else if (reserved) await guarded(run, tried, 'reserve', () => escapeFull(prng, run));
       else {
         const { capacity, seed } = await capacities.next();
         await guarded(run, tried, `${capacity} bytes, workload ${seed}`, () =>
@@ -92,6 +97,11 @@ const memoryShape: StoreShape = {
   segmentBytes: 16 * 1024,
 };
 const memoryCalls = 12;
+/** Workloads with an odd seed merge and compact. */
+const planOf = (seed: number) => ({
+  ...{ script: scriptOf(seed), lanes, calls: memoryCalls },
+  ...(seed % 2 === 1 ? { compactEvery: 4 } : {}),
+});
 const scriptOf = (seed: number) => ({ seed, round: 0, scale: 0.1 });
 
 /** Every capacity in steps of 512 bytes, in an order that covers the range early; then the next workload. */
@@ -125,14 +135,16 @@ function shuffle(items: number[], prng: Prng): void {
 
 class MemoryDisk implements FullDisk {
   readonly disk = new MemoryFileSystem();
+  readonly #shape: StoreShape;
   #opens = 0;
 
-  constructor(capacity: number) {
+  constructor(capacity: number, seed: number) {
     this.disk.capacity = capacity;
+    this.#shape = seed % 2 === 1 ? { ...memoryShape, merges: true } : memoryShape;
   }
 
   open(readOnly: boolean): Promise<Engine> {
-    return openOn(this.disk, memoryShape, this.#opens++, { readOnly, createIfMissing: !readOnly });
+    return openOn(this.disk, this.#shape, this.#opens++, { readOnly, createIfMissing: !readOnly });
   }
 
   makeRoom(): void {
@@ -148,7 +160,7 @@ class MemoryDisk implements FullDisk {
 
 /** Most bytes the files take at any moment of the workload with a close and a new open. */
 async function bytesNeeded(seed: number): Promise<number> {
-  const memory = new MemoryDisk(Number.POSITIVE_INFINITY);
+  const memory = new MemoryDisk(Number.POSITIVE_INFINITY, seed);
   const { disk } = memory;
   let most = 0;
   disk.faults = ({ kind }) => {
@@ -161,17 +173,23 @@ async function bytesNeeded(seed: number): Promise<number> {
     }
     return undefined;
   };
-  await fillDisk(memory, { script: scriptOf(seed), lanes, calls: memoryCalls });
+  await fillDisk(memory, planOf(seed));
   return most;
 }
 
 async function fillMemory(capacity: number, seed: number, run: Run): Promise<void> {
-  const outcome = await fillDisk(new MemoryDisk(capacity), {
-    script: scriptOf(seed),
-    lanes,
-    calls: memoryCalls,
+  const outcome = await fillDisk(new MemoryDisk(capacity, seed), planOf(seed));
+  count(run, `in memory${seed % 2 === 1 ? ' with compactions' : ''}, ${outcome}`);
+}
+
+/** Fills a store that has a reserve, lets others take the rest of the disk, and gets out of it. */
+async function escapeFull(prng: Prng, run: Run): Promise<void> {
+  const outcome = await escapeWithReserve({
+    seed: prng.u32(),
+    capacity: (7 + prng.below(4)) * 2 ** 20,
+    taken: prng.chance(0.5),
   });
-  count(run, `in memory, ${outcome}`);
+  count(run, `reserve, ${outcome}`);
 }
 
 async function fillTmpfs(prng: Prng, run: Run): Promise<void> {

@@ -5,6 +5,7 @@ import {
   garbageShare,
   type PlanSegment,
   planCleaning,
+  withinRoom,
 } from '../../src/chunk/clean-planner.ts';
 
 const limits: CleanLimits = {
@@ -55,6 +56,27 @@ describe('planCleaning', () => {
     const smalls = [segment(1, 9, 9), segment(2, 9, 9), segment(3, 9, 9)];
     expect(planCleaning(smalls, limits, none).victims).toEqual([1, 2, 3]);
     expect(planCleaning(smalls.slice(1), limits, none).victims).toEqual([]);
+  });
+
+  test('a plan shrinks to the room there is', () => {
+    const all = [
+      segment(1, 10_000, 0),
+      segment(2, 10_000, 3000),
+      segment(3, 10_000, 4500),
+      segment(4, 10_000, 2000),
+    ];
+    const wide = { ...limits, inputBytes: 100_000 };
+    const plan = planCleaning(all, wide, none);
+    expect(plan).toMatchObject({ victims: expect.arrayContaining([2, 3, 4]), copyBytes: 9500 });
+    expect(withinRoom(plan, all, 9500)).toEqual(plan);
+    const some = withinRoom(plan, all, 6000);
+    expect(some.victims).toEqual(plan.victims.filter((no) => no !== 3));
+    expect(some).toMatchObject({ dead: [1], copyBytes: 5000, freedBytes: 25_000 });
+    expect(withinRoom(plan, all, 1000)).toMatchObject({ dead: [1], victims: [], freedBytes: 10_000 });
+    // With nothing else to do, the caller is to find room for the least.
+    const live = all.slice(1);
+    const least = withinRoom(planCleaning(live, wide, none), live, 1000);
+    expect(least).toMatchObject({ dead: [], victims: [4], copyBytes: 2000 });
   });
 
   test('a plan stays within its bounds', () => {

@@ -138,6 +138,45 @@ describe('repair', () => {
     return { store, disk };
   }
 
+  test('a repair says what it rewrites where nothing is lost', async () => {
+    const disk = new MemoryFileSystem();
+    const shape = { durability: 'full', algorithm: 'sieve', inlineMax: 40, segmentBytes: 2 ** 20 } as const;
+    const engine = await openOn(disk, shape, 3);
+    const values = new Map(Array.from({ length: 20 }, (_, i) => [`k${i}`, new Prng(i).bytes(1500)]));
+    async function* breaking(): AsyncGenerator<Uint8Array> {
+      yield new Prng(99).bytes(15_000);
+      throw new Error('source');
+    }
+    await expect(engine.put('given up', breaking())).rejects.toThrow('source');
+    for (const [key, value] of values) await engine.put(key, value);
+    await engine.close();
+    const [file] = disk.files().filter((name) => name.startsWith('seg/'));
+    const size = disk.bytesOf(file!).length;
+    const nothing = 'every chunk that a row needs is whole: what was damaged in segments nothing needs';
+    // Within the first chunk, which belongs to no value; and behind all chunks.
+    for (const [at, left] of [
+      [300, /: its \d+ whole chunks are written to a new segment, \d+ damaged bytes are left behind$/],
+      [size - 100, /: its \d+ whole chunks are written to a new segment, no chunk is damaged$/],
+    ] as const) {
+      const hit = disk.fork();
+      hit.corrupt(file!, (bytes) => {
+        bytes.set([1, 2, 3], at);
+        return bytes;
+      });
+      const report = await repairWithEnv(envOf(hit, 99), {});
+      expect(report.lost).toMatchObject({ keys: [], versions: 0, chunks: 0, keyRanges: [], sequences: [] });
+      expect(report.actions).toEqual([
+        expect.stringMatching(left),
+        expect.stringContaining('index is made'),
+        nothing,
+      ]);
+      expect(report.quarantined).toContain(file);
+      const again = await openOn(hit, shape, 5);
+      for (const [key, value] of values) expect(same(await again.get(key), value)).toBe(true);
+      await again.close();
+    }
+  });
+
   test('a dry run writes nothing and says what the repair then does', async () => {
     const { store, disk } = await oneDamaged();
     const before = disk.digest();

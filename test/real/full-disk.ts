@@ -21,6 +21,8 @@ export interface FullPlan {
   readonly script: Script;
   readonly lanes: number;
   readonly calls: number;
+  /** The first lane compacts after so many of its calls, and so does who opens the full store again. */
+  readonly compactEvery?: number;
 }
 
 /**
@@ -48,6 +50,10 @@ export async function fillDisk(disk: FullDisk, plan: FullPlan): Promise<string> 
   const reopened = await fullOr(() => disk.open(false));
   if (reopened !== undefined) {
     await check(reopened);
+    if (plan.compactEvery !== undefined) {
+      await compactOrFull(reopened);
+      await check(reopened);
+    }
     await closed(reopened);
   }
   if (engine !== undefined) await readWhileFull(disk, check);
@@ -57,6 +63,8 @@ export async function fillDisk(disk: FullDisk, plan: FullPlan): Promise<string> 
   if (before !== undefined && !sameState(before, found))
     throw new Error('with room again other commits are there');
   await disk.audit();
+  if (plan.compactEvery !== undefined && !(await again.compact()).ok)
+    throw new Error('with room again not everything could be compacted');
   await again.put('after', new Uint8Array(20_000));
   await again.flush();
   await again.delete('after');
@@ -75,6 +83,17 @@ async function fullOr<T>(task: () => Promise<T>): Promise<T | undefined> {
   } catch (error) {
     if (isVarveError(error, 'VARVE_NO_SPACE')) return undefined;
     throw error;
+  }
+}
+
+/** False when the disk is too full for it. */
+async function compactOrFull(engine: Engine): Promise<boolean> {
+  try {
+    await engine.compact();
+    return true;
+  } catch (error) {
+    refuseOther(error, 'a compaction');
+    return false;
   }
 }
 
@@ -113,6 +132,10 @@ async function writeUntilFull(engine: Engine, plan: FullPlan, acks: Ack[]): Prom
         refuseOther(error, 'a write');
         isFull = true;
         return;
+      }
+      if (lane === 0 && (i + 1) % (plan.compactEvery ?? Number.POSITIVE_INFINITY) === 0) {
+        // What the compaction is refused is no failure of the store, unless it says so.
+        if (!(await compactOrFull(engine)) && engine.health().readOnly) isFull = true;
       }
       for (const { key, value } of op.changes) {
         if (value === undefined) state.delete(key);

@@ -22,6 +22,7 @@
  */
 import type { FileNo, Seq } from '../../base/brands.ts';
 import { VarveError } from '../../base/errors.ts';
+import { KiB } from '../../base/limits.ts';
 import { Mutex } from '../../base/sync.ts';
 import type { CatalogStore } from '../../catalog/catalog-store.ts';
 import type { ChunkStore } from '../../chunk/chunk-store.ts';
@@ -31,6 +32,7 @@ import {
   type CleanPlan,
   type PlanSegment,
   planCleaning,
+  withinRoom,
 } from '../../chunk/clean-planner.ts';
 import { findLiveFrames, type Liveness, measureLiveness } from '../../chunk/liveness.ts';
 import type { SegmentLanes } from '../../chunk/segment-lanes.ts';
@@ -53,6 +55,8 @@ import { logMoves } from './log-moves.ts';
 
 /** Free space a copy must leave over and above its outputs, as a share of them. */
 const spareShare = 0.1;
+/** And whatever their size: for the checkpoint and the catalogs behind them. */
+const spareBytes = 64 * KiB;
 
 export interface CleanerOptions {
   readonly env: Env;
@@ -210,7 +214,20 @@ export class Cleaner {
     }
     const segments = this.#segments(liveness, below);
     const plan = planCleaning(segments, task.limits, this.#avoid(outcome.busy));
-    return plan.dead.length + plan.victims.length === 0 ? undefined : plan;
+    if (plan.dead.length + plan.victims.length === 0) return undefined;
+    let room = await this.#room();
+    if (plan.copyBytes > room && outcome.emptied > 0) {
+      // Files that were emptied before go two installs after they were dropped: now they are missed.
+      for (let installs = 0; installs < 2; installs++) await this.#options.checkpointer.removeSegments([]);
+      room = await this.#room();
+    }
+    return withinRoom(plan, segments, room);
+  }
+
+  /** Bytes that may be copied on this disk. */
+  async #room(): Promise<number> {
+    const free = await this.#options.env.fs.free();
+    return free === undefined ? Number.POSITIVE_INFINITY : Math.max(0, free - spareBytes) / (1 + spareShare);
   }
 
   #segments({ live }: Liveness, below: FileNo): PlanSegment[] {
@@ -301,9 +318,12 @@ export class Cleaner {
 
   async #refuseWithoutSpace(bytes: number): Promise<void> {
     if (bytes === 0) return;
-    const free = await this.#options.env.fs.free();
-    if (free === undefined || free >= bytes * (1 + spareShare)) return;
-    throw new VarveError('VARVE_NO_SPACE', `${bytes} bytes to copy, ${free} free on the disk`);
+    const room = await this.#room();
+    if (bytes <= room) return;
+    throw new VarveError(
+      'VARVE_NO_SPACE',
+      `${bytes} bytes to copy, room for ${Math.floor(room)} on the disk`,
+    );
   }
 
   #copier(task: CleanTask): FrameCopier {
