@@ -18,7 +18,10 @@ export interface Escape {
   readonly taken: boolean;
 }
 
-/** 'with the reserve', 'without it', 'no room at all'. Throws when something acknowledged is lost, or there is no way out. */
+/**
+ * 'with the reserve', 'without it', 'no room at all'. Throws when something acknowledged is lost, or there is
+ * no way out.
+ */
 export async function escapeWithReserve({ seed, capacity, taken }: Escape): Promise<string> {
   const prng = new Prng(seed);
   const disk = new MemoryFileSystem({ capacity });
