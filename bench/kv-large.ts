@@ -176,6 +176,12 @@ class Amplification {
   }
 }
 
+/** Everything in tables, and every merge done that is due: what the simulation counts. */
+async function settle(engine: Engine): Promise<void> {
+  await engine.flush();
+  while (engine.stats().compaction.running) await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
 async function loadPhases(course: Course, engine: Engine, options: Options, written: Written) {
   const { keys, chunks } = options;
   await course.phase('load keys', async (progress) => {
@@ -184,7 +190,7 @@ async function loadPhases(course: Course, engine: Engine, options: Options, writ
     const began = performance.now();
     await loadKeys(engine, [0, keys], 0, waits, progress);
     const perSecond = round(keys / ((performance.now() - began) / 1000), 0);
-    await engine.flush();
+    await settle(engine);
     const { tables, compaction } = engine.stats();
     const rowBytes = tables.bytes / tables.entries;
     const plainRowBytes = keyBytes + valueBytes + rowOverheadBytes;
@@ -199,7 +205,7 @@ async function loadPhases(course: Course, engine: Engine, options: Options, writ
     const amplification = new Amplification(written);
     const tableBytes = engine.stats().tables.bytes;
     values = await loadChunks(engine, chunks, progress);
-    await engine.flush();
+    await settle(engine);
     const rowBytes = (engine.stats().tables.bytes - tableBytes) / chunks;
     const load = { tree: trees.C, rows: chunks, rowBytes, plainRowBytes: chunkEntry.size };
     return { values, writeAmplification: amplification.figures(values * chunkedBytes, load) };

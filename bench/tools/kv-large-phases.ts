@@ -34,8 +34,8 @@ export interface PutWaits {
   readonly cpu: Latencies;
 }
 
-/** One put of so many is timed in CPU time, which takes a system call. */
-const cpuTimedOneIn = 16;
+/** One put of so many is timed in CPU time: asking for it takes as long as some dozens of puts. */
+const cpuTimedOneIn = 256;
 
 function cpuMs(): number {
   const { user, system } = process.cpuUsage();

@@ -28,7 +28,7 @@ export class Throttle {
     const now = this.#clock.monotonic();
     const from = Math.max(now, this.#freeAt);
     this.#freeAt = from + (bytes / this.#rate) * 1000;
-    if (from > now) await this.#clock.sleep(from - now, this.#signal);
+    if (from > now) await this.#clock.sleep(from - now, this.#signal, true);
   }
 }
 

@@ -4,8 +4,11 @@ export interface Clock {
   now(): number;
   /** Monotonic ms, arbitrary origin. */
   monotonic(): number;
-  /** Resolves after `ms`; rejects with VARVE_ABORTED when `signal` fires. Does not keep the process alive. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /**
+   * Resolves after `ms`; rejects with VARVE_ABORTED when `signal` fires. Keeps the process alive only where a
+   * caller waits for it (`isAwaited`): with nothing else under way it would end in the middle of a call.
+   */
+  sleep(ms: number, signal?: AbortSignal, isAwaited?: boolean): Promise<void>;
   /** Resolves after the reactions and callbacks that are already queued have run: lets a group fill. */
   turn(): Promise<void>;
 }

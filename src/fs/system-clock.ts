@@ -5,22 +5,22 @@ import { VarveError } from '../base/errors.ts';
 // A longer timer fires at once.
 const timerMsMax = 2 ** 31 - 1;
 
-/** Real time. Its timers do not keep the process alive. */
+/** Real time. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  async sleep(ms, signal) {
+  async sleep(ms, signal, isAwaited) {
     let left = ms;
     do {
       const part = Math.min(left, timerMsMax);
-      await timer(part, signal);
+      await timer(part, signal, isAwaited === true);
       left -= part;
     } while (left > 0);
   },
   turn: () => new Promise((resolve) => setImmediate(resolve)),
 };
 
-function timer(ms: number, signal: AbortSignal | undefined): Promise<void> {
+function timer(ms: number, signal: AbortSignal | undefined, isAwaited: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     const abort = (): void => {
       clearTimeout(handle);
@@ -31,7 +31,7 @@ function timer(ms: number, signal: AbortSignal | undefined): Promise<void> {
       signal?.removeEventListener('abort', abort);
       resolve();
     }, ms);
-    handle.unref();
+    if (!isAwaited) handle.unref();
     if (signal?.aborted) abort();
     else signal?.addEventListener('abort', abort, { once: true });
   });

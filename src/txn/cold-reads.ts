@@ -1,23 +1,29 @@
 /**
  * Blocks that a write needs to know the newest version of its key, read on the calling thread: a block that
- * the system has in memory costs some microseconds there and ten times as much through another thread. A read
- * that took long came from the disk: for a while after it none is made here, so that the thread is held up
- * for a small share of the time at most.
+ * the system has in memory costs some microseconds there and ten times as much through another thread. What
+ * comes from the disk itself holds the thread up: such reads are let take a small share of the time, and
+ * where they would take more, blocks are left to be waited for. A single slow read means nothing, since a
+ * thread that has to wait for a processor is slow at everything.
  *
  * Invariants (test/txn/cold-reads.test.ts)
- * - Slow reads take a tenth of the time at most ("a slow read is the last one for a while").
+ * - Slow reads take about a tenth of the time at most ("slow reads take a tenth of the time").
  */
 import type { Clock } from '../base/clock.ts';
 import type { BlockHold } from '../tree/block-hold.ts';
 
 /** Longest a read from memory takes, ms. */
 const slowMs = 1;
-/** After a slow one none follows for so many times as long as it took. */
-const pauseFactor = 10;
+/** What one slow read counts, ms, at most: the rest was a wait for a processor. */
+const countedMsMax = 20;
+/** Slow reading that is let happen at once, ms, and the share of the time in which it is forgotten again. */
+const burstMs = 20;
+const share = 0.1;
 
 export class ColdReads {
   readonly #clock: Pick<Clock, 'monotonic'>;
-  #pausedUntil = Number.NEGATIVE_INFINITY;
+  /** Slow reading that is not forgotten yet, ms; and the moment of which that is. */
+  #slow = 0;
+  #at = 0;
 
   constructor(clock: Pick<Clock, 'monotonic'>) {
     this.#clock = clock;
@@ -28,10 +34,18 @@ export class ColdReads {
    */
   load(missed: BlockHold): boolean {
     const began = this.#clock.monotonic();
-    if (began < this.#pausedUntil) return false;
+    if (this.#slow > 0) {
+      this.#slow = Math.max(0, this.#slow - share * (began - this.#at));
+      this.#at = began;
+      if (this.#slow > burstMs) return false;
+    }
     missed.loadSync();
     const now = this.#clock.monotonic();
-    if (now - began > slowMs) this.#pausedUntil = now + pauseFactor * (now - began);
+    const took = now - began;
+    if (took > slowMs) {
+      this.#slow += Math.min(took, countedMsMax);
+      this.#at = now;
+    }
     return true;
   }
 }

@@ -13,6 +13,16 @@ import {
 import { flushCost, pressureOf, WritePacer } from '../../src/engine/writing/write-pacer.ts';
 import { TestClock } from './engine-kit.ts';
 
+/** Counts the sleeps for which the process is to stay alive: without one it would end in a put that waits. */
+class AwaitedSleeps extends TestClock {
+  awaited = 0;
+
+  override sleep(ms: number, _signal?: AbortSignal, isAwaited?: boolean): Promise<void> {
+    if (isAwaited === true) this.awaited++;
+    return super.sleep(ms);
+  }
+}
+
 describe('write pacer', () => {
   test('the cost of a byte grows with the debt, from nothing, without a jump', () => {
     expect(pressureOf({ level0Tables: paceLevel0Soft, bytes: paceBytesSoft })).toBe(0);
@@ -75,7 +85,7 @@ describe('write pacer', () => {
   });
 
   test('nobody waits longer than the bound', async () => {
-    const clock = new TestClock();
+    const clock = new AwaitedSleeps();
     const pacer = new WritePacer(clock);
     pacer.setDebt({ level0Tables: paceLevel0Hard, bytes: 0 });
     pacer.charge(MiB / 10);
@@ -88,6 +98,7 @@ describe('write pacer', () => {
     await waiting;
     expect(pacer.waitedMs).toBe(paceWaitMsMax);
     expect(pacer.waitMs).toBe(0);
+    expect(clock.awaited).toBe(1);
   });
 
   test('small writes wait once they add up', () => {

@@ -127,7 +127,7 @@ export class Transactions {
     const [low, high] = random(2);
     const most = Math.min(transactionBackoffMsMax, 2 ** tries);
     const wait = Math.floor((most * (low! + 256 * high!)) / 65_536);
-    if (wait > 0) await clock.sleep(wait, signal);
+    if (wait > 0) await clock.sleep(wait, signal, true);
     else await clock.turn();
   }
 }

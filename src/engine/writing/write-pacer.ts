@@ -108,6 +108,6 @@ export class WritePacer {
     const ms = this.waitMs;
     if (ms === 0) return;
     this.#waitedMs += ms;
-    await this.#clock.sleep(ms);
+    await this.#clock.sleep(ms, undefined, true);
   }
 }
