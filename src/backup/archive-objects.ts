@@ -3,6 +3,7 @@
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { corrupt, isVarveError } from '../base/errors.ts';
+import type { BackupManifest } from '../format/backup-manifest.ts';
 import { type OpVisitor, visitOps } from '../format/log-ops.ts';
 import { trees } from '../format/trees.ts';
 import { parseValueRecord, type ValueRecord } from '../format/value-record.ts';
@@ -52,6 +53,26 @@ export async function readArchiveEnd(env: VaultEnv, dir: string): Promise<Archiv
     if (isVarveError(error, 'VARVE_NOT_FOUND')) return undefined;
     throw error;
   }
+}
+
+/**
+ * VARVE_CORRUPT when the archived log below `dir` was said to go further than its last object and than every
+ * one of `backups`: what lay between is lost.
+ */
+export async function checkArchiveEnd(
+  env: VaultEnv,
+  dir: string,
+  backups: readonly BackupManifest[],
+): Promise<void> {
+  const end = await readArchiveEnd(env, dir);
+  if (end === undefined) return;
+  const own = backups.filter(({ dbUuid, timelineId }) => archiveDirOf(dbUuid, timelineId) === dir);
+  const last = (await listArchives(env, dir)).at(-1)?.lastSeq ?? 0;
+  const known = Math.max(last, ...own.map(({ seq }) => seq));
+  // Without a backup there is nothing to roll forward: prune takes all of it.
+  if (own.length === 0 || known >= end.seq) return;
+  const what = `commits ${known + 1} to ${end.seq} were archived and are not there`;
+  throw corrupt(what, { file: archiveEndName(dir) });
 }
 
 /** Directories of all archived logs. */

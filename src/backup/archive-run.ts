@@ -35,6 +35,7 @@ import {
 import { damageOf, type VaultDamage } from './backup-info.ts';
 import { LookAgain } from './look-again.ts';
 import { packBytesTarget } from './pack-builder.ts';
+import { isGivenBack, notGivenBack } from './read-back.ts';
 import { RunIndexes } from './run-indexes.ts';
 import { Throttle, throwIfAborted } from './throttle.ts';
 import { Upload } from './upload.ts';
@@ -136,7 +137,9 @@ class ArchiveRun {
     const { backupSeq, seq, coveredMs } = this.#source;
     const objects = await listArchives(this.#env, this.#dir);
     const end = await this.#end();
-    const archived = objects.at(-1)?.lastSeq ?? end?.seq;
+    // Without objects nothing behind the backup is there, whatever was said.
+    const said = end === undefined ? undefined : Math.min(end.seq, backupSeq ?? end.seq);
+    const archived = objects.at(-1)?.lastSeq ?? said;
     if (archived === undefined && backupSeq === undefined) {
       const what = 'the vault has no backup of this store yet: an archive begins at one';
       throw new VarveError('VARVE_NOT_FOUND', what);
@@ -215,6 +218,7 @@ class ArchiveRun {
     this.#session ??= await this.#begin();
     await this.#upload(this.#session, archive, true);
     await store.put(name, bytes);
+    if ((await isGivenBack(store, name, bytes)) !== true) throw notGivenBack(name);
     this.#unchecked.push(object);
     this.#objects++;
     this.#bytes += bytes.length;

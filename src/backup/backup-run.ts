@@ -39,6 +39,7 @@ import type { KeyTree } from './key-tree-builder.ts';
 import { LookAgain } from './look-again.ts';
 import { Marker } from './marker.ts';
 import { packBytesTarget } from './pack-builder.ts';
+import { isGivenBack, notGivenBack } from './read-back.ts';
 import { reachedState, tidyIndexes } from './reuse.ts';
 import { RunIndexes } from './run-indexes.ts';
 import { listSnaps, type Snap } from './snaps.ts';
@@ -207,21 +208,21 @@ class BackupRun {
     }
     const proved = this.#options.verify === false ? 0 : Math.max(1, this.#env.clock.now());
     const done = manifest(proved);
-    const snap = snapName(timeMs, toHex(backupId));
-    if (
-      !(await this.#env.store.put(snap, encodeBackupManifest(done, this.#env.random(12)), { ifAbsent: true }))
-    )
-      throw new VarveError(
-        'VARVE_CONFLICT',
-        'the backup took so long that a prune gave it up; run it again',
-        {
-          retryable: true,
-        },
-      );
+    await this.#commit(snapName(timeMs, toHex(backupId)), encodeBackupManifest(done, this.#env.random(12)));
     await this.#env.store.delete(part);
     const untidy = await tidyIndexes(this.#env, state);
     if (untidy !== undefined) this.#warnings.push(`index objects could not be merged: ${untidy.message}`);
     return { report: this.#report(done), row: this.#row(done) };
+  }
+
+  /** Puts the manifest that makes the backup exist. */
+  async #commit(name: string, bytes: Uint8Array): Promise<void> {
+    const { store } = this.#env;
+    const what = 'the backup took so long that a prune gave it up; run it again';
+    if (!(await store.put(name, bytes, { ifAbsent: true })))
+      throw new VarveError('VARVE_CONFLICT', what, { retryable: true });
+    if (this.#options.verify === false) return;
+    if ((await isGivenBack(store, name, bytes)) !== true) throw notGivenBack(name);
   }
 
   /** The backup that this one builds on: the last of this store, or its last full one. */

@@ -14,7 +14,11 @@ export interface BlobCaps {
    * that one removes what an interrupted run of it left.
    */
   readonly conditionalPut: boolean;
-  /** Objects that were put, and deletions, are seen by others within moments: no grace is needed. */
+  /**
+   * Objects that were put, and deletions, are seen by others within moments: no grace is needed. Without it
+   * others may see them late, each after a time of its own, as long as that is less than the grace of prunes
+   * (24 hours); whoever made them sees them at once.
+   */
   readonly local?: boolean;
 }
 
@@ -37,8 +41,8 @@ export interface BlobStore {
   readonly root: string;
   readonly caps: BlobCaps;
   /**
-   * Stores an object; when it resolves the object is durable and whole, and every later call of any process
-   * sees it. Before, and after a failure, the name has what it had or the whole of the new bytes, never a
+   * Stores an object; when it resolves the object is durable and whole, and every later call sees it, those of
+   * other processes as `caps.local` says. Before, and after a failure, the name has what it had or the whole of the new bytes, never a
    * part. With `ifAbsent` false tells that the name was taken and is left as it was.
    */
   put(name: string, data: BlobData, options?: { readonly ifAbsent?: boolean }): Promise<boolean>;

@@ -56,7 +56,10 @@ export interface PruneOptions {
   graceMs?: number;
   /** A backup that has not ended after so long is given up, ms. Default 24 hours. */
   partAgeMs?: number;
-  /** Archived log older than so many ms goes: moments before cannot be restored. Default: none does. */
+  /**
+   * Archived log older than so many ms goes, but for what lies behind the newest backup: moments before cannot
+   * be restored. Default: none does.
+   */
   archiveMs?: number;
   /**
    * Packs of which less than this share is needed are rewritten without the rest, and many small ones are put
@@ -212,16 +215,21 @@ class PruneRun {
     const objects = await listArchives(this.#env);
     const ends = new Set(objects.map(({ store, timelineId }) => archiveDir(store, timelineId)));
     const oldest = new Map<string, Seq>();
+    const newest = new Map<string, Seq>();
     for (const { manifest } of [...snaps, ...parts.snaps]) {
       const dir = archiveDirOf(manifest.dbUuid, manifest.timelineId);
       oldest.set(dir, Math.min(manifest.seq, oldest.get(dir) ?? manifest.seq));
+      newest.set(dir, Math.max(manifest.seq, newest.get(dir) ?? manifest.seq));
     }
     const { archiveMs } = this.#options;
     const useless: string[] = [];
     for (const object of objects) {
-      const seq = oldest.get(archiveDir(object.store, object.timelineId));
+      const dir = archiveDir(object.store, object.timelineId);
+      const seq = oldest.get(dir);
+      // What lies behind the newest backup is all there is of it.
       const isOld = async (): Promise<boolean> =>
         archiveMs !== undefined &&
+        object.lastSeq <= newest.get(dir)! &&
         (await readArchive(this.#env, object)).lastMs < this.#env.clock.now() - archiveMs;
       if (seq === undefined || object.lastSeq <= seq || (await isOld())) useless.push(object.name);
     }

@@ -12,14 +12,13 @@
  */
 import { toHex } from '../base/bytes.ts';
 import { VarveError } from '../base/errors.ts';
-import { MiB } from '../base/limits.ts';
 import { type ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { trailerEntry } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
-import { readRange } from './blob-store.ts';
 import { newPackMemory, type Pack, PackBuilder, type UnnamedPack } from './pack-builder.ts';
 import { provePack } from './pack-proof.ts';
+import { isGivenBack, notGivenBack } from './read-back.ts';
 import type { Throttle } from './throttle.ts';
 import type { VaultIndex } from './vault-index.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
@@ -28,8 +27,6 @@ import type { PackState, VaultEnv } from './vault-state.ts';
 const underWayMax = 2;
 /** Chunks of a run that are kept in memory before an index object has them. */
 const ownRowsMax: number = 256 * 1024;
-/** Bytes of one read when a pack is read back. */
-const readBackBytes: number = 2 * MiB;
 
 export interface UploadOptions {
   /** Bytes a pack is full from. */
@@ -199,24 +196,10 @@ export class Upload {
     await store.put(packName(hash), bytes);
     onBytes(bytes.length);
     if (!prove) return;
-    // Every frame was checked when it was packed: equal bytes are right bytes.
+    // Every frame was checked when it was packed: equal bytes are right bytes. One that is gone was taken by a
+    // prune, or lost: the look behind the puts finds that, and what was in it is uploaded again.
     const name = packName(hash);
-    if (await this.#isThere(name, bytes)) return;
-    throw new VarveError('VARVE_IO', `${name}: the target does not give back what was put`, { file: name });
-  }
-
-  /**
-   * Whether the target has these very bytes, which costs no hash; read in pieces: neither memory nor the
-   * thread is held for a whole pack.
-   */
-  async #isThere(name: string, bytes: Uint8Array): Promise<boolean> {
-    const memory = new Uint8Array(Math.min(readBackBytes, bytes.length));
-    for (let from = 0; from < bytes.length; from += readBackBytes) {
-      const length = Math.min(readBackBytes, bytes.length - from);
-      const got = await readRange(this.#env.store, name, from, memory.subarray(0, length));
-      if (Buffer.compare(got, bytes.subarray(from, from + length)) !== 0) return false;
-    }
-    return true;
+    if ((await isGivenBack(store, name, bytes)) === false) throw notGivenBack(name);
   }
 
   #rethrow(): void {

@@ -1,16 +1,18 @@
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
 import { vaultIndexBytesMax } from '../format/vault-index.ts';
-import { indexName, packName, pendingName, vaultName } from '../format/vault-names.ts';
+import { indexName, packName, pendingName, rotationName, vaultName } from '../format/vault-names.ts';
 import {
   decodePendingMarker,
+  decodeRotation,
   decodeVaultFile,
   pendingMarker,
+  rotationRecord,
   vaultFileBytes,
 } from '../format/vault-records.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
 import { affectedBy } from './affected.ts';
-import { archiveDirs, listArchives, readArchive, readArchiveEnd, valuesIn } from './archive-objects.ts';
+import { archiveDirs, checkArchiveEnd, listArchives, readArchive, valuesIn } from './archive-objects.ts';
 import { damageOf, type VaultDamage, type VaultProgress } from './backup-info.ts';
 import { Marker } from './marker.ts';
 import { PackDigests } from './pack-digests.ts';
@@ -127,7 +129,7 @@ class VerifyRun {
     const reader = new VaultReader(this.#env, state);
     await steadily(() => this.#walk(reader, snaps));
     await this.#sample(reader, snaps);
-    await this.#archives(reader);
+    await this.#archives(reader, snaps);
     if (this.#level >= 2) await this.#checkPacks(state, orphans);
     if (this.#level >= 3) await this.#checkSmall(state);
     const damage = await this.#attributed(reader, snaps);
@@ -195,7 +197,8 @@ class VerifyRun {
   }
 
   /** Level 0: archived logs are whole, each by itself, and so is what they put. */
-  async #archives(reader: VaultReader): Promise<void> {
+  async #archives(reader: VaultReader, snaps: readonly Snap[]): Promise<void> {
+    const manifests = snaps.map(({ manifest }) => manifest);
     for (const object of await listArchives(this.#env)) {
       throwIfAborted(this.#options.signal);
       await this.#attempt(undefined, async () => {
@@ -210,7 +213,7 @@ class VerifyRun {
     }
     for (const dir of await archiveDirs(this.#env)) {
       await this.#attempt(undefined, async () => {
-        await readArchiveEnd(this.#env, dir);
+        await checkArchiveEnd(this.#env, dir, manifests);
       });
     }
   }
@@ -271,7 +274,7 @@ class VerifyRun {
     return undefined;
   }
 
-  /** Index objects by their names, markers, notes of runs. */
+  /** Index objects by their names, markers, notes of runs, and whose turn it is. */
   async #checkSmall(state: VaultState): Promise<void> {
     const { store } = this.#env;
     for (const hash of [...state.indexes.map((index) => index.hash), ...state.superseded]) {
@@ -288,6 +291,12 @@ class VerifyRun {
       });
     }
     await eachRunNote(this.#env, (look) => this.#attempt(undefined, look));
+    for (const level of [2, 3]) {
+      const name = rotationName(level);
+      await this.#attempt(undefined, async () => {
+        decodeRotation(await store.get(name, rotationRecord.size), name);
+      });
+    }
   }
 
   /** Runs a check; damage is noted. What went away meanwhile was removed by a prune. */

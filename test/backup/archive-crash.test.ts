@@ -1,36 +1,9 @@
 /** Archives under failing targets, before and behind each call's effect, and beside prunes. */
 import { describe, expect, test } from 'vitest';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
-import { VarveError } from '../../src/base/errors.ts';
 import { bytesOf, newStore } from '../engine/engine-kit.ts';
 import { everything, vaultOn, withRestored } from './backup-kit.ts';
-
-/** Fails at the n-th changing call, before or behind its effect, and from then on. */
-class Failing extends MemoryBlobs {
-  left = Number.POSITIVE_INFINITY;
-  behind = false;
-  calls = 0;
-
-  async #step<T>(call: () => Promise<T>): Promise<T> {
-    this.calls++;
-    const isLast = this.left === 0;
-    if (this.left > 0) {
-      this.left--;
-      return await call();
-    }
-    this.left = -1;
-    if (isLast && this.behind) await call();
-    throw new VarveError('VARVE_IO', 'the target is gone');
-  }
-
-  override put(name: string, data: Uint8Array, options?: { ifAbsent?: boolean }): Promise<boolean> {
-    return this.#step(() => super.put(name, data, options));
-  }
-
-  override delete(name: string): Promise<boolean> {
-    return this.#step(() => super.delete(name));
-  }
-}
+import { FaultyBlobs } from './faulty-blobs.ts';
 
 describe('an archive', () => {
   test.each([false, true])(
@@ -46,11 +19,11 @@ describe('an archive', () => {
         states.push({ ms: clock.now(), state: await everything(engine) });
       }
       await clock.advance(5);
-      const dry = new Failing(base.entries());
+      const dry = new FaultyBlobs(base.entries());
       await engine.archive(await vaultOn(dry, clock));
       expect(dry.calls).toBeGreaterThan(3);
       for (let at = 0; at < dry.calls; at++) {
-        const store = new Failing(base.entries());
+        const store = new FaultyBlobs(base.entries());
         Object.assign(store, { left: at, behind });
         const vault = await vaultOn(store, clock);
         await expect(engine.archive(vault)).rejects.toThrow('the target is gone');

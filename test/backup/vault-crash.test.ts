@@ -7,47 +7,17 @@ import { DirectoryBlobs } from '../../src/backup/directory-blobs.ts';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { runRestore } from '../../src/backup/restore-run.ts';
 import { openVaultIn, type Vault } from '../../src/backup/vault.ts';
-import { VarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { CrashNow } from '../../src/fs/sim-machine.ts';
 import { bytesOf, newStore, openOn, TestClock } from '../engine/engine-kit.ts';
 import { everything, restored, vaultOn, withRestored } from './backup-kit.ts';
-
-/** An object store that fails from the n-th changing call on, before or behind its effect. */
-class Failing extends MemoryBlobs {
-  left = Number.POSITIVE_INFINITY;
-  /** The call that fails has its effect. */
-  behind = false;
-  calls = 0;
-
-  async #step<T>(call: () => Promise<T>): Promise<T> {
-    this.calls++;
-    if (this.left > 0) {
-      this.left--;
-      return await call();
-    }
-    if (this.left === 0 && this.behind) {
-      this.left = -1;
-      await call();
-    }
-    this.left = -1;
-    throw new VarveError('VARVE_IO', 'the target is gone');
-  }
-
-  override put(name: string, data: Uint8Array, options?: { ifAbsent?: boolean }): Promise<boolean> {
-    return this.#step(() => super.put(name, data, options));
-  }
-
-  override delete(name: string): Promise<boolean> {
-    return this.#step(() => super.delete(name));
-  }
-}
+import { FaultyBlobs } from './faulty-blobs.ts';
 
 /** A failing copy of the objects of `store`. */
-function failingCopy(store: MemoryBlobs): Failing {
-  return new Failing(store.entries());
+function failingCopy(store: MemoryBlobs): FaultyBlobs {
+  return new FaultyBlobs(store.entries());
 }
 
 async function storeWith(n: number): Promise<Engine> {
