@@ -41,9 +41,10 @@ export interface BlobStore {
   readonly root: string;
   readonly caps: BlobCaps;
   /**
-   * Stores an object; when it resolves the object is durable and whole, and every later call sees it, those of
-   * other processes as `caps.local` says. Before, and after a failure, the name has what it had or the whole of the new bytes, never a
-   * part. With `ifAbsent` false tells that the name was taken and is left as it was.
+   * Stores an object; when it resolves the object is durable and whole, and every later call sees it, those
+   * of other processes as `caps.local` says. Before, and after a failure, the name has what it had or the
+   * whole of the new bytes, never a part. With `ifAbsent` false tells that the name was taken and is left as
+   * it was.
    */
   put(name: string, data: BlobData, options?: { readonly ifAbsent?: boolean }): Promise<boolean>;
   /** All bytes of an object of at most `bytesMax` bytes, the caller's. VARVE_CORRUPT when it is longer. */

@@ -47,10 +47,10 @@ export class LookAgain {
     return { state, lasts: relied !== undefined && [...relied].every((hash) => lasting.has(hash)) };
   }
 
-  /** Call before what was marked, or is gone, is uploaded again. VARVE_CONFLICT when that has happened too often. */
+  /** Call before what was marked, or is gone, is uploaded again. VARVE_CONFLICT: that was too often. */
   goOn(): void {
     if (this.#looks < looksMax) return;
-    const what = `what ${this.#what} relies on keeps going: prunes take it, or the target loses it; try again`;
-    throw new VarveError('VARVE_CONFLICT', what);
+    const what = `what ${this.#what} relies on keeps going`;
+    throw new VarveError('VARVE_CONFLICT', `${what}: prunes take it, or the target loses it; try again`);
   }
 }

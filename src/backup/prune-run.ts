@@ -57,8 +57,8 @@ export interface PruneOptions {
   /** A backup that has not ended after so long is given up, ms. Default 24 hours. */
   partAgeMs?: number;
   /**
-   * Archived log older than so many ms goes, but for what lies behind the newest backup: moments before cannot
-   * be restored. Default: none does.
+   * Archived log older than so many ms goes, but for what lies behind the newest backup: moments before
+   * cannot be restored. Default: none does.
    */
   archiveMs?: number;
   /**

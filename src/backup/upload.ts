@@ -196,8 +196,8 @@ export class Upload {
     await store.put(packName(hash), bytes);
     onBytes(bytes.length);
     if (!prove) return;
-    // Every frame was checked when it was packed: equal bytes are right bytes. One that is gone was taken by a
-    // prune, or lost: the look behind the puts finds that, and what was in it is uploaded again.
+    // Every frame was checked when it was packed: equal bytes are right bytes. One that is gone was taken by
+    // a prune, or lost: the look behind the puts finds that, and what was in it is uploaded again.
     const name = packName(hash);
     if ((await isGivenBack(store, name, bytes)) === false) throw notGivenBack(name);
   }

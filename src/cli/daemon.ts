@@ -68,7 +68,7 @@ async function withStore<T>(dir: string, task: (engine: Engine) => Promise<T>): 
 
 /**
  * Runs schedules until the signal fires, which is how it is meant to end: with code 0, or the code of the
- * last run of a schedule that failed.
+ * last run of a schedule, or round of its archive, that failed.
  */
 export async function runDaemon(session: Session, store: string): Promise<number> {
   const { signal } = session.io;
@@ -138,6 +138,9 @@ class Daemon {
     );
     for (const { schedule, ok, corrupt } of report.runs)
       this.#codes.set(schedule, ok ? exitCodes.done : corrupt ? exitCodes.corrupt : exitCodes.failed);
+    // What is not ok without a run that failed is an archive. No schedule has this name.
+    const isArchive = !report.ok && report.runs.every(({ ok }) => ok);
+    this.#codes.set('', isArchive ? exitCodes.failed : exitCodes.done);
     return report;
   }
 

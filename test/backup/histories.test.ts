@@ -17,6 +17,6 @@ describe('random histories', () => {
       const history = await runHistory(seed, 40, true);
       await checkMoments(history, seed, moments);
       await history.engine.close();
-    }, 120_000);
+    }, 600_000);
   }
 });

@@ -71,7 +71,7 @@ ${examples(
     .option('--break-lock', 'remove the lock of another run that is surely dead')
     .addHelpText(
       'after',
-      '\nExit code 1 when a run failed, 4 when it found damage, 5 when another process runs them.',
+      '\nExit code 1 when a run or archive failed, 4 when it found damage, 5 when another process runs them.',
     )
     .action((store: string, options: Json & { name?: string[]; force?: boolean; breakLock?: boolean }) =>
       runner.run(options, (session) => run(session, store, options)),

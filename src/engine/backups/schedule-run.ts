@@ -78,7 +78,7 @@ export interface ScheduleRun {
 
 /** What `run` did. */
 export interface ScheduleReport {
-  /** No run failed. */
+  /** No run failed, and the last round of no archive did. */
   readonly ok: boolean;
   /** The last 1,000. */
   readonly runs: readonly ScheduleRun[];
