@@ -22,6 +22,8 @@ export interface Conditions {
   readonly bounds?: BoundsSpec;
   /** Keys a transaction depends on beside those it changes: 'all' of the space, or these. */
   readonly depends?: readonly string[] | 'all';
+  /** What it puts expires so long after its commit. */
+  readonly ttlMs?: number;
 }
 
 /** One call that writes. */
@@ -40,6 +42,7 @@ export interface Attempt {
   seq: number | undefined;
   readonly ifSeq: number | undefined;
   readonly depends: readonly string[] | 'all';
+  readonly ttlMs: number | undefined;
   /** Number of the state that a transaction read, when it was run last. */
   view: number | undefined;
   /** The call that had put what an update was asked with last; null: nothing was there. */

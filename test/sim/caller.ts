@@ -3,6 +3,7 @@ import { isVarveError, type VarveError } from '../../src/base/errors.ts';
 import type { Attempt, Conditions, Outcome, Settled } from './attempts.ts';
 import { aborted, keyOf, outcomeOf, StreamBroke, spaceOf } from './calls.ts';
 import type { Life } from './life.ts';
+import type { Observation } from './observations.ts';
 import type { OpKind, SimCondition, SimOp, ValueSpec } from './plan.ts';
 
 /** The life ended while a call was under way: its client ends with it. */
@@ -50,6 +51,20 @@ export class Caller {
     return undefined;
   }
 
+  /** Makes a call that reads, and tells the oracle what it saw and what the clock said meanwhile. */
+  async observe<T>(
+    call: () => Promise<T>,
+    tell: (value: T) => Observation | readonly Observation[],
+    ...expected: VarveError['code'][]
+  ): Promise<void> {
+    const { scheduler, oracle } = this.life.world;
+    const window = scheduler.window();
+    const found = await this.read(call, ...expected);
+    const clock = window.end();
+    if (found === undefined) return;
+    for (const one of [tell(found.value)].flat()) oracle.observe({ ...one, clock });
+  }
+
   /** Throws an error that nothing excuses. */
   judge(error: unknown, ...expected: VarveError['code'][]): void {
     // A reader may be told that the writer beside it has removed its files.
@@ -92,6 +107,8 @@ export class Caller {
     // A conflict is told once the commit it was decided on can be read.
     oracle.end(attempt, outcome, outcome === 'conflict' ? this.viewAfter : Number.MAX_SAFE_INTEGER);
     if (error instanceof StreamBroke) return;
+    const { marks } = oracle;
+    if (space === '' && marks.mayHave('policy quotaBytes') && isVarveError(error, 'VARVE_QUOTA')) return;
     // A write is refused when its space is dropped under it.
     if (oracle.isDropping(space, attempt.begin)) this.judge(error, 'VARVE_CONFLICT', ...expected);
     else this.judge(error, ...expected);

@@ -33,7 +33,7 @@ export function outcomeOf(error: unknown): Outcome {
   if (isVarveError(error, 'VARVE_CONFLICT')) return 'conflict';
   const isBefore =
     error instanceof StreamBroke ||
-    isVarveError(error, 'VARVE_ABORTED', 'VARVE_POISONED', 'VARVE_READ_ONLY', 'VARVE_CLOSED');
+    isVarveError(error, 'VARVE_ABORTED', 'VARVE_POISONED', 'VARVE_READ_ONLY', 'VARVE_CLOSED', 'VARVE_QUOTA');
   return isBefore ? 'never' : 'unknown';
 }
 

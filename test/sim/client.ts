@@ -3,11 +3,13 @@ import { Caller, LifeOver } from './caller.ts';
 import { describe, inFull } from './calls.ts';
 import { checkList } from './comparison.ts';
 import { increment, transact, update } from './deciding-calls.ts';
+import { defineIndex, dropIndex, queryIndex } from './index-calls.ts';
 import type { Life } from './life.ts';
 import { holdView, nameState, readPast } from './past-calls.ts';
 import type { SimOp } from './plan.ts';
+import { follow, setPolicy, verify } from './policy-calls.ts';
 import { openReader, read, tryRival } from './read-calls.ts';
-import { batch, put, putAborts, putIf, remove, removeMany, stream } from './write-calls.ts';
+import { batch, put, putAborts, putBrief, putIf, remove, removeMany, stream } from './write-calls.ts';
 
 export class Client {
   readonly #life: Life;
@@ -56,6 +58,8 @@ export class Client {
     switch (op.kind) {
       case 'put':
         return await put(caller, op, number);
+      case 'putBrief':
+        return await putBrief(caller, op, number);
       case 'putAborts':
         return await putAborts(caller, op, number);
       case 'putIf':
@@ -88,6 +92,18 @@ export class Client {
       case 'snapshot':
       case 'snapshotDrop':
         return await nameState(caller, op);
+      case 'index':
+        return await defineIndex(caller, op);
+      case 'indexDrop':
+        return await dropIndex(caller, op);
+      case 'query':
+        return await queryIndex(caller, op);
+      case 'policy':
+        return await setPolicy(caller, op);
+      case 'verify':
+        return await verify(caller, op);
+      case 'follow':
+        return await follow(caller, op, number);
       case 'past':
         return await readPast(caller, op, number);
       case 'view':

@@ -85,6 +85,9 @@ export function callsInCalm(): SimOp[][] {
       { kind: 'batch', space: '', changes: [{ key: '62', value }] },
       { kind: 'deleteRange', space: '', bounds: { gte: '62' } },
       { kind: 'scan', space: '', scan: {}, entries: 0 },
+      { kind: 'index', name: 'calls', wait: true },
+      { kind: 'query', query: { index: 'calls', bounds: {} } },
+      { kind: 'verify', level: 'full' },
       { kind: 'reader', space: '', keys: [key] },
     ],
   ];

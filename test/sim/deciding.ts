@@ -30,6 +30,8 @@ export function mayConflict(book: VersionBook, attempt: Attempt, attempts: reado
   const [key] = changes.keys();
   if (ifSeq !== undefined && (book.at(space, key!, low)?.seq ?? 0) !== ifSeq) return true;
   if (isContended(attempt, attempts)) return true;
+  // What was gone through may have expired meanwhile.
+  if (attempt.depends === 'all' && book.mayExpire) return true;
   return ifSeq === undefined && changedSince(book, attempt, low, Number.MAX_SAFE_INTEGER) !== undefined;
 }
 

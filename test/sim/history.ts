@@ -7,6 +7,8 @@ export interface Version {
   readonly key: string;
   /** The call that put it, or minus what a counter put; undefined for a removal. */
   readonly id: number | undefined;
+  /** From then on the key is absent, ms since 1970. */
+  readonly expires?: number | undefined;
 }
 
 export interface History {

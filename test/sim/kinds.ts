@@ -4,6 +4,7 @@ import { type FaultKind, faultTargets, type OpKind, otherFaults } from './plan.t
 /** Every kind of call. */
 export const opKinds: readonly OpKind[] = [
   'put',
+  'putBrief',
   'putAborts',
   'putIf',
   'stream',
@@ -36,6 +37,12 @@ export const opKinds: readonly OpKind[] = [
   'snapshot',
   'snapshotDrop',
   'past',
+  'index',
+  'indexDrop',
+  'query',
+  'policy',
+  'verify',
+  'follow',
   'view',
   'stats',
   'spaces',

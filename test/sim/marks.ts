@@ -1,5 +1,5 @@
 /** Things with a name that calls make and take away: snapshots, indexes, policies. */
-import { isVarveError } from '../../src/base/errors.ts';
+import { isVarveError, type VarveError } from '../../src/base/errors.ts';
 import type { Settled } from './attempts.ts';
 
 /** One call that makes something, or takes it away. */
@@ -31,11 +31,14 @@ export class MarkBook {
     return mark;
   }
 
-  /** It ended: with what it made, with false where there was nothing to take away, or with an error. */
-  end(mark: Mark, settled: Settled<string | boolean>, high: number): void {
+  /**
+   * It ended: with what it made, with false where there was nothing to take away, or with an error; one of
+   * `refusals` says that nothing was changed.
+   */
+  end(mark: Mark, settled: Settled<string | boolean>, high: number, ...refusals: VarveError['code'][]): void {
     mark.end = this.#ticks++;
     if ('error' in settled) {
-      if (isVarveError(settled.error, 'VARVE_CONFLICT', 'VARVE_NOT_FOUND')) mark.outcome = 'nothing';
+      if (isVarveError(settled.error, ...refusals)) mark.outcome = 'nothing';
       return;
     }
     mark.outcome = settled.value === false ? 'nothing' : 'done';
@@ -43,9 +46,14 @@ export class MarkBook {
     if (typeof settled.value === 'string') mark.value = settled.value;
   }
 
-  /** True when a call for the name was under way at any time since `tick`. */
-  isTouched(name: string, tick: number): boolean {
-    return this.#calls.some((one) => one.name === name && one.end > tick);
+  /** True when a call for the name, other than `but`, was under way at any time since `tick`. */
+  isTouched(name: string, tick: number, but?: Mark): boolean {
+    return this.#calls.some((one) => one !== but && one.name === name && one.end > tick);
+  }
+
+  /** False where there was none at the last open, and no call has begun to make one since. */
+  mayHave(name: string): boolean {
+    return this.#known.has(name) || this.#calls.some((one) => one.name === name && one.makes);
   }
 
   /** A moment among the beginnings and ends of calls. */

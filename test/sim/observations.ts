@@ -2,6 +2,7 @@
 
 import type { History, Version } from './history.ts';
 import type { ScanSpec } from './plan.ts';
+import { checkQuery, type QuerySpec, type SeenQueryEntry } from './queries.ts';
 import { isWithin } from './ranges.ts';
 
 /** An entry of a scan: a key with what was asked for, or a folded prefix. */
@@ -20,6 +21,8 @@ export interface ReadAt {
   readonly space: string;
   /** A drop of the space was under way. */
   readonly mayBeDropped?: boolean;
+  /** What the clock said meanwhile, and the latest it ever said; undefined: any time. */
+  readonly clock?: readonly [low: number, high: number];
 }
 
 export type Observation = ReadAt &
@@ -35,6 +38,7 @@ export type Observation = ReadAt &
         bytes: Uint8Array | undefined;
         whole: boolean;
       }
+    | { kind: 'query'; query: QuerySpec; entries: readonly SeenQueryEntry[] }
     | { kind: 'scan'; scan: ScanSpec; entries: readonly SeenEntry[]; whole: boolean }
     /** A reader opened when every commit up to `durable` was safe, and shows those up to its view. */
     | { kind: 'opened'; durable: number }
@@ -47,6 +51,10 @@ export function checkObservation(history: History, seen: Observation): void {
     const missed = history.versions.find(({ seq }) => seq > view && seq <= seen.durable);
     if (missed !== undefined)
       throw new Error(`a reader sees ${view}, commit ${missed.seq} was durable before it opened`);
+    return;
+  }
+  if (seen.kind === 'query') {
+    checkQuery(history, view, seen.query, seen.entries);
     return;
   }
   if (seen.kind === 'scan') {

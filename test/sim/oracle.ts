@@ -42,6 +42,8 @@ export class Oracle extends VersionBook {
   readonly #byId = new Map<number, Attempt>();
   #lastAcked = 0;
   #observations: Observation[] = [];
+  /** The latest the clock ever said. */
+  #latest = 0;
   #ids = 0;
   #ticks = 0;
   /** Snapshots and what else has a name. */
@@ -63,7 +65,7 @@ export class Oracle extends VersionBook {
     space: string,
     changes: ReadonlyMap<string, ValueSpec | null>,
     low: number,
-    { ifSeq, bounds, depends = [] }: Conditions = {},
+    { ifSeq, bounds, depends = [], ttlMs }: Conditions = {},
   ): Attempt {
     const id = ++this.#ids;
     const attempt: Attempt = {
@@ -77,6 +79,7 @@ export class Oracle extends VersionBook {
       seq: undefined,
       ifSeq,
       depends,
+      ttlMs,
       view: undefined,
       saw: undefined,
       told: undefined,
@@ -125,10 +128,16 @@ export class Oracle extends VersionBook {
 
   /**
    * Takes the rows of a store just opened: what was durable is unchanged, calls explain what came since,
-   * nothing up to `floor` is missing, and every read was right. Throws what is wrong. Commits up to the
+   * nothing up to `floor` is missing, and every read was right; what is expired was so by the `latest` time.
+   * Throws what is wrong. Commits up to the
    * number returned are there.
    */
-  settle({ rows, late, drops }: Pick<Audit, 'rows' | 'late' | 'drops'>, floor: number): number {
+  settle(
+    { rows, late, drops }: Pick<Audit, 'rows' | 'late' | 'drops'>,
+    floor: number,
+    latest = Number.MAX_SAFE_INTEGER,
+  ): number {
+    this.#latest = latest;
     const known = this.#rows.length;
     for (let i = 0; i < known; i++) {
       const was = this.#rows[i]!;
@@ -146,7 +155,7 @@ export class Oracle extends VersionBook {
       if (group.some(({ range }) => range !== undefined)) removals.push(this.#rangeDelete(group, drops));
       else if (group.some(({ id = 0 }) => id < 0)) removals.push(this.#count(group));
       else if (group.some(({ isPut }) => isPut)) this.#explain(group, used);
-      else removals.push(this.#removal(group));
+      else if (!this.#isExpiry(group)) removals.push(this.#removal(group));
     }
     const last = Math.max(rows.at(-1)?.seq ?? 0, floor);
     for (const row of late) this.#checkLate(row);
@@ -167,14 +176,29 @@ export class Oracle extends VersionBook {
     return last;
   }
 
-  /** A space is empty for reads from the moment a drop is given its number, whatever becomes of the call. */
+  /** Throws where a read of the state as it stands is wrong. */
+  checkNow(seen: Observation): void {
+    this.#checkRead(seen);
+  }
+
+  /**
+   * A space is empty for reads from the moment a drop is given its number, whatever becomes of the call; what
+   * has expired at some moment of the read may be absent.
+   */
   #checkRead(seen: Observation): void {
-    try {
-      checkObservation(this, seen);
-    } catch (error) {
-      if (seen.mayBeDropped !== true) throw error;
-      checkObservation(emptied(this), seen);
+    const [low, high] = seen.clock ?? [0, Number.MAX_SAFE_INTEGER];
+    let first: unknown;
+    const states = this.momentsIn(low, high).map((ms) => this.asOf(ms));
+    if (seen.mayBeDropped === true) states.push(emptied(this));
+    for (const state of states) {
+      try {
+        checkObservation(state, seen);
+        return;
+      } catch (error) {
+        first ??= error;
+      }
     }
+    throw first;
   }
 
   #explain(group: readonly Row[], used: Set<Attempt>): void {
@@ -208,6 +232,8 @@ export class Oracle extends VersionBook {
       if (row.isPut !== (change !== null))
         throw new Error(`${name} has the wrong kind of row for ${row.key}`);
       rest.delete(row.key);
+      const ttlMs = row.expires === undefined ? undefined : row.expires - row.ms!;
+      if (ttlMs !== attempt.ttlMs) throw new Error(`${name} expires after ${ttlMs} ms`);
       this.#spaces.take(row.space, space, name);
     }
     for (const [key, change] of rest) {
@@ -216,6 +242,17 @@ export class Oracle extends VersionBook {
         throw new Error(`${name} has no row of key ${key}`);
     }
     this.addVersions(group, space, attempt.id);
+  }
+
+  /** Takes the rows of a commit that deletes what has expired; false for another one. */
+  #isExpiry(group: readonly Row[]): boolean {
+    const expired = group.every((row) => {
+      const versions = this.versionsOf(this.#spaces.nameOf(row.space) ?? '', row.key);
+      const put = versions.findLast(({ id, seq }) => id !== undefined && seq < row.seq);
+      return put?.expires !== undefined && put.expires <= this.#latest;
+    });
+    if (expired) for (const row of group) this.addVersions([row], this.#spaces.nameOf(row.space)!);
+    return expired;
   }
 
   /** Takes the rows of a commit without puts: what they make of their keys is the same whoever made them. */

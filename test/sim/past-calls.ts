@@ -18,8 +18,9 @@ export async function nameState(caller: Caller, op: OpOf<'snapshot' | 'snapshotD
     await engine.snapshots.delete(op.name);
     return true;
   });
-  marks.end(mark, settled, caller.viewAfter);
-  if ('error' in settled) caller.judge(settled.error, makes ? 'VARVE_CONFLICT' : 'VARVE_NOT_FOUND');
+  const refusal = makes ? 'VARVE_CONFLICT' : 'VARVE_NOT_FOUND';
+  marks.end(mark, settled, caller.viewAfter, refusal);
+  if ('error' in settled) caller.judge(settled.error, refusal);
 }
 
 /** Reads a state of before: of a snapshot, or of a number, which need not be kept any more. */

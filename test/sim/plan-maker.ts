@@ -5,9 +5,20 @@
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { type Aim, aimOf } from './aim.ts';
+import type { OpOf } from './caller.ts';
 import { drawAimed, drawEnds, drawEveryFault } from './fault-maker.ts';
 import { opKinds } from './kinds.ts';
-import type { BoundsSpec, OpKind, ScanSpec, SimOp, SimOptions, SimPlan, ValueSpec } from './plan.ts';
+import {
+  type BoundsSpec,
+  indexNames,
+  type OpKind,
+  type ScanSpec,
+  type SimOp,
+  type SimOptions,
+  type SimPlan,
+  type ValueSpec,
+} from './plan.ts';
+import type { QuerySpec } from './queries.ts';
 
 /** Every value an option can have, for the coverage table too. */
 export const optionValues = {
@@ -48,6 +59,10 @@ const light: ReadonlySet<OpKind> = new Set([
   'flush',
   'compact',
   'view',
+  'follow',
+  'verify',
+  'index',
+  'policy',
   'reader',
   'rival',
   'stats',
@@ -57,6 +72,8 @@ const light: ReadonlySet<OpKind> = new Set([
 const conditions = ['current', 'current', 'absent', 'stale'] as const;
 
 const specialKeys = ['', 'a', 'a\u0000', 'a\u0000b', 'ab', 'a/', 'a/b', 'a/b/c', 'b', 'é', '\u{10000}'];
+/** Only values that expire are put to these. */
+const briefKeys = ['74', '7474', '742f74'];
 /** Nobody puts to these but counters. */
 const counterKeys = ['6e', '6e6e'];
 const longKeys = ['k'.repeat(300), 'k'.repeat(301)];
@@ -145,6 +162,10 @@ class OpMaker {
         };
         return { kind, space, key, value: this.#value(), ...more };
       }
+      case 'putBrief': {
+        const ttlMs = prng.pick([5, 500, 60_000, 86_400_000, 10 ** 12]);
+        return { kind, space, key: prng.pick(briefKeys), value: this.#value(), ttlMs };
+      }
       case 'putAborts':
         return { kind, space, key, value: this.#value() };
       case 'putIf':
@@ -180,7 +201,9 @@ class OpMaker {
         return { kind, space: space === '' ? 'space 1' : space };
       case 'getMany':
       case 'reader':
-        return { kind, space, keys: Array.from({ length: 1 + prng.below(4) }, () => prng.pick(this.#keys)) };
+        return { kind, space, keys: this.#someKeys() };
+      case 'follow':
+        return { kind, space, keys: this.#someKeys(), compacts: prng.chance(0.5) };
       case 'scan':
       case 'scanStops':
       case 'scanAborts':
@@ -190,6 +213,16 @@ class OpMaker {
         const start = prng.chance(0.5) ? 0 : prng.below(this.#options.valueBytes);
         return { kind, space, key, start, length: prng.below(2 * this.#options.valueBytes) };
       }
+      case 'index':
+        return { kind, name: prng.pick(indexNames), wait: prng.chance(0.6) };
+      case 'indexDrop':
+        return { kind, name: prng.pick(indexNames) };
+      case 'query':
+        return { kind, query: this.#query() };
+      case 'policy':
+        return { kind, policy: this.#policy() };
+      case 'verify':
+        return { kind, level: prng.pick(['index', 'chunks', 'full'] as const) };
       case 'snapshot':
       case 'snapshotDrop':
         return { kind, name: prng.pick(['p', 'q']) };
@@ -203,9 +236,40 @@ class OpMaker {
       case 'spaces':
       case 'rival':
         return { kind };
-      default:
-        return { kind, space, key };
+      default: {
+        const reads = kind === 'get' || kind === 'getSync' || kind === 'has' || kind === 'stat';
+        return { kind, space, key: reads && prng.chance(0.15) ? prng.pick(briefKeys) : key };
+      }
     }
+  }
+
+  #someKeys(): string[] {
+    return Array.from({ length: 1 + this.#prng.below(4) }, () => this.#prng.pick(this.#keys));
+  }
+
+  #query(): QuerySpec {
+    const prng = this.#prng;
+    const index = prng.pick(indexNames);
+    // Calls are numbered as they begin.
+    const most = index === 'sizes' ? this.#options.valueBytes : 150;
+    const from = prng.below(most);
+    const range = prng.chance(0.5) ? {} : { gte: from, ...(prng.chance(0.5) ? { lt: from + most / 4 } : {}) };
+    return {
+      index,
+      bounds: index === 'hashed' ? { eq: from } : range,
+      ...(prng.chance(0.3) ? { reverse: true } : {}),
+      ...(prng.chance(0.3) ? { limit: 1 + prng.below(5) } : {}),
+      ...(prng.chance(0.4) ? { values: false } : {}),
+    };
+  }
+
+  #policy(): OpOf<'policy'>['policy'] {
+    const prng = this.#prng;
+    const form = prng.below(6);
+    if (form < 2) return { history: { versions: prng.pick([1, 3]) } };
+    if (form === 2) return { retention: prng.chance(0.5) ? null : { last: 1 + prng.below(2) } };
+    if (form === 3) return { quotaBytes: this.#options.valueBytes * prng.pick([2, 20]) };
+    return form === 4 ? { quotaBytes: null } : { history: null };
   }
 
   #space(): string {

@@ -2,7 +2,11 @@
  * What one simulation does, as data: options, the calls of each client, faults and crashes. Everything a run
  * decides comes from its plan, so that a plan can be repeated, made smaller and kept as a fixture.
  */
+import type { SpaceOptions } from '../../src/engine/spaces/space-policy.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
+
+import type { VerifyLevel } from '../../src/integrity/verify-cursor.ts';
+import type { QuerySpec } from './queries.ts';
 
 export type SimDurability = 'full' | 'os' | { groupMs: number };
 
@@ -45,6 +49,8 @@ export interface SimChange {
 /** One call of a client. Keys are hex; `space` '' is the default one. */
 export type SimOp =
   | { kind: 'put'; space: string; key: string; value: ValueSpec; sha256?: boolean; big?: number }
+  /** To keys of its own: the value expires. */
+  | { kind: 'putBrief'; space: string; key: string; value: ValueSpec; ttlMs: number }
   | { kind: 'putAborts'; space: string; key: string; value: ValueSpec }
   | { kind: 'putIf'; space: string; key: string; value: ValueSpec; condition: SimCondition }
   | {
@@ -81,8 +87,19 @@ export type SimOp =
   | { kind: 'snapshot' | 'snapshotDrop'; name: string }
   /** Of a snapshot, or where there is a `share` of the number that is this share of the newest. */
   | { kind: 'past'; space: string; key: string; share?: number }
+  | { kind: 'index'; name: IndexName; wait: boolean }
+  | { kind: 'indexDrop'; name: IndexName }
+  | { kind: 'query'; query: QuerySpec }
+  /** Of the store's own keys. */
+  | { kind: 'policy'; policy: Pick<SpaceOptions, 'history' | 'retention' | 'quotaBytes'> }
+  | { kind: 'verify'; level: VerifyLevel }
+  | { kind: 'follow'; space: string; keys: readonly string[]; compacts: boolean }
   | { kind: 'view'; space: string; key: string; compacts: boolean }
   | { kind: 'reader'; space: string; keys: readonly string[] };
+
+/** Indexes there can be: on the call that put a key, in order or hashed, and on the size of its value. */
+export const indexNames = ['calls', 'hashed', 'sizes'] as const;
+export type IndexName = (typeof indexNames)[number];
 
 export type OpKind = SimOp['kind'];
 

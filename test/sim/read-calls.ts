@@ -4,7 +4,7 @@ import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { Key } from '../../src/engine/types.ts';
 import type { Caller, OpOf } from './caller.ts';
 import { keyOf, spaceOf } from './calls.ts';
-import type { ReadAt } from './observations.ts';
+import type { Observation, ReadAt } from './observations.ts';
 import { observeRange, observeScan, observeStat } from './reading.ts';
 
 type KeyOp = OpOf<'get' | 'getSync' | 'getAborts' | 'has' | 'stat'>;
@@ -32,20 +32,19 @@ export async function read(
   if (isOfKey(op)) await readKey(caller, op, space, number, about);
   else if ('scan' in op) {
     const expected = op.kind === 'scanAborts' ? (['VARVE_ABORTED'] as const) : [];
-    const seen = await caller.read(
-      () => observeScan((options) => space.scan<Key>(options), op, about),
-      ...expected,
-    );
-    if (seen !== undefined) oracle.observe(seen.value);
+    const scan = () => observeScan((options) => space.scan<Key>(options), op, about);
+    await caller.observe(scan, (seen) => seen, ...expected);
   } else if (op.kind === 'getMany') {
     const keys = op.keys.map((key, i) => keyOf(key, number + i));
-    const found = await caller.read(() => space.getMany(keys));
-    found?.value.forEach((bytes, i) => {
-      oracle.observe({ kind: 'value', ...about, key: op.keys[i]!, bytes });
-    });
+    await caller.observe(
+      () => space.getMany(keys),
+      (found) => found.map((bytes, i) => ({ kind: 'value', ...about, key: op.keys[i]!, bytes })),
+    );
   } else {
-    const seen = await caller.read(() => observeRange(space, op, keyOf(op.key, number), about));
-    if (seen !== undefined) oracle.observe(seen.value);
+    await caller.observe(
+      () => observeRange(space, op, keyOf(op.key, number), about),
+      (seen) => seen,
+    );
   }
 }
 
@@ -56,23 +55,25 @@ async function readKey(
   number: number,
   about: ReadAt,
 ): Promise<void> {
-  const { oracle } = caller.life.world;
   const key = keyOf(op.key, number);
   const ofKey = { ...about, key: op.key };
+  const value = (bytes: Uint8Array | undefined): Observation => ({ kind: 'value', ...ofKey, bytes });
   if (op.kind === 'has') {
-    const found = await caller.read(() => space.has(key));
-    if (found !== undefined) oracle.observe({ kind: 'has', ...ofKey, found: found.value });
+    await caller.observe(
+      () => space.has(key),
+      (found) => ({ kind: 'has', ...ofKey, found }),
+    );
   } else if (op.kind === 'stat') {
-    const found = await caller.read(() => space.stat(key));
-    if (found !== undefined) oracle.observe({ kind: 'stat', ...ofKey, stat: observeStat(found.value) });
+    await caller.observe(
+      () => space.stat(key),
+      (stat) => ({ kind: 'stat', ...ofKey, stat: observeStat(stat) }),
+    );
   } else if (op.kind === 'getAborts') {
     const abort = () => caller.aborted(number, (signal) => space.get(key, { signal }));
-    const got = await caller.read(abort, 'VARVE_ABORTED');
-    if (got !== undefined) oracle.observe({ kind: 'value', ...ofKey, bytes: got.value });
+    await caller.observe(abort, value, 'VARVE_ABORTED');
   } else {
     const isSync = op.kind === 'getSync';
-    const found = await caller.read(async () => (isSync ? space.getSync(key) : await space.get(key)));
-    if (found !== undefined) oracle.observe({ kind: 'value', ...ofKey, bytes: found.value });
+    await caller.observe(async () => (isSync ? space.getSync(key) : await space.get(key)), value);
   }
 }
 

@@ -14,6 +14,9 @@ export interface Row {
   readonly id: number | undefined;
   /** Checksum of the stored record. */
   readonly record: bigint;
+  /** When it was committed, by the clock of the store; range deletes have none. */
+  readonly ms?: number;
+  readonly expires?: number | undefined;
   /** It carries out a range delete, under the number of that. */
   readonly isLate?: boolean;
   /** It is no row of a key but the range delete of that commit. */

@@ -5,14 +5,13 @@
 import { isVarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { initChecksum } from '../../src/codec/checksum.ts';
-import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
-import { strayFiles } from '../crash/audit.ts';
 import { inFull } from './calls.ts';
+import { checkNothingLeft, outliveLeases } from './calm-end.ts';
 import { Client } from './client.ts';
-import { compareSpaces, marksOf } from './comparison.ts';
+import { checkQuota, compareSpaces, marksOf } from './comparison.ts';
 import { boundsOf, callsInCalm, engineOptionsOf } from './conditions.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './injector.ts';
@@ -289,8 +288,9 @@ class Run {
     const { problems } = audit;
     const others = problems.filter((problem) => !this.#mayBeTorn || !problem.startsWith('SUPER at'));
     if (others.length > 0) throw new Error(others.join('; '));
-    const last = oracle.settle(audit, this.#handed);
+    const last = oracle.settle(audit, this.#handed, this.#world.scheduler.latest);
     oracle.marks.settle(marksOf(life.engine), last);
+    checkQuota(life.engine, oracle);
     checkRetained(audit);
     this.#raise({ durable: oracle.lastSeq, handed: oracle.lastSeq });
     life.note();
@@ -352,48 +352,43 @@ class Run {
     injector.isOver = () => false;
     injector.enabled = false;
     const life = (await this.#open(true))!;
-    await this.#use(life);
+    await this.#use(life, [[{ kind: 'policy', policy: { quotaBytes: null } }]]);
+    await this.#use(life, callsInCalm());
     life.note();
     life.closing = true;
-    const flushed = await this.#drive(life.engine.close(), 'calm close', scheduler.time + calmMs);
-    if (flushed === undefined || 'error' in flushed) throw flushed?.error;
+    await this.#must(life.engine.close(), 'calm close');
     this.#raise({ durable: this.#world.oracle.lastAcked, handed: 0 });
     const again = (await this.#open(true))!;
     const health = again.engine.health();
     if (!health.ok) throw new Error(`not healthy in calm: ${JSON.stringify(health)}`);
-    await this.#compare(again.engine);
+    // Every live value of every space, byte for byte, on every way of reading it.
+    await this.#must(compareSpaces(again.engine, this.#world.oracle), 'comparison');
     const isReaped = (): boolean => again.engine.stats().ranges.pending === 0;
     await scheduler.until(isReaped, 'range deletes', scheduler.time + calmMs);
+    await this.#must(outliveLeases(again.engine, scheduler), 'leases');
     again.closing = true;
-    const closed = await this.#drive(again.engine.close(), 'last close', scheduler.time + calmMs);
-    if (closed === undefined || 'error' in closed) throw closed?.error;
+    await this.#must(again.engine.close(), 'last close');
     // A merge under way has files of its own until it is closed.
-    const stray = (await strayFiles(this.#disk.fork())).filter(
-      (path) => !this.#mayBeTorn || !path.startsWith('quarantine/'),
-    );
-    if (stray.length > 0) throw new Error(`files left over: ${stray.join(', ')}`);
+    await checkNothingLeft(this.#disk.fork(), this.#mayBeTorn);
     const audit = await this.#audit.run(this.#disk.fork());
     if (audit.problems.length > 0) throw new Error(audit.problems.join('; '));
     checkRetained(audit);
   }
 
+  /** What must be done in time, and well. */
+  async #must(work: Promise<unknown>, what: string): Promise<void> {
+    const settled = await this.#drive(work, what, this.#world.scheduler.time + calmMs);
+    if (settled === undefined || 'error' in settled) throw settled?.error;
+  }
+
   /** Calls of each kind that must all succeed. */
-  async #use(life: Life): Promise<void> {
+  async #use(life: Life, calls: SimOp[][]): Promise<void> {
     const { scheduler } = this.#world;
-    const calls = callsInCalm();
     const ends = calls.map((ops, i) => new Client(life, i).run(() => ops.shift()));
     let ended = 0;
     for (const end of ends) void end.then(() => ended++);
     const isDone = (): boolean => ended === ends.length || this.#world.failure !== undefined;
     await scheduler.until(isDone, 'calls in calm', scheduler.time + calmMs);
     this.#throwFailure();
-  }
-
-  /** Every live value of every space, byte for byte, on every way of reading it. */
-  async #compare(engine: Engine): Promise<void> {
-    const { oracle } = this.#world;
-    const compared = await this.#drive(compareSpaces(engine, oracle), 'comparison');
-    if (compared !== undefined && 'error' in compared) throw compared.error;
-    oracle.checkedReads++;
   }
 }

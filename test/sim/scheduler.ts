@@ -45,6 +45,9 @@ export class Scheduler {
   #time = 1000;
   #wallOffset = 1_700_000_000_000;
   #salt = 1;
+  /** The latest the wall clock ever said. */
+  latest = 0;
+  readonly #windows = new Set<{ low: number }>();
   /** Asked when nothing can go on; true when it has changed that. */
   onStall: () => boolean = () => false;
   /** Choices made so far. */
@@ -63,11 +66,28 @@ export class Scheduler {
   }
 
   readonly clock: Clock = {
-    now: () => Math.max(0, Math.floor(this.#wallOffset + this.#time)),
+    now: () => this.#told(Math.max(0, Math.floor(this.#wallOffset + this.#time))),
     monotonic: () => this.#time,
     sleep: (ms, signal) => this.sleep(ms, signal),
     turn: () => this.turn('turn'),
   };
+
+  #told(ms: number): number {
+    this.latest = Math.max(this.latest, ms);
+    for (const window of this.#windows) window.low = Math.min(window.low, ms);
+    return ms;
+  }
+
+  /** Notes what the clock says until its end: the earliest, and the latest that it ever said. */
+  window(): { end: () => readonly [number, number] } {
+    const window = { low: Number.MAX_SAFE_INTEGER };
+    this.#windows.add(window);
+    const end = (): readonly [number, number] => {
+      this.#windows.delete(window);
+      return [window.low > this.latest ? 0 : window.low, this.latest];
+    };
+    return { end };
+  }
 
   /** Resolves when it is chosen. */
   turn(label: string): Promise<void> {
@@ -78,7 +98,11 @@ export class Scheduler {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((go, fail) => {
       const at = this.#time + Math.max(0, ms);
-      const timer: Timer = { label: 'timer', go, at, order: this.#timersMade++ };
+      const heard = (): void => {
+        signal?.removeEventListener('abort', abort);
+        go();
+      };
+      const timer: Timer = { label: 'timer', go: heard, at, order: this.#timersMade++ };
       const abort = (): void => {
         this.#timers = this.#timers.filter((other) => other !== timer);
         fail(new VarveError('VARVE_ABORTED', 'waiting was aborted', { cause: signal?.reason }));
@@ -94,6 +118,7 @@ export class Scheduler {
   clear(): void {
     this.#ready = [];
     this.#timers = [];
+    this.#windows.clear();
     this.#nextDue = Number.POSITIVE_INFINITY;
   }
 

@@ -18,7 +18,7 @@ import { parseListNode } from '../../src/format/list-node.ts';
 import { rowKindAt, rowKinds } from '../../src/format/row-kinds.ts';
 import { tableFooter } from '../../src/format/table.ts';
 import { trees } from '../../src/format/trees.ts';
-import { visitRecordRefs } from '../../src/format/value-record.ts';
+import { parseValueRecord, visitRecordRefs } from '../../src/format/value-record.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { sha256 } from '../../src/kernels/hash/sha256.ts';
 import { SegmentSet } from '../../src/segment/segment-set.ts';
@@ -216,7 +216,7 @@ export class StoreAudit {
       return content;
     }
     const table = await KeyTable.open(disk, meta, { dbUuid, cache });
-    await this.#readRows(table, meta.tree === trees.K, content);
+    await this.#readRows(table, meta.tree, content);
     table.release();
     await table.closed();
     this.#read.add(meta.checksum);
@@ -225,7 +225,7 @@ export class StoreAudit {
 
   async #readRows(
     table: KeyTable,
-    isKeys: boolean,
+    tree: number,
     content: {
       rows: Row[];
       ranges: RangeMark[];
@@ -242,7 +242,9 @@ export class StoreAudit {
         continue;
       }
       started = true;
-      if (!isKeys) {
+      // Entries of indexes are held against rows by queries.
+      if (tree === trees.X) continue;
+      if (tree !== trees.K) {
         this.#readSystemRow(cursor, content.ranges);
         continue;
       }
@@ -258,9 +260,12 @@ export class StoreAudit {
       const isPut = kind === rowKinds.put;
       const isLate = kind === rowKinds.lateDelete;
       const record = xxh64(valueBytes.subarray(valueFrom, valueTo));
+      const { timeMs: ms, expireAtMs: expires } = parseValueRecord(valueBytes, valueFrom, valueTo, {
+        file: name,
+      });
       const id = isPut ? idOf(valueBytes, valueFrom, valueTo) : undefined;
       const hasChunks = isPut && valueBytes[valueFrom]! >> 4 !== 0;
-      const row = { seq, space, key: toHex(userKey), isPut, isLate, hasChunks, id, record };
+      const row = { seq, space, key: toHex(userKey), isPut, isLate, hasChunks, id, record, ms, expires };
       content.rows.push(this.#known(row));
       if (!hasChunks) continue;
       const chunks: number[] = [];

@@ -14,6 +14,35 @@ export class VersionBook implements History {
   readonly #bySpace = new Map<string, Map<string, Version[]>>();
   /** Keys of a space that ever had a row, in byte order: as hex they are in the order of strings. */
   readonly #keys = new Map<string, string[]>();
+  /** When versions expire. */
+  readonly #expiries = new Set<number>();
+
+  /** What has expired by then is absent. */
+  asOf(ms: number): History {
+    if (!this.mayExpire) return this;
+    const isThere = (version: Version): boolean => version.expires === undefined || version.expires > ms;
+    return {
+      versions: this.versions,
+      at: (space, key, view) => {
+        const found = this.at(space, key, view);
+        return found === undefined || !isThere(found) ? undefined : found;
+      },
+      stateAt: (space, view) => this.stateAt(space, view).filter(isThere),
+      lengthOf: (version) => this.lengthOf(version),
+      bytesOf: (version) => this.bytesOf(version),
+      checkBytes: (version, bytes, what) => this.checkBytes(version, bytes, what),
+    };
+  }
+
+  /** Some value was put that expires. */
+  get mayExpire(): boolean {
+    return this.#expiries.size > 0;
+  }
+
+  /** Moments that tell apart what a read could see that was made at some time between the two. */
+  momentsIn(low: number, high: number): number[] {
+    return [low, ...Array.from(this.#expiries).filter((ms) => ms > low && ms <= high)];
+  }
 
   /** The values that a call puts; they may be given until it ends. */
   takeValues(id: number, changes: ReadonlyMap<string, ValueSpec | null>): void {
@@ -84,10 +113,12 @@ export class VersionBook implements History {
     const named = this.#bySpace.get(space) ?? new Map<string, Version[]>();
     this.#bySpace.set(space, named);
     for (const row of group) {
-      const version = { seq: row.seq, space, key: row.key, id: row.isPut ? id : undefined };
+      const { seq, key, isPut, expires } = row;
+      const version = { seq, space, key, id: isPut ? id : undefined, expires };
       this.versions.push(version);
-      const versions = named.get(row.key);
-      if (versions === undefined) named.set(row.key, [version]);
+      if (expires !== undefined) this.#expiries.add(expires);
+      const versions = named.get(key);
+      if (versions === undefined) named.set(key, [version]);
       else versions.push(version);
     }
   }

@@ -1,6 +1,7 @@
 /** Calls that put and delete. */
 import type { VarveError } from '../../src/base/errors.ts';
 import type { PutOptions } from '../../src/engine/types.ts';
+import type { Conditions } from './attempts.ts';
 import type { Caller, OpOf } from './caller.ts';
 import { keyOf, operationsOf, type RangeOp, removeRange, StreamBroke, spaceOf } from './calls.ts';
 import type { ValueSpec } from './plan.ts';
@@ -15,6 +16,14 @@ export async function put(caller: Caller, op: OpOf<'put'>, number: number): Prom
   );
 }
 
+export async function putBrief(caller: Caller, op: OpOf<'putBrief'>, number: number): Promise<void> {
+  const { value, ttlMs } = op;
+  const space = spaceOf(caller.life.engine, op.space);
+  const call = (options: PutOptions) =>
+    space.put(keyOf(op.key, number), givenOf(value), { ...options, ttlMs });
+  await putWith(caller, op, value, call, { ttlMs });
+}
+
 export async function putAborts(caller: Caller, op: OpOf<'putAborts'>, number: number): Promise<void> {
   const call = (options: PutOptions) => {
     const space = spaceOf(caller.life.engine, op.space);
@@ -22,7 +31,7 @@ export async function putAborts(caller: Caller, op: OpOf<'putAborts'>, number: n
       space.put(keyOf(op.key, number), givenOf(op.value), { ...options, signal });
     return caller.aborted(number, once);
   };
-  await putWith(caller, op, op.value, call, undefined, 'VARVE_ABORTED');
+  await putWith(caller, op, op.value, call, {}, 'VARVE_ABORTED');
 }
 
 export async function putIf(caller: Caller, op: OpOf<'putIf'>, number: number): Promise<void> {
@@ -30,7 +39,7 @@ export async function putIf(caller: Caller, op: OpOf<'putIf'>, number: number): 
   const ifSeq = await caller.ifSeq(op, op.key, number);
   if (ifSeq === undefined) return;
   const call = (options: PutOptions) => space.put(keyOf(op.key, number), givenOf(op.value), options);
-  await putWith(caller, op, op.value, call, ifSeq, 'VARVE_CONFLICT');
+  await putWith(caller, op, op.value, call, { ifSeq }, 'VARVE_CONFLICT');
 }
 
 /** A put of one key, whatever the form of its value. */
@@ -39,9 +48,10 @@ async function putWith(
   op: { kind: string; space: string; key: string },
   value: ValueSpec,
   call: (options: PutOptions) => Promise<{ seq: number; size: number }>,
-  ifSeq?: number,
+  conditions: Conditions = {},
   ...expected: VarveError['code'][]
 ): Promise<void> {
+  const { ifSeq } = conditions;
   await caller.write(
     op.kind,
     op.space,
@@ -51,7 +61,7 @@ async function putWith(
       if (size !== bytesOf(value).length) throw new Error(`put says it has ${size} bytes`);
       return { outcome: 'done', seq };
     },
-    { ifSeq },
+    conditions,
     ...expected,
   );
 }
@@ -78,7 +88,7 @@ export async function stream(
   const source = () => (number % 3 === 0 ? ReadableStream.from(pieces()) : pieces());
   const call = (options: PutOptions) =>
     spaceOf(engine, op.space).put(keyOf(op.key, number), source(), { ...options, ...signal });
-  await putWith(caller, op, op.value, call, undefined, 'VARVE_ABORTED');
+  await putWith(caller, op, op.value, call, {}, 'VARVE_ABORTED');
 }
 
 export async function remove(

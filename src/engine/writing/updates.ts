@@ -168,7 +168,7 @@ export class Updates {
       const expiry = ttlMs === undefined ? { expireAtMs: old.record?.expireAtMs } : { ttlMs };
       return await this.#writes.commitPut(write, space, prefix, prepared, old.seq, metadata, expiry);
     } catch (error) {
-      if (this.#isChange(error, prefix, old)) return changed;
+      if (isChange(error, old)) return changed;
       throw error;
     } finally {
       prepared.release();
@@ -189,14 +189,9 @@ export class Updates {
       }
       return undefined;
     } catch (error) {
-      if (this.#isChange(error, prefix, old)) return changed;
+      if (isChange(error, old)) return changed;
       throw error;
     }
-  }
-
-  /** A conflict, and because of this key: not because its space was dropped. */
-  #isChange(error: unknown, prefix: Uint8Array, old: Newest): boolean {
-    return isVarveError(error, 'VARVE_CONFLICT') && this.#seqNow(prefix) !== old.seq;
   }
 
   get #inlineMax(): number {
@@ -247,6 +242,14 @@ export class Updates {
       marks.leave(era);
     }
   }
+}
+
+/**
+ * A conflict with another version of this key, not because its space was dropped or a value taken. The key is
+ * not looked up: by now it may be again what it was.
+ */
+function isChange(error: unknown, { seq }: Newest): boolean {
+  return isVarveError(error, 'VARVE_CONFLICT') && error.expected === seq && error.actual !== undefined;
 }
 
 function ask({ decide, wantsStat }: Call, { seq, value, record }: Newest): ReturnType<UpdateFunction> {
