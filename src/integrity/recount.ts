@@ -21,7 +21,7 @@ import { parseValueRecord, recordForms, refIdAt, refRawLen } from '../format/val
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { ChunkCursor } from '../tree/chunk-cursor.ts';
 import type { Forest } from '../tree/forest.ts';
-import type { Findings } from './findings.ts';
+import { type Findings, isGone } from './findings.ts';
 import { rowsOfTables, walkRows } from './key-walk.ts';
 
 const buckets = 65_536;
@@ -37,9 +37,14 @@ export interface Recount {
   readonly segments: SegmentSet;
   readonly findings: Findings;
   readonly pause: () => Promise<void> | undefined;
+  /** A writer beside has installed another catalog: a file that is gone was let go, and is no damage. */
+  readonly isOutdated: () => Promise<boolean>;
 }
 
-/** Entries of the index that were compared; undefined where damage does not let anything be said. */
+/**
+ * Entries of the index that were compared; undefined where damage does not let anything be said. The error of
+ * a segment that a writer has let go meanwhile: the count is to be begun anew.
+ */
 export async function recount(work: Recount): Promise<number | undefined> {
   const sums = new Uint32Array(buckets * sumsEach);
   const counted = await countBoth(work, (id, idAt, refs, lengths) => addTo(sums, id, idAt, refs, lengths));
@@ -143,7 +148,11 @@ function countRecord(buf: Uint8Array, from: number, to: number, add: OnRefs): vo
     add(buf, refIdAt(record, i), 1, factorOf(refRawLen(record, i), dataLevel));
 }
 
-async function readNode({ segments, findings }: Recount, { columns }: ChunkCursor, id: Uint8Array) {
+async function readNode(
+  { segments, findings, isOutdated }: Recount,
+  { columns }: ChunkCursor,
+  id: Uint8Array,
+) {
   const { segment, off8, storedLen } = columns;
   const place = { file: filePath('seg', segment), offset: off8 * 8 };
   try {
@@ -151,7 +160,7 @@ async function readNode({ segments, findings }: Recount, { columns }: ChunkCurso
     if (bytes === undefined) throw corrupt(`list node ${toHex(id)} is not where the index says`, place);
     return parseListNode(bytes, place);
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!isDamage(error) || (isGone(error) && (await isOutdated()))) throw error;
     findings.blame(findings.add('chunk', error), toHex(id));
     return undefined;
   }

@@ -203,7 +203,13 @@ class Verification {
     const { sealed, unsealed } = this.#files.loaded.catalog;
     const segments = this.#files.openSegments(new Set([...sealed, ...unsealed].map(({ no }) => no)));
     try {
-      await recount({ forest, segments, findings: this.#findings, pause: () => this.#pause() });
+      await recount({
+        forest,
+        segments,
+        findings: this.#findings,
+        pause: () => this.#pause(),
+        isOutdated: () => this.#files.isOutdated(),
+      });
     } catch (error) {
       if (!isDamage(error) || isGone(error)) throw error;
       this.#findings.add('table', error);

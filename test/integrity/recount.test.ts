@@ -10,10 +10,14 @@ import type { ChunkCursor } from '../../src/tree/chunk-cursor.ts';
 import { Forest } from '../../src/tree/forest.ts';
 import { bytesOf, newStore } from '../engine/engine-kit.ts';
 
-/** What a recount finds when the index says something else of its n-th entry that `which` chooses. */
+/**
+ * What a recount finds when the index says something else of its n-th entry that `which` chooses. `letGo`:
+ * no segment is there any more, and a newer catalog is, or is not.
+ */
 async function found(
   which: (columns: ChunkColumns) => boolean,
   change: (columns: ChunkColumns) => void,
+  letGo?: { readonly isOutdated: boolean },
 ): Promise<string[]> {
   const { disk, engine } = await newStore();
   const value = bytesOf(3, 40_000);
@@ -46,11 +50,14 @@ async function found(
       });
     },
   };
+  if (letGo !== undefined)
+    for (const path of disk.files()) if (path.startsWith('seg/')) await disk.unlink(path);
   const entries = await recount({
     forest: { keys: forest.keys, chunks } as unknown as Forest,
     segments,
     findings,
     pause: () => undefined,
+    isOutdated: async () => letGo?.isOutdated === true,
   });
   expect(entries).toBeGreaterThan(10);
   await segments.close();
@@ -91,5 +98,13 @@ describe('recount', () => {
     const told = await found(isList, (columns) => columns.off8++);
     expect(told.length).toBeGreaterThan(0);
     expect(told.every((line) => line.startsWith('chunk: '))).toBe(true);
+  });
+
+  test('a segment that a writer has let go meanwhile is no damage, and ends the count', async () => {
+    const nothing = (): void => undefined;
+    await expect(found(any, nothing, { isOutdated: true })).rejects.toThrow('segment file is missing');
+    const told = await found(any, nothing, { isOutdated: false });
+    expect(told.every((line) => line.startsWith('missing: '))).toBe(true);
+    expect(told.length).toBeGreaterThan(0);
   });
 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { newStore, text, turn } from '../engine/engine-kit.ts';
 
-test('an update sees no conflict where its key came and went again while that one was being told', async () => {
+test('an update sees no conflict where its key came and went while that one was told', async () => {
   const { engine, disk } = await newStore();
   await engine.put('other', 'x');
   let answer: (value: string) => void = () => undefined;

@@ -4,7 +4,7 @@ import type { Attempt, Conditions, Outcome, Settled } from './attempts.ts';
 import { aborted, keyOf, outcomeOf, StreamBroke, spaceOf } from './calls.ts';
 import type { Life } from './life.ts';
 import type { Observation } from './observations.ts';
-import type { OpKind, SimCondition, SimOp, ValueSpec } from './plan.ts';
+import type { SimCondition, ValueSpec } from './plan.ts';
 
 /** The life ended while a call was under way: its client ends with it. */
 export class LifeOver extends Error {}
@@ -17,9 +17,6 @@ const faultCodes = [
   'VARVE_POISONED',
   'VARVE_READ_ONLY',
 ] as const;
-
-/** The calls of some kinds. */
-export type OpOf<K extends OpKind> = Extract<SimOp, { kind: K }>;
 
 export class Caller {
   readonly life: Life;

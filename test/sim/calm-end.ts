@@ -17,7 +17,7 @@ export async function outliveLeases(engine: Engine, scheduler: Scheduler): Promi
   await engine.flush();
 }
 
-/** Throws where there are files that nothing names; `mayKeep`: damage was met, so some may be in quarantine. */
+/** Throws where there are files that nothing names; `mayKeep`: damage was met, some may be in quarantine. */
 export async function checkNothingLeft(disk: MemoryFileSystem, mayKeep: boolean): Promise<void> {
   const stray = (await strayFiles(disk)).filter(
     (path) => !path.startsWith(`${readersDir}/`) && (!mayKeep || !path.startsWith('quarantine/')),

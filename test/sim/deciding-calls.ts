@@ -2,10 +2,10 @@
 import type { Transaction } from '../../src/engine/transactions/transaction.ts';
 import type { Key } from '../../src/engine/types.ts';
 import type { Attempt } from './attempts.ts';
-import type { Caller, OpOf } from './caller.ts';
+import type { Caller } from './caller.ts';
 import { keyOf, spaceOf } from './calls.ts';
 import type { Observation } from './observations.ts';
-import type { ValueSpec } from './plan.ts';
+import type { OpOf, ValueSpec } from './plan.ts';
 import { observeScan } from './reading.ts';
 import { bytesOf, givenOf } from './values.ts';
 

@@ -2,9 +2,9 @@
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Key } from '../../src/engine/types.ts';
 import type { IndexDefinition } from '../../src/secondary/definition.ts';
-import type { Caller, OpOf } from './caller.ts';
-import type { IndexName } from './plan.ts';
-import type { QuerySpec, SeenQueryEntry } from './queries.ts';
+import type { Caller } from './caller.ts';
+import type { IndexName, OpOf, QuerySpec } from './plan.ts';
+import type { SeenQueryEntry } from './queries.ts';
 
 /** What an index of each name is. */
 export const definitions: { readonly [K in IndexName]: IndexDefinition } = {

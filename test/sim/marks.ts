@@ -38,7 +38,7 @@ export class MarkBook {
   end(mark: Mark, settled: Settled<string | boolean>, high: number, ...refusals: VarveError['code'][]): void {
     mark.end = this.#ticks++;
     if ('error' in settled) {
-      if (isVarveError(settled.error, ...refusals)) mark.outcome = 'nothing';
+      if (refusals.length > 0 && isVarveError(settled.error, ...refusals)) mark.outcome = 'nothing';
       return;
     }
     mark.outcome = settled.value === false ? 'nothing' : 'done';

@@ -1,8 +1,8 @@
 /** What reads returned, each with the number up to which it saw commits, held against the history. */
 
 import type { History, Version } from './history.ts';
-import type { ScanSpec } from './plan.ts';
-import { checkQuery, type QuerySpec, type SeenQueryEntry } from './queries.ts';
+import type { QuerySpec, ScanSpec } from './plan.ts';
+import { checkQuery, type SeenQueryEntry } from './queries.ts';
 import { isWithin } from './ranges.ts';
 
 /** An entry of a scan: a key with what was asked for, or a folded prefix. */

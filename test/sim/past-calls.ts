@@ -1,8 +1,9 @@
 /** Snapshots, views and states of before: each shows one state, whatever is written or freed meanwhile. */
 import type { ReadView } from '../../src/engine/history/read-view.ts';
 import type { Key } from '../../src/engine/types.ts';
-import type { Caller, OpOf } from './caller.ts';
+import type { Caller } from './caller.ts';
 import { keyOf, spaceOf } from './calls.ts';
+import type { OpOf } from './plan.ts';
 import { observeScan } from './reading.ts';
 
 const wholeScan = (space: string) => ({ kind: 'scan', space, scan: {}, entries: 0 }) as const;

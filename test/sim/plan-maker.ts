@@ -5,20 +5,20 @@
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { type Aim, aimOf } from './aim.ts';
-import type { OpOf } from './caller.ts';
 import { drawAimed, drawEnds, drawEveryFault } from './fault-maker.ts';
 import { opKinds } from './kinds.ts';
 import {
   type BoundsSpec,
   indexNames,
   type OpKind,
+  type OpOf,
+  type QuerySpec,
   type ScanSpec,
   type SimOp,
   type SimOptions,
   type SimPlan,
   type ValueSpec,
 } from './plan.ts';
-import type { QuerySpec } from './queries.ts';
 
 /** Every value an option can have, for the coverage table too. */
 export const optionValues = {

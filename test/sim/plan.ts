@@ -6,7 +6,6 @@ import type { SpaceOptions } from '../../src/engine/spaces/space-policy.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 
 import type { VerifyLevel } from '../../src/integrity/verify-cursor.ts';
-import type { QuerySpec } from './queries.ts';
 
 export type SimDurability = 'full' | 'os' | { groupMs: number };
 
@@ -101,7 +100,19 @@ export type SimOp =
 export const indexNames = ['calls', 'hashed', 'sizes'] as const;
 export type IndexName = (typeof indexNames)[number];
 
+/** Bounds on the value of an index, and how its entries are asked for. */
+export interface QuerySpec {
+  readonly index: IndexName;
+  readonly bounds: { readonly gte?: number; readonly lt?: number; readonly eq?: number };
+  readonly reverse?: boolean;
+  readonly limit?: number;
+  readonly values?: boolean;
+}
+
 export type OpKind = SimOp['kind'];
+
+/** The calls of some kinds. */
+export type OpOf<K extends OpKind> = Extract<SimOp, { kind: K }>;
 
 /** Operations of the port a fault can hit. */
 export const faultTargets = [

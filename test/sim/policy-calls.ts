@@ -2,7 +2,8 @@
 import type { Engine } from '../../src/engine/engine.ts';
 import { Follower } from '../../src/engine/leases/follower.ts';
 import type { SpaceInfo, SpaceOptions } from '../../src/engine/spaces/space-policy.ts';
-import type { Caller, OpOf } from './caller.ts';
+import type { Caller } from './caller.ts';
+import type { OpOf } from './plan.ts';
 import { read } from './read-calls.ts';
 
 const fields = ['history', 'retention', 'quotaBytes'] as const;

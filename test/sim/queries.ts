@@ -1,15 +1,6 @@
 /** What a query of an index must answer, by the model. */
 import type { History, Version } from './history.ts';
-import type { IndexName } from './plan.ts';
-
-/** Bounds on the value of an index, and how its entries are asked for. */
-export interface QuerySpec {
-  readonly index: IndexName;
-  readonly bounds: { readonly gte?: number; readonly lt?: number; readonly eq?: number };
-  readonly reverse?: boolean;
-  readonly limit?: number;
-  readonly values?: boolean;
-}
+import type { QuerySpec } from './plan.ts';
 
 /** An entry of an answer, keys as hex. */
 export interface SeenQueryEntry {

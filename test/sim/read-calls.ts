@@ -2,9 +2,10 @@
 import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { Key } from '../../src/engine/types.ts';
-import type { Caller, OpOf } from './caller.ts';
+import type { Caller } from './caller.ts';
 import { keyOf, spaceOf } from './calls.ts';
 import type { Observation, ReadAt } from './observations.ts';
+import type { OpOf } from './plan.ts';
 import { observeRange, observeScan, observeStat } from './reading.ts';
 
 type KeyOp = OpOf<'get' | 'getSync' | 'getAborts' | 'has' | 'stat'>;

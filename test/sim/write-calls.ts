@@ -2,9 +2,9 @@
 import type { VarveError } from '../../src/base/errors.ts';
 import type { PutOptions } from '../../src/engine/types.ts';
 import type { Conditions } from './attempts.ts';
-import type { Caller, OpOf } from './caller.ts';
+import type { Caller } from './caller.ts';
 import { keyOf, operationsOf, type RangeOp, removeRange, StreamBroke, spaceOf } from './calls.ts';
-import type { ValueSpec } from './plan.ts';
+import type { OpOf, ValueSpec } from './plan.ts';
 import { bytesOf, givenOf } from './values.ts';
 
 export async function put(caller: Caller, op: OpOf<'put'>, number: number): Promise<void> {
