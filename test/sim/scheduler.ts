@@ -25,6 +25,8 @@ interface Timer extends Waiting {
 
 /** Steps after which a run is taken to go round in circles. */
 const stepsMax = 400_000;
+/** Virtual ms after which nothing that could go on is still waited for. */
+const patienceMs = 86_400_000;
 const yearMs = 365 * 86_400_000;
 
 /** So often the event loop has its turn too. */
@@ -48,7 +50,7 @@ export class Scheduler {
   /** The latest the wall clock ever said. */
   latest = 0;
   readonly #windows = new Set<{ low: number }>();
-  /** Asked when nothing can go on; true when it has changed that. */
+  /** Asked when nothing can go on, or did not for long; true when it has changed that. */
   onStall: () => boolean = () => false;
   /** Choices made so far. */
   steps = 0;
@@ -131,6 +133,7 @@ export class Scheduler {
 
   /** Goes on until `isDone`. Throws when it never will, or not before `deadline` (virtual ms). */
   async until(isDone: () => boolean, what: string, deadline = Number.POSITIVE_INFINITY): Promise<void> {
+    const late = this.#time + patienceMs;
     for (let turns = 1; ; turns++) {
       await (turns % macroEvery === 0 ? macroTurn() : microtasks());
       if (isDone()) return;
@@ -140,6 +143,8 @@ export class Scheduler {
         await macroTurn();
         if (isDone()) return;
       }
+      // What wakes up again and again for its own sake is no progress.
+      if (this.#time > late && this.onStall()) continue;
       if (this.#ready.length === 0 && !this.#fireTimers() && !this.onStall())
         throw new Error(`${what} is stalled for ever`);
       for (let n = this.#burst(); n > 0 && this.#ready.length > 0; n--) this.#step();
