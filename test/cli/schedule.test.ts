@@ -132,6 +132,10 @@ describe('varve schedule', () => {
     expect((await cli(['vault', 'list', vault, '--json'])).json()).toMatchObject([
       { tags: ['schedule:hourly'] },
     ]);
+    // Beside a writer the run is noted in the vault.
+    const check = await cli(['schedule', 'check', store, '--grace-seconds', '0', '--json']);
+    expect(check).toMatchObject({ code: 0 });
+    expect(check.json()).toMatchObject([{ failures: 0, last: { ok: true } }]);
   });
 
   test('a store that hides nothing is told from one whose vault does', async () => {
