@@ -12,7 +12,7 @@
  * - a damaged store opens for reading: what is whole is served, the rest is listed in health();
  * - nothing recovered is served to a writer's callers before it is on disk under the new catalog.
  */
-import { isPassing, isVarveError, type VarveError } from '../../base/errors.ts';
+import { isPassing, isVarveError, VarveError } from '../../base/errors.ts';
 import { BlockCache } from '../../cache/block-cache.ts';
 import type { LoadedCatalogs } from '../../catalog/catalog-load.ts';
 import { CatalogStore } from '../../catalog/catalog-store.ts';
@@ -90,14 +90,26 @@ async function openReader(env: Env, options: CheckedOptions, bounds: OpenBounds)
     if (read === undefined) continue;
     const { generation } = read.loaded.slot;
     const changed = async (): Promise<boolean> =>
-      tries < readerTriesMax && (await loadCatalogs(env)).loaded.slot.generation !== generation;
+      tries < readerTriesMax && (await hasChanged(env, generation));
     try {
       const engine = await openFound(env, options, bounds, undefined, read);
-      if (engine.health().ok || !(await changed())) return engine;
+      // Also where all looks well: a log that was listed later need not go on from an older catalog's tables.
+      if (!(await changed())) return engine;
       await engine.close();
     } catch (error) {
       if (!(await changed())) throw error;
     }
+  }
+}
+
+/** False also where it cannot be told: then what was found stands. */
+async function hasChanged(env: Env, generation: number): Promise<boolean> {
+  try {
+    return (await loadCatalogs(env)).loaded.slot.generation !== generation;
+  } catch (error) {
+    if (!(error instanceof VarveError)) throw error;
+    // The catalogs that the slot just read names may be gone by now.
+    return isVarveError(error, 'VARVE_CORRUPT');
   }
 }
 
