@@ -59,20 +59,38 @@ export async function escapeWithReserve({ seed, capacity, taken }: Escape): Prom
   const again = await openOr(open, !hadReserve && taken);
   if (again === undefined) return 'no room at all';
   await hasAll(again, kept, 'opened while full');
-  for (const key of Array.from(kept.keys())) {
-    if (prng.chance(0.5)) continue;
-    await again.delete(key);
-    kept.delete(key);
+  try {
+    await emptied(again, kept, prng);
+  } catch (error) {
+    // Only the reserve promises a way out; without it nothing is lost, and room helps.
+    if (hadReserve) throw error;
+    refuseOther(error);
+    await again.close().catch(refuseOther);
+    disk.capacity = Number.POSITIVE_INFINITY;
+    const later = await open();
+    await hasAll(later, kept, 'with room again');
+    await later.close();
+    return 'no room at all';
   }
-  const { reclaimedBytes } = await again.compact();
-  if (reclaimedBytes <= 0) throw new Error('a compaction freed nothing');
-  await hasAll(again, kept, 'compacted');
-  await again.put('new', prng.bytes(50_000));
-  await again.delete('new');
   await again.close();
   const problems = [...(await auditDisk(disk)).problems, ...(await strayFiles(disk))];
   if (problems.length > 0) throw new Error(problems.join('; '));
   return hadReserve ? 'with the reserve' : 'without it';
+}
+
+/** Deletes a random half, compacts, and puts again. */
+async function emptied(engine: Engine, kept: Map<string, Uint8Array>, prng: Prng): Promise<void> {
+  for (const key of Array.from(kept.keys())) {
+    if (prng.chance(0.5)) continue;
+    // Whether a delete that fails has happened is not known.
+    kept.delete(key);
+    await engine.delete(key);
+  }
+  const { reclaimedBytes } = await engine.compact();
+  if (reclaimedBytes <= 0) throw new Error('a compaction freed nothing');
+  await hasAll(engine, kept, 'compacted');
+  await engine.put('new', prng.bytes(50_000));
+  await engine.delete('new');
 }
 
 /** Undefined when there is no room to open it, where that may be. */
