@@ -29,10 +29,21 @@ export function mayConflict(book: VersionBook, attempt: Attempt, attempts: reado
   const { space, changes, low, ifSeq } = attempt;
   const [key] = changes.keys();
   if (ifSeq !== undefined && (book.at(space, key!, low)?.seq ?? 0) !== ifSeq) return true;
-  if (isContended(attempt, attempts)) return true;
+  if (isContended(attempt, attempts) || isDropped(attempt, attempts)) return true;
   // What was gone through may have expired meanwhile.
   if (attempt.depends === 'all' && book.mayExpire) return true;
   return ifSeq === undefined && changedSince(book, attempt, low, Number.MAX_SAFE_INTEGER) !== undefined;
+}
+
+/** True when the space was being dropped at some time of the call: its number may be none any more. */
+function isDropped({ space, begin, end }: Attempt, attempts: readonly Attempt[]): boolean {
+  return attempts.some(
+    (other) =>
+      other.kind === 'drop' &&
+      other.space === space &&
+      other.begin < end &&
+      (other.end > begin || other.outcome === 'unknown'),
+  );
 }
 
 /** True when others of `attempts` on a key that the call depends on were under way while it was. */
