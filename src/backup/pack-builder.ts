@@ -26,9 +26,12 @@ export interface UnnamedPack {
   readonly frames: Trailer;
 }
 
-/** Memory for a pack that is full from `target` bytes on, which threads see where it is `shared`. */
-export function newPackMemory(target: number, shared = false): Uint8Array {
-  const length = target + roomBytes;
+/**
+ * Memory for a pack that is full from `target` bytes on, which threads see where it is `shared`; with `first`
+ * a little of it, which grows.
+ */
+export function newPackMemory(target: number, shared: boolean, first = false): Uint8Array {
+  const length = first ? Math.min(firstBytes, target) : target + roomBytes;
   return new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
 }
 
@@ -48,25 +51,28 @@ export class PackBuilder {
   readonly #seed: FileSeed;
   readonly #trailer = new TrailerBuilder();
   readonly #hash: IncrementalSha256 | undefined;
-  /** Threads see its memory. */
-  readonly isShared: boolean;
+  /** It computes its name. */
+  readonly hashes: boolean;
+  readonly #isShared: boolean;
   /** Bytes that the hash has seen. */
   #hashed = 0;
 
   /**
-   * `salt`: 12 random bytes. `memory` (taken) is grown where it is too small; where it is shared, somebody
+   * `salt`: 12 random bytes. `memory` (taken) is grown where it is too small. With `hashes` false somebody
    * else computes the name (`finishUnnamed`).
    */
   constructor(
     vaultId: Uint8Array,
     salt: Uint8Array,
     target: number = packBytesTarget,
-    memory: Uint8Array = new Uint8Array(Math.min(firstBytes, target)),
+    memory: Uint8Array = newPackMemory(target, false, true),
+    hashes = true,
   ) {
     this.#target = target;
     this.#bytes = memory;
-    this.isShared = isShared(memory);
-    this.#hash = this.isShared ? undefined : incrementalSha256();
+    this.hashes = hashes;
+    this.#isShared = isShared(memory);
+    this.#hash = hashes ? incrementalSha256() : undefined;
     this.#reserve(segmentDataFrom);
     this.#seed = new FileSeed(salt);
     // Memory may have been used before, and behind the header there is nothing.
@@ -109,14 +115,14 @@ export class PackBuilder {
 
   /** The finished pack; nothing may be added after it. Its bytes are the caller's. */
   finish(): Pack {
-    assert(this.#hash !== undefined, 'a pack in shared memory is named by others');
+    assert(this.#hash !== undefined, 'others name the pack');
     const bytes = this.#end();
     this.#digest();
     const name = this.#hash.digest();
     return { hash: toHex(name), name, bytes, frames: this.#trailer.count };
   }
 
-  /** As `finish`, of a pack in shared memory. */
+  /** As `finish`, of a pack that others name. */
   finishUnnamed(): UnnamedPack {
     const bytes = this.#end();
     return { bytes, frames: this.#trailer.toTrailer(true) };
@@ -143,7 +149,7 @@ export class PackBuilder {
     // What grows beyond a few MiB becomes a full pack as a rule: each step on the way would be thrown away.
     const wanted = needed > enough ? doubled : doubled > smallBytes ? enough : doubled;
     const length = Math.max(needed, wanted);
-    const grown = new Uint8Array(this.isShared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
+    const grown = new Uint8Array(this.#isShared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
     grown.set(this.#bytes.subarray(0, this.#pos));
     this.#bytes = grown;
   }

@@ -92,7 +92,7 @@ export class Upload {
 
   /** Whether frames must be held against their ids before they are added: nobody does it later. */
   get needsProof(): boolean {
-    return this.#options.prove && !this.#current().builder.isShared;
+    return this.#options.prove && this.#current().builder.hashes;
   }
 
   /** A dry run: counts a chunk that would be added, without its bytes. */
@@ -118,9 +118,13 @@ export class Upload {
     if (this.#open === undefined) {
       const { vaultId, random } = this.#env;
       const { packBytes } = this.#options;
+      const { threads, dryRun } = this.#options;
+      // Not for targets that may know nothing of such memory.
+      const shared = !dryRun && this.#env.store.caps.local === true && threads !== undefined;
       // The first one grows: most backups are small.
-      const memory = this.#memory() ?? (this.files === 0 ? undefined : newPackMemory(packBytes));
-      const builder = new PackBuilder(vaultId, random(12), packBytes, memory);
+      const memory = this.#buffers.pop() ?? newPackMemory(packBytes, shared, this.files === 0);
+      const hashes = !shared || !threads.jobs.pays(packBytes);
+      const builder = new PackBuilder(vaultId, random(12), packBytes, memory, hashes);
       const number = this.#packs.length;
       this.#packs.push({ hash: '', size: 0, frames: 0, pending: false, indexed: false });
       this.own.add(number);
@@ -138,14 +142,14 @@ export class Upload {
       this.own.delete(number);
       return;
     }
-    const finished = builder.isShared ? builder.finishUnnamed() : builder.finish();
+    const finished = builder.hashes ? builder.finish() : builder.finishUnnamed();
     const { bytes } = finished;
     Object.assign(this.#packs[number]!, { size: bytes.length, frames: builder.frames });
     this.bytes += bytes.length;
     this.files++;
     const { dryRun, spill, threads } = this.#options;
     if (dryRun) return;
-    if (!builder.isShared) threads?.jobs.passed(bytes.length);
+    if (builder.hashes) threads?.jobs.passed(bytes.length);
     if (this.#putting.size >= underWayMax) await Promise.race(this.#putting);
     if (this.#failed !== undefined) await this.#settled();
     const putting: Promise<void> = this.#named(finished)
@@ -164,20 +168,6 @@ export class Upload {
     await this.#settled();
     await spill();
     this.own.clear();
-  }
-
-  /**
-   * Memory of a pack before, or new shared memory where what has gone by pays for threads: not for targets
-   * that may know nothing of such memory.
-   */
-  #memory(): Uint8Array | undefined {
-    const { threads, packBytes, dryRun } = this.#options;
-    const { store } = this.#env;
-    const wanted = !dryRun && store.caps.local === true && threads?.jobs.pays(packBytes) === true;
-    const at = this.#buffers.findIndex(({ buffer }) => buffer instanceof ArrayBuffer !== wanted);
-    if (at >= 0) return this.#buffers.splice(at, 1)[0];
-    this.#buffers.length = 0;
-    return wanted ? newPackMemory(packBytes, true) : undefined;
   }
 
   /** The name of a pack; VARVE_IO when a chunk of it is not what its id says, and `wrongIds` is true then. */
