@@ -47,7 +47,7 @@ export const campaign: Campaign = {
       const prng = new Prng(options.seed * 2 ** 20 + tried);
       // Most rounds are in memory, where every capacity has its turn; real disks come in between.
       const kind = tried % 40;
-      const reserved = tried % 20 === 3;
+      const reserved = tried % 20 === 19;
       if (kind === 1 && onTmpfs === undefined) await guarded(run, tried, 'tmpfs', () => fillTmpfs(prng, run));
       else if (kind === 2 && onLimit === undefined)
         await guarded(run, tried, 'file size limit', () => fillLimited(prng, run, tried));
