@@ -178,7 +178,10 @@ export class Indexes implements IndexList {
       },
       () => spaces.sequenced(space),
     );
-    return indexes.get(space, spec.name)!;
+    const row = indexes.get(space, spec.name);
+    if (row !== undefined) return row;
+    // Another call has dropped it while this one waited for the disk.
+    throw new VarveError('VARVE_NOT_FOUND', `index ${JSON.stringify(spec.name)} was dropped`);
   }
 
   /** Rows and their change in one turn; resolves when they are durable. */
