@@ -73,6 +73,8 @@ export interface VerifyWork {
   readonly onEnd?: (units: readonly Unit[]) => void;
   /** Share of the time that the check may work, above 0 up to 1; undefined = 1. */
   readonly share?: number;
+  /** Nobody waits for it: the process may end while it rests. */
+  readonly isBackground?: boolean | undefined;
   /** Ends a rest between two steps. */
   readonly signal?: AbortSignal | undefined;
   /** Told of each finding. */

@@ -306,11 +306,12 @@ class Verification {
 
   /** Lets others have the thread now and then, and ends an aborted check. */
   #pause(): Promise<void> | undefined {
-    const { clock, checkAborted, share = 1, signal } = this.#work;
+    const { clock, checkAborted, share = 1, signal, isBackground } = this.#work;
     const worked = clock.monotonic() - this.#turnFrom;
     if (worked < turnMs) return undefined;
     checkAborted();
-    const rest = share < 1 ? clock.sleep((worked * (1 - share)) / share, signal) : clock.turn();
+    const restMs = (worked * (1 - share)) / share;
+    const rest = share < 1 ? clock.sleep(restMs, signal, isBackground !== true) : clock.turn();
     return rest.then(() => {
       this.#turnFrom = clock.monotonic();
     });

@@ -26,7 +26,7 @@ interface Timer extends Waiting {
 /** Steps after which a run is taken to go round in circles. */
 const stepsMax = 400_000;
 /** Virtual ms after which nothing that could go on is still waited for. */
-const patienceMs = 86_400_000;
+const patienceMs = 1_200_000;
 const yearMs = 365 * 86_400_000;
 
 /** So often the event loop has its turn too. */

@@ -15,34 +15,36 @@ export interface PaceBounds {
   readonly bytesPerSecond: number | undefined;
   /** Share of the time it may work, above 0 up to 1. */
   readonly share: number;
+  /** A caller waits for it: the process stays alive while it rests. */
+  readonly isAwaited: boolean;
   readonly cancelled: () => boolean;
   /** Resolves when work that was paused may go on. */
   readonly goOn: () => Promise<void>;
 }
 
 /** Gives the thread back after `worked` ms, for as long as the share says. */
-export function restFor(clock: Clock, share: number, worked: number): Promise<void> {
-  return share < 1 ? clock.sleep((worked * (1 - share)) / share) : clock.turn();
+export function restFor(
+  clock: Clock,
+  { share, isAwaited }: Pick<PaceBounds, 'share' | 'isAwaited'>,
+  worked: number,
+): Promise<void> {
+  return share < 1 ? clock.sleep((worked * (1 - share)) / share, undefined, isAwaited) : clock.turn();
 }
 
 export class BytePace {
   readonly #clock: Clock;
   readonly #bytesPerSecond: number | undefined;
-  readonly #share: number;
-  readonly #cancelled: () => boolean;
-  readonly #goOn: () => Promise<void>;
+  readonly #bounds: PaceBounds;
   #since: number;
   /** Bytes that may be spent now; negative: owed. */
   #allowed: number;
   #filledAt: number;
 
   constructor(clock: Clock, bounds: PaceBounds) {
-    const { bytesPerSecond, share, cancelled, goOn } = bounds;
+    const { bytesPerSecond } = bounds;
     this.#clock = clock;
     this.#bytesPerSecond = bytesPerSecond;
-    this.#share = share;
-    this.#cancelled = cancelled;
-    this.#goOn = goOn;
+    this.#bounds = bounds;
     this.#since = clock.monotonic();
     this.#filledAt = this.#since;
     this.#allowed = (bytesPerSecond ?? 0) * burstSeconds;
@@ -57,7 +59,7 @@ export class BytePace {
     this.#fill(this.#bytesPerSecond);
     while (this.#allowed < 0) {
       const ms = (-this.#allowed / this.#bytesPerSecond) * 1000;
-      await this.#clock.sleep(Math.min(sleepMsMax, Math.max(1, ms)));
+      await this.#clock.sleep(Math.min(sleepMsMax, Math.max(1, ms)), undefined, this.#bounds.isAwaited);
       this.#check();
       this.#fill(this.#bytesPerSecond);
     }
@@ -71,13 +73,13 @@ export class BytePace {
   }
 
   async #rest(): Promise<void> {
-    await restFor(this.#clock, this.#share, this.#clock.monotonic() - this.#since);
-    await this.#goOn();
+    await restFor(this.#clock, this.#bounds, this.#clock.monotonic() - this.#since);
+    await this.#bounds.goOn();
     this.#check();
     this.#since = this.#clock.monotonic();
   }
 
   #check(): void {
-    if (this.#cancelled()) throw new VarveError('VARVE_ABORTED', 'the work was cancelled');
+    if (this.#bounds.cancelled()) throw new VarveError('VARVE_ABORTED', 'the work was cancelled');
   }
 }

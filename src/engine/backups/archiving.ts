@@ -90,7 +90,7 @@ class Archiving {
       const report = await this.#store.run(() => this.round());
       for (let left = everyMs; left > 0; left -= sleepMsMax) {
         if (signal?.aborted === true || this.#store.isClosing) return report;
-        await clock.sleep(Math.min(left, sleepMsMax));
+        await clock.sleep(Math.min(left, sleepMsMax), undefined, true);
       }
       if (signal?.aborted === true || this.#store.isClosing) return report;
     }

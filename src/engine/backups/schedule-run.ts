@@ -155,7 +155,7 @@ class ScheduleRunner {
       const next = this.#nextMs;
       this.#tell({ type: 'waiting', next: next === undefined ? undefined : new Date(next) });
       const waitMs = Math.min(lookMs, Math.max(1, (next ?? Number.POSITIVE_INFINITY) - clock.now()));
-      await clock.sleep(waitMs, signal);
+      await clock.sleep(waitMs, signal, true);
       if (this.#isOver()) return;
     }
   }

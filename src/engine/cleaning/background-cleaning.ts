@@ -83,6 +83,7 @@ export class BackgroundCleaning {
     const outcome = await cleaner.run({
       limits,
       rollAbove: 1,
+      isAwaited: false,
       drainMs,
       bytesPerSecond: settings.bytesPerSecond,
       share: 1,

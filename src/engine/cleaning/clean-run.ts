@@ -14,6 +14,8 @@ export interface CleanTask {
   readonly bytesPerSecond: number | undefined;
   /** Share of the time it may work, above 0 up to 1. */
   readonly share: number;
+  /** A caller waits for it: the process stays alive while it rests. */
+  readonly isAwaited: boolean;
   /** Bytes copied after which no further cycle begins. */
   readonly copyBytesMax: number;
   /** The run is to end early. */

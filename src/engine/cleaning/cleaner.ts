@@ -161,7 +161,7 @@ export class Cleaner {
 
   /** Scans the chunk tree now; no cleaning. Errors as `run`. */
   async measure(cancelled: () => boolean, share = 1): Promise<Liveness> {
-    return await this.#measure({ cancelled, share });
+    return await this.#measure({ cancelled, share, isAwaited: true });
   }
 
   /** What cleaning would do next, by the last measure; changes nothing. */
@@ -179,13 +179,13 @@ export class Cleaner {
     return this.#stopped || log.failure !== undefined || health.refusal !== undefined || task.cancelled();
   }
 
-  #paceOf(task: Pick<CleanTask, 'cancelled' | 'share'>): MergePace {
+  #paceOf(task: Pick<CleanTask, 'cancelled' | 'share' | 'isAwaited'>): MergePace {
     const { clock } = this.#options.env;
     let since = clock.monotonic();
     return {
       monotonic: () => clock.monotonic(),
       turn: async () => {
-        await restFor(clock, task.share, clock.monotonic() - since);
+        await restFor(clock, task, clock.monotonic() - since);
         await this.gate.passed(() => this.#isOver(task));
         since = clock.monotonic();
       },
@@ -193,7 +193,7 @@ export class Cleaner {
     };
   }
 
-  async #measure(task: Pick<CleanTask, 'cancelled' | 'share'>): Promise<Liveness> {
+  async #measure(task: Pick<CleanTask, 'cancelled' | 'share' | 'isAwaited'>): Promise<Liveness> {
     const { forest, segments, log } = this.#options;
     const atSeq = log.lastSeq;
     forest.chunks.released = 0;
@@ -265,7 +265,10 @@ export class Cleaner {
     while (chosen.some((no) => guard.isPinned(no))) {
       const left = until - env.clock.monotonic();
       if (left <= 0 || this.#isOver(task)) break;
-      await Promise.race([guard.released(), env.clock.sleep(Math.min(left, drainLookMs))]);
+      await Promise.race([
+        guard.released(),
+        env.clock.sleep(Math.min(left, drainLookMs), undefined, task.isAwaited),
+      ]);
     }
     const busy = chosen.filter((no) => guard.isPinned(no));
     outcome.busy.push(...busy);
@@ -331,6 +334,7 @@ export class Cleaner {
     const pace = new BytePace(env.clock, {
       bytesPerSecond: task.bytesPerSecond,
       share: task.share,
+      isAwaited: task.isAwaited,
       cancelled: () => this.#isOver(task),
       goOn: () => this.gate.passed(() => this.#isOver(task)),
     });

@@ -243,6 +243,7 @@ class Compaction {
       limits: limitsOf(cleaner.segmentBytes, this.#options),
       share: this.#options.share ?? 1,
       rollAbove,
+      isAwaited: true,
       drainMs,
       bytesPerSecond,
       copyBytesMax: maxBytes ?? Number.POSITIVE_INFINITY,

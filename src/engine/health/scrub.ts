@@ -56,9 +56,13 @@ export function checkScrub(options: ScrubOptions): ScrubOptions & { level: Verif
 
 /**
  * Scrubs once. What was found sound is remembered also where it ends early. Errors as of verify, and VARVE_IO
- * or VARVE_NO_SPACE where the record cannot be written.
+ * or VARVE_NO_SPACE where the record cannot be written. One in the background lets the process end.
  */
-export async function scrub(store: Store, given: ScrubOptions = {}): Promise<ScrubReport> {
+export async function scrub(
+  store: Store,
+  given: ScrubOptions = {},
+  isBackground = false,
+): Promise<ScrubReport> {
   const options = checkScrub(given);
   throwIfAborted(options.signal);
   const { level, olderThanMs = 0, sample, maxMs, onProgress, share, signal } = options;
@@ -73,7 +77,7 @@ export async function scrub(store: Store, given: ScrubOptions = {}): Promise<Scr
   let report: VerifyReport;
   try {
     report = await check(store, {
-      ...{ level, maxMs, onProgress, share, signal, start: undefined },
+      ...{ level, maxMs, onProgress, share, isBackground, signal, start: undefined },
       skips: (unit) => !chosen.has(nameOf(unit)),
       onSound: (unit) => book.note(unit, level, now),
       onEnd: (units) => {

@@ -58,10 +58,8 @@ export class Scrubber {
         continue;
       }
       try {
-        const { done } = await scrub(this.#store, {
-          ...{ level, share, sample, signal, maxMs: sliceMs },
-          olderThanMs: everyMs,
-        });
+        const slice = { level, share, sample, signal, maxMs: sliceMs, olderThanMs: everyMs };
+        const { done } = await scrub(this.#store, slice, true);
         if (done) due = clock.now() + Math.min(everyMs, Math.max(sleepMsMax, everyMs * sample));
         else await clock.turn();
       } catch (error) {

@@ -71,7 +71,16 @@ export async function checkBookOf({ parts: { env, identity } }: Store): Promise<
 /** What a check leaves to its caller. */
 export type CheckTask = Pick<
   VerifyWork,
-  'level' | 'start' | 'maxMs' | 'onProgress' | 'share' | 'signal' | 'skips' | 'onSound' | 'onEnd'
+  | 'level'
+  | 'start'
+  | 'maxMs'
+  | 'onProgress'
+  | 'share'
+  | 'isBackground'
+  | 'signal'
+  | 'skips'
+  | 'onSound'
+  | 'onEnd'
 >;
 
 /** Runs a check over the store as it is now. */
