@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { deletesOfBrief, rowsProblem } from './kept-rows.ts';
+import { deletesMergedAway, deletesOfBrief, rowsProblem } from './kept-rows.ts';
 import { type Row, valueName } from './row.ts';
+import { versionOf } from './system-rows.ts';
 
 const put = (seq: number, key: string): Row => ({
   seq,
@@ -27,4 +28,26 @@ test('deletes that an open writes of what has expired are told from rows nobody 
   const sound = rows.filter(({ seq }) => seq !== 2);
   expect(rowsProblem(sound, { ...committed, rows }, { merges: true })).toBeUndefined();
   expect(rowsProblem(sound, committed, { merges: true })).toBeDefined();
+});
+
+test('a version that expired may be gone with its delete, and may not be lost by itself', () => {
+  const committed = { rows: [put(1, 'aa'), put(2, 'bb')], ranges: [], spaceRows: [] };
+  const found = [put(1, 'aa')];
+  const brief = new Set([valueName(2, 'bb')]);
+  const merged = { checkpointSeq: 3, expiring: new Set<string>() };
+  const problemOf = (tables = merged, versions = 0, rowsFound = found, all = committed) => {
+    const rows = [...all.rows, ...deletesMergedAway(rowsFound, all, 2, brief, tables)];
+    return rowsProblem(rowsFound, { ...all, rows }, { merges: true, historyVersions: versions });
+  };
+  expect(problemOf()).toBeUndefined();
+  // Still queued: no commit has deleted it.
+  expect(problemOf({ ...merged, expiring: new Set([versionOf(put(2, 'bb'))]) })).toBe('missing [2:bb]');
+  expect(problemOf({ ...merged, checkpointSeq: 2 })).toBe('missing [2:bb]');
+  // History would have kept it.
+  expect(problemOf(merged, 1)).toBe('missing [2:bb]');
+  // The delete must stay while something older of the key is left.
+  const older = { ...committed, rows: [put(1, 'bb'), put(2, 'bb')] };
+  expect(problemOf(merged, 0, [put(1, 'bb')], older)).toBe('missing [3:bb]');
+  // What does not expire is missed.
+  expect(problemOf(merged, 0, [])).toBe('missing [1:aa]');
 });

@@ -4,7 +4,7 @@ import type { RangeRow } from '../../src/format/system-rows.ts';
 import { deleteRecord } from '../../src/format/value-record.ts';
 import type { SpaceRow } from './log-rows.ts';
 import { type Row, valueName } from './row.ts';
-import { covers } from './system-rows.ts';
+import { covers, versionOf } from './system-rows.ts';
 
 const sameRow = (a: Row, b: Row): boolean =>
   a.seq === b.seq && a.space === b.space && a.key === b.key && a.record === b.record;
@@ -59,6 +59,40 @@ export function deletesOfBrief(
     return newest?.isPut === true && brief.has(valueName(newest.seq, newest.key));
   };
   return found.filter((row) => row.seq > last && !row.isPut && !row.isLate && isOfBrief(row));
+}
+
+/** What the tables of a store hold, beside its rows. */
+export interface InTables {
+  /** Commits up to this number are in tables. */
+  readonly checkpointSeq: number;
+  /** Versions that wait for their time to come, by `versionOf`. */
+  readonly expiring: ReadonlySet<string>;
+}
+
+/**
+ * Deletes behind commit `last` that are in no table any more, with a number nobody looks at: where a key has
+ * nothing older, a merge drops the version that had expired and the delete together, so that only these show
+ * that it was deleted: tables hold later commits, and the version is out of the queue of what expires, from
+ * where the commit that deletes the key takes it. A row that was lost by itself would still be queued.
+ */
+export function deletesMergedAway(
+  found: readonly Row[],
+  { rows, ranges }: Pick<Committed, 'rows' | 'ranges'>,
+  last: number,
+  brief: ReadonlySet<string>,
+  { checkpointSeq, expiring }: InTables,
+): Row[] {
+  if (checkpointSeq <= last) return [];
+  const isOfKey = (row: Row, other: Row): boolean => row.key === other.key && row.space === other.space;
+  const isGone = (row: Row): boolean =>
+    brief.has(valueName(row.seq, row.key)) &&
+    !expiring.has(versionOf(row)) &&
+    !rows.some((other) => other.seq > row.seq && isOfKey(row, other)) &&
+    !ranges.some((range) => range.seq > row.seq && covers(range, row.space, row.key)) &&
+    !found.some((other) => other.seq >= row.seq && !other.isLate && isOfKey(row, other));
+  return rows
+    .filter((row) => row.isPut && isGone(row))
+    .map((row) => ({ ...row, seq: last + 1, isPut: false, record: '' }));
 }
 
 /** A late row stands for a range delete, where the newest version below it is one that was to be seen. */

@@ -6,7 +6,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { type Audit, strayFiles } from './audit.ts';
 import { AuditCache, type OnRead } from './audit-cache.ts';
-import { deletesOfBrief, rowsProblem } from './kept-rows.ts';
+import { deletesMergedAway, deletesOfBrief, rowsProblem } from './kept-rows.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { type State, stateAt, upTo } from './model.ts';
 import { checkPast, type EndsAt, finishIndexes } from './past.ts';
@@ -75,9 +75,14 @@ export async function checkRecovered(
     plan.exactly ?? Math.max(lastOf(audit), before?.catalog.checkpointSeq ?? 0),
   );
   if (engine.stats().seq < last) throw new Error(`the engine counts ${engine.stats().seq}, not ${last}`);
-  const expired =
-    plan.exactly === undefined ? [] : deletesOfBrief(audit.rows, committed, last, history.brief);
-  const rows = [...committed.rows, ...expired];
+  const rows = [...committed.rows];
+  if (plan.exactly !== undefined) {
+    const { brief } = history;
+    const tables = { checkpointSeq: loaded.catalog.checkpointSeq, expiring: audit.system.expiring };
+    rows.push(...deletesOfBrief(audit.rows, committed, last, brief));
+    if (plan.shape.merges === true)
+      rows.push(...deletesMergedAway(audit.rows, committed, last, brief, tables));
+  }
   const wrong = rowsProblem(audit.rows, { ...committed, rows }, plan.shape);
   if (wrong !== undefined) throw new Error(`rows up to ${last} are not what was committed: ${wrong}`);
   const lost = [...history.rows, ...history.ranges].filter(({ seq }) => seq > last && seq <= plan.floor);

@@ -3,7 +3,9 @@ import { compareBytes, startsWith, toHex, viewOf } from '../../src/base/bytes.ts
 import { decodeSysKey, encodeRowPrefix } from '../../src/format/internal-key.ts';
 import { rowKindAt, rowKinds } from '../../src/format/row-kinds.ts';
 import {
+  decodeQueueKey,
   decodeRangeRow,
+  expiryPrefix,
   isRangeKey,
   type RangeRow,
   rangeSeqOf,
@@ -20,9 +22,15 @@ export interface SystemRows {
   readonly rangeSeqs: readonly number[];
   /** By `versionName`: the commits said to have superseded it. */
   readonly trash: ReadonlyMap<string, readonly number[]>;
+  /** Versions, by `versionName`, that wait for their time to come. */
+  readonly expiring: ReadonlySet<string>;
 }
 
 const versionName = (prefix: Uint8Array, seq: number): string => `${toHex(prefix)} ${seq}`;
+
+/** Names the version a row is about. */
+export const versionOf = ({ space, key, seq }: Pick<Row, 'space' | 'key' | 'seq'>): string =>
+  versionName(encodeRowPrefix(space, new Uint8Array(Buffer.from(key, 'hex'))), seq);
 
 /** `range` covers the key, whatever the versions. */
 export function covers({ from, to }: RangeRow, space: number, key: string): boolean {
@@ -34,6 +42,7 @@ export async function readSystem(forest: Forest): Promise<SystemRows> {
   const newest = new Map<number, RangeRow | undefined>();
   const rangeSeqs = new Set<number>();
   const trash = new Map<string, number[]>();
+  const expiring = new Set<string>();
   const met = new Set<string>();
   const view = forest.system.view();
   const cursor = view.cursor();
@@ -47,16 +56,24 @@ export async function readSystem(forest: Forest): Promise<SystemRows> {
       const row = isPut ? decodeRangeRow(sysKey, valueBytes.slice(valueFrom + 1, valueTo)) : undefined;
       if (!newest.has(seq)) newest.set(seq, row);
       if (isPut) rangeSeqs.add(seq);
-    } else if (startsWith(sysKey, trashPrefix)) {
+    } else if (startsWith(sysKey, trashPrefix) || startsWith(sysKey, expiryPrefix)) {
       const name = toHex(sysKey);
-      if (isPut && !met.has(name)) noteTrash(trash, sysKey);
+      if (isPut && !met.has(name)) {
+        if (startsWith(sysKey, trashPrefix)) noteTrash(trash, sysKey);
+        else noteExpiring(expiring, sysKey);
+      }
       met.add(name);
     }
     step = await settle(cursor, () => cursor.next());
   }
   view.release();
   const pending = Array.from(newest.values()).filter((row) => row !== undefined);
-  return { pending, rangeSeqs: Array.from(rangeSeqs), trash };
+  return { pending, rangeSeqs: Array.from(rangeSeqs), trash, expiring };
+}
+
+function noteExpiring(expiring: Set<string>, sysKey: Uint8Array): void {
+  const { rowPrefix, seq } = decodeQueueKey(expiryPrefix, sysKey);
+  expiring.add(versionName(rowPrefix, seq));
 }
 
 function noteTrash(trash: Map<string, number[]>, sysKey: Uint8Array): void {
@@ -79,7 +96,7 @@ export function trashProblems(rows: readonly Row[], { pending, trash }: SystemRo
   for (const row of rows) {
     const { space, key, seq, isPut, record, goneSeq } = row;
     if (!isPut || record[0] === '0') continue;
-    const name = versionName(encodeRowPrefix(space, new Uint8Array(Buffer.from(key, 'hex'))), seq);
+    const name = versionOf(row);
     known.add(name);
     const times = (trash.get(name)?.length ?? 0) + (goneSeq === undefined ? 0 : 1);
     if (goneSeq !== undefined && goneSeq <= seq)
