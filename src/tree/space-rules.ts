@@ -82,11 +82,16 @@ export class SpaceRuleRows {
     return this.counts && this.#used.has(space);
   }
 
-  /** What is asked for holds from now on; undefined: its row is applied. */
+  /** What is asked for holds from now on; undefined: nothing does. */
   declare(space: number, retention: PeriodRules | undefined): void {
     if (retention === undefined) this.#declared.delete(space);
     else this.#declared.set(space, retention);
     this.version++;
+  }
+
+  /** The row of what was asked for is applied, or never will be; what was asked for since stays. */
+  undeclare(space: number, retention: PeriodRules): void {
+    if (this.#declared.get(space) === retention) this.declare(space, undefined);
   }
 
   /** True where something is past for good, which is forgotten. */

@@ -31,6 +31,17 @@ test('a changed retention counts alone when it is durable', () => {
   expect(rows.retained().size).toBe(0);
 });
 
+test('retention asked for since stays when that of an earlier call is applied', () => {
+  const rows = new SpaceRuleRows();
+  const [first, second] = [{ last: 1 }, { last: 2 }];
+  rows.declare(3, first);
+  rows.declare(3, second);
+  rows.undeclare(3, first);
+  expect(rows.retained().get(3)).toEqual([second]);
+  rows.undeclare(3, second);
+  expect(rows.retained().size).toBe(0);
+});
+
 test('rows loaded are those applied', () => {
   const rows = new SpaceRuleRows();
   const used = { isWhole: true, fromSeq: 4, added: 9, removed: 0 };

@@ -94,6 +94,10 @@ export class History {
   readonly #declared = new Map<number, Kept>();
   #lastBasis: Basis | undefined;
   #advancing: Promise<void> | undefined;
+  /** The newest commit that set a policy since the open. */
+  #setSeq: Seq = 0;
+  /** Policies are sequenced one after the other. Never rejects. */
+  #sequenced: Promise<unknown> = Promise.resolve();
   /** Views that are too old end before the pins are listed. */
   onRule: () => void = () => undefined;
 
@@ -287,7 +291,13 @@ export class History {
     named: NameRow = unnamed,
   ): { readonly sequenced: Promise<void>; readonly durable: Promise<void> } {
     const sequenced = this.#sequence(space, asked, named);
+    this.#sequenced = Promise.allSettled([sequenced]);
     return { sequenced, durable: sequenced.then(() => this.#parts.writer!.log.syncNow()) };
+  }
+
+  /** Resolves when the policies that hold now are durable; fails as the call that set them did. */
+  async whenDurable(): Promise<void> {
+    if (this.#setSeq > this.#durableSeq) await this.#parts.writer!.log.syncNow();
   }
 
   async #sequence(space: number, asked: PolicyAsked, named: NameRow): Promise<void> {
@@ -298,10 +308,12 @@ export class History {
     if (retention) rules.declare(space, retention);
     this.#lastBasis = undefined;
     try {
+      await this.#sequenced;
       for (const bit of featuresOf(asked)) await checkpointer.require(bit);
       const sys = named.rows();
       const room = sys.reduce((sum, { key }) => sum + rowBytes + key.length, 4 * rowBytes);
       txn.sequence(room + 128, (writer, seq, timeMs) => {
+        this.#setSeq = seq;
         for (const { key, value } of sys) putSys(writer, key, value);
         for (const { key, value } of this.#rowsOf(space, asked, seq, timeMs)) putSys(writer, key, value);
         // Nothing was ever put to a space whose name is new.
@@ -312,7 +324,7 @@ export class History {
       named.sequenced();
     } finally {
       if (history && this.#declared.get(space) === history) this.#declared.delete(space);
-      if (retention) rules.declare(space, undefined);
+      if (retention) rules.undeclare(space, retention);
       this.#lastBasis = undefined;
     }
   }

@@ -114,13 +114,15 @@ export function spaceInfo(store: Store, space: number): SpaceInfo {
 }
 
 /**
- * Sets the policies of a space where they differ, durably when it resolves; a name that was not used before
- * is from then on. VARVE_READ_ONLY where they would have to change, VARVE_CONFLICT when the space is dropped
- * meanwhile.
+ * Sets the policies of a space where they differ, durably when it resolves, whoever set them; a name that was
+ * not used before is from then on. Calls hold in their order. VARVE_READ_ONLY where they would have to
+ * change, VARVE_CONFLICT when the space is dropped meanwhile.
  */
 export async function setPolicy(store: Store, space: number, asked: PolicyAsked): Promise<void> {
   const { history, parts } = store;
-  if (!history.differs(space, asked)) return;
+  // What an earlier call sets may differ once it is sequenced.
+  while (store.settling !== undefined && !history.differs(space, asked)) await store.settling;
+  if (!history.differs(space, asked)) return history.whenDurable();
   const write = store.stillWritable();
   const { spaces } = parts;
   const set = history.setPolicy(space, asked, {
@@ -144,7 +146,8 @@ export async function setPolicy(store: Store, space: number, asked: PolicyAsked)
  * what that fails with stops the log.
  */
 export function setSpacePolicy(store: Store, space: number, asked: PolicyAsked): void {
-  if (!store.history.differs(space, asked)) return;
+  const isAsked = Object.values(asked).some((value) => value !== undefined);
+  if (!isAsked || (store.settling === undefined && !store.history.differs(space, asked))) return;
   store.writable();
   const { logger } = store.parts.options;
   store
