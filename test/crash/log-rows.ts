@@ -59,9 +59,13 @@ export class LogRows {
     this.#waiting = from.#waiting.slice();
   }
 
-  /** Called before `path` is removed from `disk`. */
+  /**
+   * Called before `path` is removed from `disk`. Two installs that clean up at once remove a file twice: the
+   * second time there is nothing to read.
+   */
   removed(disk: MemoryFileSystem, path: string): void {
-    if (path.startsWith(folder)) this.#waiting.push({ path, disk: disk.fork() });
+    if (path.startsWith(folder) && disk.files().includes(path))
+      this.#waiting.push({ path, disk: disk.fork() });
   }
 
   /** Range deletes known so far, by number. */
