@@ -123,7 +123,7 @@ export class LogChain {
   }
 
   /** Frames `from..to` with their payloads, for LogWriter.create. */
-  async *tail(from: number, to: number): AsyncGenerator<LogFrameBytes> {
+  async *tail(from: number, to: number): AsyncGenerator<LogFrame & LogFrameBytes> {
     for (let i = from; i < to; i++) {
       const frame = this.frames.at(i);
       yield { ...frame, payload: await this.readPayload(frame) };

@@ -35,6 +35,8 @@ export interface Rescued {
   /** The old files: the next install drops them. */
   readonly dropped: NumberedFile[];
   readonly damaged: boolean;
+  /** Old segments and the new ones that hold the same frames at the same offsets. */
+  readonly moved: ReadonlyMap<FileNo, FileNo>;
 }
 
 /** A segment to be rescued and how far it counts. */
@@ -64,26 +66,31 @@ export function openSegments(
 export async function rescueSegments(open: readonly OpenSegment[], context: RescueContext): Promise<Rescued> {
   const sealed: CatalogSegment[] = [];
   const dropped: NumberedFile[] = [];
+  const moved = new Map<FileNo, FileNo>();
   let damaged = false;
   for (const segment of open) {
     dropped.push({ kind: 'seg', no: segment.no });
     if (segment.end <= segmentDataFrom) continue;
-    const { info, isDamaged } = await rescueOne(segment, context);
-    if (info !== undefined) sealed.push(info);
+    const { info, isDamaged, isAlike } = await rescueOne(segment, context);
+    if (info !== undefined) {
+      sealed.push(info);
+      if (isAlike) moved.set(segment.no, info.no);
+    }
     damaged ||= isDamaged;
   }
-  return { sealed, dropped, damaged };
+  return { sealed, dropped, damaged, moved };
 }
 
 async function rescueOne(
   segment: OpenSegment,
   context: RescueContext,
-): Promise<{ info: CatalogSegment | undefined; isDamaged: boolean }> {
+): Promise<{ info: CatalogSegment | undefined; isDamaged: boolean; isAlike: boolean }> {
   const { fs, dbUuid, random, takeFileNo, segments, chunks, lastSeq, health } = context;
   const no = takeFileNo();
   const writer = await SegmentWriter.create(fs, { no, class: segment.class, dbUuid, salt: random(12) });
   const row = new ChunkHit();
   let isDamaged = false;
+  let isAlike = true;
   try {
     await rescueSegment(fs, {
       from: segment.no,
@@ -91,6 +98,7 @@ async function rescueOne(
       to: writer,
       dbUuid,
       onMoved: (buf, idAt, oldOff8, newOff8, frame) => {
+        if (newOff8 !== oldOff8) isAlike = false;
         if (chunks.findSync(buf, idAt, row) !== OK) return;
         if (row.segment !== segment.no || row.off8 !== oldOff8) return;
         chunks.moveLocation(buf, idAt, no, newOff8, frame.storedLen, frame.codec);
@@ -103,7 +111,7 @@ async function rescueOne(
     });
     const info = await writer.seal({ byRecovery: true });
     segments.add(no, info);
-    return { info, isDamaged };
+    return { info, isDamaged, isAlike: isAlike && !isDamaged };
   } finally {
     await writer.close();
   }

@@ -34,6 +34,7 @@ import type { IndexWork } from '../queries/index-work.ts';
 import type { QuotaCounts } from '../spaces/quota-counts.ts';
 import type { WriteSide } from '../store.ts';
 import type { Found } from './found.ts';
+import { repeatedFrames } from './repeated-frames.ts';
 import { openSegments, type Rescued, rescueSegments } from './rescue.ts';
 import { type StartedBackground, startBackground } from './start-background.ts';
 import { startCleaning } from './start-cleaning.ts';
@@ -114,7 +115,7 @@ async function start(found: Found, options: StartOptions, catalogs: CatalogStore
   };
   const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
   const rescued = await rescueSegments(open, context);
-  const opening = await firstLog(found, catalogs);
+  const opening = await firstLog(found, catalogs, rescued.moved);
   try {
     return await takeOver(found, options, catalogs, rescued, opening);
   } catch (error) {
@@ -174,20 +175,20 @@ interface FirstLog {
 }
 
 /** The log file this writer begins with: it repeats what older files cannot prove to be on disk. */
-async function firstLog(found: Found, catalogs: CatalogStore): Promise<FirstLog> {
+async function firstLog(found: Found, catalogs: CatalogStore, moved: Rescued['moved']): Promise<FirstLog> {
   const { env, options, chain, replayed } = found;
   const resume = chain.resume(replayed.frames);
   const { prevFileNo, prevEndOffset, prevLastSeq, lastSeq, tailFrom, tailTo } = resume;
   const openSeq = lastSeq + 1;
   const timeMs = Math.max(env.clock.now(), chain.lastTimeMs);
-  // The file is on disk when it is made, but not the chunks that unproven frames name: tables and rescued
-  // segments come after it.
+  // The file is on disk when it is made, but an unproven frame may name chunks that are not: where the copy
+  // of a segment differs, it keeps the old place.
   const isProven = tailTo === tailFrom || !chain.isUnproven(chain.frames.at(tailTo - 1));
   const log = await LogWriter.create(env.fs, {
     no: catalogs.takeFileNo(),
     dbUuid: catalogs.slot.dbUuid,
     salt: env.random(12),
-    tail: chain.tail(tailFrom, tailTo),
+    tail: repeatedFrames(chain.tail(tailFrom, tailTo), moved),
     open: {
       prevFileNo,
       prevEndOffset,
