@@ -97,6 +97,7 @@ export const letters: readonly (readonly [name: string, step: Step])[] = [
   ['brief', calls({ kind: 'brief', space: '', key: 'b', value: streamed })],
   ['snapshot', calls({ kind: 'snapshot', space: '', name: 'p' }, put('b', chunk))],
   ['index', calls({ kind: 'index', space: '', name: 'p' }, { ...put('e', chunk), tags: ['x', 'y'] })],
+  ['rules', calls({ kind: 'rules', space: '' }, put('a', chunk), put('b', streamed))],
   ['compact', { kind: 'compact', calls: [put('c', inline)] }],
 ];
 

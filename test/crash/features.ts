@@ -1,4 +1,4 @@
-/** Calls whose values follow from the store: updates, counters; snapshots and indexes made or taken away. */
+/** Calls whose values follow from the store: updates, counters; and snapshots, indexes, rules, on or off. */
 import { toHex } from '../../src/base/bytes.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
@@ -37,6 +37,14 @@ export async function toggle(engine: Engine, kind: 'snapshot' | 'index', name: s
     // Another call has made it, or taken it away, meanwhile.
     if (!isVarveError(error, 'VARVE_CONFLICT', 'VARVE_NOT_FOUND')) throw error;
   }
+}
+
+/** Sets a quota that nothing meets and a rule of retention, or takes them away. */
+export async function toggleRules(engine: Engine): Promise<void> {
+  const isSet = engine.policy().quotaBytes !== undefined;
+  await engine.setPolicy(
+    isSet ? { quotaBytes: null, retention: null } : { quotaBytes: 2 ** 30, retention: { last: 2 } },
+  );
 }
 
 export const definitionOf = (name: string) => ({ name, kind: 'range', on: 'tags' }) as const;

@@ -10,6 +10,7 @@ import { indexRowPrefix } from '../../src/format/index-rows.ts';
 import { decodeInternalKey, encodeInternalKey } from '../../src/format/internal-key.ts';
 import { frameTypes } from '../../src/format/log-frame.ts';
 import { type OpVisitor, visitOps } from '../../src/format/log-ops.ts';
+import { decodeRulesRow, isRulesKey, ruledSpaceOf } from '../../src/format/space-rules.ts';
 import {
   decodeRangeRow,
   decodeSpaceRow,
@@ -30,13 +31,16 @@ export interface SpaceRow {
   readonly number: number | undefined;
 }
 
-/** A named snapshot or index was made, or taken away. */
+/** A named snapshot or index was made, or taken away; or a rule of the store's own keys. */
 export interface Mark {
   readonly seq: number;
-  readonly kind: 'snapshot' | 'index';
+  readonly kind: 'snapshot' | 'index' | 'rules';
   readonly name: string;
   readonly isThere: boolean;
 }
+
+/** Rules that a crash may find set, or not. */
+export const ruleNames = ['quotaBytes', 'retention'] as const;
 
 const bySeq = (a: { seq: number }, b: { seq: number }): number => a.seq - b.seq;
 
@@ -134,9 +138,14 @@ export class LogRows {
 
   #sys(seq: number, key: Uint8Array, value: Uint8Array | undefined): void {
     if (isRangeKey(key) && value !== undefined) this.#ranges.set(seq, decodeRangeRow(key, value));
+    const note = (mark: Omit<Mark, 'seq'>): void => {
+      this.#marks.set(`${seq} ${mark.kind} ${mark.name}`, { seq, ...mark });
+    };
     const mark = markOf(key);
-    if (mark !== undefined) {
-      this.#marks.set(`${seq} ${mark.kind} ${mark.name}`, { seq, ...mark, isThere: value !== undefined });
+    if (mark !== undefined) note({ ...mark, isThere: value !== undefined });
+    if (isRulesKey(key) && ruledSpaceOf(key) === 0) {
+      const rules = value === undefined ? undefined : decodeRulesRow(value);
+      for (const name of ruleNames) note({ kind: 'rules', name, isThere: rules?.[name] !== undefined });
     }
     if (!startsWith(key, spacePrefix)) return;
     const name = decodeUtf8(key.subarray(spacePrefix.length))!;

@@ -1,7 +1,7 @@
-/** What a store must still know of its past, and beside its rows: named snapshots, indexes. */
+/** What a store must still know of its past, and beside its rows: named snapshots, indexes, rules. */
 import type { Engine } from '../../src/engine/engine.ts';
 import { definitionOf } from './features.ts';
-import type { Mark } from './log-rows.ts';
+import { type Mark, ruleNames } from './log-rows.ts';
 import { stateAt } from './model.ts';
 import { type History, hexKey } from './recorder.ts';
 
@@ -11,12 +11,16 @@ export interface EndsAt {
   readonly before: number;
 }
 
-/** Throws when snapshots or indexes are not those of a moment, or a snapshot does not show what it saw. */
+/**
+ * Throws when snapshots, indexes or rules are not those of a moment, a snapshot does not show what it saw, or
+ * a quota counts other bytes than there are.
+ */
 export async function checkPast(engine: Engine, history: History, at: EndsAt): Promise<void> {
   const snapshots = engine.snapshots.list();
   for (const [kind, listed] of [
     ['snapshot', snapshots],
     ['index', engine.indexes.list()],
+    ['rules', rulesSet(engine)],
   ] as const) {
     const names = listed.map(({ name }) => name).sort();
     const marks = history.marks.filter((mark) => mark.kind === kind);
@@ -26,6 +30,23 @@ export async function checkPast(engine: Engine, history: History, at: EndsAt): P
   for (const { name, state } of engine.indexes.list()) {
     if (state === 'ready') await compareIndex(engine, name);
   }
+  await compareUsed(engine, history);
+}
+
+function rulesSet(engine: Engine): { name: string }[] {
+  const policy = engine.policy();
+  return ruleNames.filter((name) => policy[name] !== undefined).map((name) => ({ name }));
+}
+
+/** What has expired, or a range delete hides, counts until it is taken away. */
+async function compareUsed(engine: Engine, { brief }: History): Promise<void> {
+  const { usedBytes } = engine.policy();
+  if (usedBytes === undefined) return;
+  let bytes = 0;
+  for await (const { stat } of engine.scan({ stats: true, values: false })) bytes += stat!.size;
+  const isExact = brief.size === 0 && engine.stats().ranges.pending === 0;
+  if (isExact ? usedBytes !== bytes : usedBytes < bytes)
+    throw new Error(`the quota counts ${usedBytes} bytes, there are ${bytes}`);
 }
 
 /** Lists of names at every moment the store may have ended at. */

@@ -12,7 +12,7 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsOp } from '../../src/fs/sim-machine.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { auditDisk } from './audit.ts';
-import { checkCounts, countsOf, toggle, update } from './features.ts';
+import { checkCounts, countsOf, toggle, toggleRules, update } from './features.ts';
 import { rowsProblem } from './kept-rows.ts';
 import { LogRows, type Mark, type SpaceRow } from './log-rows.ts';
 import { openLife } from './machine.ts';
@@ -303,6 +303,7 @@ async function performCall(run: Run, call: Call): Promise<void> {
       if (value !== undefined) run.noteValue(seq, call.space, key, value);
     }
   } else if (call.kind === 'snapshot' || call.kind === 'index') await toggle(engine, call.kind, call.name);
+  else if (call.kind === 'rules') await toggleRules(engine);
   else if (call.kind === 'count') run.counts.push(await engine.increment(call.key));
   else if (call.kind === 'update') {
     const { seq, value } = await update(engine, call.key, call.value);

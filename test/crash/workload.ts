@@ -5,7 +5,8 @@ import type { StoreShape } from './machine.ts';
 /**
  * One call; `space` '' is the default space. A swap is a put on the condition that nobody put meanwhile, a
  * brief one a put that expires before anybody looks at the store after a crash. A snapshot or an index is
- * made where there is none of the name, and taken away where there is one.
+ * made where there is none of the name, and taken away where there is one; so are rules of retention and a
+ * quota of the store's own keys.
  */
 export type Call = PlainCall | FeatureCall;
 
@@ -23,7 +24,8 @@ export type FeatureCall =
   | { kind: 'update'; space: string; key: string; value: Uint8Array }
   | { kind: 'count'; space: ''; key: typeof counterKey }
   | { kind: 'snapshot'; space: ''; name: string }
-  | { kind: 'index'; space: ''; name: string };
+  | { kind: 'index'; space: ''; name: string }
+  | { kind: 'rules'; space: '' };
 
 const plainKinds: ReadonlySet<string> = new Set<PlainCall['kind']>([
   'put',
