@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { auditDisk } from './audit.ts';
 import { deletesMergedAway, deletesOfBrief, rowsProblem } from './kept-rows.ts';
+import { openOn, type StoreShape } from './machine.ts';
 import { type Row, valueName } from './row.ts';
 import { versionOf } from './system-rows.ts';
 
@@ -50,4 +53,21 @@ test('a version that expired may be gone with its delete, and may not be lost by
   expect(problemOf(merged, 0, [put(1, 'bb')], older)).toBe('missing [3:bb]');
   // What does not expire is missed.
   expect(problemOf(merged, 0, [])).toBe('missing [1:aa]');
+});
+
+test('an audit names the versions that wait for their time, until they are deleted', async () => {
+  const disk = new MemoryFileSystem();
+  const shape: StoreShape = { durability: 'full', algorithm: 'fastcdc', inlineMax: 64, segmentBytes: 8192 };
+  const engine = await openOn(disk, shape, 1);
+  const { seq } = await engine.put('k', 'x', { ttlMs: 1e9 });
+  await engine.put('l', 'x');
+  await engine.flush();
+  const { rows, system } = await auditDisk(disk);
+  const row = rows.find((one) => one.seq === seq)!;
+  expect([row.key, Array.from(system.expiring)]).toEqual(['6b', [versionOf(row)]]);
+  await engine.put('m', 'x', { ttlMs: 1 });
+  while (engine.getSync('m') !== undefined || engine.stats().seq < seq + 3)
+    await new Promise((resolve) => setImmediate(resolve));
+  await engine.flush();
+  expect((await auditDisk(disk)).system.expiring).toEqual(system.expiring);
 });
