@@ -36,7 +36,10 @@ export interface Effort {
   readonly cuts?: number;
   /** One state in this many is written to, closed and opened again. */
   readonly goOnEvery: number;
-  /** One state in this many also loses the newest slot of SUPER, or the newest catalog; none by default. */
+  /**
+   * One state in this many also loses the newest slot of SUPER, or the newest catalog; none by default. Four
+   * times as many where commits are not synced one by one.
+   */
   readonly fallbackEvery?: number;
   /**
    * One state in this many is crashed inside its recovery, at up to `innerPoints` points of it; four times as
@@ -222,10 +225,13 @@ async function checkOnce(
     goOn: lot % effort.goOnEvery === 0,
     killed,
   };
-  const { fallbackEvery } = effort;
-  const falls = fallbackEvery !== undefined && (isBare || Math.floor(lot / 4096) % fallbackEvery === 0);
+  // Where commits are not synced one by one recovery has most to do.
+  const often = workload.shape.durability === 'full' ? 1 : 4;
+  const fallbackEvery = Math.ceil((effort.fallbackEvery ?? Number.POSITIVE_INFINITY) / often);
+  const falls =
+    effort.fallbackEvery !== undefined && (isBare || Math.floor(lot / 4096) % fallbackEvery === 0);
   const spare = falls ? disk.fork() : undefined;
-  const innerEvery = Math.ceil(effort.innerEvery / (workload.shape.durability === 'full' ? 1 : 4));
+  const innerEvery = Math.ceil(effort.innerEvery / often);
   const deep = Math.floor(lot / 64) % innerEvery === 0 ? effort.depth : 0;
   await checkState(disk, recorded, plan, deep);
   if (spare === undefined) return;

@@ -201,6 +201,13 @@ export const logPlants: readonly Plant[] = [
     sim(300),
   ),
   plant(
+    'rescued chunks at their old places',
+    'frames repeated in the new log name chunks in segments that the killed process never synced',
+    'engine/opening/start-writing.ts',
+    ['repeatedFrames(chain.tail(tailFrom, tailTo), moved)', 'chain.tail(tailFrom, tailTo)'],
+    crash(40_000),
+  ),
+  plant(
     'fallback ignores the log',
     'with an older catalog the log is still read from the checkpoint of the newest one',
     'engine/opening/finding.ts',
