@@ -10,6 +10,9 @@ import type { Snap } from './snaps.ts';
 import { throwIfAborted } from './throttle.ts';
 import type { VaultReader } from './vault-reader.ts';
 
+/** Rows that are drawn in vain beyond three for each key. */
+const triesMore = 100;
+
 /** What test restores found. */
 export interface SampleReport {
   /** Values that were read whole. */
@@ -48,8 +51,9 @@ export async function sampleValues(
   const faults: { error: VarveError; key?: string; snapshot: string }[] = [];
   let done = 0;
   let bytes = 0;
-  // Some rows are not keys: they are drawn again, so many times at the most.
-  for (let tries = 0; filled.length > 0 && done < keys && tries < 4 * keys; tries++) {
+  // Some rows are not keys, in a small store most: they are drawn again, so many times at the most.
+  const triesMax = 4 * keys + triesMore;
+  for (let tries = 0; filled.length > 0 && done < keys && tries < triesMax; tries++) {
     throwIfAborted(signal);
     if (isOver()) break;
     const snap = filled[below(filled.length)]!;

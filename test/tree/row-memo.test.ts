@@ -68,7 +68,9 @@ describe('row memo', () => {
             }
           } else {
             const seqMax = Math.max(0, seq - command.back);
-            expect(answer(tree, command.key, seqMax)).toBe(answer(plain, command.key, seqMax));
+            const expected = answer(plain, command.key, seqMax);
+            // The second time from the memo, where the first one found the row in a table.
+            for (let i = 0; i < 2; i++) expect(answer(tree, command.key, seqMax)).toBe(expected);
           }
         }
         remembered += tree.counts.remembered;
