@@ -206,6 +206,18 @@ export interface OpVisitor extends PurgeVisitor {
   sys(seq: Seq, buf: Uint8Array, keyFrom: number, keyTo: number, valueFrom: number, valueTo: number): void;
 }
 
+/** Passes over every op: what a visitor of a few kinds is made from. */
+export const silentOps: OpVisitor = {
+  put: () => undefined,
+  del: () => undefined,
+  chunk: () => undefined,
+  move: () => undefined,
+  purge: () => undefined,
+  listDrop: () => undefined,
+  trash: () => undefined,
+  sys: () => undefined,
+};
+
 /**
  * Walks the ops of a BATCH payload `payload[from..to)`; transaction i has number `seqFirst + i`.
  * `place.offset` is the file offset of `payload[0]`. VARVE_CORRUPT when the bytes are not `count` whole

@@ -7,7 +7,7 @@ import { ByteWriter } from '../codec/byte-writer.ts';
 import { varintBytes } from '../codec/varint.ts';
 import { chunkIdBytes } from './chunk-ref.ts';
 import { type FrameFields, frameTypes } from './log-frame.ts';
-import { beginTxn, endTxn, type OpVisitor, visitOps, visitStage } from './log-ops.ts';
+import { beginTxn, endTxn, type OpVisitor, silentOps, visitOps, visitStage } from './log-ops.ts';
 
 /** Most that another number of a segment can add to an op. */
 const growthMax = 4;
@@ -30,7 +30,7 @@ export function withMovedChunks(
     if (moved.has(segment)) named.push(idAt + chunkIdBytes, segment);
   };
   const visitor: OpVisitor = {
-    ...silent,
+    ...silentOps,
     chunk: (_seq, _buf, idAt, segment) => note(idAt, segment),
     move: (_seq, _buf, idAt, segment) => note(idAt, segment),
   };
@@ -54,14 +54,3 @@ export function withMovedChunks(
   }
   return out.pos > framePayloadBytesMax ? payload : out.bytes.subarray(0, out.pos);
 }
-
-const silent: OpVisitor = {
-  put: () => undefined,
-  del: () => undefined,
-  chunk: () => undefined,
-  move: () => undefined,
-  purge: () => undefined,
-  listDrop: () => undefined,
-  trash: () => undefined,
-  sys: () => undefined,
-};

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
-import { type HeldIds, PutGuard } from '../../src/chunk/put-guard.ts';
+import { PutGuard } from '../../src/chunk/put-guard.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
@@ -8,6 +8,7 @@ import { auditDisk, strayFiles } from '../crash/audit.ts';
 import { envOf } from '../crash/machine.ts';
 import { bytesOf, same, smallOptions } from './engine-kit.ts';
 import { type Bounds, type Explored, explore, Scheduler } from './interleavings.ts';
+import { CondemnedHits, NoHeldIds, NoPins } from './weak-guards.ts';
 
 const segmentBytes = 8 * 1024;
 /** Sleeps are over so many times as fast: a drain gives up after two of them. */
@@ -17,25 +18,6 @@ const options = { ...smallOptions, cleaning: { enabled: false }, changesRetentio
 const isShort = process.env.VARVE_COUNT === undefined;
 /** Few in an ordinary run; `VARVE_COUNT` for each scope, with up to two switches, else. */
 const most = Number(process.env.VARVE_COUNT ?? 4);
-
-/** A guard without one of its rules. */
-class NoPins extends PutGuard {
-  override isPinned(): boolean {
-    return false;
-  }
-}
-
-class NoHeldIds extends PutGuard {
-  override heldNow(): HeldIds {
-    return { has: () => false };
-  }
-}
-
-class CondemnedHits extends PutGuard {
-  override isCondemned(): boolean {
-    return false;
-  }
-}
 
 const head = bytesOf(1, 7000);
 const tail = bytesOf(2, 3000);

@@ -1,31 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { deferred } from '../../src/base/sync.ts';
-import { type HeldIds, PutGuard } from '../../src/chunk/put-guard.ts';
+import { PutGuard } from '../../src/chunk/put-guard.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { auditDisk, strayFiles } from '../crash/audit.ts';
 import { type Opened, openParts } from './cleaner-kit.ts';
 import { bytesOf, same, turn } from './engine-kit.ts';
-
-/** A guard without one of its rules. */
-class NoPins extends PutGuard {
-  override isPinned(): boolean {
-    return false;
-  }
-}
-
-class NoHeldIds extends PutGuard {
-  override heldNow(): HeldIds {
-    return { has: () => false };
-  }
-}
-
-class CondemnedHits extends PutGuard {
-  override isCondemned(): boolean {
-    return false;
-  }
-}
+import { CondemnedHits, NoHeldIds, NoPins } from './weak-guards.ts';
 
 const inline = { cleaning: { enabled: false } };
 

@@ -17,7 +17,7 @@ import { frameBytes } from '../../format/chunk-frame.ts';
 import { chunkIdBytes, chunkKinds } from '../../format/chunk-ref.ts';
 import { filePath } from '../../format/file-names.ts';
 import { frameTypes, lastSeqOf } from '../../format/log-frame.ts';
-import { type OpVisitor, visitOps, visitStage } from '../../format/log-ops.ts';
+import { type OpVisitor, silentOps, visitOps, visitStage } from '../../format/log-ops.ts';
 import { segmentDataFrom } from '../../format/segment.ts';
 import type { FsPort } from '../../fs/port.ts';
 import type { LogChain } from '../../log/log-chain.ts';
@@ -140,7 +140,7 @@ function visitFrame(frame: LogFrame, payload: Uint8Array, visitor: OpVisitor): v
 function framesNamed(frame: LogFrame, payload: Uint8Array, all: boolean): NamedFrame[] {
   const wanted: NamedFrame[] = [];
   visitFrame(frame, payload, {
-    ...silent,
+    ...silentOps,
     chunk: (_seq, buf, idAt, segment, off8, storedLen, _rawLen, kind) => {
       const isList = kind === chunkKinds.list;
       if (!isList && !all) return;
@@ -239,19 +239,8 @@ function noteNamed(frame: LogFrame, payload: Uint8Array, named: Map<FileNo, numb
     if (end > (named.get(segment) ?? 0)) named.set(segment, end);
   };
   visitFrame(frame, payload, {
-    ...silent,
+    ...silentOps,
     chunk: (_seq, _buf, _idAt, segment, off8, storedLen) => note(segment, off8, storedLen),
     move: (_seq, _buf, _idAt, segment, off8, storedLen) => note(segment, off8, storedLen),
   });
 }
-
-const silent: OpVisitor = {
-  put: () => undefined,
-  del: () => undefined,
-  chunk: () => undefined,
-  move: () => undefined,
-  purge: () => undefined,
-  listDrop: () => undefined,
-  trash: () => undefined,
-  sys: () => undefined,
-};
