@@ -4,6 +4,7 @@
  * Invariants (test/backup/key-tree.test.ts)
  * - Equals a Map of what was added ("the table equals a map").
  */
+import { i32le } from '../base/bytes.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import type { IndexColumns } from '../format/vault-index.ts';
 
@@ -96,7 +97,7 @@ export class ChunkTable extends IndexRows {
   find(id: Uint8Array, at = 0): number {
     const slots = this.#slots;
     const mask = slots.length - 1;
-    for (let slot = hashOf(id, at) & mask; ; slot = (slot + 1) & mask) {
+    for (let slot = i32le(id, at) & mask; ; slot = (slot + 1) & mask) {
       const row = slots[slot]! - 1;
       if (row < 0) return -1;
       if (this.#hasId(row, id, at)) return row;
@@ -141,7 +142,7 @@ export class ChunkTable extends IndexRows {
   #place(row: number): void {
     const slots = this.#slots;
     const mask = slots.length - 1;
-    let slot = hashOf(this.ids, row * chunkIdBytes) & mask;
+    let slot = i32le(this.ids, row * chunkIdBytes) & mask;
     while (slots[slot] !== 0) slot = (slot + 1) & mask;
     slots[slot] = row + 1;
   }
@@ -155,11 +156,6 @@ export class ChunkTable extends IndexRows {
 function grown<T extends Uint8Array | Uint32Array>(from: T, to: T): T {
   to.set(from);
   return to;
-}
-
-/** Ids are digests: any four bytes of one are a hash. */
-function hashOf(id: Uint8Array, at: number): number {
-  return id[at]! | (id[at + 1]! << 8) | (id[at + 2]! << 16) | (id[at + 3]! << 24);
 }
 
 /** A set of rows: one bit each. */

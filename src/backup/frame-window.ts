@@ -1,4 +1,5 @@
 /** A stretch of a pack in memory, and which chunks begin in it. */
+import { u32le } from '../base/bytes.ts';
 import { chunkFrame, chunkFrameMagic, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 
@@ -28,8 +29,8 @@ export class FrameWindow {
     this.memory = memory;
     const positions: number[] = [];
     let pos = 0;
-    while (pos + chunkFrame.size <= bytes.length && u32(bytes, pos + at.magic) === chunkFrameMagic) {
-      const next = pos + frameBytes(u32(bytes, pos + at.storedLen));
+    while (pos + chunkFrame.size <= bytes.length && u32le(bytes, pos + at.magic) === chunkFrameMagic) {
+      const next = pos + frameBytes(u32le(bytes, pos + at.storedLen));
       if (next > bytes.length) break;
       positions.push(pos);
       pos = next;
@@ -39,7 +40,7 @@ export class FrameWindow {
     while (size < positions.length * 2) size *= 2;
     this.#slots = new Uint32Array(size);
     for (const pos of positions) {
-      let slot = u32(bytes, pos + at.chunkId) & (size - 1);
+      let slot = u32le(bytes, pos + at.chunkId) & (size - 1);
       while (this.#slots[slot] !== 0) slot = (slot + 1) & (size - 1);
       this.#slots[slot] = pos + 1;
     }
@@ -49,16 +50,12 @@ export class FrameWindow {
   offsetOf(id: Uint8Array, idAt: number): number {
     const slots = this.#slots;
     const mask = slots.length - 1;
-    for (let slot = u32(id, idAt) & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
+    for (let slot = u32le(id, idAt) & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
       const pos = slots[slot]! - 1;
       if (isSame(this.bytes, pos + at.chunkId, id, idAt)) return this.from + pos;
     }
     return -1;
   }
-}
-
-function u32(bytes: Uint8Array, pos: number): number {
-  return (bytes[pos]! | (bytes[pos + 1]! << 8) | (bytes[pos + 2]! << 16) | (bytes[pos + 3]! << 24)) >>> 0;
 }
 
 function isSame(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {

@@ -11,7 +11,7 @@
  * - What a page gives is what was checked when the object was opened ("a page that comes back with another
  *   bit is damage").
  */
-import { compareRange } from '../base/bytes.ts';
+import { compareRange, i32le, u32be } from '../base/bytes.ts';
 import { corrupt } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import { StreamingChecksum, xxh64 } from '../codec/checksum.ts';
@@ -198,7 +198,9 @@ export class IndexObject {
 
   /** False where the object surely has no entry of the id. */
   mayHave(id: Uint8Array, idAt: number): boolean {
-    return this.#filter === undefined || this.#filter.mayContainPair(word(id, idAt + 8), word(id, idAt + 12));
+    return (
+      this.#filter === undefined || this.#filter.mayContainPair(i32le(id, idAt + 8), i32le(id, idAt + 12))
+    );
   }
 
   /**
@@ -300,7 +302,7 @@ export class IndexObject {
       if (this.#pages.hasRoom) this.#pages.keep(this.#slots, page, one.slice());
       if (filter === undefined) continue;
       for (let pos = 0; pos < one.length; pos += vaultIndexEntry.size)
-        filter.addPair(word(one, pos + 8), word(one, pos + 12));
+        filter.addPair(i32le(one, pos + 8), i32le(one, pos + 12));
     }
   }
 
@@ -348,15 +350,9 @@ function lowerBoundIn(bytes: Uint8Array, count: number, id: Uint8Array, idAt: nu
   return low;
 }
 
-/** Ids are digests: any bytes of one are a hash. */
-function word(bytes: Uint8Array, at: number): number {
-  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
-}
-
 /** Six bytes as a number, in the order of ids. */
 function prefixOf(id: Uint8Array, at: number): number {
-  const high = id[at]! * 2 ** 24 + ((id[at + 1]! << 16) | (id[at + 2]! << 8) | id[at + 3]!);
-  return high * 2 ** 16 + ((id[at + 4]! << 8) | id[at + 5]!);
+  return u32be(id, at) * 2 ** 16 + ((id[at + 4]! << 8) | id[at + 5]!);
 }
 
 async function readExactly(

@@ -4,7 +4,7 @@
  * Memory: a merge holds one object of `vaultIndexEntriesMax` entries, 56 MiB, and a piece of each that goes
  * into it.
  */
-import { compareRange, fromHex } from '../base/bytes.ts';
+import { compareRange, fromHex, u32le } from '../base/bytes.ts';
 import { isVarveError } from '../base/errors.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import {
@@ -197,7 +197,7 @@ function isBefore(a: Cursor, b: Cursor): boolean {
 
 function packOf(bytes: Uint8Array, pos: number): number {
   const at = pos + vaultIndexEntry.at.pack;
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+  return u32le(bytes, at);
 }
 
 /**

@@ -4,6 +4,7 @@
  *
  * Memory: some 100 B a pack, whatever the number of chunks.
  */
+import { i32le } from '../base/bytes.ts';
 import { chunkFrame } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import type { IndexHit, VaultIndex } from './vault-index.ts';
@@ -29,8 +30,8 @@ export class PackDigest {
     let a = mix(off8, storedLen);
     let b = mix(rawLen, (kind << 8) | codec);
     for (let i = 0; i < chunkIdBytes; i += 8) {
-      a = mix(a, word(ids, at + i));
-      b = mix(b ^ a, word(ids, at + i + 4));
+      a = mix(a, i32le(ids, at + i));
+      b = mix(b ^ a, i32le(ids, at + i + 4));
     }
     this.#a = (this.#a + a) | 0;
     this.#b = (this.#b + b) | 0;
@@ -42,8 +43,8 @@ export class PackDigest {
     const { at } = chunkFrame;
     this.add(buf, pos + at.chunkId, {
       off8: pos / 8,
-      storedLen: word(buf, pos + at.storedLen) >>> 0,
-      rawLen: word(buf, pos + at.rawLen) >>> 0,
+      storedLen: i32le(buf, pos + at.storedLen) >>> 0,
+      rawLen: i32le(buf, pos + at.rawLen) >>> 0,
       kind: buf[pos + at.kind]!,
       codec: buf[pos + at.codec]!,
     });
@@ -93,8 +94,4 @@ function mix(a: number, b: number): number {
   h ^= h >>> 15;
   h = Math.imul(h + b, 0x85ebca77);
   return h ^ (h >>> 13);
-}
-
-function word(bytes: Uint8Array, at: number): number {
-  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
 }

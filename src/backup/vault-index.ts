@@ -11,7 +11,7 @@
  *   one, always the same one, however little memory there is ("the index equals a map").
  * - Objects that are merged away meanwhile change no answer ("a lookup goes on where objects are merged").
  */
-import { toHex } from '../base/bytes.ts';
+import { toHex, u32le } from '../base/bytes.ts';
 import { corrupt, isVarveError, VarveError } from '../base/errors.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { vaultIndexEntry } from '../format/vault-index.ts';
@@ -334,7 +334,7 @@ export async function steadily<T>(task: () => Promise<T>): Promise<T> {
 }
 
 function packAt(bytes: Uint8Array, pos: number): number {
-  return u32(bytes, pos + at.pack);
+  return u32le(bytes, pos + at.pack);
 }
 
 function fill(
@@ -346,18 +346,14 @@ function fill(
   entry: number,
 ): IndexHit {
   hit.pack = pack;
-  hit.off8 = u32(bytes, pos + at.off8);
-  hit.storedLen = u32(bytes, pos + at.storedLen);
-  hit.rawLen = u32(bytes, pos + at.rawLen);
+  hit.off8 = u32le(bytes, pos + at.off8);
+  hit.storedLen = u32le(bytes, pos + at.storedLen);
+  hit.rawLen = u32le(bytes, pos + at.rawLen);
   hit.kind = bytes[pos + at.kind]!;
   hit.codec = bytes[pos + at.codec]!;
   hit.source = source;
   hit.entry = entry;
   return hit;
-}
-
-function u32(bytes: Uint8Array, pos: number): number {
-  return (bytes[pos]! | (bytes[pos + 1]! << 8) | (bytes[pos + 2]! << 16) | (bytes[pos + 3]! << 24)) >>> 0;
 }
 
 /** VARVE_CORRUPT for a chunk that no pack has. */

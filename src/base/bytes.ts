@@ -140,3 +140,23 @@ export function isZero(bytes: Uint8Array, from = 0, to: number = bytes.length): 
   for (; at < to; at++) if (bytes[at] !== 0) return false;
   return true;
 }
+
+/** The unsigned 32-bit number in the four bytes at `at`, little-endian; not bounds-checked, makes no view. */
+export function u32le(bytes: Uint8Array, at: number): number {
+  return i32le(bytes, at) >>> 0;
+}
+
+/** The same, big-endian. */
+export function u32be(bytes: Uint8Array, at: number): number {
+  return i32be(bytes, at) >>> 0;
+}
+
+/** The same as a signed number: for hashes and comparisons, where it stays a small integer. */
+export function i32le(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+}
+
+/** The signed one, big-endian. */
+export function i32be(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+}

@@ -2,6 +2,7 @@
  * A set of chunk ids by 32 of their bits, in one typed array: 8 to 16 B per id. It may say yes to an id that
  * was never added, never no to one that was.
  */
+import { u32le } from '../base/bytes.ts';
 
 const firstSlots = 64;
 
@@ -39,7 +40,7 @@ export class IdSet {
 
 /** Ids are digests: any of their bytes will do; those the indexes of tables do not go by are taken. */
 function bitsOf(id: Uint8Array, at: number): number {
-  const bits = (id[at + 12]! | (id[at + 13]! << 8) | (id[at + 14]! << 16) | (id[at + 15]! << 24)) >>> 0;
+  const bits = u32le(id, at + 12);
   return bits === 0 ? 1 : bits;
 }
 

@@ -12,8 +12,8 @@
  *
  * About 61 B per entry: 32 id + 13 columns + 16 hash slots at half load.
  */
-
 import type { FileNo } from '../base/brands.ts';
+import { u32le } from '../base/bytes.ts';
 import { type ChunkLocation, chunkIdBytes } from '../format/chunk-ref.ts';
 
 /** Columns of one segment's trailer, in the order the frames were appended. */
@@ -190,7 +190,7 @@ export class LocalityCache {
    */
   #slotOf(id: Uint8Array, at: number): number {
     const mask = this.#slotHolder.length - 1;
-    let slot = hashOf(id, at) & mask;
+    let slot = u32le(id, at) & mask;
     for (;;) {
       const holder = this.#slotHolder[slot]!;
       if (holder === none) return slot;
@@ -231,10 +231,6 @@ export class LocalityCache {
     });
     this.#lastHolder = lastSegment === undefined ? -1 : (this.#bySegment.get(lastSegment) ?? -1);
   }
-}
-
-function hashOf(id: Uint8Array, at: number): number {
-  return (id[at]! | (id[at + 1]! << 8) | (id[at + 2]! << 16) | (id[at + 3]! << 24)) >>> 0;
 }
 
 function sameId(ids: Uint8Array, entry: number, id: Uint8Array, at: number): boolean {

@@ -6,6 +6,7 @@
  * Not keyed: whoever chooses keys can make them collide. A filter then answers "maybe" more often, which
  * costs reads and never results.
  */
+import { i32le } from '../base/bytes.ts';
 
 /** Version of `hashKey32`; any change of its results takes a new number. */
 export const keyHashVersion = 1;
@@ -15,8 +16,7 @@ export function hashKey32(buf: Uint8Array, from: number, to: number): number {
   let h = 0;
   let at = from;
   for (; at + 4 <= to; at += 4) {
-    const word = buf[at]! | (buf[at + 1]! << 8) | (buf[at + 2]! << 16) | (buf[at + 3]! << 24);
-    h ^= scramble(word);
+    h ^= scramble(i32le(buf, at));
     h = (Math.imul((h << 13) | (h >>> 19), 5) + 0xe6546b64) | 0;
   }
   let tail = 0;

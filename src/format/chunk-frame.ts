@@ -6,7 +6,7 @@
  * Magic and stored length lie outside it; a wrong magic is seen by comparison, a wrong length moves the end
  * of the range and so fails the checksum.
  */
-import { align8, isZero } from '../base/bytes.ts';
+import { align8, isZero, u32le } from '../base/bytes.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
 import { chunkMaxCeiling } from '../base/limits.ts';
 import { checksumMatches, writeChecksum } from '../codec/checksum.ts';
@@ -130,8 +130,8 @@ export function checkChunkFrame(
 ): ChunkFrameVerdict {
   out.next = pos + chunkFrame.size;
   if (out.next > end) return 'cut off';
-  if (readU32(buf, pos + at.magic) !== chunkFrameMagic) return 'magic';
-  const storedLen = readU32(buf, pos + at.storedLen);
+  if (u32le(buf, pos + at.magic) !== chunkFrameMagic) return 'magic';
+  const storedLen = u32le(buf, pos + at.storedLen);
   if (storedLen > chunkPayloadBytesMax) return 'length';
   out.next = pos + frameBytes(storedLen);
   if (out.next > end) return 'cut off';
@@ -140,7 +140,7 @@ export function checkChunkFrame(
   if (!checksumMatches(buf, pos + at.checksum, pos + at.version, out.payloadTo)) return 'checksum';
   if (!isZero(buf, out.payloadTo, out.next)) return 'padding';
   out.storedLen = storedLen;
-  out.rawLen = readU32(buf, pos + at.rawLen);
+  out.rawLen = u32le(buf, pos + at.rawLen);
   out.kind = buf[pos + at.kind]!;
   out.codec = buf[pos + at.codec]!;
   out.idAt = pos + at.chunkId;
@@ -148,9 +148,7 @@ export function checkChunkFrame(
     return 'unsupported';
   }
   const encrypted =
-    buf[pos + at.cipher] !== 0 ||
-    readU32(buf, pos + at.keyEpoch) !== 0 ||
-    readU32(buf, pos + at.padLen) !== 0;
+    buf[pos + at.cipher] !== 0 || u32le(buf, pos + at.keyEpoch) !== 0 || u32le(buf, pos + at.padLen) !== 0;
   if (encrypted) return 'unsupported';
   if (out.rawLen > chunkPayloadBytesMax) return 'length';
   if (out.codec === codecs.raw && out.rawLen !== storedLen) return 'length';
@@ -176,10 +174,6 @@ export function chunkFrameError(
     return new VarveError('VARVE_FORMAT_VERSION', `${file} at offset ${offset}: ${what}`, { file, offset });
   }
   return corrupt(meaning[verdict], { file, offset });
-}
-
-function readU32(buf: Uint8Array, pos: number): number {
-  return (buf[pos]! | (buf[pos + 1]! << 8) | (buf[pos + 2]! << 16) | (buf[pos + 3]! << 24)) >>> 0;
 }
 
 // Making a DataView per frame costs more than everything else in a small header.

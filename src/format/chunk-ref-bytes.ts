@@ -1,4 +1,5 @@
 /** A chunk reference as bytes: identity and length, and the place the chunk was last seen at. */
+import { u32le } from '../base/bytes.ts';
 import { defineLayout, encodeLayout, f } from '../codec/layout.ts';
 import { type ChunkLocation, chunkIdBytes } from './chunk-ref.ts';
 
@@ -28,31 +29,27 @@ export function writeChunkRef(
 
 /** Bytes of the chunk whose reference starts at `at`. */
 export function chunkRefRawLen(buf: Uint8Array, at: number): number {
-  return u32At(buf, at + chunkRefLayout.at.rawLen);
+  return u32le(buf, at + chunkRefLayout.at.rawLen);
 }
 
 /** Segment the chunk was last seen in; 0: the reference carries no place. */
 export function chunkRefSegment(buf: Uint8Array, at: number): number {
-  return u32At(buf, at + chunkRefLayout.at.hintSegment);
+  return u32le(buf, at + chunkRefLayout.at.hintSegment);
 }
 
 /** Offset of its frame there, divided by 8. */
 export function chunkRefOff8(buf: Uint8Array, at: number): number {
-  return u32At(buf, at + chunkRefLayout.at.hintOff8);
+  return u32le(buf, at + chunkRefLayout.at.hintOff8);
 }
 
 /** Place in the reference at `at`; undefined where it carries none. */
 export function chunkRefHint(buf: Uint8Array, at: number): ChunkLocation | undefined {
-  const segment = u32At(buf, at + chunkRefLayout.at.hintSegment);
+  const segment = u32le(buf, at + chunkRefLayout.at.hintSegment);
   if (segment === 0) return undefined;
   return {
     segment,
-    off8: u32At(buf, at + chunkRefLayout.at.hintOff8),
-    storedLen: u32At(buf, at + chunkRefLayout.at.storedLen),
-    rawLen: u32At(buf, at + chunkRefLayout.at.rawLen),
+    off8: u32le(buf, at + chunkRefLayout.at.hintOff8),
+    storedLen: u32le(buf, at + chunkRefLayout.at.storedLen),
+    rawLen: u32le(buf, at + chunkRefLayout.at.rawLen),
   };
-}
-
-function u32At(buf: Uint8Array, at: number): number {
-  return (buf[at]! | (buf[at + 1]! << 8) | (buf[at + 2]! << 16) | (buf[at + 3]! << 24)) >>> 0;
 }

@@ -6,7 +6,7 @@
  * The index is one u32 per block: the first 4 bytes of its first id, as a big-endian number. Blocks lie at
  * multiples of 4096, so that reading one touches one page of the device.
  */
-import { isZero, viewOf } from '../base/bytes.ts';
+import { isZero, u32be, u32le, viewOf } from '../base/bytes.ts';
 import { corrupt, type Place, VarveError } from '../base/errors.ts';
 import { checksumMatches, type FileSeed, writeChecksum } from '../codec/checksum.ts';
 import { defineLayout, f } from '../codec/layout.ts';
@@ -53,7 +53,7 @@ export function chunkBlockCount(block: Uint8Array): number {
 
 /** The index value of the id at id[idAt..]: its first 4 bytes, u32. */
 export function chunkIdPrefix(id: Uint8Array, idAt: number): number {
-  return ((id[idAt]! << 24) | (id[idAt + 1]! << 16) | (id[idAt + 2]! << 8) | id[idAt + 3]!) >>> 0;
+  return u32be(id, idAt);
 }
 
 /** The two filter hashes of an id: bytes the index does not use. */
@@ -100,11 +100,11 @@ export class ChunkColumns {
 
   /** Reads the columns of the entry at `from`. */
   read(bytes: Uint8Array, from: number): void {
-    this.segment = u32(bytes, from + at.segment);
-    this.off8 = u32(bytes, from + at.off8);
-    this.storedLen = u32(bytes, from + at.storedLen);
-    this.rawLen = u32(bytes, from + at.rawLen);
-    this.refs = u32(bytes, from + at.refs) | 0;
+    this.segment = u32le(bytes, from + at.segment);
+    this.off8 = u32le(bytes, from + at.off8);
+    this.storedLen = u32le(bytes, from + at.storedLen);
+    this.rawLen = u32le(bytes, from + at.rawLen);
+    this.refs = u32le(bytes, from + at.refs) | 0;
     this.kind = bytes[from + at.kind]!;
     this.codec = bytes[from + at.codec]! >>> 4;
     this.flags = bytes[from + at.flags]! | (bytes[from + at.flags + 1]! << 8);
@@ -122,10 +122,6 @@ export class ChunkColumns {
     out.setUint8(to + at.codec, this.codec << 4);
     out.setUint16(to + at.flags, this.flags, true);
   }
-}
-
-function u32(bytes: Uint8Array, i: number): number {
-  return (bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24)) >>> 0;
 }
 
 /** Completes a block of `count` entries at buf[from..from+4096): zeroes the rest, writes its head. */

@@ -9,7 +9,7 @@
  * and neither allocate nor build keys: a search compares in place.
  */
 import { assert } from '../base/assert.ts';
-import { compareRange } from '../base/bytes.ts';
+import { compareRange, u32le } from '../base/bytes.ts';
 import { corrupt, type Place, type VarveError } from '../base/errors.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { seqBytes } from './internal-key.ts';
@@ -108,13 +108,9 @@ export class DataBlockBuilder {
   }
 }
 
-function readU32(raw: Uint8Array, at: number): number {
-  return (raw[at]! | (raw[at + 1]! << 8) | (raw[at + 2]! << 16) | (raw[at + 3]! << 24)) >>> 0;
-}
-
 /** Number of restart points of a checked block. */
 export function restartCount(raw: Uint8Array): number {
-  return readU32(raw, raw.length - 4);
+  return u32le(raw, raw.length - 4);
 }
 
 /** Position behind the last entry of a checked block. */
@@ -124,7 +120,7 @@ export function entriesEnd(raw: Uint8Array): number {
 
 /** Position of the entry at restart point `index` of a checked block. */
 export function restartAt(raw: Uint8Array, index: number): number {
-  return readU32(raw, entriesEnd(raw) + 4 * index);
+  return u32le(raw, entriesEnd(raw) + 4 * index);
 }
 
 /** The last restart point at or before position `at`. */
@@ -206,13 +202,13 @@ export function searchDataBlock(raw: Uint8Array, key: Uint8Array, keyTo: number,
   let high = restarts - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    spot.read(raw, readU32(raw, end + 4 * middle));
+    spot.read(raw, u32le(raw, end + 4 * middle));
     if (compareRange(raw, spot.suffixFrom, spot.suffixTo, key, 0, keyTo) < 0) low = middle;
     else high = middle - 1;
   }
   // Bytes the smaller entry before `at` has in common with the sought key.
   let matched = 0;
-  for (let at = readU32(raw, end + 4 * low); at < end; at = spot.valueTo) {
+  for (let at = u32le(raw, end + 4 * low); at < end; at = spot.valueTo) {
     spot.read(raw, at);
     const { shared, suffixFrom, suffixTo } = spot;
     // Agrees with the entry before it beyond the byte in which that one was smaller.

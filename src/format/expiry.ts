@@ -1,4 +1,5 @@
 /** When a version expires, read from its record without parsing the rest. */
+import { u32le } from '../base/bytes.ts';
 import { rowKinds } from './row-kinds.ts';
 import { recordFlags, recordHead } from './value-record.ts';
 
@@ -13,6 +14,6 @@ export function expiresBy(buf: Uint8Array, from: number, ms: number): boolean {
   let at = from + recordHead.size;
   while (buf[at]! >= 128) at++;
   at++;
-  const low = (buf[at]! | (buf[at + 1]! << 8) | (buf[at + 2]! << 16) | (buf[at + 3]! << 24)) >>> 0;
+  const low = u32le(buf, at);
   return low + (buf[at + 4]! | (buf[at + 5]! << 8)) * 2 ** 32 <= ms;
 }

@@ -19,7 +19,7 @@
  * `escape` is that of row keys (internal-key.ts): 00 becomes 00 FF.
  */
 import type { Seq } from '../base/brands.ts';
-import { decodeUtf8, encodeUtf8, viewOf } from '../base/bytes.ts';
+import { decodeUtf8, encodeUtf8, u32be, viewOf } from '../base/bytes.ts';
 import { corrupt, invalid, type Place, type VarveError } from '../base/errors.ts';
 import { integerMax } from '../base/limits.ts';
 import { xxh64 } from '../codec/checksum.ts';
@@ -135,7 +135,7 @@ const spaceBytes = 4;
 
 /** Number of the index a key of tree X belongs to; `buf` holds at least its four bytes. */
 export function indexOf(buf: Uint8Array, from: number): number {
-  return ((buf[from]! << 24) | (buf[from + 1]! << 16) | (buf[from + 2]! << 8) | buf[from + 3]!) >>> 0;
+  return u32be(buf, from);
 }
 
 /**

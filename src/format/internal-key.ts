@@ -10,7 +10,7 @@
  * key.
  */
 import type { Seq } from '../base/brands.ts';
-import { compareBytes, prefixEnd } from '../base/bytes.ts';
+import { compareBytes, i32be, prefixEnd, u32be } from '../base/bytes.ts';
 import { corrupt, invalid, type Place, type VarveError } from '../base/errors.ts';
 import { integerMax, keyBytesMax } from '../base/limits.ts';
 
@@ -123,14 +123,14 @@ export function encodeSysKey(sysKey: Uint8Array, seq: Seq): Uint8Array {
 
 /** Number of the space a key of the key tree belongs to; `buf` holds at least its four bytes. */
 export function spaceOf(buf: Uint8Array, from: number): number {
-  return ((buf[from]! << 24) | (buf[from + 1]! << 16) | (buf[from + 2]! << 8) | buf[from + 3]!) >>> 0;
+  return u32be(buf, from);
 }
 
 /** Sequence number of the key that ends at `keyTo`. Unchecked: `decodeInternalKey` checks. */
 export function seqOf(buf: Uint8Array, keyTo: number): Seq {
   const at = keyTo - seqBytes;
-  const high = (buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!;
-  const low = (buf[at + 4]! << 24) | (buf[at + 5]! << 16) | (buf[at + 6]! << 8) | buf[at + 7]!;
+  const high = i32be(buf, at);
+  const low = i32be(buf, at + 4);
   return (~high >>> 0) * 2 ** 32 + (~low >>> 0);
 }
 
@@ -159,7 +159,7 @@ export function decodeInternalKey(
   place: Place = unplaced,
 ): InternalKey {
   if (to - from < 4 + 2 + seqBytes) throw damaged('internal key is cut off', place, from);
-  const space = ((buf[from]! << 24) | (buf[from + 1]! << 16) | (buf[from + 2]! << 8) | buf[from + 3]!) >>> 0;
+  const space = u32be(buf, from);
   return { space, userKey: decodeEscaped(buf, from + 4, to, place), seq: checkedSeq(buf, to, place) };
 }
 

@@ -9,7 +9,7 @@
  * (`endsListNode`).
  */
 import { assert } from '../base/assert.ts';
-import { viewOf } from '../base/bytes.ts';
+import { u32le, viewOf } from '../base/bytes.ts';
 import { corrupt, type Place, VarveError } from '../base/errors.ts';
 import { chunkMaxCeiling, listHeightMax, listNodeEntriesMax, listNodeEntriesMin } from '../base/limits.ts';
 import { decodeLayout, defineLayout, encodeLayout, f, readU64, writeU64 } from '../codec/layout.ts';
@@ -60,7 +60,7 @@ export function endsListNode(ids: Uint8Array, idAt: number, count: number, limit
   if (count < limits.min) return false;
   if (count >= limits.max) return true;
   const at = idAt + chunkIdBytes - 4;
-  const word = (ids[at]! | (ids[at + 1]! << 8) | (ids[at + 2]! << 16) | (ids[at + 3]! << 24)) >>> 0;
+  const word = u32le(ids, at);
   return word % limits.modulus === 0;
 }
 

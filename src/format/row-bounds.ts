@@ -1,4 +1,5 @@
 /** Bounds of row prefixes turned back into the bounds of callers' keys that they were made from. */
+import { u32be } from '../base/bytes.ts';
 import type { KeyRange } from './internal-key.ts';
 
 /**
@@ -17,7 +18,7 @@ export function keyBoundsOf(from: Uint8Array, to: Uint8Array | undefined, space:
 /** The key of a bound, and whether it lies behind all versions of that key. */
 function boundKey(bound: Uint8Array, space: number): { key: Uint8Array; isBehind: boolean } | undefined {
   if (bound.length < 4) return undefined;
-  const own = ((bound[0]! << 24) | (bound[1]! << 16) | (bound[2]! << 8) | bound[3]!) >>> 0;
+  const own = u32be(bound, 0);
   if (own !== space) return undefined;
   const key = new Uint8Array(bound.length);
   let length = 0;

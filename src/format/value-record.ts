@@ -13,10 +13,9 @@
  * The bracketed parts are there when their flag is set. Chunk ids are identity; the place beside each is only
  * a hint.
  */
-
 import { assert } from '../base/assert.ts';
 import type { Seq } from '../base/brands.ts';
-import { viewOf } from '../base/bytes.ts';
+import { u32le, viewOf } from '../base/bytes.ts';
 import { corrupt, type Place, VarveError } from '../base/errors.ts';
 import {
   chunkMaxCeiling,
@@ -355,7 +354,7 @@ export function recordForm(buf: Uint8Array, from: number): number {
 /** Commit time of the record at `from`, ms since 1970. */
 export function recordTime(buf: Uint8Array, from: number): number {
   const at = from + recordHead.at.commitTimeMs;
-  const low = (buf[at]! | (buf[at + 1]! << 8) | (buf[at + 2]! << 16) | (buf[at + 3]! << 24)) >>> 0;
+  const low = u32le(buf, at);
   return low + (buf[at + 4]! | (buf[at + 5]! << 8)) * 2 ** 32;
 }
 

@@ -4,7 +4,7 @@
  *
  * Memory: the damaged ids and the nodes above them (`Findings` bounds both), one list node.
  */
-import { decodeUtf8, toHex } from '../base/bytes.ts';
+import { decodeUtf8, toHex, u32be } from '../base/bytes.ts';
 import { isDamage, type VarveError } from '../base/errors.ts';
 import { listHeightMax } from '../base/limits.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
@@ -53,10 +53,7 @@ export function rowKeyName(rowKey: Uint8Array, spaceName: Attribution['spaceName
   } catch (error) {
     if (!isDamage(error)) throw error;
     // A separator is cut off wherever it tells two keys apart.
-    const space =
-      rowKey.length < 4
-        ? 0
-        : ((rowKey[0]! << 24) | (rowKey[1]! << 16) | (rowKey[2]! << 8) | rowKey[3]!) >>> 0;
+    const space = rowKey.length < 4 ? 0 : u32be(rowKey, 0);
     return keyName(space, rowKey.slice(4), spaceName);
   }
 }
@@ -124,7 +121,7 @@ async function addKeys(work: Attribution): Promise<void> {
       const { valueBytes: buf, valueFrom, valueTo, keyBytes, keyFrom, keyTo } = row;
       hit.clear();
       visitRecordRefs(buf, valueFrom, valueTo, (at) => {
-        const prefix = ((buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!) >>> 0;
+        const prefix = u32be(buf, at);
         if (!prefixes.has(prefix)) return;
         for (const finding of ids.get(toHex(buf.subarray(at, at + chunkIdBytes))) ?? []) hit.add(finding);
       });

@@ -10,7 +10,7 @@
  * Memory: 3 MiB for the sums, one list node; in the second pass 100 B for each id of the buckets looked into,
  * `idsMax` ids at most (further buckets are told by their number).
  */
-import { toHex } from '../base/bytes.ts';
+import { i32le, toHex } from '../base/bytes.ts';
 import { corrupt, isDamage, type VarveError } from '../base/errors.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import { chunkEntryFlags } from '../format/chunk-table.ts';
@@ -59,16 +59,12 @@ export async function recount(work: Recount): Promise<number | undefined> {
 /** Adds references of an id, or takes them away: `refs` of them, whose lengths add up to `lengths`. */
 function addTo(sums: Uint32Array, id: Uint8Array, idAt: number, refs: number, lengths: number): void {
   const at = bucketOf(id, idAt) * sumsEach;
-  for (let i = 0; i < 4; i++) sums[at + i]! += Math.imul(word(id, idAt + 4 + 4 * i), refs);
-  for (let i = 0; i < 2; i++) sums[at + 4 + i]! += Math.imul(word(id, idAt + 20 + 4 * i), lengths);
+  for (let i = 0; i < 4; i++) sums[at + i]! += Math.imul(i32le(id, idAt + 4 + 4 * i), refs);
+  for (let i = 0; i < 2; i++) sums[at + 4 + i]! += Math.imul(i32le(id, idAt + 20 + 4 * i), lengths);
 }
 
 function bucketOf(id: Uint8Array, idAt: number): number {
   return (id[idAt]! << 8) | id[idAt + 1]!;
-}
-
-function word(id: Uint8Array, at: number): number {
-  return id[at]! | (id[at + 1]! << 8) | (id[at + 2]! << 16) | (id[at + 3]! << 24);
 }
 
 /** Length and level of a chunk as one factor, modulo 2^32. */

@@ -1,4 +1,5 @@
 /** A piece of a segment in memory that moves over it: frames are checked one at a time in bounded memory. */
+import { i32le } from '../base/bytes.ts';
 import { MiB } from '../base/limits.ts';
 import {
   type ChunkFrame,
@@ -59,7 +60,7 @@ export class FrameWindow {
       if (pos + 4 > this.#filled) return undefined;
       for (; pos + 4 <= this.#filled; pos += 8) {
         if (bytes[pos] !== firstByte) continue;
-        const word = bytes[pos]! | (bytes[pos + 1]! << 8) | (bytes[pos + 2]! << 16) | (bytes[pos + 3]! << 24);
+        const word = i32le(bytes, pos);
         if (word === chunkFrameMagic) return this.#base + pos;
       }
       from = this.#base + pos;

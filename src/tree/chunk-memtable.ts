@@ -17,6 +17,7 @@
  * - A count that left the range of i32 stays at its end, marked saturated ("counts saturate and stick").
  */
 import { assert } from '../base/assert.ts';
+import { i32le } from '../base/bytes.ts';
 import { mix32 } from '../codec/key-hash.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import { emptyShared, growShared, roomFor } from './arena.ts';
@@ -278,7 +279,7 @@ function place(index: Uint32Array, hash: number, slot: number): void {
 
 /** Ids are digests: their first word, mixed, is the hash. Low bits give the place, the top 7 the tag. */
 function hashOf(id: Uint8Array, at: number): number {
-  return mix32(id[at]! | (id[at + 1]! << 8) | (id[at + 2]! << 16) | (id[at + 3]! << 24));
+  return mix32(i32le(id, at));
 }
 
 function isU32(value: number): boolean {

@@ -15,7 +15,7 @@
  *   right after lookups equal inserts without them").
  */
 import { assert, unreachable } from '../base/assert.ts';
-import { compareRange } from '../base/bytes.ts';
+import { compareRange, i32be } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
 import { memtableBytesMax, RecordArena } from './arena.ts';
 import { ArenaTree } from './arena-tree.ts';
@@ -323,8 +323,8 @@ class MemtableCursor implements KeyCursor {
 }
 
 function seqAt(bytes: Uint8Array, at: number): number {
-  const high = ~((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!);
-  const low = ~((bytes[at + 4]! << 24) | (bytes[at + 5]! << 16) | (bytes[at + 6]! << 8) | bytes[at + 7]!);
+  const high = ~i32be(bytes, at);
+  const low = ~i32be(bytes, at + 4);
   return (high >>> 0) * 2 ** 32 + (low >>> 0);
 }
 

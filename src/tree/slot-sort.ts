@@ -1,5 +1,5 @@
 /** Order of fixed-size entries by a leading id, without moving them. */
-import { compareRange } from '../base/bytes.ts';
+import { compareRange, i32be } from '../base/bytes.ts';
 
 const digitBits = 11;
 const digits = 2 ** digitBits;
@@ -13,7 +13,7 @@ export function sortSlots(bytes: Uint8Array, stride: number, idBytes: number, n:
   let words = new Uint32Array(n);
   let slots = new Uint32Array(n);
   for (let slot = 0, at = 0; slot < n; slot++, at += stride) {
-    words[slot] = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+    words[slot] = i32be(bytes, at);
     slots[slot] = slot;
   }
   let otherWords = new Uint32Array(n);
