@@ -19,16 +19,18 @@ export interface CleanerShape {
   readonly guard?: PutGuard;
   readonly bounds?: OpenBounds;
   readonly options?: EngineOptions;
+  /** Of its random bytes; another one for each open when not given. */
+  readonly seed?: number;
 }
 
 let opened = 0;
 
 /** Opens a store; nothing is cleaned in the background. */
 export async function openParts(disk: MemoryFileSystem, shape: CleanerShape = {}): Promise<Opened> {
-  const { segmentBytes = 16 * 1024, guard, bounds, options } = shape;
+  const { segmentBytes = 16 * 1024, guard, bounds, options, seed = ++opened } = shape;
   const parts: Store[] = [];
   const engine = await openWithEnv(
-    envOf(disk, ++opened),
+    envOf(disk, seed),
     { ...smallOptions, cleaning: { enabled: false }, changesRetention: { bytes: 0 }, ...options },
     {
       segmentBytes,

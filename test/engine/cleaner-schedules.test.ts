@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { Prng } from '../../src/base/prng.ts';
 import { deferred } from '../../src/base/sync.ts';
 import { PutGuard } from '../../src/chunk/put-guard.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { auditDisk, strayFiles } from '../crash/audit.ts';
+import { auditDisk } from '../crash/audit.ts';
 import { type Opened, openParts } from './cleaner-kit.ts';
+import { runSchedule, type ScheduleCounts } from './cleaner-schedule.ts';
 import { bytesOf, same, turn } from './engine-kit.ts';
 import { CondemnedHits, NoHeldIds, NoPins } from './weak-guards.ts';
 
@@ -140,94 +140,29 @@ describe('puts and cleaning', () => {
   });
 });
 
-/** Makes operations of the disk take a number of turns that the seed decides. */
-function slowed(disk: MemoryFileSystem, prng: Prng): void {
-  for (const name of ['open', 'list', 'stat', 'syncDir'] as const) {
-    const real = disk[name].bind(disk) as (...args: unknown[]) => Promise<unknown>;
-    Object.assign(disk, {
-      [name]: async (...args: unknown[]) => {
-        for (let i = prng.below(4); i > 0; i--) await turn();
-        return await real(...args);
-      },
-    });
-  }
-}
-
-/** Values over few blocks, so that puts meet each other's chunks. */
-function valueFrom(prng: Prng): Uint8Array {
-  const parts = Array.from({ length: 1 + prng.below(4) }, () => bytesOf(prng.below(6), 2500));
-  return new Uint8Array(Buffer.concat(parts));
-}
-
-async function* slowly(value: Uint8Array, prng: Prng): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < value.length; at += 2500) {
-    yield value.subarray(at, at + 2500);
-    for (let i = prng.below(25); i > 0; i--) await turn();
-  }
-}
-
-async function schedule(seed: number): Promise<void> {
-  const prng = new Prng(seed);
-  const disk = new MemoryFileSystem();
-  const { engine } = await openParts(disk, { segmentBytes: 8 * 1024, options: inline });
-  slowed(disk, prng);
-  /** The last value acknowledged under each key; each writer has keys of its own. */
-  const model = new Map<string, Uint8Array>();
-  const writer = async (name: string): Promise<void> => {
-    for (let i = 0; i < 5; i++) {
-      const key = `${name}${prng.below(2)}`;
-      const dice = prng.below(10);
-      if (dice < 3) {
-        await engine.delete(key);
-        model.delete(key);
-      } else {
-        const value = valueFrom(prng);
-        if (dice === 9) {
-          const broken = slowly(value, prng);
-          await engine.put(key, breaking(broken)).catch(() => undefined);
-        } else {
-          await engine.put(key, dice < 6 ? value : slowly(value, prng));
-          model.set(key, value);
-        }
-      }
-      for (let k = prng.below(10); k > 0; k--) await turn();
-    }
-  };
-  const cleaner = async (): Promise<void> => {
-    for (let i = 0; i < 4; i++) {
-      if (prng.chance(0.3)) await engine.flush();
-      await engine.compact();
-      for (let k = prng.below(30); k > 0; k--) await turn();
-    }
-  };
-  await Promise.all([writer('a'), writer('b'), writer('c'), cleaner()]);
-  const check = async (now: Engine): Promise<void> => {
-    for (const name of ['a0', 'a1', 'b0', 'b1', 'c0', 'c1']) {
-      const found = await now.get(name);
-      expect(same(found, model.get(name)), `seed ${seed}, key ${name}`).toBe(true);
-    }
-  };
-  await check(engine);
-  // As a killed process leaves it.
-  const killed = disk.fork();
-  await engine.close();
-  expect((await auditDisk(disk)).problems, `seed ${seed}`).toEqual([]);
-  expect(await strayFiles(disk), `seed ${seed}`).toEqual([]);
-  const again = await openParts(killed, { segmentBytes: 8 * 1024 });
-  await check(again.engine);
-  await again.engine.compact();
-  await check(again.engine);
-  await again.engine.close();
-  expect((await auditDisk(killed)).problems, `seed ${seed}`).toEqual([]);
-}
-
-async function* breaking(source: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  yield* source;
-  throw new Error('source');
-}
-
-test('every schedule of puts, deletes and cleaning keeps what is referenced', async () => {
+test('every schedule of puts, deletes, snapshots, views and cleaning keeps what is referenced', async () => {
   const first = Number(process.env.VARVE_SEED ?? 1);
   const count = Number(process.env.VARVE_COUNT ?? 6);
-  for (let seed = first; seed < first + count; seed++) await schedule(seed);
-}, 600_000);
+  const cpu = process.cpuUsage();
+  const sums: ScheduleCounts = { commits: 0, reads: 0, snapshots: 0, views: 0, compacted: 0 };
+  for (let seed = first; seed < first + count; seed++) {
+    const counts = await runSchedule(seed);
+    for (const name of Object.keys(sums) as (keyof ScheduleCounts)[]) sums[name] += counts[name];
+  }
+  if (process.env.VARVE_COUNT === undefined) return;
+  const { user, system } = process.cpuUsage(cpu);
+  console.log(`seeds ${first} to ${first + count - 1}, ${(user + system) / 1e6} s of CPU`, sums);
+}, 36_000_000);
+
+test('a generated schedule shows what each rule of the guard is for', async () => {
+  const weakened: readonly [PutGuard, number][] = [
+    [new NoPins(), 4],
+    [new NoHeldIds(), 19],
+    [new CondemnedHits(), 7],
+  ];
+  for (const [guard, seed] of weakened) {
+    await expect(runSchedule(seed, guard), guard.constructor.name).rejects.toThrow(
+      /chunk .* is (not at|missing)/,
+    );
+  }
+});

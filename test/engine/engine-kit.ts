@@ -56,7 +56,13 @@ export const smallChunks = { algorithm: 'fastcdc', min: 64, avg: 1024, max: 2048
 export const smallOptions: EngineOptions = {
   chunking: smallChunks,
   inlineMax: 40,
-  memory: { memtableBytes: 64 * 1024, blockCacheBytes: 256 * 1024, trailerCacheBytes: 64 * 1024 },
+  memory: {
+    memtableBytes: 64 * 1024,
+    blockCacheBytes: 256 * 1024,
+    trailerCacheBytes: 64 * 1024,
+    // Forgotten with every change of the tables, which takes as long as it is large.
+    foundRowBytes: 8 * 1024,
+  },
 };
 
 let opened = 0;
