@@ -40,6 +40,8 @@ export const logSyncBytes = 8 * MiB;
 export const logBytesTarget = 64 * MiB;
 /** Old log files kept for change feeds: bytes, where no option says otherwise, and files at most. */
 export const logHistoryBytes = 16 * MiB;
+/** The least they may take before they count as much beside a small store, bytes. */
+export const logHistoryBytesMin: number = MiB;
 export const logHistoryFilesMax = 128;
 /** Merging of tables: those of level 0 in one tree from which on a merge is due. */
 export const level0TablesTarget = 8;

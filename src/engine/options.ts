@@ -4,16 +4,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { invalid } from '../base/errors.ts';
-import {
-  GiB,
-  historyMsMax,
-  inlineBytesMax,
-  KiB,
-  logBytesTarget,
-  logHistoryBytes,
-  MiB,
-  workersMax,
-} from '../base/limits.ts';
+import { GiB, historyMsMax, inlineBytesMax, KiB, logBytesTarget, MiB, workersMax } from '../base/limits.ts';
 import { checkNames } from '../base/names.ts';
 import type { Durability } from '../log/group-options.ts';
 import { checkScrubbing, type ScrubbingOptions, type ScrubSettings } from './health/scrub-options.ts';
@@ -46,7 +37,8 @@ export interface CleaningOptions {
 export interface ChangesRetention {
   /**
    * Old log files are kept until they hold this many bytes; the log holds each value that lies in its row,
-   * and for others what they consist of. Default 16 MiB; 0 keeps none.
+   * and for others what they consist of. Default: 16 MiB, of which only whole files stay that take no more
+   * than a 64th of the store together, or 1 MiB. 0 keeps none.
    */
   bytes?: number;
 }
@@ -149,7 +141,8 @@ export interface CheckedOptions {
   readonly memory: Required<MemoryOptions>;
   /** Undefined: as the store has it. */
   readonly history: Required<HistoryOptions> | undefined;
-  readonly changesRetention: Required<ChangesRetention>;
+  /** Bytes of old log files; undefined: `logHistoryBytes`, as far as the size of the store allows. */
+  readonly changesRetention: number | undefined;
   readonly checkpointLogBytes: number;
   readonly maxViewAgeMs: number;
   readonly cleaning: Required<CleaningOptions>;
@@ -286,9 +279,10 @@ export function checkHistory(given: HistoryOptions): Required<HistoryOptions> {
   };
 }
 
-function checkRetention(given: ChangesRetention): Required<ChangesRetention> {
+function checkRetention(given: ChangesRetention): number | undefined {
   checkNames(given, ['bytes'], 'changesRetention option');
-  return { bytes: integer('changesRetention.bytes', given.bytes ?? logHistoryBytes, 0, 1024 * GiB) };
+  if (given.bytes === undefined) return undefined;
+  return integer('changesRetention.bytes', given.bytes, 0, 1024 * GiB);
 }
 
 function checkCleaning(given: CleaningOptions): Required<CleaningOptions> {

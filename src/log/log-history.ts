@@ -8,8 +8,8 @@
  * Invariants (test/log/log-history.test.ts)
  * - Spans follow each other without a missing number, the last one is the file in use ("spans chain back as
  *   far as files are whole").
- * - The newest old files stay until they hold `bytesMax` together; what is being read stays ("the newest
- *   files stay").
+ * - The newest old files stay until they hold `bytes` together, as far as there is room for whole ones; what is
+ *   being read stays ("the newest files stay", "a file that there is no room for goes").
  */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { logHistoryFilesMax } from '../base/limits.ts';
@@ -44,7 +44,8 @@ export interface LogTurn {
 export class LogHistory {
   readonly #fs: FsPort;
   readonly #dbUuid: Uint8Array;
-  readonly #bytesMax: number;
+  readonly #bytes: number;
+  readonly #room: () => number;
   /** Files made since the store was opened, oldest first, the one in use last; empty in a reader. */
   #made: LogSpan[] = [];
   /** How the oldest of them goes on from files that were there. */
@@ -53,16 +54,20 @@ export class LogHistory {
   readonly #held = new Map<FileNo, number>();
   readonly #sizes = new Map<FileNo, number>();
 
-  /** `bytesMax`: bytes of old files to be kept, at least; 0 keeps none. */
-  constructor(fs: FsPort, dbUuid: Uint8Array, bytesMax: number) {
+  /**
+   * `bytes`: of old files to be kept, at least; 0 keeps none. `room`: what they may take together, asked
+   * whenever files may go; a file beyond it goes even where that leaves less than `bytes`.
+   */
+  constructor(fs: FsPort, dbUuid: Uint8Array, bytes: number, room: () => number = () => Infinity) {
     this.#fs = fs;
     this.#dbUuid = dbUuid;
-    this.#bytesMax = bytesMax;
+    this.#bytes = bytes;
+    this.#room = room;
   }
 
   /** The history of a writer, which begins with the file of `turn`. */
-  static from(turn: LogTurn, fs: FsPort, dbUuid: Uint8Array, bytesMax: number): LogHistory {
-    const history = new LogHistory(fs, dbUuid, bytesMax);
+  static from(turn: LogTurn, fs: FsPort, dbUuid: Uint8Array, bytes: number, room?: () => number): LogHistory {
+    const history = new LogHistory(fs, dbUuid, bytes, room);
     history.turned(turn);
     return history;
   }
@@ -125,11 +130,16 @@ export class LogHistory {
     const sizes = new Map<FileNo, number>();
     // Together: an open may find many, and each is a trip to the disk.
     const unknown = falling.slice(0, logHistoryFilesMax).filter((no) => !this.#sizes.has(no));
-    if (this.#bytesMax > 0)
+    if (this.#bytes > 0)
       await Promise.all(unknown.map(async (no) => this.#sizes.set(no, await this.#sizeOf(no, onFailure))));
+    const room = this.#room();
     let bytes = 0;
     for (const no of falling) {
-      const isWanted = going.length === 0 && bytes < this.#bytesMax && sizes.size < logHistoryFilesMax;
+      const isWanted =
+        going.length === 0 &&
+        bytes < this.#bytes &&
+        bytes + (this.#sizes.get(no) ?? 0) <= room &&
+        sizes.size < logHistoryFilesMax;
       if (!isWanted && !this.#held.has(no)) {
         going.push(no);
         continue;

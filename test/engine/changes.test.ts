@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Change, ChangesOptions } from '../../src/engine/feed/change-types.ts';
+import type { EngineOptions } from '../../src/engine/options.ts';
 import type { Key } from '../../src/engine/types.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { bytesOf, codeOf, filesIn, killed, newStore, openOn, turn } from './engine-kit.ts';
@@ -327,6 +328,23 @@ describe('what is kept', () => {
     expect(await codeOf(now(none, { since: seqs[38]! }))).toBe('VARVE_HISTORY_GONE');
     expect(await now(none, { since: none.stats().seq })).toEqual([]);
     await none.close();
+  });
+
+  test('old log stays small beside the store where nothing was asked for', async () => {
+    const kept = async (options: EngineOptions): Promise<number> => {
+      const { engine } = await newStore({ inlineMax: 65_536, ...options });
+      for (let i = 0; i < 40; i++) {
+        await engine.put('k', bytesOf(i, 60_000));
+        await engine.flush();
+      }
+      const { keptBytes } = engine.stats().changes;
+      await engine.close();
+      return keptBytes;
+    };
+    expect(await kept({ changesRetention: { bytes: 16 << 20 } })).toBeGreaterThan(38 * 60_000);
+    const byDefault = await kept({});
+    expect(byDefault).toBeLessThan(1 << 20);
+    expect(byDefault).toBeGreaterThan(900_000);
   });
 
   test('what a feed is reading stays, however slow it is', async () => {

@@ -81,6 +81,25 @@ describe('which files there are', () => {
     expect(history.kept).toEqual({ files: 2, bytes: 700 });
   });
 
+  test('a file that there is no room for goes, with every older one', async () => {
+    const fs = await newDisk();
+    for (const [no, length] of [100, 50, 200, 100].entries()) {
+      const file = await fs.open(filePath('wal', no + 1), 'create');
+      await file.write(new Uint8Array(length), 0);
+      await file.close();
+    }
+    const goes = (room: number, held?: number): Promise<number[]> => {
+      const history = new LogHistory(fs, dbUuid, 10_000, () => room);
+      if (held !== undefined) history.hold(held);
+      return history.mayGo([1, 2, 3, 4], failed);
+    };
+    expect(await goes(450)).toEqual([]);
+    expect(await goes(449)).toEqual([1]);
+    expect(await goes(299)).toEqual([3, 2, 1]);
+    expect(await goes(99)).toEqual([4, 3, 2, 1]);
+    expect(await goes(99, 2)).toEqual([4, 3, 1]);
+  });
+
   test('a size that cannot be read keeps the file and is told', async () => {
     const fs = await newDisk();
     const told: string[] = [];

@@ -25,6 +25,7 @@ import type { HealthBook } from '../health/health-book.ts';
 import type { HeldFile, LeaseGate } from '../leases/lease-gate.ts';
 import type { Logger } from '../options.ts';
 import { FlushPace } from './flush-pace.ts';
+import { bytesNamed } from './log-history-room.ts';
 
 /** Failures of the table writer before the engine refuses writes. */
 const flushTriesMax = 3;
@@ -157,9 +158,7 @@ export class Checkpointer {
   /** Space against a full disk, by the size of the store. */
   async #setAside(): Promise<void> {
     const { catalogs, env, logger } = this.#options;
-    const { tables, sealed } = catalogs.catalog;
-    const bytes = [...tables, ...sealed].reduce((sum, { size }) => sum + size, 0);
-    await growReserve(env.fs, bytes, env.random, logger);
+    await growReserve(env.fs, bytesNamed(catalogs.catalog), env.random, logger);
   }
 
   /** Installs a catalog with `added` tables; returns what may be unlinked now. */

@@ -15,7 +15,7 @@ import { durabilityCodes } from '../../format/log-ops.ts';
 import { forgetDirs, noteDurableDir } from '../../fs/dirs.ts';
 import { GroupCommit } from '../../log/group-commit.ts';
 import type { Durability } from '../../log/group-options.ts';
-import { LogHistory, type LogTurn } from '../../log/log-history.ts';
+import type { LogTurn } from '../../log/log-history.ts';
 import { LogWriter } from '../../log/log-writer.ts';
 import { EntryWriter } from '../../secondary/entry-writer.ts';
 import type { IndexStepLimits } from '../../secondary/index-steps.ts';
@@ -25,6 +25,7 @@ import { TxnWriter } from '../../txn/txn-writer.ts';
 import { Checkpointer } from '../background/checkpointer.ts';
 import type { Compactor } from '../background/compactor.ts';
 import type { Expirer } from '../background/expirer.ts';
+import { historyOf } from '../background/log-history-room.ts';
 import type { Reaper, ReapLimits } from '../background/reaper.ts';
 import type { BackgroundCleaning } from '../cleaning/background-cleaning.ts';
 import type { Cleaner } from '../cleaning/cleaner.ts';
@@ -222,7 +223,7 @@ function compose(
   const { env, forest, health } = found;
   const { dbUuid, timelineId } = catalogs.slot;
   const leases = new LeaseGate(env.fs, env.clock, found.options.logger);
-  const logHistory = LogHistory.from(opening.turn, env.fs, dbUuid, found.options.changesRetention.bytes);
+  const logHistory = historyOf(found.options.changesRetention, opening.turn, env.fs, catalogs);
   const failed = (error: unknown): void => log.fail(error);
   const log = new GroupCommit({
     log: opening.log,
