@@ -8,8 +8,8 @@
  * Invariants (test/log/log-history.test.ts)
  * - Spans follow each other without a missing number, the last one is the file in use ("spans chain back as
  *   far as files are whole").
- * - The newest old files stay until they hold `bytes` together, as far as there is room for whole ones; what is
- *   being read stays ("the newest files stay", "a file that there is no room for goes").
+ * - The newest old files stay until they hold `bytes` together, as far as there is room for whole ones; what
+ *   is being read stays ("the newest files stay", "a file that there is no room for goes").
  */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { logHistoryFilesMax } from '../base/limits.ts';

@@ -27,7 +27,7 @@ export function historyRoom(storeBytes: number): number {
   return Math.max(logHistoryBytesMin, storeBytes / storeShare);
 }
 
-/** The history of a writer that begins with the file of `turn`; `bytes` as asked for, undefined: not at all. */
+/** The history of a writer that begins with the file of `turn`; `bytes`: asked for, or undefined. */
 export function historyOf(
   bytes: number | undefined,
   turn: LogTurn,
