@@ -203,7 +203,7 @@ class Demo {
   /** Shows progress while `work` runs: a bar on a terminal, a line every two seconds elsewhere. */
   async #shown<T>(work: (onProgress: OnProgress) => Promise<T>): Promise<T> {
     const view: ProgressView = isTerminal(process.stderr)
-      ? progressView(io, false)
+      ? await progressView(io, false)
       : lineView((line) => process.stderr.write(`  ${line}\n`), 2000);
     try {
       return await work(view.update);
@@ -259,7 +259,7 @@ class Demo {
   }
 
   #printNext(): void {
-    const varve = 'node dist/src/cli/main.js';
+    const varve = 'node dist/lib/main.js';
     if (this.#options.keep === true) {
       say('What to try next:');
       say(`  ${varve} ls ${this.#store} --prefix v1/ --delimiter /`);

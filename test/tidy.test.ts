@@ -144,8 +144,11 @@ describe('package', () => {
     const build = JSON.parse(readFileSync(join(root, 'tsconfig.build.json'), 'utf8'));
     expect(build.include).not.toContain('test');
     expect(manifest.files).toEqual([
-      'dist/src',
-      'dist/native-free',
+      'dist/lib',
+      'dist/src/**/*.d.ts',
+      'dist/src/**/*.d.ts.map',
+      'dist/native-free/*.d.ts',
+      'dist/native-free/*.d.ts.map',
       'src',
       'native-free',
       'docs',

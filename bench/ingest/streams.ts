@@ -10,8 +10,11 @@ import { createReadStream, createWriteStream, mkdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { openEngine } from '../../src/index.ts';
 import { chunkSizes } from './chunk-sizes.ts';
+
+// What is published, and not the tree of modules it was made from: its threads load what those of users load.
+const published = new URL('../../lib/index.js', import.meta.url).href;
+const { openEngine } = (await import(published)) as typeof import('../../src/index.ts');
 
 const pieceBytes = 2 ** 20;
 

@@ -29,7 +29,7 @@ export interface System {
   readonly open: (dir: string) => Repository;
 }
 
-const cli = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const cli = fileURLToPath(new URL('../../lib/main.js', import.meta.url));
 const streams = fileURLToPath(new URL('./streams.js', import.meta.url));
 
 function versionOf(command: string, argument: string): string | undefined {

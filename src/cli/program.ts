@@ -7,6 +7,8 @@ import { newSession, type Runner, wasAborted } from './session.ts';
 import { errorFields, errorText } from './text.ts';
 import { packageVersion } from './version.ts';
 
+const versionFlags: readonly string[] = ['-V', '--version'];
+
 const epilogue = `
 Every command takes --json: one JSON object a line on stdout, described in docs/CLI-JSON.md.
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 corruption found, 5 locked, 130 interrupted.
@@ -31,8 +33,8 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     },
   };
   try {
-    // Help, and what is no command, needs to know of all.
-    const commands = await commandsFor(argv[0]);
+    // Help, and what is no command, needs to know of all; the version of none.
+    const commands = argv.length === 1 && versionFlags.includes(argv[0]!) ? [] : await commandsFor(argv[0]);
     await makeProgram(io, runner, commands).parseAsync(argv, { from: 'user' });
     await out.flush();
   } catch (error) {
@@ -70,7 +72,7 @@ async function printJson(out: Output, error: object): Promise<void> {
 function makeProgram(io: CliIo, runner: Runner, commands: readonly AddCommand[]): Command {
   const program = new Command('varve')
     .description('A deduplicated, ordered, durable key-value store in a directory.')
-    .version(packageVersion(), '-V, --version', 'print the version')
+    .version(packageVersion(), versionFlags.join(', '), 'print the version')
     .helpOption('-h, --help', 'show help')
     .showHelpAfterError('(add --help for how to use it)')
     .exitOverride()

@@ -1,5 +1,4 @@
 /** Progress on stderr: a bar where it is a terminal, nothing elsewhere and with --json. */
-import cliProgress from 'cli-progress';
 import { type CliIo, columnsOf, isTerminal } from './io.ts';
 import { countText, sizeText } from './text.ts';
 
@@ -26,13 +25,14 @@ export interface ProgressView {
 
 const redrawMs = 100;
 
-/** A bar on a terminal, silence otherwise. */
-export function progressView(io: CliIo, quiet: boolean): ProgressView {
+/** A bar on a terminal, silence otherwise; the package that draws bars is loaded for one. */
+export async function progressView(io: CliIo, quiet: boolean): Promise<ProgressView> {
   if (quiet || !isTerminal(io.stderr)) return { update: () => undefined, stop: () => undefined };
-  return barView(io);
+  return await barView(io);
 }
 
-function barView(io: CliIo): ProgressView {
+async function barView(io: CliIo): Promise<ProgressView> {
+  const { default: cliProgress } = await import('cli-progress');
   const width = Math.max(10, Math.min(30, columnsOf(io.stderr) - 60));
   const bar = new cliProgress.SingleBar(
     {

@@ -1,4 +1,4 @@
-/** The program as users run it: dist/src/cli/main.js, which `npm test` builds first. */
+/** The program as users run it: dist/lib/main.js, which `npm test` builds first. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { bigBytes, freshDir } from './kit.ts';
 
-const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
+const main = fileURLToPath(new URL('../../dist/lib/main.js', import.meta.url));
 
 interface Ended {
   code: number | null;

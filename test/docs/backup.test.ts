@@ -17,7 +17,7 @@ const run = promisify(execFile);
 
 /** What the guide says is there in the beginning, and the command under its name. */
 async function makeStage(): Promise<string> {
-  const main = join(root, 'dist/src/cli/main.js');
+  const main = join(root, 'dist/lib/main.js');
   if (!existsSync(main)) throw new Error('commands run what is in dist/: npm run build');
   const dir = await mkdtemp(join(tmpdir(), 'varve-drill-'));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));

@@ -17,7 +17,7 @@ const run = promisify(execFile);
 
 /** A project that has the package installed; removed when the test ends. */
 async function newProject(): Promise<string> {
-  if (!existsSync(join(root, 'dist/src/index.js')))
+  if (!existsSync(join(root, 'dist/lib/index.js')))
     throw new Error('examples run what is in dist/: npm run build');
   const dir = await mkdtemp(join(tmpdir(), 'varve-readme-'));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
@@ -102,7 +102,7 @@ async function makeNotes(dir: string): Promise<void> {
   await mkdir(join(dir, 'notes/2024'), { recursive: true });
   await writeFile(join(dir, 'notes/todo.txt'), 'Buy milk.\n');
   await writeFile(join(dir, 'notes/2024/journal.txt'), notes.join(''));
-  const main = join(root, 'dist/src/cli/main.js');
+  const main = join(root, 'dist/lib/main.js');
   await writeFile(join(dir, 'varve'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, {
     mode: 0o755,
   });

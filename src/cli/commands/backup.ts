@@ -83,7 +83,7 @@ async function backup(session: Session, store: string, target: string, options: 
 async function run(session: Session, engine: Engine, target: string, options: Options): Promise<number> {
   const { openVault } = await loadVarve();
   const vault = await openVault(target, { create: options.dryRun !== true });
-  const view = progressView(session.io, session.json);
+  const view = await progressView(session.io, session.json);
   let report: BackupReport;
   try {
     report = await engine.backup(vault, {

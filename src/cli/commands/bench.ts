@@ -43,7 +43,7 @@ function secondsOf(text: string): number {
 
 async function bench(session: Session, dir: string, { seconds }: Options): Promise<number> {
   const chunking = await chunkingOf(dir);
-  const view = progressView(session.io, session.json);
+  const view = await progressView(session.io, session.json);
   let report: BenchReport;
   try {
     report = await runBench({

@@ -36,7 +36,7 @@ export function addCompact(program: Command, runner: Runner): void {
 async function compact(session: Session, store: string, options: Options): Promise<number> {
   const { bytesPerSecond, maxBytes, amplification } = options;
   return await writeStore(session, store, false, async (engine) => {
-    const view = progressView(session.io, session.json);
+    const view = await progressView(session.io, session.json);
     let report: CompactReport;
     try {
       report = await engine.compact({

@@ -68,7 +68,7 @@ async function exportCommand(
   return await readStore(session, store, async (engine) => {
     const space = spaceAt(engine, options.space, options.at);
     if (prefix.length > 0) await requireKeys(space, prefix, options);
-    const view = progressView(session.io, session.json);
+    const view = await progressView(session.io, session.json);
     let report: ExportReport;
     try {
       report = await exportTree(storeAt(space, options.at), target, {

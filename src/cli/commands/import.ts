@@ -66,7 +66,7 @@ async function importCommand(
   // Before the store is made: a wrong directory must not leave an empty store behind.
   await requireDirectory(dir);
   return await writeStore(session, store, true, async (engine) => {
-    const view = progressView(session.io, session.json);
+    const view = await progressView(session.io, session.json);
     let report: ImportReport;
     try {
       report = await importTree(spaceOf(engine, options.space, false), dir, {

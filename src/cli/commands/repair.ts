@@ -36,7 +36,7 @@ ${examples('varve repair ./data --dry-run', 'varve repair ./data --vault /backup
 
 async function mend(session: Session, store: string, options: Options): Promise<number> {
   const dryRun = options.dryRun === true;
-  const view = progressView(session.io, session.json);
+  const view = await progressView(session.io, session.json);
   let report: RepairReport;
   try {
     const { repair, openVault } = await loadVarve();

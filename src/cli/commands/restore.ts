@@ -121,7 +121,7 @@ async function showingKeys<T>(
   session: Session,
   run: (shown: { signal: AbortSignal; onProgress: (progress: VaultProgress) => void }) => Promise<T>,
 ): Promise<T> {
-  const view = progressView(session.io, session.json);
+  const view = await progressView(session.io, session.json);
   try {
     return await run({
       signal: session.io.signal,
@@ -178,7 +178,7 @@ async function restoreFiles(
 ): Promise<number> {
   const { openBackup, openVault } = await loadVarve();
   const view = await openBackup(await openVault(dir, { readOnly: true }), chosen(options));
-  const bar = progressView(session.io, session.json);
+  const bar = await progressView(session.io, session.json);
   try {
     const report = await exportTree(view, target, {
       prefix: encodeUtf8(options.prefix?.[0] ?? ''),

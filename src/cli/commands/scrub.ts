@@ -46,7 +46,7 @@ ${examples('varve scrub ./data --older-than-days 7 --max-seconds 600', 'varve sc
 async function scrub(session: Session, store: string, options: ScrubArguments): Promise<number> {
   const { level, olderThanDays, sample, cpu, maxSeconds } = options;
   return await writeStore(session, store, false, async (engine) => {
-    const view = progressView(session.io, session.json);
+    const view = await progressView(session.io, session.json);
     let report: ScrubReport;
     try {
       report = await engine.scrub({

@@ -56,7 +56,7 @@ async function write(
 ): Promise<ExportTarReport> {
   const names = space === undefined ? [undefined, ...engine.spaces.list()] : [space];
   const spaces = names.map((name) => ({ name, source: storeAt(spaceAt(engine, name, at), at) }));
-  const view = progressView(session.io, session.json);
+  const view = await progressView(session.io, session.json);
   try {
     return await exportTar(spaces, sink, {
       prefix,
@@ -116,7 +116,7 @@ export async function importTarCommand(session: Session, store: string, tar: str
   return await writeStore(session, store, true, async (engine) => {
     const source: AsyncIterable<Uint8Array> = isStdin ? session.io.stdin : createReadStream(tar);
     const spaces = new Map<string | undefined, TreeStore>();
-    const view = progressView(session.io, session.json);
+    const view = await progressView(session.io, session.json);
     let report: Awaited<ReturnType<typeof importTar>>;
     try {
       report = await importTar(source, storeOf, {

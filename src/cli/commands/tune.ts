@@ -51,7 +51,7 @@ export function addTune(program: Command, runner: Runner): void {
 
 async function run(session: Session, paths: string[], options: TuneArguments): Promise<number> {
   const { sizes, algorithm, sample, versions = false, compress, seed, html } = options;
-  const view = progressView(session.io, session.json);
+  const view = await progressView(session.io, session.json);
   let report: TuneReport;
   try {
     const { tune } = await loadVarve();

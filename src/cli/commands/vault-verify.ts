@@ -54,7 +54,7 @@ async function verify(session: Session, dir: string, options: Options): Promise<
   const { level, subset, rotate, testKeys, store, maxSeconds } = options;
   const vault = await openVault(dir, { readOnly: rotate === undefined });
   const expect = store === undefined ? undefined : await knownBackups(store, vault.id);
-  const view = progressView(session.io, session.json);
+  const view = await progressView(session.io, session.json);
   try {
     return await vault.verify({
       level: level as NonNullable<VerifyVaultOptions['level']>,

@@ -247,7 +247,7 @@ async function withProgress<T>(
   session: Session,
   task: (onProgress: NonNullable<VerifyVaultOptions['onProgress']>) => Promise<T>,
 ): Promise<T> {
-  const view = progressView(session.io, session.json);
+  const view = await progressView(session.io, session.json);
   try {
     return await task(({ phase, done, total, bytesPerSecond }) =>
       view.update({ phase, done, total, unit: 'files', bytesPerSecond, files: done }),

@@ -45,7 +45,7 @@ async function verify(session: Session, store: string, options: VerifyArguments)
   const { level, maxSeconds, cursor, since } = options;
   const { openEngine } = await loadVarve();
   const engine = await openEngine(store, { readOnly: true, keyEncoding: 'bytes' });
-  const view = progressView(session.io, session.json);
+  const view = await progressView(session.io, session.json);
   let report: VerifyReport;
   try {
     report = await engine.verify({
