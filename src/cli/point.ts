@@ -14,13 +14,21 @@ export function withAt(command: Command): Command {
   return command.addOption(
     new Option(
       '--at <when>',
-      'as it was then: the number of a commit, a date, or the name of a snapshot',
+      'as it was then: the number of a commit, a date, or the name of a snapshot ' +
+        '(snapshot:NAME where that looks like one of these)',
     ).argParser(pointArgument),
   );
 }
 
-/** Digits are a commit's number; what begins as 2026-11-21 does is a date, UTC where it says no zone. */
+/** What names a snapshot whatever its name looks like, as `versions` shows it. */
+const snapshotPrefix = 'snapshot:';
+
+/**
+ * Digits are a commit's number; what begins as 2026-11-21 does is a date, UTC where it says no zone; anything
+ * else is the name of a snapshot, and so is all that comes behind `snapshot:`.
+ */
 export function pointArgument(text: string): At {
+  if (text.startsWith(snapshotPrefix)) return { snapshot: text.slice(snapshotPrefix.length) };
   if (/^\d+$/.test(text)) {
     const seq = Number(text);
     if (!Number.isSafeInteger(seq)) throw new InvalidArgumentError('No commit has such a number.');
@@ -29,9 +37,16 @@ export function pointArgument(text: string): At {
   if (!/^\d{4}-\d{2}-\d{2}($|[T ])/.test(text)) return { snapshot: text };
   const hasZone = /(Z|[+-]\d{2}:?\d{2})$/i.test(text.slice(10));
   const date = new Date(text.length === 10 || hasZone ? text : `${text.replace(' ', 'T')}Z`);
-  if (Number.isNaN(date.getTime()))
+  if (Number.isNaN(date.getTime()) || !isDay(text))
     throw new InvalidArgumentError('Not a date: give YYYY-MM-DD[THH:MM[:SS]].');
   return date;
+}
+
+/** The day a text begins with is one: Date takes the 31st of February for a day in March. */
+function isDay(text: string): boolean {
+  const day = text.slice(0, 10);
+  const date = new Date(day);
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day);
 }
 
 /** The option of a read. */

@@ -197,12 +197,13 @@ export class Engine extends WholeStore {
   sequence(key: Key, options: { cache?: number } = {}): Promise<number> {
     return this.#store.run(async () => {
       checkNames(options, ['cache'], 'option');
+      const { cache = 1 } = options;
       const space = this.#space;
       const name = nameOfPrefix(rowPrefix(space, key));
       // A sequence that expired would begin again.
       const reserve = (count: number): Promise<number> =>
         this.#updates.increment(space, key, count, { ttlMs: Number.POSITIVE_INFINITY });
-      return await this.#store.sequences.next(name, options.cache ?? 1, reserve);
+      return await this.#store.sequences.next(name, cache, reserve);
     });
   }
 
@@ -222,7 +223,7 @@ export class Engine extends WholeStore {
   /** With a delimiter, keys that have it behind the prefix come folded, as `{ prefix }`. */
   scan<K extends Key = string>(options: ScanOptions): AsyncIterable<Entry<K>>;
   scan<K extends Key = string>(options: ScanOptions = {}): AsyncIterable<Entry<K>> {
-    if (options.at !== undefined) return this.#past.scan(options) as AsyncIterable<Entry<K>>;
+    if (options?.at !== undefined) return this.#past.scan(options) as AsyncIterable<Entry<K>>;
     return scan(this.#store, newestScan(this.#store, this.#space), options) as AsyncIterable<Entry<K>>;
   }
 

@@ -71,7 +71,7 @@ export function checkCondition(field: IndexField, given: Condition): FieldCondit
     }
     within = narrowed(within, intervalOf(bound as keyof FieldBounds, componentOf(field, bound, bounds)));
   }
-  const eq = bounds.eq === undefined ? undefined : encodeComponent(fieldValue(field, bounds.eq));
+  const eq = bounds.eq === undefined ? undefined : encodeComponent(conditionValue(field, bounds.eq));
   return { field, name, ...within, eq, given: bounds };
 }
 
@@ -82,7 +82,7 @@ function isBounds(given: Condition): given is FieldBounds {
 
 function componentOf(field: IndexField, bound: string, bounds: FieldBounds): Uint8Array {
   const value = bounds[bound as keyof FieldBounds];
-  if (bound !== 'prefix') return encodeComponent(fieldValue(field, value));
+  if (bound !== 'prefix') return encodeComponent(conditionValue(field, value));
   return encodeOpenComponent(prefixValue(field, value));
 }
 
@@ -103,7 +103,10 @@ export function intervalOf(bound: keyof FieldBounds, at: Uint8Array): Partial<In
   }
 }
 
-/** A value as the field has it: digests may be given in hex, times in ms. */
+/**
+ * A value as the field has it: digests may be given in hex, times in ms. It may be of any type: a bound is a
+ * place in the one order of all values.
+ */
 export function fieldValue(field: IndexField, given: unknown): IndexValue {
   const value = checkIndexValue(given, fieldName(field));
   if (field === 'digest' && typeof value === 'string') return fromHex(value);
@@ -112,6 +115,27 @@ export function fieldValue(field: IndexField, given: unknown): IndexValue {
   }
   return value;
 }
+
+/**
+ * The same for a condition: what no row can have in the field is VARVE_INVALID_ARGUMENT. Only metadata is of
+ * any type.
+ */
+function conditionValue(field: IndexField, given: unknown): IndexValue {
+  const value = fieldValue(field, given);
+  if (typeof field !== 'string' || isOfField[field](value)) return value;
+  throw invalid(`${field} is never a value like this`, { actual: given });
+}
+
+const isText = (value: IndexValue): boolean => typeof value === 'string';
+const isTime = (value: IndexValue): boolean => value instanceof Date;
+const isOfField: Readonly<Record<IndexField & string, (value: IndexValue) => boolean>> = {
+  digest: (value) => value instanceof Uint8Array,
+  size: (value) => typeof value === 'number',
+  modified: isTime,
+  created: isTime,
+  contentType: isText,
+  tags: isText,
+};
 
 /** The beginning of a string or of bytes. */
 export function prefixValue(field: IndexField, given: unknown): string | Uint8Array {

@@ -69,7 +69,11 @@ export function encodeInline(
 }
 
 /** When a version put at `timeMs` expires; undefined: never. `spaceTtlMs`: of values of its space. */
-export function expiryOf(op: PutOp, timeMs: number, spaceTtlMs: number | undefined): number | undefined {
+export function expiryOf(
+  op: Pick<PutOp, 'ttlMs' | 'expireAtMs'>,
+  timeMs: number,
+  spaceTtlMs: number | undefined,
+): number | undefined {
   if (op.expireAtMs !== undefined) return op.expireAtMs;
   const ttlMs = op.ttlMs ?? spaceTtlMs;
   return ttlMs === undefined || ttlMs === Number.POSITIVE_INFINITY ? undefined : timeMs + ttlMs;

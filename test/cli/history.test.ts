@@ -118,6 +118,18 @@ describe('the past on the command line', () => {
     ]);
     expect((await cli(['diff', store, 'monday', 'tuesday', '--space', 's'])).out).toBe('- k\n');
     expect((await cli(['diff', store, 'monday', 'tuesday', '--prefix', 'c'])).out).toBe('+ c.txt\n');
+    await cli(['rm', store, 'b.txt']);
+    expect((await cli(['diff', store, 'tuesday'])).out).toBe('- b.txt\n');
+  });
+
+  test('a snapshot whose name looks like a date or a number is named with its kind', async () => {
+    const { store } = await storeWithPast();
+    for (const name of ['2026-11-21', '1']) {
+      await cli(['snapshot', 'create', store, name]);
+      expect((await cli(['get', store, 'a.txt', '--at', `snapshot:${name}`])).out).toBe('second');
+    }
+    expect((await cli(['get', store, 'a.txt', '--at', 'snapshot:none'])).code).toBe(3);
+    expect((await cli(['get', store, 'a.txt', '--at', '2026-02-31'])).code).toBe(2);
   });
 
   test('points in time are numbers, dates in UTC, or names', () => {

@@ -87,4 +87,30 @@ describe('diff', () => {
     expect(await codeOf(() => engine.diff(now, { snapshot: 'no' }))).toBe('VARVE_NOT_FOUND');
     expect(await codeOf(() => engine.diff(now, now, { limit: 1 } as object))).toBe('VARVE_INVALID_ARGUMENT');
   });
+
+  test('a second loop asks for both states again', async () => {
+    const { engine } = await newStore();
+    await engine.put('a', '1');
+    await engine.snapshots.create('one');
+    const then = engine.stats().seq;
+    await engine.put('a', '22');
+    const found = async (diff: ReturnType<Engine['diff']>): Promise<unknown[]> => {
+      const sizes: unknown[] = [];
+      for await (const { before, after } of diff) sizes.push([before?.size, after?.size]);
+      return sizes;
+    };
+    const now = engine.stats().seq;
+    const diff = engine.diff({ snapshot: 'one' }, now);
+    const view = engine.view({ at: then });
+    const gone = engine.diff(then, now);
+    view.close();
+    await engine.put('a', '333');
+    await engine.snapshots.delete('one');
+    await engine.compact();
+    expect(await found(gone)).toEqual([[1, 2]]);
+    expect(await found(diff)).toEqual([[1, 2]]);
+    await engine.compact();
+    expect(await codeOf(found(gone))).toBe('VARVE_HISTORY_GONE');
+    expect(await codeOf(found(diff))).toBe('VARVE_NOT_FOUND');
+  });
 });

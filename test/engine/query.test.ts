@@ -243,4 +243,30 @@ describe('by conditions', () => {
       expect(new Set(found).size).toBe(30);
     }
   });
+
+  test('a value that no row can have in a field is refused, not answered with nothing', async () => {
+    const engine = await filled();
+    await engine.indexes.define({ name: 's', kind: 'range', on: ['size', { metadata: 'n' }] });
+    for (const options of [
+      { where: { size: '5' } },
+      { where: { size: { gte: 1, lt: null } } },
+      { where: { modified: '2026-01-01' } },
+      { where: { created: true } },
+      { where: { digest: 5 } },
+      { where: { digest: 'no hex' } },
+      { where: { contentType: 5 } },
+      { where: { tags: 5 } },
+      { where: { tags: ['all', null] } },
+      { where: { metadata: null } },
+      { where: { metadata: 'n' } },
+      { where: { metadata: ['n'] } },
+    ]) {
+      expect(await codeOf(() => engine.query(options as never)), JSON.stringify(options)).toBe(
+        'VARVE_INVALID_ARGUMENT',
+      );
+    }
+    // Bounds of an index are places in the order of all values.
+    expect(await keysOf(engine, { index: 's', gt: 27, lt: 'of any type' })).toEqual(['k28', 'k29']);
+    expect(await keysOf(engine, { where: { metadata: { n: 'of any type' } } })).toEqual([]);
+  });
 });

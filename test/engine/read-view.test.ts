@@ -97,6 +97,31 @@ describe('read views', () => {
     await engine.close();
     expect(await codeOf(() => engine.view())).toBe('VARVE_CLOSED');
   });
+
+  test('what is no key is refused also where the space was not there', async () => {
+    const { engine } = await newStore();
+    await engine.snapshots.create('before');
+    await engine.space('s').put('k', 'v');
+    const at = { snapshot: 'before' };
+    const view = engine.view(at).space('s');
+    expect(await view.getMany(['k'])).toEqual([undefined]);
+    const space = engine.space('s');
+    for (const call of [
+      () => view.get(5 as never),
+      () => view.getSync(5 as never),
+      () => view.has(null as never),
+      () => view.stat('x'.repeat(65_536)),
+      () => view.getMany(null as never),
+      () => view.getMany(['k', 5 as never]),
+      () => view.scan(null as never),
+      () => view.query(null as never),
+      () => space.get(5 as never, { at }),
+      () => space.stat(5 as never, { at }),
+      () => engine.scan(null as never),
+    ]) {
+      expect(await codeOf(call as () => unknown)).toBe('VARVE_INVALID_ARGUMENT');
+    }
+  });
 });
 
 /** One view whose only face goes, and one that lives on in a face for another space. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { codeOf, keysOf, newStore, openOn, text } from './engine-kit.ts';
+import { codeOf, failure, keysOf, newStore, openOn, text } from './engine-kit.ts';
 
 describe('snapshots', () => {
   test('a snapshot keeps a state of all spaces, through deletes, merges and a new open', async () => {
@@ -86,5 +86,18 @@ describe('snapshots', () => {
     expect(await codeOf(reader.snapshots.create('b'))).toBe('VARVE_READ_ONLY');
     expect(await codeOf(reader.snapshots.delete('a'))).toBe('VARVE_READ_ONLY');
     await reader.close();
+  });
+
+  test('a note is text, and a name that is taken stays so however often one tries', async () => {
+    const { engine } = await newStore();
+    for (const note of [5, null, ['a']]) {
+      expect(await codeOf(engine.snapshots.create('a', { note: note as never }))).toBe(
+        'VARVE_INVALID_ARGUMENT',
+      );
+    }
+    expect(engine.snapshots.list()).toEqual([]);
+    await engine.snapshots.create('a');
+    const error = await failure(engine.snapshots.create('a'));
+    expect([error.code, error.retryable]).toEqual(['VARVE_CONFLICT', false]);
   });
 });

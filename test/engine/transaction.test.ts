@@ -74,6 +74,23 @@ describe('what a transaction sees', () => {
     for (const [i, value] of values.entries()) expect(same(await engine.get(`v${i}`), value)).toBe(true);
   });
 
+  test('what it has put tells when it will expire', async () => {
+    const { engine, clock } = await newStore();
+    const hour = 3_600_000;
+    await engine.space('brief').setPolicy({ ttlMs: hour });
+    const told = await engine.transaction(async (tx) => {
+      await tx.put('a', 'x', { ttlMs: 5000 });
+      await tx.put('b', 'x');
+      const brief = tx.space('brief');
+      await brief.put('a', 'x');
+      await brief.put('b', 'x', { ttlMs: Number.POSITIVE_INFINITY });
+      const stats = [await tx.stat('a'), await tx.stat('b'), await brief.stat('a'), await brief.stat('b')];
+      return stats.map((stat) => stat!.expires?.getTime());
+    });
+    expect(told).toEqual([clock.ms + 5000, undefined, clock.ms + hour, undefined]);
+    expect((await engine.stat('a'))!.expires!.getTime()).toBe(told[0]);
+  });
+
   test('scans equal what the store holds after the commit', async () => {
     const key = fc.constantFrom('', 'a', 'a/', 'a/b', 'a/b/c', 'a\u0000', 'b', 'b/x', 'c', 'é');
     const bound = fc.option(key, { nil: undefined, freq: 2 });
@@ -289,5 +306,31 @@ describe('how it ends', () => {
     });
     expect(await codeOf(call)).toBe('VARVE_INVALID_ARGUMENT');
     expect(await engine.has('k0')).toBe(false);
+  });
+
+  test('a write that was refused is not committed where the function goes on', async () => {
+    const { engine } = await newStore({ inlineMax: 65_536 });
+    await engine.batch(Array.from({ length: 20 }, (_, i) => ({ type: 'put', key: `d${i}`, value: 'x' })));
+    const piece = bytesOf(1, 60_000);
+    let refused = '';
+    await engine.transaction(async (tx) => {
+      const fill = async (name: string, value: Uint8Array): Promise<string> => {
+        for (let i = 0; ; i++) {
+          try {
+            await tx.put(`${name}${i}`, value);
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'VARVE_INVALID_ARGUMENT' });
+            return `${name}${i}`;
+          }
+        }
+      };
+      refused = await fill('k', piece);
+      await fill('small', piece.subarray(0, 100));
+      expect(await codeOf(tx.deleteRange({ prefix: 'd' }))).toBe('VARVE_INVALID_ARGUMENT');
+    });
+    expect(await engine.has('k0')).toBe(true);
+    expect(await engine.has(refused)).toBe(false);
+    expect(await engine.has('d0')).toBe(true);
+    expect(await engine.has('d19')).toBe(true);
   });
 });

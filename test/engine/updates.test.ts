@@ -208,4 +208,25 @@ describe('sequence', () => {
     await engine.delete('b');
     expect(await engine.sequence('b')).toBe(1);
   });
+
+  test('numbers beyond 2^53 - 1 are never given out, and nothing is changed by trying', async () => {
+    const { engine } = await newStore();
+    const most = Number.MAX_SAFE_INTEGER;
+    await engine.put('n', String(most - 1));
+    expect(await engine.sequence('n')).toBe(most);
+    for (const call of [
+      () => engine.sequence('n'),
+      () => engine.increment('n'),
+      () => engine.increment('n', most),
+      () => engine.increment('n', 2 ** 53),
+      () => engine.sequence('n', { cache: null as never }),
+      () => engine.sequence('n', { cache: 0 }),
+    ]) {
+      expect(await codeOf(call)).toBe('VARVE_INVALID_ARGUMENT');
+    }
+    expect(text(await engine.get('n'))).toBe(String(most));
+    expect(await engine.increment('n', -most)).toBe(0);
+    expect(await engine.increment('n', -most)).toBe(-most);
+    expect(await codeOf(engine.increment('n', -1))).toBe('VARVE_INVALID_ARGUMENT');
+  });
 });

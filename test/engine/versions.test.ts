@@ -88,4 +88,21 @@ describe('versions', () => {
     expect(await codeOf(() => engine.scan({ at: between }))).toBe('VARVE_HISTORY_GONE');
     expect(await codeOf(() => engine.versions('k', { limit: 1 } as object))).toBe('VARVE_INVALID_ARGUMENT');
   });
+
+  test('what only a loop under way keeps is not told to be on its way out', async () => {
+    const { engine } = await newStore();
+    const { seq } = await engine.put('k', '1');
+    const scan = engine.scan()[Symbol.asyncIterator]();
+    await engine.put('k', '2');
+    await engine.compact();
+    const kept: unknown[] = [];
+    for await (const version of engine.versions('k')) kept.push([version.seq, version.keptBy]);
+    expect(kept.at(-1)).toEqual([seq, ['view']]);
+    expect(text((await scan.next()).value!.value)).toBe('1');
+    await scan.return?.();
+    await engine.compact();
+    const left: number[] = [];
+    for await (const version of engine.versions('k')) left.push(version.seq);
+    expect(left).not.toContain(seq);
+  });
 });

@@ -22,13 +22,10 @@ export function addDiff(program: Command, runner: Runner): void {
     .description('List keys that were added (+), changed (~) or removed (-) between two points in time.')
     .argument('<store>', 'directory of the store')
     .argument('<from>', 'number of a commit, a date, or the name of a snapshot', pointArgument)
-    .argument('<to>', 'the same', pointArgument)
+    .argument('[to]', 'the same (default: the newest state)', pointArgument)
     .option('--prefix <prefix>', 'only keys that begin with this')
-    .addHelpText(
-      'after',
-      examples('varve diff ./data monday tuesday', 'varve diff ./data 2026-11-01 monday'),
-    );
-  withKeyOptions(command).action((store: string, from: At, to: At, options: Options) =>
+    .addHelpText('after', examples('varve diff ./data monday tuesday', 'varve diff ./data 2026-11-01'));
+  withKeyOptions(command).action((store: string, from: At, to: At | undefined, options: Options) =>
     runner.run(options, (session) => diff(session, store, { from, to }, options)),
   );
 }
@@ -36,14 +33,15 @@ export function addDiff(program: Command, runner: Runner): void {
 async function diff(
   session: Session,
   store: string,
-  { from, to }: { from: At; to: At },
+  { from, to }: { from: At; to: At | undefined },
   options: Options,
 ): Promise<number> {
   const given: DiffOptions = { signal: session.io.signal };
   if (options.prefix !== undefined) given.prefix = keyArgument(options.prefix, options.hex);
   return await readStore(session, store, async (engine) => {
     const space = spaceOf(engine, options.space, false);
-    for await (const difference of space.diff<Uint8Array>(from, to, given)) {
+    const end = to ?? engine.stats().seq;
+    for await (const difference of space.diff<Uint8Array>(from, end, given)) {
       throwIfAborted(session.io.signal);
       if (session.json) await session.out.json(fieldsOf(difference));
       else await session.out.line(lineOf(session, difference));

@@ -29,8 +29,9 @@ interface Side {
 type Found = FoundVersion | undefined;
 
 /**
- * Starts a diff: both states are fixed, and kept, at the call; one loop. Errors as of reads at these points;
- * VARVE_HISTORY_GONE where one of them is not whole.
+ * Starts a diff: both states are fixed at the call, and kept until the first loop ends; a loop after that
+ * asks for them again. Errors as of reads at these points; VARVE_HISTORY_GONE where one of them is not
+ * whole.
  */
 export function diff(
   store: Store,
@@ -41,11 +42,30 @@ export function diff(
 ): AsyncIterable<Difference<Key>> {
   store.assertReadable();
   checkNames(options, ['prefix', 'signal'], 'diff option');
-  const prefix = options.prefix === undefined ? new Uint8Array(0) : keyBytes(options.prefix, 'prefix');
+  const prefix =
+    options.prefix === undefined ? new Uint8Array(0) : keyBytes(options.prefix, 'prefix').slice();
+  const begin = (): Run => {
+    const [from, to] = sidesOf(store, name, points);
+    return { store, reads, from, to, prefix, signal: options.signal };
+  };
+  let first: Run | undefined = begin();
+  return {
+    [Symbol.asyncIterator]: () => {
+      const run = first ?? begin();
+      first = undefined;
+      return differences(run);
+    },
+  };
+}
+
+function sidesOf(store: Store, name: string | undefined, points: { from: At; to: At }): [Side, Side] {
   const from = sideOf(store, name, points.from);
-  const to = sideOf(store, name, points.to);
-  const run = { store, reads, from, to, prefix, signal: options.signal };
-  return { [Symbol.asyncIterator]: () => differences(run) };
+  try {
+    return [from, sideOf(store, name, points.to)];
+  } catch (error) {
+    from.pin.end();
+    throw error;
+  }
 }
 
 function sideOf(store: Store, name: string | undefined, at: At): Side {

@@ -40,7 +40,7 @@ export class PastReads {
   get(key: Key, options: ReadOptions): Promise<Uint8Array | undefined> {
     return this.#at(options, async (place) => {
       const { moment, space, isWhole } = place;
-      if (isWhole) return space === undefined ? undefined : this.#reads.get(space, key, options, moment);
+      if (isWhole) return space === undefined ? none(key) : this.#reads.get(space, key, options, moment);
       const found = await this.#own(place, key);
       return found === undefined ? undefined : await this.#reads.value(found.record);
     });
@@ -53,7 +53,7 @@ export class PastReads {
   stat(key: Key, options: ReadOptions): Promise<EntryStat | undefined> {
     return this.#at(options, async (place) => {
       const { moment, space, isWhole } = place;
-      if (isWhole) return space === undefined ? undefined : this.#reads.stat(space, key, options, moment);
+      if (isWhole) return space === undefined ? none(key) : this.#reads.stat(space, key, options, moment);
       const found = await this.#own(place, key);
       return found === undefined ? undefined : statOf(found);
     });
@@ -130,4 +130,10 @@ export class PastReads {
     if (found === 'gone') throw historyGone(moment);
     return found;
   }
+}
+
+/** What a key has where its space was not there. VARVE_INVALID_ARGUMENT for what is no key all the same. */
+function none(key: Key): undefined {
+  rowPrefix(0, key);
+  return undefined;
 }

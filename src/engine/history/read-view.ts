@@ -49,30 +49,35 @@ export class ReadView {
 
   /** As of the engine, of this state; so are the other reads. */
   get(key: Key, options?: ViewReadOptions): Promise<Uint8Array | undefined> {
-    return this.#call(options, async (space) => this.#reads.get(space, key, options, this.#held.moment));
+    return this.#call([key], options, async (space) =>
+      this.#reads.get(space, key, options, this.#held.moment),
+    );
   }
 
   getSync(key: Key): Uint8Array | undefined {
     const space = this.#open();
-    return space === undefined ? undefined : this.#reads.getSync(space, key, this.#held.moment);
+    if (space !== undefined) return this.#reads.getSync(space, key, this.#held.moment);
+    rowPrefix(0, key);
+    return undefined;
   }
 
   async getMany(keys: readonly Key[], options?: ViewReadOptions): Promise<(Uint8Array | undefined)[]> {
-    const values = await this.#call(options, (space) =>
+    if (!Array.isArray(keys)) throw invalid('getMany takes an array of keys');
+    const values = await this.#call(keys, options, (space) =>
       this.#store.run(() => this.#reads.getMany(space, keys, options, this.#held.moment)),
     );
     return values ?? keys.map(() => undefined);
   }
 
   async has(key: Key, options?: ViewReadOptions): Promise<boolean> {
-    const found = await this.#call(options, (space) =>
+    const found = await this.#call([key], options, (space) =>
       this.#reads.has(space, key, options, this.#held.moment),
     );
     return found ?? false;
   }
 
   stat(key: Key, options?: ViewReadOptions): Promise<EntryStat | undefined> {
-    return this.#call(options, (space) => this.#reads.stat(space, key, options, this.#held.moment));
+    return this.#call([key], options, (space) => this.#reads.stat(space, key, options, this.#held.moment));
   }
 
   stream(key: Key, options: Omit<StreamOptions, 'at'> = {}): ReadableStream<Uint8Array> {
@@ -139,10 +144,18 @@ export class ReadView {
   }
 
   /** Runs a read, through which the state is kept. Undefined where the space was not there. */
-  async #call<T>(options: object | undefined, read: (space: number) => Promise<T>): Promise<T | undefined> {
+  async #call<T>(
+    keys: readonly Key[],
+    options: object | undefined,
+    read: (space: number) => Promise<T>,
+  ): Promise<T | undefined> {
     if (options !== undefined) checkNames(options, ['signal'], 'option');
     const space = this.#open();
-    if (space === undefined) return undefined;
+    if (space === undefined) {
+      // What is no key is refused wherever the space is.
+      for (const key of keys) rowPrefix(0, key);
+      return undefined;
+    }
     const pin = this.#store.marks.pin(this.seq);
     try {
       return await read(space);

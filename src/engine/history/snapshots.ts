@@ -67,6 +67,7 @@ async function create(
   checkName(name);
   checkNames(options, ['note', 'signal'], 'option');
   const { note = '', signal } = options;
+  if (typeof note !== 'string') throw invalid('a note is a string');
   const noteBytes = encodeUtf8(note, 'note').length;
   if (noteBytes > snapshotNoteBytesMax) throw invalid(`a note has at most ${snapshotNoteBytesMax} bytes`);
   throwIfAborted(signal);
@@ -76,7 +77,9 @@ async function create(
   if (store.forest.history.newest(name) !== undefined) {
     // Told when the commit it was decided on can be read, as every conflict.
     await write.log.drained();
-    throw new VarveError('VARVE_CONFLICT', `there is a snapshot ${JSON.stringify(name)}`);
+    throw new VarveError('VARVE_CONFLICT', `there is a snapshot ${JSON.stringify(name)}`, {
+      retryable: false,
+    });
   }
   const key = snapshotKey(name);
   let row: SnapshotRow | undefined;

@@ -132,8 +132,9 @@ class Reasons {
     for (const { name, seq } of forest.history.snapshotsAt(visibleSeq)) {
       if (s1 <= seq && seq < s2) kept.push(`snapshot:${name}`);
     }
-    const views = Array.from(this.#store.views.seqs).sort((a, b) => a - b);
-    if (isPinned(views, s1, s2) || s2 > marks.horizon(visibleSeq)) kept.push('view');
+    // Those of views, and of scans, streams and diffs under way; that of this listing keeps the newest only.
+    const pinned = Array.from(marks.pinned).sort((a, b) => a - b);
+    if (isPinned(pinned, s1, s2) || s2 > marks.horizon(visibleSeq)) kept.push('view');
     return kept;
   }
 }

@@ -97,11 +97,6 @@ export class Views {
     return undefined;
   }
 
-  /** Numbers of the open views, in no order. */
-  get seqs(): Set<Seq> {
-    return new Set(Array.from(this.#open, ({ moment }) => moment.seq));
-  }
-
   /** Ends views that are too old. */
   sweep(): void {
     const { maxAgeMs, clock } = this.#options;

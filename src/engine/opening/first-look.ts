@@ -52,7 +52,9 @@ export async function refuseForeign(env: Env, options: CheckedOptions): Promise<
 export async function createIfNeeded(env: Env, options: CheckedOptions, existed: boolean): Promise<void> {
   const exists = existed || (await storeExists(env));
   if (exists && options.errorIfExists) {
-    throw new VarveError('VARVE_CONFLICT', `${env.fs.root}: a store exists and errorIfExists is set`);
+    throw new VarveError('VARVE_CONFLICT', `${env.fs.root}: a store exists and errorIfExists is set`, {
+      retryable: false,
+    });
   }
   if (!exists) await CatalogStore.create(env.fs, identityOf(options, env), env.random);
 }

@@ -129,7 +129,11 @@ export function checkWhere({ where = {}, orderBy, limit }: WhereQuery): Asked {
   if (typeof where !== 'object' || where === null) throw invalid('where takes an object');
   checkNames(where, ['prefix', 'metadata', ...fieldNames], 'condition');
   const conditions = fieldNames.flatMap((field) => conditionsOn(field, where));
-  for (const [path, condition] of Object.entries(where.metadata ?? {})) {
+  const { metadata = {} } = where;
+  if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) {
+    throw invalid('where.metadata takes an object of conditions by path');
+  }
+  for (const [path, condition] of Object.entries(metadata)) {
     conditions.push(checkCondition({ metadata: checkPath(path) }, condition));
   }
   if (orderBy === 'tags') throw invalid('a key has any number of tags: they are no order');

@@ -92,7 +92,7 @@ export function scanPlan(store: Store, plan: Plan): AsyncIterable<Entry<Key>> {
 
 /** For scans of a state that was chosen before: VARVE_INVALID_ARGUMENT when they name another. */
 export function refuseAt(options: { readonly at?: unknown }, what: string): void {
-  if (options.at !== undefined) throw invalid(`a ${what} reads one state: its scans and queries take no at`);
+  if (options?.at !== undefined) throw invalid(`a ${what} reads one state: its scans and queries take no at`);
 }
 
 /** The newest state of a space, as `scan` takes it. */

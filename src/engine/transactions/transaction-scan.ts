@@ -10,6 +10,7 @@
 import { compareBytes } from '../../base/bytes.ts';
 import { boundsOf } from '../../format/internal-key.ts';
 import type { PrefixRange } from '../../txn/claims.ts';
+import { expiryOf } from '../../txn/write-op.ts';
 import { keyBytes, keyOut } from '../key-args.ts';
 import { statOf } from '../reading/reads.ts';
 import { foldOf } from '../reading/scan-rows.ts';
@@ -131,7 +132,12 @@ async function ownEntry(
 export async function ownRecord(state: TransactionState, { prefix, value }: OwnWrite) {
   const now = state.store.parts.env.clock.now();
   const before = await state.reads.find(prefix, state.moment);
-  return await state.recordOf(value!, before?.record.createdMs ?? now, now);
+  const expireAtMs = expiryOf(value!, now, state.store.forest.history.ttlOf(prefix));
+  return await state.recordOf(value!, {
+    createdMs: before?.record.createdMs ?? now,
+    timeMs: now,
+    expireAtMs,
+  });
 }
 
 /** Folds and ends a scan as its plan says. */

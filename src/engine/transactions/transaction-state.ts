@@ -46,6 +46,13 @@ export interface OwnValue {
   staging: Promise<void> | undefined;
 }
 
+/** The times of an own value as they would be if it were committed now, ms since 1970. */
+export interface OwnTimes {
+  readonly createdMs: number;
+  readonly timeMs: number;
+  readonly expireAtMs: number | undefined;
+}
+
 /** What the transaction does to a key; without a value it is deleted. */
 export interface OwnWrite {
   readonly space: number;
@@ -201,6 +208,24 @@ export class TransactionState {
     this.#note({ ...at, value: undefined });
   }
 
+  /**
+   * Notes deletes of these keys once all of them are known, and resolves with their number: of none where
+   * finding them fails or they are too many.
+   */
+  async deleteAll(keys: AsyncIterable<Omit<OwnWrite, 'value'>>): Promise<number> {
+    const found: OwnWrite[] = [];
+    let bytes = 0;
+    for await (const at of keys) {
+      const write = { ...at, value: undefined };
+      bytes += bytesOf(write);
+      refuseBeyond(this.#ownBytes + bytes);
+      found.push(write);
+    }
+    refuseBeyond(this.#ownBytes + bytes);
+    for (const write of found) this.#note(write);
+    return found.length;
+  }
+
   /** The place of a write among all of the transaction: taken when it is called. */
   nextOrder(): number {
     return ++this.#order;
@@ -218,15 +243,14 @@ export class TransactionState {
     const name = nameOfPrefix(write.prefix);
     const before = this.#own.get(name);
     if (before !== undefined && before.order > write.order) return;
-    this.#ownBytes += bytesOf(write) - (before === undefined ? 0 : bytesOf(before));
+    const bytes = this.#ownBytes + bytesOf(write) - (before === undefined ? 0 : bytesOf(before));
+    refuseBeyond(bytes);
+    this.#ownBytes = bytes;
     this.#own.set(name, write);
-    if (this.#ownBytes > batchBytesMax) {
-      throw invalid(`a transaction writes at most ${batchBytesMax} bytes beside chunks`);
-    }
   }
 
   /** The record a read of an own value sees; its chunks can be read then. */
-  async recordOf(own: OwnValue, createdMs: number, timeMs: number): Promise<ValueRecord> {
+  async recordOf(own: OwnValue, { createdMs, timeMs, expireAtMs }: OwnTimes): Promise<ValueRecord> {
     if (own.named !== undefined && own.named.births.count > 0) own.staging ??= this.#stage(own);
     await own.staging;
     const out = new ByteWriter(256);
@@ -235,6 +259,7 @@ export class TransactionState {
       timeMs,
       createdMs: Math.min(createdMs, timeMs),
       body: own.body,
+      ...(expireAtMs === undefined ? {} : { expireAtMs }),
       ...(own.metadata === undefined ? {} : { metadata: own.metadata }),
     });
     const bytes = out.written();
@@ -294,4 +319,10 @@ function bytesOf({ prefix, value }: OwnWrite): number {
   if (value === undefined) return bytes;
   const { body, metadata } = value;
   return bytes + (metadata?.length ?? 0) + (body.form === recordForms.inline ? body.size : 1024);
+}
+
+/** VARVE_INVALID_ARGUMENT for more than one commit takes. */
+function refuseBeyond(bytes: number): void {
+  if (bytes <= batchBytesMax) return;
+  throw invalid(`a transaction writes at most ${batchBytesMax} bytes beside chunks`);
 }

@@ -141,13 +141,13 @@ export class Transaction {
     const state = this.#state;
     return await state.run(async () => {
       const order = state.nextOrder();
-      let deleted = 0;
-      for await (const entry of entriesOf(state, this.#space, { ...options, values: false })) {
-        state.delete({ ...this.#at(entry.key!, {}), order });
-        deleted++;
-      }
-      return { deleted };
+      const entries = entriesOf(state, this.#space, { ...options, values: false });
+      return { deleted: await state.deleteAll(this.#keysOf(entries, order)) };
     });
+  }
+
+  async *#keysOf(entries: AsyncIterable<Entry<Key>>, order: number): AsyncGenerator<Omit<OwnWrite, 'value'>> {
+    for await (const { key } of entries) yield { ...this.#at(key!, {}), order };
   }
 
   /** As Engine.scan, over what the transaction sees at the call. */
