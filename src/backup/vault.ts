@@ -2,7 +2,7 @@
 import { toHex } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
 import { invalid, isVarveError, VarveError } from '../base/errors.ts';
-import { checkNames } from '../base/names.ts';
+import { checkFlags, checkFunctions, checkNames } from '../base/names.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { packPrefix, snapPrefix, vaultName } from '../format/vault-names.ts';
 import { decodeVaultFile, encodeVaultFile, vaultFileBytes } from '../format/vault-records.ts';
@@ -162,9 +162,12 @@ export class Vault {
   async verify(options: VerifyVaultOptions = {}): Promise<VerifyVaultReport> {
     const names = ['level', 'subset', 'rotate', 'testKeys', 'expect', 'maxMs', 'onProgress', 'signal'];
     checkNames(options, names, 'option');
-    const { level, subset, rotate, testKeys = 0 } = options;
+    checkFunctions(options, ['onProgress']);
+    const { level, subset, rotate, testKeys = 0, maxMs } = options;
     if (level !== undefined && ![0, 1, 2, 3].includes(level)) throw invalid('level is 0, 1, 2 or 3');
-    const { part, of } = subset ?? { part: 1, of: 1 };
+    if (maxMs !== undefined && !(typeof maxMs === 'number' && maxMs >= 0))
+      throw invalid('maxMs is a number of milliseconds');
+    const { part, of } = subset === undefined ? { part: 1, of: 1 } : (subset ?? {});
     if (!Number.isInteger(of) || !(of >= 1 && of <= 1e6) || !Number.isInteger(part) || part < 1 || part > of)
       throw invalid('subset is { part, of } with 1 <= part <= of');
     if (rotate !== undefined && !(Number.isInteger(rotate) && rotate >= 1 && rotate <= 1e6))
@@ -174,6 +177,7 @@ export class Vault {
     if (!(Number.isInteger(testKeys) && testKeys >= 0 && testKeys <= 1e6))
       throw invalid('testKeys is a whole number from 0 up');
     checkExpect(options.expect);
+    throwIfAborted(options.signal);
     return await runVerify(this.env, options);
   }
 
@@ -183,18 +187,21 @@ export class Vault {
    */
   async forget(options: ForgetOptions): Promise<ForgetReport> {
     checkNames(options, ['keep', 'store', 'dryRun', 'timeZone', 'signal'], 'option');
-    const timeZone = options.timeZone ?? 'UTC';
+    checkFlags(options, ['dryRun']);
+    const { store: only, timeZone = 'UTC', signal } = options;
+    if (only !== undefined && !isId(only)) throw invalid('store is the id of a store, 32 hex digits');
     checkKeepRules(options.keep, timeZone);
+    throwIfAborted(signal);
     const { snaps } = await listSnaps(this.env, 'snap');
     const all = snaps.map(({ manifest, name }) => infoOf(manifest, name));
-    const infos = all.filter(({ store }) => options.store === undefined || store === options.store);
+    const infos = all.filter(({ store }) => only === undefined || store === only);
     const backups = infos.map(({ id, store, time, tags, proof, damagedKeys }) => {
       return { id, store, timeMs: time.getTime(), tags, proved: proof !== undefined && damagedKeys === 0 };
     });
     const { kept, removed } = planRetention(backups, options.keep, timeZone);
     if (options.dryRun !== true) {
       for (const id of removed) {
-        throwIfAborted(options.signal);
+        throwIfAborted(signal);
         await this.env.store.delete(snaps.find((snap) => snap.id === id)!.name);
       }
     }
@@ -209,12 +216,15 @@ export class Vault {
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
     const times = ['graceMs', 'partAgeMs', 'archiveMs'] as const;
     checkNames(options, [...times, 'dryRun', 'repackBelow', 'breakLock', 'onProgress', 'signal'], 'option');
+    checkFlags(options, ['dryRun', 'breakLock']);
+    checkFunctions(options, ['onProgress']);
     const { repackBelow = 0 } = options;
     if (!(repackBelow >= 0 && repackBelow <= 1)) throw invalid('repackBelow is a number from 0 to 1');
     for (const name of times) {
       const value = options[name];
       if (value !== undefined && !(value >= 0)) throw invalid(`${name} is a number from 0 up`);
     }
+    throwIfAborted(options.signal);
     return await runPrune(this.env, options);
   }
 
@@ -225,6 +235,8 @@ export class Vault {
 
   /** Keys that differ between two backups, in order. VARVE_NOT_FOUND, VARVE_CORRUPT. */
   async *diff(a: string, b: string): AsyncGenerator<BackupDifference> {
+    for (const id of [a, b])
+      if (typeof id !== 'string') throw invalid('two backups are compared by their ids');
     const { snaps } = await listSnaps(this.env, 'snap');
     const [before, after] = [findSnap(snaps, a), findSnap(snaps, b)];
     const state = await loadVault(this.env, everyPack);
@@ -234,8 +246,11 @@ export class Vault {
   }
 }
 
+function isId(id: unknown): id is string {
+  return typeof id === 'string' && /^[0-9a-f]{32}$/.test(id);
+}
+
 function checkExpect(expect: VerifyVaultOptions['expect']): void {
-  const isId = (id: unknown): boolean => typeof id === 'string' && /^[0-9a-f]{32}$/.test(id);
   if (expect !== undefined && !(Array.isArray(expect) && expect.every(({ backup }) => isId(backup))))
     throw invalid('expect is an array of { backup, time? }, with whole ids');
 }

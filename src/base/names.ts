@@ -13,3 +13,22 @@ export function checkNames(given: object, names: readonly string[], what: string
       throw invalid(`unknown ${what} ${JSON.stringify(name)}; known: ${names.join(', ')}`);
   }
 }
+
+/**
+ * VARVE_INVALID_ARGUMENT unless each of these options was left out, or is true or false: of a 'yes' nobody
+ * knows whether a dry run was meant.
+ */
+export function checkFlags<T extends object>(given: T, names: readonly (keyof T & string)[]): void {
+  for (const name of names) {
+    const value: unknown = given[name];
+    if (value !== undefined && typeof value !== 'boolean') throw invalid(`${name} is true or false`);
+  }
+}
+
+/** VARVE_INVALID_ARGUMENT unless each of these options was left out, or is a function. */
+export function checkFunctions<T extends object>(given: T, names: readonly (keyof T & string)[]): void {
+  for (const name of names) {
+    const value: unknown = given[name];
+    if (value !== undefined && typeof value !== 'function') throw invalid(`${name} is a function`);
+  }
+}

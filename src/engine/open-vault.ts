@@ -5,13 +5,14 @@ import { checkChoice, choiceNames } from '../backup/restore-choice.ts';
 import { type RestoreOptions, type RestoreReport, runRestore } from '../backup/restore-run.ts';
 import { checkVault, openVaultIn, type Vault, type VaultOptions } from '../backup/vault.ts';
 import { invalid } from '../base/errors.ts';
-import { checkNames } from '../base/names.ts';
+import { checkFlags, checkFunctions, checkNames } from '../base/names.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { openNodeFileSystem } from '../fs/node-file-system.ts';
 import { systemClock } from '../fs/system-clock.ts';
 import { nodeLock } from '../fs/writer-lock.ts';
 import { setSha256 } from '../kernels/hash/sha256.ts';
 import { checkPoint } from './backups/restore-point.ts';
+import { throwIfAborted } from './key-args.ts';
 import type { Providers } from './open-directory.ts';
 import { vaultThreads } from './threads.ts';
 
@@ -22,6 +23,7 @@ export async function openVaultWith(
   { sha256, pool }: Providers,
 ): Promise<Vault> {
   checkNames(options, ['create', 'readOnly'], 'option');
+  checkFlags(options, ['create', 'readOnly']);
   setSha256(sha256);
   const threads = pool === undefined ? undefined : () => vaultThreads(pool, systemClock);
   const means = { clock: systemClock, random, threads };
@@ -40,6 +42,7 @@ export async function restoreWith(
 ): Promise<RestoreReport> {
   checkRestoreOptions(options);
   checkVault(vault);
+  throwIfAborted(options.signal);
   setSha256(sha256);
   await initChecksum();
   const fs = await openNodeFileSystem(targetDir, { create: true });
@@ -55,6 +58,7 @@ export async function restoreWith(
 /** VARVE_INVALID_ARGUMENT names what is unknown or out of range. */
 export function checkRestoreOptions(options: RestoreOptions): void {
   checkNames(options, ['backup', 'at', ...choiceNames, 'onProgress', 'signal'], 'option');
+  checkFunctions(options, ['onProgress']);
   checkChoice(options);
   checkPoint(options);
 }

@@ -47,7 +47,8 @@ const modes = { read: openFlags.read, rw: openFlags.readWrite, create: openFlags
 export async function openNodeFileSystem(dir: string, options: NodeFileSystemOptions = {}): Promise<FsPort> {
   const { create = false, readOnly = false } = options;
   if (create && readOnly) throw invalid('create and readOnly exclude each other');
-  if (dir === '' || dir.includes('\0')) throw invalid('the store directory needs a path');
+  if (typeof dir !== 'string' || dir === '' || dir.includes('\0'))
+    throw invalid('the store directory needs a path');
   const root = path.resolve(dir);
   if (create) await makeRoot(root);
   const found = await statTarget(root, dir);

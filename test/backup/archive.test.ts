@@ -36,6 +36,27 @@ describe('an archived log', () => {
     });
   });
 
+  test('a round has every commit before its call, whatever the durability', async () => {
+    for (const durability of ['os', { groupMs: 60_000 }] as const) {
+      const { engine, clock } = await newStore({ durability });
+      const vault = await vaultOn(new MemoryBlobs(), clock);
+      await engine.backup(vault);
+      await engine.put('k', '1');
+      await clock.advance(10);
+      const { seq } = await engine.put('k', '2');
+      expect(await engine.archive(vault)).toMatchObject({ ok: true, to: seq });
+      await clock.advance(10);
+      await engine.put('k', '3');
+      await clock.advance(10);
+      await engine.archive(vault);
+      const at = new Date(clock.now() - 15);
+      await withRestored(vault, { at }, async (again) => {
+        expect(text(await again.get('k'))).toBe('2');
+      });
+      await engine.close();
+    }
+  });
+
   test('values that are overwritten between rounds are archived', async () => {
     const { engine, clock } = await newStore();
     const vault = await vaultOn(new MemoryBlobs(), clock);

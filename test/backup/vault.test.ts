@@ -3,6 +3,7 @@ import { DirectoryBlobs } from '../../src/backup/directory-blobs.ts';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { openVaultIn, type Vault } from '../../src/backup/vault.ts';
 import { Prng } from '../../src/base/prng.ts';
+import { openBackup } from '../../src/engine/backups/backup-view.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { bytesOf, codeOf, newStore, TestClock } from '../engine/engine-kit.ts';
@@ -199,5 +200,50 @@ describe('vault', () => {
     expect(await vault.prune()).toMatchObject({ deletedPacks: 1 });
     expect((await vault.verify()).ok).toBe(true);
     await withRestored(vault, {}, async (_copy, report) => expect(report.proved).toBe(true));
+  });
+
+  test('what is neither true nor false is refused: no dry run becomes a real one', async () => {
+    const { vault, engine, ids } = await vaultWith(3);
+    const keep = { last: 1 };
+    const view = await vault.list();
+    for (const call of [
+      () => vault.forget({ keep, dryRun: 'yes' as never }),
+      () => vault.forget({ keep, dryRun: 1 as never }),
+      () => vault.forget({ keep, store: ids[0]!.slice(0, 8) }),
+      () => vault.prune({ dryRun: 'yes' as never }),
+      () => vault.prune({ breakLock: 'yes' as never }),
+      () => vault.prune({ onProgress: 5 as never }),
+      () => vault.verify({ maxMs: Number.NaN }),
+      () => vault.verify({ maxMs: -1 }),
+      () => vault.verify({ subset: null as never }),
+      () => engine.backup(vault, { dryRun: 'yes' as never }),
+      () => engine.backup(vault, { verify: 'no' as never }),
+      () => engine.backup(vault, { onProgress: 5 as never }),
+      () => engine.restore(vault, { dryRun: 1 as never }),
+      () => engine.archive(vault, { onRound: 5 as never }),
+      () => openBackup(vault, { backup: 5 as never }),
+      () => vault.diff(ids[0]!, 5 as never).next(),
+      () => engine.spaces.list({ policies: 'yes' as never }),
+    ]) {
+      expect(await codeOf(call as () => unknown), String(call)).toBe('VARVE_INVALID_ARGUMENT');
+    }
+    expect(await vault.list()).toEqual(view);
+  });
+
+  test('a call whose signal has fired does nothing, also where there would be nothing to do', async () => {
+    const { vault, engine } = await vaultWith(2);
+    const signal = AbortSignal.abort();
+    for (const call of [
+      () => engine.backup(vault, { signal }),
+      () => engine.backup(vault, { signal, dryRun: true }),
+      () => engine.restore(vault, { signal }),
+      () => engine.archive(vault, { signal }),
+      () => vault.forget({ keep: { last: 9 }, signal }),
+      () => vault.prune({ signal }),
+      () => vault.verify({ level: 0, signal }),
+    ]) {
+      expect(await codeOf(call as () => unknown), String(call)).toBe('VARVE_ABORTED');
+    }
+    expect(await vault.list()).toHaveLength(2);
   });
 });

@@ -9,7 +9,7 @@
 import { type ArchiveReport, runArchive } from '../../backup/archive-run.ts';
 import { checkVault, type Vault } from '../../backup/vault.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFunctions, checkNames } from '../../base/names.ts';
 import { frameTypes } from '../../format/log-frame.ts';
 import type { ArchivedFrame } from '../../format/vault-archive.ts';
 import type { GroupCommit } from '../../log/group-commit.ts';
@@ -49,6 +49,7 @@ export async function archiveStore(
   store.assertReadable();
   const vault = checkVault(target);
   checkNames(options, ['everyMs', 'bytesPerSecond', 'onRound', 'signal'], 'archive option');
+  checkFunctions(options, ['onRound']);
   const { everyMs, bytesPerSecond } = options;
   if (everyMs !== undefined && !(everyMs >= 1 && everyMs <= dayMs))
     throw invalid('everyMs is a number from 1 up to 86,400,000');
@@ -118,6 +119,8 @@ class Archiving {
   async #archive(log: GroupCommit): Promise<ArchiveReport> {
     const store = this.#store;
     const { parts } = store;
+    // Where commits wait for no sync, those before this call are in this round all the same.
+    if (log.lastSeq > log.durableSeq) await log.syncNow();
     const seq = log.durableSeq;
     // What is sequenced and not durable may have an earlier time than now.
     const isIdle = log.lastSeq === seq;

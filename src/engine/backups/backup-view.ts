@@ -10,6 +10,7 @@ import { checkNames } from '../../base/names.ts';
 import type { RangeReader } from '../../value/value-reader.ts';
 import { type FoundVersion, statOf } from '../reading/reads.ts';
 import type { EntryStat, Key, KeyEntry } from '../types.ts';
+import { checkPoint } from './restore-point.ts';
 
 /** Which backup, and which of its spaces. */
 export interface OpenBackupOptions {
@@ -31,6 +32,7 @@ export interface OpenBackupOptions {
 export async function openBackup(target: Vault, options: OpenBackupOptions = {}): Promise<BackupView> {
   const vault = checkVault(target);
   checkNames(options, ['backup', 'at', 'space'], 'option');
+  checkPoint(options);
   const reader = await BackupReader.open(vault.env, options);
   return new BackupView(reader, await reader.spaceNumber(options.space));
 }

@@ -8,7 +8,7 @@ import { checkVault, type Vault } from '../../backup/vault.ts';
 import { prefixEnd, startsWith, toHex } from '../../base/bytes.ts';
 import { invalid, isDamage, isVarveError, VarveError } from '../../base/errors.ts';
 import { MiB } from '../../base/limits.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkFunctions, checkNames } from '../../base/names.ts';
 import type { BackupMode } from '../../format/backup-manifest.ts';
 import { decodeSysKey, rowPrefixEnd, seqOf } from '../../format/internal-key.ts';
 import { frameTypes } from '../../format/log-frame.ts';
@@ -23,6 +23,7 @@ import {
 import { LogTail } from '../../log/log-tail.ts';
 import { OK, settle } from '../../tree/cursor.ts';
 import { systemRowsUnder } from '../background/system-scan.ts';
+import { throwIfAborted } from '../key-args.ts';
 import { ScanRows } from '../reading/scan-rows.ts';
 import type { Store } from '../store.ts';
 
@@ -42,6 +43,7 @@ export async function backupStore(
 ): Promise<BackupReport> {
   const vault = checkVault(target);
   checkBackupOptions(options);
+  throwIfAborted(options.signal);
   const busy = running.get(store) ?? new Set<string>();
   running.set(store, busy);
   if (busy.has(vault.id))
@@ -212,6 +214,8 @@ function sameRow(a: Uint8Array, b: Uint8Array): boolean {
 function checkBackupOptions(options: BackupOptions): void {
   const names = ['mode', 'label', 'tags', 'dryRun', 'verify', 'bytesPerSecond', 'onProgress', 'signal'];
   checkNames(options, names, 'backup option');
+  checkFlags(options, ['dryRun', 'verify']);
+  checkFunctions(options, ['onProgress']);
   const { mode, label, tags, bytesPerSecond } = options;
   if (mode !== undefined && !modes.includes(mode)) throw invalid(`mode is one of ${modes.join(', ')}`);
   if (label !== undefined && (typeof label !== 'string' || label.length > 1000))

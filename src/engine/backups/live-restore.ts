@@ -23,7 +23,7 @@ import {
 import { checkVault, type Vault } from '../../backup/vault.ts';
 import { equalBytes, toHex } from '../../base/bytes.ts';
 import { invalid, isDamage, isVarveError, type VarveError } from '../../base/errors.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkFunctions, checkNames } from '../../base/names.ts';
 import { expiryFeature } from '../../format/format-ladder.ts';
 import { recordForms, type ValueRecord } from '../../format/value-record.ts';
 import { recordDigest } from '../../value/value-writer.ts';
@@ -96,12 +96,13 @@ export async function restoreInto(
   checkNames(options, names, 'restore option');
   checkChoice(options);
   checkPoint(options);
-  const { into, overwrite, dryRun } = options;
-  for (const [name, value] of Object.entries({ overwrite, dryRun }))
-    if (value !== undefined && typeof value !== 'boolean') throw invalid(`${name} must be true or false`);
+  checkFlags(options, ['overwrite', 'dryRun']);
+  checkFunctions(options, ['onProgress']);
+  const { into, dryRun } = options;
   if (into !== undefined && typeof into !== 'string') throw invalid('into is the name of a space');
   if (into !== undefined && isEverything(options))
     throw invalid('into needs a choice of keys of one space: prefix, prefixes, keys or space');
+  throwIfAborted(options.signal);
   if (dryRun !== true) store.writable();
   return await new LiveRestore(store, vault, options).run();
 }

@@ -14,7 +14,7 @@ import { planSchedule, type ScheduleEntry } from '../../backup/schedule-planner.
 import type { Vault } from '../../backup/vault.ts';
 import { toHex } from '../../base/bytes.ts';
 import { invalid, isVarveError, VarveError } from '../../base/errors.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkFunctions, checkNames } from '../../base/names.ts';
 import type { ScheduleRunRow } from '../../format/schedule-rows.ts';
 import type { Store } from '../store.ts';
 import { type ArchiveEvent, ScheduleArchives } from './schedule-archives.ts';
@@ -290,5 +290,7 @@ function checkRunOptions(options: RunScheduleOptions): void {
   const names = ['openVault', 'names', 'once', 'force', 'breakLock', 'onEvent', 'notes', 'signal'];
   checkNames(options, names, 'schedule option');
   if (typeof options.openVault !== 'function') throw invalid('openVault is needed: it opens the vaults');
+  checkFlags(options, ['once', 'force', 'breakLock']);
+  checkFunctions(options, ['onEvent']);
   if (options.force === true && options.once !== true) throw invalid('force goes with once');
 }

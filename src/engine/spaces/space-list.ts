@@ -1,5 +1,5 @@
 /** The named spaces of a store, as callers see them. */
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkNames } from '../../base/names.ts';
 import type { Store } from '../store.ts';
 import type { RangeDeletes } from '../writing/range-deletes.ts';
 import { type SpaceInfo, spaceInfo } from './space-policy.ts';
@@ -25,6 +25,7 @@ export function spacesOf(store: Store, ranges: RangeDeletes): SpaceList {
   function list(options: { policies?: boolean } = {}): string[] | SpaceInfo[] {
     store.assertReadable();
     checkNames(options, ['policies'], 'option');
+    checkFlags(options, ['policies']);
     const { spaces } = store.parts;
     const names = spaces.names();
     return options.policies === true ? names.map((name) => spaceInfo(store, spaces.numberOf(name))) : names;
