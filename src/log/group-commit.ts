@@ -3,7 +3,9 @@
  *
  * Transactions are sequenced when they join (their number is fixed and they may be applied to memory above
  * the visible number at once); the loop then makes whole groups durable, in order, and only then publishes
- * them. While one round syncs, the next group fills: that is the whole policy, no timer is needed.
+ * them. While one round syncs, the next group fills: no timer is needed. Where filling one keeps the thread
+ * for longer than a round takes, the next round begins with a part of the callers, and the disk works while
+ * the others do (`Wakes`).
  *
  * Invariants (test/log/group-commit.test.ts):
  * - a group's promise resolves only after its frame, and every file it names, is as durable as the mode says;
@@ -22,13 +24,16 @@ import { frameHeaderBytes, frameTypes } from '../format/log-frame.ts';
 import {
   type Cut,
   type Group,
-  GroupEnd,
   ignoreHere,
   type LogSink,
   lastOf,
   type NamedFile,
+  newGroup,
+  poisoned,
+  unknownOutcome,
 } from './group-end.ts';
 import type { Durability, GroupCommitOptions } from './group-options.ts';
+import { Wakes } from './wakes.ts';
 
 /** Longest that rounds follow each other without a turn of the event loop, ms. */
 const turnEveryMs = 2;
@@ -59,6 +64,9 @@ export class GroupCommit {
   onProgress: () => void = () => undefined;
   /** When the event loop last got its turn, monotonic ms. */
   #turnedAt = Number.NEGATIVE_INFINITY;
+  readonly #wakes: Wakes;
+  /** What the last round took, ms. */
+  #roundMs = 0;
   readonly counters = { count: 0, groups: 0, syncs: 0, logBytes: 0 };
 
   constructor(options: GroupCommitOptions) {
@@ -70,6 +78,7 @@ export class GroupCommit {
     this.#visibleSeq = options.lastSeq;
     this.#durableSeq = options.lastSeq;
     this.#lastTimeMs = options.lastTimeMs;
+    this.#wakes = new Wakes(options.clock);
   }
 
   /** Highest number readers may see. */
@@ -104,7 +113,7 @@ export class GroupCommit {
    * The group that takes the next transaction of about `bytes`; synchronous. Throws once the log has failed.
    */
   group(bytes: number): Group {
-    if (this.#failure !== undefined) throw this.#poisoned();
+    if (this.#failure !== undefined) throw poisoned(this.#failure);
     const open = this.#open;
     if (open !== undefined && open.count > 0 && open.writer.pos + bytes <= groupBytesTarget) return open;
     this.#closeOpen();
@@ -128,7 +137,7 @@ export class GroupCommit {
     files: Iterable<NamedFile>,
     encode: (writer: ByteWriter, seq: Seq) => void,
   ): Promise<void> {
-    if (this.#failure !== undefined) throw this.#poisoned();
+    if (this.#failure !== undefined) throw poisoned(this.#failure);
     this.#closeOpen();
     const group = this.#newGroup(type);
     for (const file of files) group.files.add(file);
@@ -152,7 +161,7 @@ export class GroupCommit {
    * new file's OPEN frame; `done` settles when the new file is in place.
    */
   cut(next: (openSeq: Seq, prevEnd: number) => Promise<LogSink>): { lastSeq: Seq; done: Promise<void> } {
-    if (this.#failure !== undefined) throw this.#poisoned();
+    if (this.#failure !== undefined) throw poisoned(this.#failure);
     this.#closeOpen();
     const lastSeq = this.#lastSeq;
     this.#lastSeq++;
@@ -171,7 +180,7 @@ export class GroupCommit {
   async drained(): Promise<void> {
     this.#closeOpen();
     await this.#queue.at(-1)?.done.promise.catch(ignoreHere);
-    if (this.#failure !== undefined) throw this.#poisoned();
+    if (this.#failure !== undefined) throw poisoned(this.#failure);
   }
 
   /** Resolves when nothing is under way that was begun before a failure: the files may then be closed. */
@@ -184,7 +193,7 @@ export class GroupCommit {
   async syncNow(): Promise<void> {
     await this.drained();
     await this.#syncAll();
-    if (this.#failure !== undefined) throw this.#poisoned();
+    if (this.#failure !== undefined) throw poisoned(this.#failure);
   }
 
   #newGroup(type: number): Group {
@@ -192,15 +201,7 @@ export class GroupCommit {
     const writer = this.#spare.pop() ?? new ByteWriter(64 * 1024);
     writer.clear();
     writer.zeros(frameHeaderBytes);
-    return {
-      writer,
-      type,
-      firstSeq: this.#lastSeq + 1,
-      count: 0,
-      timeMs: this.#lastTimeMs,
-      files: new Set(),
-      done: new GroupEnd(),
-    };
+    return newGroup(writer, type, this.#lastSeq + 1, this.#lastTimeMs, this.#clock.monotonic());
   }
 
   #closeOpen(): void {
@@ -239,14 +240,18 @@ export class GroupCommit {
   }
 
   /**
-   * Lets more join. Where a round waits for the disk, whatever the event loop has for this turn; else what
-   * runs before it goes on, which the loop must be let do every few milliseconds all the same.
+   * Lets more join. Where a round waits for the disk, whatever the event loop has for this turn, and callers
+   * still to be told until they have filled for as long as a round takes; else what runs before it goes on,
+   * which the loop must be let do every few milliseconds all the same.
    */
   async #gather(): Promise<void> {
-    const now = this.#clock.monotonic();
-    if (this.#durability !== 'full' && now - this.#turnedAt < turnEveryMs) return;
-    await this.#clock.turn();
-    this.#turnedAt = this.#clock.monotonic();
+    const clock = this.#clock;
+    const isFull = this.#durability === 'full';
+    if (!isFull && clock.monotonic() - this.#turnedAt < turnEveryMs) return;
+    do {
+      await clock.turn();
+      this.#turnedAt = clock.monotonic();
+    } while (this.#wakes.isRunning && this.#turnedAt - (this.#open?.madeMs ?? -Infinity) < this.#roundMs);
   }
 
   /** Writes everything up to the next cut as one round: one sync for all of it. */
@@ -265,6 +270,7 @@ export class GroupCommit {
       if ('next' in item) break;
       groups.push(item);
     }
+    const began = this.#clock.monotonic();
     await this.#makeFilesReady(groups);
     for (const group of groups) await this.#append(group);
     if (this.#durability === 'full') {
@@ -273,6 +279,7 @@ export class GroupCommit {
     }
     // Something else may have failed meanwhile; then the callers have been told that the outcome is unknown.
     if (this.#failure !== undefined) return;
+    this.#roundMs = this.#clock.monotonic() - began;
     if (this.#durability === 'full') this.#durableSeq = lastOf(groups.at(-1)!);
     this.#publish(groups);
   }
@@ -308,7 +315,8 @@ export class GroupCommit {
     for (const group of groups) {
       this.#queuedBytes -= Math.min(this.#queuedBytes, group.writer.pos);
       this.#visibleSeq = lastOf(group);
-      group.done.resolve();
+      if (this.#durability === 'full') this.#wakes.add(group.done.release());
+      else group.done.resolve();
       this.#keepWriter(group);
     }
     if (this.#queue.length === 0) this.#queuedBytes = 0;
@@ -377,12 +385,7 @@ export class GroupCommit {
         ? error
         : new VarveError('VARVE_IO', 'writing the log failed', { cause: error });
     this.#failure = first;
-    const { code } = first;
-    const unknown = new VarveError(
-      code === 'VARVE_NO_SPACE' ? code : 'VARVE_COMMIT_UNKNOWN',
-      'the commit could not be made durable; after reopening the store it is there whole or not at all',
-      { cause: first },
-    );
+    const unknown = unknownOutcome(first);
     this.#closeOpen();
     const queue = this.#queue;
     this.#queue = [];
@@ -390,11 +393,5 @@ export class GroupCommit {
     this.#onFailed(first);
     for (const item of queue) item.done.reject(unknown);
     this.onProgress();
-  }
-
-  #poisoned(): VarveError {
-    return new VarveError('VARVE_POISONED', 'an earlier write failed; reopen the store to write again', {
-      cause: this.#failure,
-    });
   }
 }

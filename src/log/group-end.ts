@@ -5,6 +5,7 @@
  * - It ends once, and everybody hears the same ("a group ends once, and everybody hears the same end").
  */
 import type { Seq } from '../base/brands.ts';
+import { VarveError } from '../base/errors.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
 import type { ByteWriter } from '../codec/byte-writer.ts';
 import type { FrameFields } from '../format/log-frame.ts';
@@ -54,6 +55,14 @@ export class GroupEnd implements Deferred<void> {
     this.#end(undefined);
   }
 
+  /** Ends well for who has the promise; the waiters are the caller's to tell, in their order. */
+  release(): readonly Waiter[] {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    this.#end(undefined);
+    return waiters;
+  }
+
   reject(error: unknown): void {
     this.#end(error);
   }
@@ -76,6 +85,22 @@ function settle(promised: Deferred<void>, error: unknown): void {
   else promised.reject(error);
 }
 
+/** What callers hear whose commits were under way when `first` happened. */
+export function unknownOutcome(first: VarveError): VarveError {
+  const { code } = first;
+  return new VarveError(
+    code === 'VARVE_NO_SPACE' ? code : 'VARVE_COMMIT_UNKNOWN',
+    'the commit could not be made durable; after reopening the store it is there whole or not at all',
+    { cause: first },
+  );
+}
+
+/** What every later caller hears once `failure` has happened. */
+export function poisoned(failure: VarveError): VarveError {
+  const message = 'an earlier write failed; reopen the store to write again';
+  return new VarveError('VARVE_POISONED', message, { cause: failure });
+}
+
 /** Every waiter awaits the same promise; this handler only keeps a group nobody awaits from being fatal. */
 export const ignoreHere = (): void => undefined;
 
@@ -95,8 +120,21 @@ export interface Group {
   count: number;
   /** Commit time of everything in the group; never falls from one group to the next. */
   readonly timeMs: number;
+  /** When it was made, monotonic ms. */
+  readonly madeMs: number;
   readonly files: Set<NamedFile>;
   readonly done: GroupEnd;
+}
+
+/** A group without transactions; takes the writer. */
+export function newGroup(
+  writer: ByteWriter,
+  type: number,
+  firstSeq: Seq,
+  timeMs: number,
+  madeMs: number,
+): Group {
+  return { writer, type, firstSeq, count: 0, timeMs, madeMs, files: new Set(), done: new GroupEnd() };
 }
 
 /** Last number of a group that has any. */
