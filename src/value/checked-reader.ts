@@ -84,6 +84,11 @@ export class CheckedReader {
     }
   }
 
+  /** The next piece, if it is there and checked; undefined: ask `next`. */
+  now(): Piece | undefined {
+    return this.#ready.shift();
+  }
+
   /** Ends the reader and gives back what it holds. Idempotent. */
   cancel(): void {
     this.#isOver = true;
@@ -156,7 +161,7 @@ export class CheckedReader {
     const bytes = new Uint8Array(shared);
     const pieces: Piece[] = [];
     for (let at = 0; at < Math.min(batchBytes, bytes.length); ) {
-      const piece = this.#held ?? (await this.#read());
+      const piece = this.#held ?? this.#reader.now() ?? (await this.#read());
       this.#held = undefined;
       if (piece === undefined) break;
       if (at + piece.chunk.length > bytes.length) {

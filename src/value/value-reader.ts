@@ -178,8 +178,11 @@ export async function* readRange(
   options: RangeOptions = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const reader = new RangeReader(record, start, end, source, options);
-  for (let piece = await reader.next(); piece !== undefined; piece = await reader.next())
+  for (;;) {
+    const piece = reader.now() ?? (await reader.next());
+    if (piece === undefined) return;
     yield piece.chunk.slice(piece.from, piece.to);
+  }
 }
 
 /** Part of a chunk that lies in the range. */
@@ -205,6 +208,8 @@ interface Ahead {
   readonly id: Uint8Array;
   readonly hint: ChunkLocation | undefined;
   readonly outcome: Promise<Outcome>;
+  /** Its outcome, once it is there. */
+  settled?: Outcome;
 }
 
 /** Pulls the pieces of a range, for ReadableStream and the like. One `next` at a time. */
@@ -257,6 +262,21 @@ export class RangeReader {
       this.cancel();
       throw error;
     }
+  }
+
+  /**
+   * The next piece, if it is there; undefined: `next` waits for it, or tells that there is none. Never
+   * throws.
+   */
+  now(): Piece | undefined {
+    const settled = this.#queue[0]?.settled;
+    if (settled === undefined || 'error' in settled || this.#signal?.aborted === true) return undefined;
+    const ahead = this.#queue[0]!;
+    if (settled.bytes.length !== ahead.leafTo - ahead.leafFrom) return undefined;
+    this.#queue.shift();
+    const piece = this.#pieceOf(ahead, settled.bytes);
+    this.#fill();
+    return piece;
   }
 
   /** Ends the reader: nothing more is asked for, what is under way is dropped. */
@@ -331,17 +351,24 @@ export class RangeReader {
       if (this.#held) return;
       const id = walker.id();
       const outcome = settle(this.#source.read(id, hint, chunkKinds.data));
-      this.#queue.push({ leafFrom, leafTo, id, hint, outcome });
+      const ahead: Ahead = { leafFrom, leafTo, id, hint, outcome };
+      outcome.then((settled) => {
+        ahead.settled = settled;
+      });
+      this.#queue.push(ahead);
       this.#queuedBytes += length;
     }
   }
 
   async #take(ahead: Ahead): Promise<Piece> {
-    const { leafFrom, leafTo, id, hint } = ahead;
     const chunk = bytesOf(await ahead.outcome);
     this.#refuseAborted();
+    this.#walker.checkLeaf(ahead.id, chunk, ahead.leafTo - ahead.leafFrom);
+    return this.#pieceOf(ahead, chunk);
+  }
+
+  #pieceOf({ leafFrom, leafTo, id, hint }: Ahead, chunk: Uint8Array): Piece {
     this.#queuedBytes -= leafTo - leafFrom;
-    this.#walker.checkLeaf(id, chunk, leafTo - leafFrom);
     const at = Math.max(leafFrom, this.#start);
     return { chunk, from: at - leafFrom, to: Math.min(leafTo, this.#end) - leafFrom, at, id, hint };
   }

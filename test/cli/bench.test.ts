@@ -2,6 +2,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { leftText } from '../../src/cli/progress.ts';
+import { countText } from '../../src/cli/text.ts';
 import { cli, freshDir } from './kit.ts';
 
 interface Report {
@@ -69,4 +70,10 @@ test('the time left is told once there is a rate, in a unit that fits', () => {
   expect(leftText({ ...at, total: 100, bytesPerSecond: 100 })).toBe('');
   expect(leftText({ ...at, total: 1000, bytesPerSecond: 0 })).toBe('');
   expect(leftText({ ...at, total: 1000, unit: 'files', bytesPerSecond: 5 })).toBe('');
+});
+
+test('counts are grouped by thousands', () => {
+  expect([0, 12, 999, 1000, 12_345, 1_234_567, -1000, 2 ** 53].map(countText)).toEqual(
+    [0, 12, 999, 1000, 12_345, 1_234_567, -1000, 2 ** 53].map((n) => n.toLocaleString('en-US')),
+  );
 });

@@ -37,9 +37,11 @@ function readerOf({ store, record }: Sample, start: number, end: number, threads
 
 async function rest(reader: CheckedReader): Promise<Uint8Array[]> {
   const parts: Uint8Array[] = [];
-  for (let piece = await reader.next(); piece !== undefined; piece = await reader.next())
+  for (;;) {
+    const piece = reader.now() ?? (await reader.next());
+    if (piece === undefined) return parts;
     parts.push(piece.chunk.slice(piece.from, piece.to));
-  return parts;
+  }
 }
 
 /** Gives chunk `i` other bytes of the same length. */

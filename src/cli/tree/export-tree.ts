@@ -251,15 +251,27 @@ class ExportRun {
         await file.write(whole);
         this.#meter.add(whole.length);
       } else {
-        for await (const piece of this.#store.stream(key, { verify: true })) {
-          await file.write(piece);
-          this.#meter.add(piece.length);
-        }
+        await this.#pipe(key, file);
       }
       await file.finish();
     } catch (error) {
       await file.discard();
       throw error;
+    }
+  }
+
+  /** Writes a value of any length; the next bytes are read and checked while those before are written. */
+  async #pipe(key: Uint8Array, file: NewFile): Promise<void> {
+    let writing: Promise<void> | undefined;
+    try {
+      for await (const piece of this.#store.stream(key, { verify: true })) {
+        await writing;
+        writing = file.write(piece).then(() => this.#meter.add(piece.length));
+        // Told by the await of the next turn or of the end.
+        writing.catch(() => undefined);
+      }
+    } finally {
+      await writing;
     }
   }
 

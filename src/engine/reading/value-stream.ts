@@ -4,6 +4,7 @@ import type { ChunkStore } from '../../chunk/chunk-store.ts';
 import { RunReader } from '../../chunk/run-reader.ts';
 import type { ValueRecord } from '../../format/value-record.ts';
 import { CheckedReader } from '../../value/checked-reader.ts';
+import { newArray } from '../../value/value-copy.ts';
 import { type ChunkSource, type Piece, type RangeOptions, RangeReader } from '../../value/value-reader.ts';
 import type { StoreParts } from '../store.ts';
 import type { StreamOptions } from '../types.ts';
@@ -18,6 +19,7 @@ const readAheadChunks = 64;
 /** What `openValue` reads from. */
 interface Pieces {
   next(): Promise<Piece | undefined>;
+  now(): Piece | undefined;
   cancel(): void;
 }
 
@@ -42,7 +44,7 @@ export class ValueStream {
     const gathered: Piece[] = [];
     let length = 0;
     while (length < this.#goal) {
-      const piece = await this.#piece(length > 0);
+      const piece = this.#pieces.now() ?? (await this.#piece(length > 0));
       if (piece === undefined) break;
       gathered.push(piece);
       length += piece.to - piece.from;
@@ -50,7 +52,7 @@ export class ValueStream {
     this.#goal = Math.min(this.#gatheredMax, Math.max(this.#goal, length) * 2);
     if (gathered.length === 0) return undefined;
     if (gathered.length === 1) return gathered[0]!.chunk.slice(gathered[0]!.from, gathered[0]!.to);
-    const bytes = new Uint8Array(length);
+    const bytes = newArray(length);
     let at = 0;
     for (const { chunk, from, to } of gathered) {
       bytes.set(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to), at);
