@@ -8,7 +8,7 @@ import { decodeInternalKey, encodeInternalKey, spaceOf } from '../format/interna
 import { keyTreeTags } from '../format/key-tree-node.ts';
 import { parseValueRecord, type ValueRecord } from '../format/value-record.ts';
 import type { ChunkSource } from '../value/leaf-walker.ts';
-import { RangeReader } from '../value/value-reader.ts';
+import { RangeReader } from '../value/range-reader.ts';
 import { pointOf, type RestorePoint } from './archived-changes.ts';
 import { type LostKeys, leavesOf } from './key-tree-walk.ts';
 import type { LoggedChanges } from './logged-changes.ts';

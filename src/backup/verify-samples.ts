@@ -4,7 +4,7 @@ import { toHex, viewOf } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { KeyTreeNode, keyTreeTags } from '../format/key-tree-node.ts';
-import { RangeReader } from '../value/value-reader.ts';
+import { RangeReader } from '../value/range-reader.ts';
 import { treeKeyText } from './key-text.ts';
 import type { Snap } from './snaps.ts';
 import { throwIfAborted } from './throttle.ts';

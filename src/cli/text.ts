@@ -44,7 +44,7 @@ export function sizeText(bytes: number): string {
   return prettyBytes(bytes, { binary: true });
 }
 
-/** A whole number in groups: `12,345`. Intl would say the same, and takes as long to load as a small command. */
+/** A whole number in groups: `12,345`. Intl says the same and is slow to load. */
 export function countText(n: number): string {
   return String(n).replace(/\B(?=(?:\d{3})+$)/g, ',');
 }

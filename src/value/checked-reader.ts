@@ -17,7 +17,7 @@ import type { BufferRing } from '../pool/buffer-ring.ts';
 import type { Job, Jobs } from '../pool/jobs.ts';
 import type { HashTask } from '../pool/port.ts';
 import type { ChunkSource } from './leaf-walker.ts';
-import type { Piece, RangeReader } from './value-reader.ts';
+import type { Piece, RangeReader } from './range-reader.ts';
 
 /** Shorter ranges are checked on the calling thread. */
 const threadedBytesMin: number = MiB;

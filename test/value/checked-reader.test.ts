@@ -6,7 +6,7 @@ import type { ValueRecord } from '../../src/format/value-record.ts';
 import { BufferRing } from '../../src/pool/buffer-ring.ts';
 import { Jobs } from '../../src/pool/jobs.ts';
 import { CheckedReader, type CheckThreads } from '../../src/value/checked-reader.ts';
-import { RangeReader } from '../../src/value/value-reader.ts';
+import { RangeReader } from '../../src/value/range-reader.ts';
 import { TestClock, turn } from '../engine/engine-kit.ts';
 import { FakePool } from '../pool/fake-pool.ts';
 import { buildValue, FakeChunks, randomPieces, recordOf } from './fake-chunks.ts';

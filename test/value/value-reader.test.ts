@@ -7,13 +7,8 @@ import { chunkKinds } from '../../src/format/chunk-ref.ts';
 import { encodeListNode, type ListNode, parseListNode } from '../../src/format/list-node.ts';
 import type { recordForms, ValueRecord } from '../../src/format/value-record.ts';
 import { sha256 } from '../../src/kernels/hash/sha256.ts';
-import {
-  type RangeOptions,
-  RangeReader,
-  readRange,
-  readValue,
-  readValueSync,
-} from '../../src/value/value-reader.ts';
+import { type RangeOptions, RangeReader, readRange } from '../../src/value/range-reader.ts';
+import { readValue, readValueSync } from '../../src/value/value-reader.ts';
 import { inlineBody, type ValueBody } from '../../src/value/value-writer.ts';
 import { buildValue, FakeChunks, randomPieces, recordOf, smallLimits } from './fake-chunks.ts';
 

@@ -7,7 +7,7 @@ import { checkVault, type Vault } from '../../backup/vault.ts';
 import { concatBytes } from '../../base/bytes.ts';
 import { VarveError } from '../../base/errors.ts';
 import { checkNames } from '../../base/names.ts';
-import type { RangeReader } from '../../value/value-reader.ts';
+import type { RangeReader } from '../../value/range-reader.ts';
 import { type FoundVersion, statOf } from '../reading/reads.ts';
 import type { EntryStat, Key, KeyEntry } from '../types.ts';
 import { checkPoint } from './restore-point.ts';

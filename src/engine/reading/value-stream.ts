@@ -4,8 +4,9 @@ import type { ChunkStore } from '../../chunk/chunk-store.ts';
 import { RunReader } from '../../chunk/run-reader.ts';
 import type { ValueRecord } from '../../format/value-record.ts';
 import { CheckedReader } from '../../value/checked-reader.ts';
+import type { ChunkSource } from '../../value/leaf-walker.ts';
+import { type Piece, type RangeOptions, RangeReader } from '../../value/range-reader.ts';
 import { newArray } from '../../value/value-copy.ts';
-import { type ChunkSource, type Piece, type RangeOptions, RangeReader } from '../../value/value-reader.ts';
 import type { StoreParts } from '../store.ts';
 import type { StreamOptions } from '../types.ts';
 
