@@ -87,7 +87,7 @@ export class ChunkStore {
   findNow(id: Uint8Array, at: number, row: ChunkHit, out: ChunkLocation): Found | undefined {
     this.counters.lookups++;
     let step: Step = OK;
-    if (!this.#chunks.findInMemory(id, at, row)) {
+    if (this.#chunks.findInMemory(id, at, row) !== OK) {
       if (this.locality.find(id, at, out)) return found.frame;
       step = this.#findInTables(id, at, row);
       if (step === MISS) return undefined;
@@ -117,7 +117,7 @@ export class ChunkStore {
    * Fills `out` unless absent.
    */
   findNew(id: Uint8Array, at: number, row: ChunkHit, out: ChunkLocation): Found {
-    if (this.#chunks.findInMemory(id, at, row)) {
+    if (this.#chunks.findInMemory(id, at, row) === OK) {
       return this.#usable(row) ? take(row, out, found.entry) : found.absent;
     }
     return this.locality.find(id, at, out) ? found.frame : found.absent;
@@ -202,7 +202,7 @@ export class ChunkStore {
    * (then `place`), or it is nowhere. The id is at id[0..32).
    */
   placeNow(id: Uint8Array, row: ChunkHit, out: ChunkLocation): boolean {
-    if (!this.#chunks.findInMemory(id, 0, row) && this.#findInTables(id, 0, row) !== OK) return false;
+    if (this.#chunks.findInMemory(id, 0, row) !== OK && this.#findInTables(id, 0, row) !== OK) return false;
     take(row, out, found.entry);
     return true;
   }

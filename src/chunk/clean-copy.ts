@@ -26,6 +26,8 @@ import { sha256 } from '../kernels/hash/sha256.ts';
 import type { FrameRun } from '../segment/segment-reader.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import { SegmentWriter } from '../segment/segment-writer.ts';
+import { writeBuffersMax } from '../segment/write-behind.ts';
+import { sortSlots } from '../tree/slot-sort.ts';
 import type { LiveFrames } from './liveness.ts';
 
 /** Garbage between two live frames that is read along. */
@@ -47,38 +49,54 @@ export interface CopyPorts {
   readonly spend: (bytes: number) => Promise<void>;
 }
 
-/** Where frames lay and lie now, in columns: 52 B each. */
+/** From segment, from off8, to segment, to off8, storedLen, rawLen, kind. */
+type MoveRow = readonly [number, number, number, number, number, number, number];
+const columns = 7;
+
+/** Where frames lay and lie now, in columns: 60 B each. */
 export class Moves {
   count = 0;
   ids: Uint8Array = new Uint8Array(16 * chunkIdBytes);
-  /** from segment, from off8, to segment, to off8, storedLen. */
-  #rows: Uint32Array = new Uint32Array(16 * 5);
+  #rows: Uint32Array = new Uint32Array(16 * columns);
 
-  add(id: Uint8Array, at: number, row: readonly [number, number, number, number, number]): void {
-    if ((this.count + 1) * 5 > this.#rows.length) this.#grow();
+  add(id: Uint8Array, at: number, row: MoveRow): void {
+    if ((this.count + 1) * columns > this.#rows.length) this.#grow();
     for (let i = 0; i < chunkIdBytes; i++) this.ids[this.count * chunkIdBytes + i] = id[at + i]!;
-    this.#rows.set(row, this.count * 5);
+    this.#rows.set(row, this.count * columns);
     this.count++;
   }
 
+  /** The moves in the order of their ids; the caller's. */
+  byId(): Uint32Array {
+    return sortSlots(this.ids, chunkIdBytes, chunkIdBytes, this.count);
+  }
+
   fromSegment(i: number): FileNo {
-    return this.#rows[i * 5]!;
+    return this.#rows[i * columns]!;
   }
 
   fromOff8(i: number): number {
-    return this.#rows[i * 5 + 1]!;
+    return this.#rows[i * columns + 1]!;
   }
 
   toSegment(i: number): FileNo {
-    return this.#rows[i * 5 + 2]!;
+    return this.#rows[i * columns + 2]!;
   }
 
   toOff8(i: number): number {
-    return this.#rows[i * 5 + 3]!;
+    return this.#rows[i * columns + 3]!;
   }
 
   storedLen(i: number): number {
-    return this.#rows[i * 5 + 4]!;
+    return this.#rows[i * columns + 4]!;
+  }
+
+  rawLen(i: number): number {
+    return this.#rows[i * columns + 5]!;
+  }
+
+  kind(i: number): number {
+    return this.#rows[i * columns + 6]!;
   }
 
   #grow(): void {
@@ -104,6 +122,8 @@ export class FrameCopier {
   readonly #kept: number[] = [];
   /** What the next run is read into. */
   #buffer: Uint8Array | undefined;
+  /** Buffers that were written: new ones would be memory to clear, and work for the collector of garbage. */
+  readonly #spare: Uint8Array[] = [];
   #writer: SegmentWriter | undefined;
 
   constructor(ports: CopyPorts) {
@@ -161,7 +181,8 @@ export class FrameCopier {
       end = next;
     }
     await spend(end - from);
-    this.#buffer ??= this.#writer?.spareBuffer() ?? new Uint8Array(this.#bufferBytes);
+    this.#takeSpare();
+    this.#buffer ??= this.#spare.pop() ?? new Uint8Array(this.#bufferBytes);
     const run = await segments.readFrames(segment, from / 8, end - from, this.#buffer);
     if (run === undefined) throw corrupt('segment is not live', { file: filePath('seg', segment) });
     return run;
@@ -260,7 +281,8 @@ export class FrameCopier {
 
   #moved(run: FrameRun, i: number, segment: FileNo, to: FileNo, off8: number, pos: number): void {
     const idAt = pos + chunkFrame.at.chunkId;
-    this.moves.add(run.bytes, idAt, [segment, run.off8[i]!, to, off8, run.storedLen[i]!]);
+    const { off8: from, storedLen, rawLen, kind } = run;
+    this.moves.add(run.bytes, idAt, [segment, from[i]!, to, off8, storedLen[i]!, rawLen[i]!, kind[i]!]);
   }
 
   async #open(): Promise<SegmentWriter> {
@@ -276,9 +298,18 @@ export class FrameCopier {
     const writer = this.#writer;
     if (writer === undefined) return;
     const info = await writer.seal();
+    this.#takeSpare();
     await writer.close();
     this.#writer = undefined;
     this.outputs.push(info);
+  }
+
+  /** What the output does not need any more; as many as are written at once, and one that is read into. */
+  #takeSpare(): void {
+    for (let buffer = this.#writer?.spareBuffer(); buffer !== undefined; ) {
+      if (this.#spare.length <= writeBuffersMax) this.#spare.push(buffer);
+      buffer = this.#writer?.spareBuffer();
+    }
   }
 }
 

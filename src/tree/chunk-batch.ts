@@ -1,4 +1,6 @@
 /** Results of a batch of chunk lookups, in columns: 23 B per id. */
+import type { ChunkColumns } from '../format/chunk-table.ts';
+import { OK, type Step } from './cursor.ts';
 
 /** States of one id in a batch. */
 export const chunkAnswers = { unknown: 0, found: 1, absent: 2 } as const;
@@ -29,5 +31,21 @@ export class ChunkBatch {
   /** Forgets the answers to the first `count` ids. */
   reset(count: number): void {
     this.answer.fill(chunkAnswers.unknown, 0, count);
+  }
+
+  /** Takes the answer to id `i`: OK with what `entry` says, else absent. Returns 1 when it is a location. */
+  record(i: number, step: Step, entry: ChunkColumns): number {
+    if (step !== OK) {
+      this.answer[i] = chunkAnswers.absent;
+      return 0;
+    }
+    this.answer[i] = chunkAnswers.found;
+    this.segment[i] = entry.segment;
+    this.off8[i] = entry.off8;
+    this.storedLen[i] = entry.storedLen;
+    this.rawLen[i] = entry.rawLen;
+    this.kind[i] = entry.kind;
+    this.codec[i] = entry.codec;
+    return 1;
   }
 }

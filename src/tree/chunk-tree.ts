@@ -32,6 +32,7 @@ import { LookupCounts } from './lookup-counts.ts';
 import { type MergePace, MergeSlice } from './merge-slice.ts';
 import { MergedStretches } from './merged-stretches.ts';
 import { TableRuns } from './table-runs.ts';
+import type { ToldChunks } from './told-chunks.ts';
 
 /** Entries between two looks at the clock: well under 1 ms. */
 const entriesPerLook = 2048;
@@ -56,6 +57,7 @@ export class ChunkTree {
   #frozen: readonly ChunkMemtable[] = [];
   #runs: TableRuns<ChunkTable>;
   readonly #known = new ChunkHit();
+  #told: ToldChunks | undefined;
   readonly counts: LookupCounts = new LookupCounts();
   /** References given back since somebody set it to 0: how much may have become garbage. */
   released = 0;
@@ -119,9 +121,24 @@ export class ChunkTree {
     codec: number,
   ): boolean {
     const known = this.#known;
+    const told = this.#told?.next(id, idAt);
+    if (told !== undefined) {
+      this.#active.setLocation(id, idAt, segment, off8, storedLen, told.rawLen, told.kind, codec);
+      return true;
+    }
     if (this.findSync(id, idAt, known) !== OK) return false;
     this.#active.setLocation(id, idAt, segment, off8, storedLen, known.rawLen, known.kind, codec);
     return true;
+  }
+
+  /** Runs `work`, in which chunks are moved in this order; they are not looked up. */
+  whileTold<T>(told: ToldChunks, work: () => T): T {
+    this.#told = told;
+    try {
+      return work();
+    } finally {
+      this.#told = undefined;
+    }
   }
 
   /** Takes a list node out of the index; its references stay counted. */
@@ -135,7 +152,7 @@ export class ChunkTree {
    */
   find(id: Uint8Array, idAt: number, out: ChunkHit): Step {
     out.pending.restart();
-    let step = this.#inMemtables(id, idAt, out);
+    let step = this.findInMemory(id, idAt, out);
     const inMemory = step !== MISS;
     const runs = this.#runs;
     let filters = 0;
@@ -160,9 +177,18 @@ export class ChunkTree {
     return step === OK ? OK : END;
   }
 
-  /** True when a memtable has the location of the id; `out` then has it. Asks no table. */
-  findInMemory(id: Uint8Array, idAt: number, out: ChunkHit): boolean {
-    return this.#inMemtables(id, idAt, out) === OK;
+  /** All that was changed since `memtable` was the active one is in memory, for `findInMemory`. */
+  hasChangesSince(memtable: ChunkMemtable): boolean {
+    return memtable === this.#active || this.#frozen.includes(memtable);
+  }
+
+  /** What memtables say of an id: OK and END as `find`, MISS where tables decide. Asks no table. */
+  findInMemory(id: Uint8Array, idAt: number, out: ChunkHit): Step {
+    let step = this.#inMemtable(this.#active, id, idAt, out);
+    for (let i = 0; i < this.#frozen.length && step === MISS; i++) {
+      step = this.#inMemtable(this.#frozen[i]!, id, idAt, out);
+    }
+    return step;
   }
 
   /** `find` that reads missing blocks on the calling thread; never MISS. */
@@ -195,16 +221,16 @@ export class ChunkTree {
     let found = 0;
     let open: number[] = [];
     for (let i = 0; i < count; i++) {
-      const step = this.#inMemtables(ids, i * chunkIdBytes, hit);
+      const step = this.findInMemory(ids, i * chunkIdBytes, hit);
       if (step === MISS) open.push(i);
-      else found += record(outs, i, step, hit);
+      else found += outs.record(i, step, hit);
     }
     const tables = this.#pin();
     try {
       for (const table of tables) {
         if (open.length === 0) break;
         await findManyIn(table, ids, open, (i, entry) => {
-          if ((entry.flags & settled) !== 0) found += record(outs, i, answerOf(entry.flags), entry);
+          if ((entry.flags & settled) !== 0) found += outs.record(i, answerOf(entry.flags), entry);
         });
         open = open.filter((i) => outs.answer[i] === chunkAnswers.unknown);
       }
@@ -357,14 +383,6 @@ export class ChunkTree {
     return tables;
   }
 
-  #inMemtables(id: Uint8Array, idAt: number, out: ChunkHit): Step {
-    let step = this.#inMemtable(this.#active, id, idAt, out);
-    for (let i = 0; i < this.#frozen.length && step === MISS; i++) {
-      step = this.#inMemtable(this.#frozen[i]!, id, idAt, out);
-    }
-    return step;
-  }
-
   /** OK or END when the memtable decides, MISS when older sources must be asked. */
   #inMemtable(memtable: ChunkMemtable, id: Uint8Array, idAt: number, out: ChunkHit): Step {
     const slot = memtable.find(id, idAt);
@@ -378,20 +396,4 @@ export class ChunkTree {
 
 function answerOf(flags: number): Step {
   return (flags & chunkEntryFlags.dropped) !== 0 ? END : OK;
-}
-
-/** Writes an answer; 1 when it is a location. */
-function record(outs: ChunkBatch, i: number, step: Step, hit: ChunkHit): number {
-  if (step !== OK) {
-    outs.answer[i] = chunkAnswers.absent;
-    return 0;
-  }
-  outs.answer[i] = chunkAnswers.found;
-  outs.segment[i] = hit.segment;
-  outs.off8[i] = hit.off8;
-  outs.storedLen[i] = hit.storedLen;
-  outs.rawLen[i] = hit.rawLen;
-  outs.kind[i] = hit.kind;
-  outs.codec[i] = hit.codec;
-  return 1;
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { toHex } from '../../src/base/bytes.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import { BlockCache } from '../../src/cache/block-cache.ts';
+import { chunkKinds } from '../../src/format/chunk-ref.ts';
 import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
 import { filePath } from '../../src/format/file-names.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
@@ -10,7 +11,8 @@ import { ChunkBatch, chunkAnswers } from '../../src/tree/chunk-batch.ts';
 import { ChunkMemtable, chunkFlags } from '../../src/tree/chunk-memtable.ts';
 import { ChunkHit, ChunkTable } from '../../src/tree/chunk-table-reader.ts';
 import { ChunkTree } from '../../src/tree/chunk-tree.ts';
-import { MISS, OK } from '../../src/tree/cursor.ts';
+import { END, MISS, OK } from '../../src/tree/cursor.ts';
+import { ToldChunks } from '../../src/tree/told-chunks.ts';
 import { chunkId, chunkMemtableOf, chunkTableOf, dbUuid, noCache, rejection } from './table-kit.ts';
 
 const memtableBytes = 2 ** 20;
@@ -132,16 +134,45 @@ describe('chunk tree', () => {
     tree.close();
   });
 
+  test('chunks that are told of are moved without a look, each in its turn, and others after one', () => {
+    const tree = new ChunkTree(memtableBytes, []);
+    const row = new ChunkHit();
+    for (const n of [1, 2]) tree.setLocation(chunkId(n), 0, 5, 6, 7, 8, chunkKinds.list, 0);
+    const ids = new Uint8Array([...chunkId(3), ...chunkId(1)]);
+    const told = new ToldChunks(ids);
+    told.add(0, 30, chunkKinds.data);
+    told.add(32, 10, chunkKinds.data);
+    const moved = tree.whileTold(told, () =>
+      [3, 2, 4, 1].map((n) => tree.moveLocation(chunkId(n), 0, 9, n, 7, 0)),
+    );
+    expect(moved).toEqual([true, true, false, true]);
+    const after = [1, 2, 3].map((n) => {
+      expect(tree.findSync(chunkId(n), 0, row)).toBe(OK);
+      return [row.segment, row.off8, row.rawLen, row.kind];
+    });
+    expect(after).toEqual([
+      [9, 1, 10, chunkKinds.data],
+      [9, 2, 8, chunkKinds.list],
+      [9, 3, 30, chunkKinds.data],
+    ]);
+    expect(tree.moveLocation(chunkId(4), 0, 9, 9, 9, 0)).toBe(false);
+    tree.close();
+  });
+
   test('memory answers without tables and a miss is told', async () => {
     const fs = new MemoryFileSystem();
     const tree = new ChunkTree(memtableBytes, []);
     const row = new ChunkHit();
     tree.setLocation(chunkId(1), 0, 5, 6, 7, 8, 0, 0);
-    expect(tree.findInMemory(chunkId(1), 0, row)).toBe(true);
+    const began = tree.active;
+    expect(tree.findInMemory(chunkId(1), 0, row)).toBe(OK);
     tree.freeze();
-    expect(tree.findInMemory(chunkId(1), 0, row)).toBe(true);
+    tree.drop(chunkId(2), 0);
+    expect([1, 2, 3].map((n) => tree.findInMemory(chunkId(n), 0, row))).toEqual([OK, END, MISS]);
+    expect([tree.hasChangesSince(began), tree.hasChangesSince(tree.active)]).toEqual([true, true]);
     await flushOldest(tree, fs, 1, noCache());
-    expect(tree.findInMemory(chunkId(1), 0, row)).toBe(false);
+    expect(tree.findInMemory(chunkId(1), 0, row)).toBe(MISS);
+    expect([tree.hasChangesSince(began), tree.hasChangesSince(tree.active)]).toEqual([false, true]);
     expect(tree.find(chunkId(1), 0, row)).toBe(MISS);
     row.pending.loadSync();
     expect(tree.find(chunkId(1), 0, row)).toBe(OK);

@@ -38,6 +38,7 @@ import { findLiveFrames, type Liveness, measureLiveness } from '../../chunk/live
 import type { SegmentLanes } from '../../chunk/segment-lanes.ts';
 import type { GroupCommit } from '../../log/group-commit.ts';
 import type { SegmentSet } from '../../segment/segment-set.ts';
+import type { ChunkMemtable } from '../../tree/chunk-memtable.ts';
 import type { Forest } from '../../tree/forest.ts';
 import type { MergePace } from '../../tree/merge-slice.ts';
 import type { TxnWriter } from '../../txn/txn-writer.ts';
@@ -284,6 +285,8 @@ export class Cleaner {
   ): Promise<void> {
     const { forest, chunks, log, health } = this.#options;
     const pace = this.#paceOf(task);
+    // What changes from here on is in this memtable or a later one.
+    const since = forest.chunks.active;
     const found = await findLiveFrames(forest.chunks, drained, chunks.guard.heldNow(), pace);
     await this.#refuseWithoutSpace(Array.from(found.values()).reduce((sum, { bytes }) => sum + bytes, 0));
     const damaged = new Set<FileNo>();
@@ -301,7 +304,7 @@ export class Cleaner {
       await this.#discard(copier);
       throw error;
     }
-    await this.#adopt(copier);
+    await this.#adopt(copier, since);
     outcome.copiedBytes += copier.copiedBytes;
     outcome.copiedFrames += copier.moves.count;
     this.counters.copiedBytes += copier.copiedBytes;
@@ -350,14 +353,14 @@ export class Cleaner {
   }
 
   /** The copies become live segments, and the log says where the chunks lie. */
-  async #adopt(copier: FrameCopier): Promise<void> {
+  async #adopt(copier: FrameCopier, since: ChunkMemtable): Promise<void> {
     const { segments, lanes, log } = this.#options;
     for (const info of copier.outputs) {
       segments.add(info.no, info);
       lanes.adopt(info);
     }
     try {
-      await logMoves(this.#options, copier.moves);
+      await logMoves(this.#options, copier.moves, since);
     } catch (error) {
       // What was logged stands; copies nothing refers to are garbage for a later run.
       if (log.failure !== undefined) throw log.failure;

@@ -44,7 +44,7 @@ const readTurnsMax = 50;
 /** Share of garbage above which an open segment is sealed, so that it can be emptied. */
 const rollAbove = 0.05;
 /** Memory for each frame of segments that are being emptied: where it lies, and where it lay. */
-const frameMemory = 100;
+const frameMemory = 104;
 /** Segments emptied in one step where garbage may stay. */
 const stepSegments = 4;
 /** Share of entries without use from which on the tables of the chunk tree are merged for them. */
