@@ -60,6 +60,8 @@ export class Findings {
   readonly list: Finding[] = [];
   /** Findings beyond the bound. */
   more = 0;
+  /** How often a damaged place was told of, known ones included. */
+  told = 0;
   /** Damaged chunks by id (hex), and the findings they belong to. */
   readonly ids = new Map<string, Finding[]>();
   /** Ids beyond the bound: not attributed. */
@@ -79,6 +81,7 @@ export class Findings {
 
   /** A damaged place from the error that told of it; undefined when it is known or beyond the bound. */
   add(kind: FindingKind, error: VarveError, fields: FindingFields = {}): Finding | undefined {
+    this.told++;
     const name = `${kind}\n${error.file ?? ''}\n${error.offset ?? ''}\n${error.message}`;
     if (this.#seen.has(name)) return undefined;
     if (this.list.length >= findingsMax) {

@@ -1,15 +1,21 @@
 /** What is wrong with a store before it is repaired: a full check with no engine around it. */
+import type { FileNo } from '../base/brands.ts';
 import { isDamage, isVarveError, type VarveError } from '../base/errors.ts';
+import type { CatalogSegment } from '../format/catalog.ts';
+import { filePath } from '../format/file-names.ts';
 import { type Finding, Findings } from './findings.ts';
 import { rowsOfTables } from './key-walk.ts';
 import { LiveFiles } from './live-files.ts';
 import type { RepairWork } from './repair-types.ts';
 import { verifyStore } from './verify.ts';
+import type { VerifyReport } from './verify-types.ts';
 
 export interface Checked {
   /** Nothing is wrong, and there is nothing to do. */
   readonly isSound: boolean;
   readonly damage: readonly Finding[];
+  /** Sealed segments of which every byte was read, and every chunk compared with its id: nothing is wrong. */
+  readonly sound: ReadonlySet<FileNo>;
 }
 
 /** Errors as verify, but for damage of the roots, which is a finding. */
@@ -44,7 +50,7 @@ export async function checkWhole(
         },
         onDamage: () => undefined,
       });
-      return { isSound: report.ok, damage: report.damage };
+      return { isSound: report.ok, damage: report.damage, sound: soundOf(report, catalog.sealed) };
     } finally {
       await segments.close();
     }
@@ -52,8 +58,15 @@ export async function checkWhole(
     if (!isDamage(error) && !isVarveError(error, 'VARVE_NOT_FOUND')) throw error;
     const findings = new Findings(() => undefined);
     findings.add('superblock', error as VarveError);
-    return { isSound: false, damage: findings.list };
+    return { isSound: false, damage: findings.list, sound: new Set() };
   } finally {
     await files?.close();
   }
+}
+
+/** None where not all damage is listed. */
+function soundOf(report: VerifyReport, sealed: readonly CatalogSegment[]): Set<FileNo> {
+  if (!report.done || (report.moreDamage ?? 0) > 0) return new Set();
+  const damaged = new Set(report.damage.map(({ file }) => file));
+  return new Set(sealed.map(({ no }) => no).filter((no) => !damaged.has(filePath('seg', no))));
 }

@@ -116,7 +116,7 @@ class Repair {
     if (before.isSound) return await this.#report(before.damage, system, undefined, []);
     this.#actions.push(...this.#roots.actions);
     if (!dryRun) await prepareDirs(fs);
-    const segments = await this.#segments();
+    const segments = await this.#segments(before.sound);
     const seq = this.#lastSeq();
     const chunks = await rebuildChunks({
       fs,
@@ -173,7 +173,7 @@ class Repair {
     return Math.max(1, highest) + (isOpen ? seqSlack : 0);
   }
 
-  async #segments(): Promise<RepairedSegments> {
+  async #segments(sound: ReadonlySet<FileNo>): Promise<RepairedSegments> {
     const { fs, random, dryRun, onProgress } = this.#work;
     const { dbUuid, catalog, files } = this.#roots;
     const numbers = new Set(files.seg);
@@ -188,6 +188,7 @@ class Repair {
       random,
       takeFileNo: this.#takeFileNo,
       dryRun,
+      sound,
       pause: this.#pause,
       onAction: (what) => this.#actions.push(what),
       onBytes: (bytes) => {

@@ -100,10 +100,16 @@ class Verification {
   }
 
   #doneSteps = 0;
+  #leftOut = 0;
 
-  /** Damage and what could not be checked, so far. */
+  /** How often damage was met and something could not be checked: a place met again counts for its file. */
   get #found(): number {
-    return this.#findings.list.length + this.#findings.more + this.#unchecked.size;
+    return this.#findings.told + this.#leftOut;
+  }
+
+  #leave(what: string): void {
+    this.#unchecked.add(what);
+    this.#leftOut++;
   }
 
   #left(at: VerifyCursor): Unit[] {
@@ -197,7 +203,7 @@ class Verification {
   async #counts(): Promise<void> {
     const forest = await this.#files.wholeForest([trees.K, trees.C]);
     if (forest === undefined) {
-      this.#unchecked.add('reference counts: a table of keys or chunks is damaged');
+      this.#leave('reference counts: a table of keys or chunks is damaged');
       return;
     }
     const { sealed, unsealed } = this.#files.loaded.catalog;
@@ -213,7 +219,7 @@ class Verification {
     } catch (error) {
       if (!isDamage(error) || isGone(error)) throw error;
       this.#findings.add('table', error);
-      this.#unchecked.add(`reference counts: ${error.message}`);
+      this.#leave(`reference counts: ${error.message}`);
     } finally {
       await segments.close();
     }
@@ -253,7 +259,7 @@ class Verification {
     if (known !== undefined) return known;
     const forest = await this.#files.wholeForest([trees.C]);
     if (forest === undefined) {
-      this.#unchecked.add('that the chunk index names frames that are there: a table of it is damaged');
+      this.#leave('that the chunk index names frames that are there: a table of it is damaged');
       return undefined;
     }
     const left = this.#files
@@ -279,7 +285,7 @@ class Verification {
     } catch (error) {
       if (!isDamage(error) || isGone(error)) throw error;
       this.#findings.add('table', error);
-      this.#unchecked.add(`that the chunk index names frames that are there: ${error.message}`);
+      this.#leave(`that the chunk index names frames that are there: ${error.message}`);
       this.#places = new Map();
     }
     return this.#places.get(no);
@@ -295,13 +301,13 @@ class Verification {
 
   async #attribute(): Promise<void> {
     if (this.#findings.moreIds > 0)
-      this.#unchecked.add(`keys of ${this.#findings.moreIds} damaged chunks beyond the bound`);
+      this.#leave(`keys of ${this.#findings.moreIds} damaged chunks beyond the bound`);
     const trouble = await attribute({
       ...this.#work.now,
       findings: this.#findings,
       pause: () => this.#pause(),
     });
-    if (trouble !== undefined) this.#unchecked.add(`which keys are affected: ${trouble.message}`);
+    if (trouble !== undefined) this.#leave(`which keys are affected: ${trouble.message}`);
   }
 
   /** Lets others have the thread now and then, and ends an aborted check. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { repairWithEnv } from '../../src/engine/health/repairing.ts';
+import { alteredPort } from '../../src/fs/altered-port.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { RepairReport } from '../../src/integrity/repair-types.ts';
 import { envOf, openOn } from '../crash/machine.ts';
@@ -98,6 +99,38 @@ const damages: Record<string, Damage> = {
 };
 
 describe('repair', () => {
+  test('segments that the check found sound are read once, and one that is damaged twice', async () => {
+    const store = await buildStore('chunked', 3);
+    const disk = store.disk.fork();
+    const segments = disk.files().filter((file) => file.startsWith('seg/'));
+    const sizes = new Map(segments.map((file) => [file, disk.bytesOf(file).length]));
+    const [damaged] = segments;
+    disk.flipBit(damaged!, 8 * 400);
+    const read = new Map<string, number>();
+    const counting = alteredPort(disk, {
+      open: async (path, mode) => {
+        const file = await disk.open(path, mode);
+        const real = file.read.bind(file);
+        file.read = async (buf, pos) => {
+          const got = await real(buf, pos);
+          // Frames, not trailers and list nodes.
+          if (got > 4096) read.set(path, (read.get(path) ?? 0) + got);
+          return got;
+        };
+        return file;
+      },
+    });
+    const { algorithm, inlineMax } = store.shape;
+    const chunking = store.more.chunking ?? { algorithm, min: 64, avg: 1024, max: 2048 };
+    const env = { ...envOf(disk, 99), fs: counting };
+    const report = await repairWithEnv(env, { chunking, inlineMax });
+    expect(report.actions.length).toBeGreaterThan(0);
+    const times = segments.map((file) => (read.get(file) ?? 0) / sizes.get(file)!);
+    expect(times[0]).toBeGreaterThan(1.5);
+    for (const each of times.slice(1)) expect(each).toBeLessThan(1.5);
+    expect(await faultsAfter(store, disk, report, false)).toEqual([]);
+  });
+
   test('a sound store is left as it is', async () => {
     for (const name of shapeNames) {
       const store = await buildStore(name, 3);

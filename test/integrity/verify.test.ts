@@ -2,10 +2,14 @@ import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { repairWithEnv } from '../../src/engine/health/repairing.ts';
-import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { check } from '../../src/engine/health/verifying.ts';
+import { chunkKinds } from '../../src/format/chunk-ref.ts';
+import { filePath } from '../../src/format/file-names.ts';
+import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { VerifyReport } from '../../src/integrity/verify-types.ts';
 import { envOf, openOn as openShape } from '../crash/machine.ts';
 import { type BuiltStore, buildStore, shapeNames } from '../damage/stores.ts';
+import { openParts } from '../engine/cleaner-kit.ts';
 import { bytesOf, codeOf, newStore, openOn as openKit, smallChunks, turn } from '../engine/engine-kit.ts';
 
 /** Opens a built store for reading. */
@@ -104,6 +108,32 @@ describe('verify', () => {
     expect(attributed).toBeGreaterThan(2);
     await engine.close();
   }, 60_000);
+
+  test('a file whose damage another part of the check has met before does not count as sound', async () => {
+    const disk = new MemoryFileSystem();
+    const made = await openParts(disk);
+    await made.engine.put('k', bytesOf(1, 40_000));
+    for (const { no } of made.store.parts.lanes.open()) await made.store.parts.lanes.roll(no);
+    await made.engine.close();
+    let node = { segment: 0, off8: 0 };
+    const { engine, store } = await openParts(disk);
+    await store.forest.chunks.scanAll(({ columns: { kind, segment, off8 } }) => {
+      if (kind === chunkKinds.list) node = { segment, off8 };
+    });
+    disk.flipBit(filePath('seg', node.segment), (node.off8 * 8 + 100) * 8);
+    const sound: string[] = [];
+    const report = await check(store, {
+      level: 'full',
+      start: undefined,
+      maxMs: undefined,
+      onProgress: undefined,
+      onSound: ({ phase, no }) => sound.push(`${phase} ${no}`),
+    });
+    expect(report.damage.map(({ file }) => file)).toContain(filePath('seg', node.segment));
+    expect(sound).not.toContain(`segments ${node.segment}`);
+    expect(sound.length).toBeGreaterThan(0);
+    await engine.close();
+  });
 
   test('deleted and cut off files are found', async () => {
     for (const name of shapeNames) {
