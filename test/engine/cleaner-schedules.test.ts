@@ -165,4 +165,4 @@ test('a generated schedule shows what each rule of the guard is for', async () =
       /chunk .* is (not at|missing)/,
     );
   }
-});
+}, 120_000);
