@@ -23,6 +23,7 @@ import { ThreadPool } from '../src/pool/thread-pool.ts';
 import type { TuneOptions, TuneReport, TuneSource } from '../src/tune/tune-types.ts';
 
 export { checkBlobStore } from '../src/backup/blob-check.ts';
+export { checkBlobName, checkBlobPrefix } from '../src/backup/blob-store.ts';
 export { errorCodes, isVarveError, VarveError } from '../src/base/errors.ts';
 export { openBackup } from '../src/engine/backups/backup-view.ts';
 export type * from '../src/public-types.ts';

@@ -34,10 +34,11 @@ import {
 } from './archive-objects.ts';
 import { damageOf, type VaultDamage } from './backup-info.ts';
 import { LookAgain } from './look-again.ts';
+import { pacedEnv } from './paced-blobs.ts';
 import { packBytesTarget } from './pack-builder.ts';
 import { isGivenBack, notGivenBack } from './read-back.ts';
 import { RunIndexes } from './run-indexes.ts';
-import { Throttle, throwIfAborted } from './throttle.ts';
+import { throwIfAborted } from './throttle.ts';
 import { Upload } from './upload.ts';
 import { type LiveChunks, ValueUpload } from './value-upload.ts';
 import { type IndexState, lastingPacks, loadVault, type VaultEnv, type VaultState } from './vault-state.ts';
@@ -92,7 +93,7 @@ export async function runArchive(
   source: ArchiveSource,
   options: ArchiveRunOptions = {},
 ): Promise<ArchiveReport> {
-  return await new ArchiveRun(env, source, options).run();
+  return await new ArchiveRun(pacedEnv(env, options), source, options).run();
 }
 
 /** Frames of the object that is being filled. */
@@ -242,13 +243,12 @@ class ArchiveRun {
   }
 
   #over(state: VaultState): Session {
-    const { bytesPerSecond, signal } = this.#options;
     const indexes = new RunIndexes(this.#env, state, this.#indexes);
     const upload = new Upload(this.#env, state.packs, state.index, {
       packBytes: packBytesTarget,
       prove: true,
       dryRun: false,
-      throttle: new Throttle(this.#env.clock, bytesPerSecond, signal),
+      signal: this.#options.signal,
       onBytes: () => undefined,
       spill: async () => {
         await indexes.spill(upload.own);

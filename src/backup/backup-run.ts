@@ -38,12 +38,13 @@ import { keyText } from './key-text.ts';
 import type { KeyTree } from './key-tree-builder.ts';
 import { LookAgain } from './look-again.ts';
 import { Marker } from './marker.ts';
+import { pacedEnv } from './paced-blobs.ts';
 import { packBytesTarget } from './pack-builder.ts';
 import { isGivenBack, notGivenBack } from './read-back.ts';
 import { reachedState, tidyIndexes } from './reuse.ts';
 import { RunIndexes } from './run-indexes.ts';
 import { listSnaps, type Snap } from './snaps.ts';
-import { Slices, Throttle } from './throttle.ts';
+import { Slices } from './throttle.ts';
 import { Upload } from './upload.ts';
 import { steadily } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
@@ -108,13 +109,14 @@ export async function runBackup(
   bounds: BackupBounds = {},
 ): Promise<BackupResult> {
   const threads = options.dryRun === true ? undefined : env.threads?.();
-  const run = new BackupRun(env, source, options, bounds, threads);
+  const paced = pacedEnv(env, options);
+  const run = new BackupRun(paced, source, options, bounds, threads);
   try {
     return await run.run();
   } catch (error) {
     if (!run.wrongIds) throw error;
     // Which chunk it is, and of which key, is told by a run that hashes each where it is read.
-    return await new BackupRun(env, source, options, bounds, undefined).run();
+    return await new BackupRun(paced, source, options, bounds, undefined).run();
   } finally {
     await threads?.close();
   }
@@ -128,7 +130,6 @@ class BackupRun {
   readonly #threads: HashThreads | undefined;
   readonly #startedAt: number;
   readonly #slices: Slices;
-  readonly #throttle: Throttle;
   readonly #damage: VaultDamage[] = [];
   readonly #warnings: string[] = [];
   /** Index objects of this run. */
@@ -156,7 +157,6 @@ class BackupRun {
     this.#packBytes = bounds.packBytes ?? packBytesTarget;
     this.#startedAt = env.clock.monotonic();
     this.#slices = new Slices(env.clock, options.signal);
-    this.#throttle = new Throttle(env.clock, options.bytesPerSecond, options.signal);
   }
 
   async run(): Promise<BackupResult> {
@@ -267,7 +267,7 @@ class BackupRun {
       packBytes: this.#packBytes,
       prove: this.#options.verify !== false,
       dryRun,
-      throttle: this.#throttle,
+      signal: this.#options.signal,
       threads: this.#threads,
       onBytes: (bytes) => {
         this.#sent += bytes;

@@ -3,7 +3,7 @@
  * first thing that is not so.
  */
 import { compareBytes, equalBytes } from '../base/bytes.ts';
-import { isVarveError, VarveError, type VarveErrorCode } from '../base/errors.ts';
+import { invalid, isVarveError, VarveError, type VarveErrorCode } from '../base/errors.ts';
 import { Prng } from '../base/prng.ts';
 import { type BlobStore, readRange } from './blob-store.ts';
 
@@ -23,8 +23,10 @@ export async function checkBlobStore(
   make: () => Promise<BlobStore> | BlobStore,
   report?: (name: string) => void,
 ): Promise<void> {
+  if (typeof make !== 'function') throw invalid('checkBlobStore takes a function that makes a store');
   for (const { name, run } of checks) {
     const store = await make();
+    if (typeof store !== 'object' || store === null) throw invalid('what was made is no store of objects');
     try {
       await run(store);
     } catch (error) {

@@ -33,8 +33,9 @@ export interface BlobEntry {
 export type BlobData = Uint8Array | AsyncIterable<Uint8Array>;
 
 /**
- * A store of named objects. Errors: VARVE_NOT_FOUND where there is no such object, VARVE_IO and
- * VARVE_NO_SPACE for everything the target refuses. Calls may run side by side.
+ * A store of named objects. Errors: VARVE_NOT_FOUND where there is no such object, VARVE_INVALID_ARGUMENT for
+ * a name that cannot be one (`checkBlobName` and `checkBlobPrefix` throw it), VARVE_IO and VARVE_NO_SPACE for
+ * everything the target refuses. Calls may run side by side.
  */
 export interface BlobStore {
   /** For messages: directory, bucket or address. */

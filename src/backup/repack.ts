@@ -18,7 +18,7 @@ import type { IndexMarks } from './index-marks.ts';
 import { packBytesTarget } from './pack-builder.ts';
 import { readPackTrailer } from './pack-reader.ts';
 import { RunIndexes } from './run-indexes.ts';
-import { type Slices, Throttle } from './throttle.ts';
+import type { Slices } from './throttle.ts';
 import { Upload } from './upload.ts';
 import { IndexHit } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
@@ -62,7 +62,7 @@ export async function repackPacks(
     packBytes: env.bounds?.packBytes ?? packBytesTarget,
     prove: true,
     dryRun: false,
-    throttle: new Throttle(env.clock, undefined, signal),
+    signal,
     onBytes: () => undefined,
     spill: () => indexes.spill(upload.own),
   });

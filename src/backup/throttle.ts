@@ -10,12 +10,12 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 
 export class Throttle {
   readonly #clock: Clock;
-  readonly #rate: number | undefined;
+  readonly #rate: number;
   readonly #signal: AbortSignal | undefined;
   #freeAt = 0;
 
-  /** `rate`: bytes a second; undefined = no bound. */
-  constructor(clock: Clock, rate: number | undefined, signal: AbortSignal | undefined) {
+  /** `rate`: bytes a second. */
+  constructor(clock: Clock, rate: number, signal: AbortSignal | undefined) {
     this.#clock = clock;
     this.#rate = rate;
     this.#signal = signal;
@@ -24,11 +24,16 @@ export class Throttle {
   /** Waits until `bytes` more may go. VARVE_ABORTED. */
   async take(bytes: number): Promise<void> {
     throwIfAborted(this.#signal);
-    if (this.#rate === undefined) return;
+    const waitMs = this.charge(bytes);
+    if (waitMs > 0) await this.#clock.sleep(waitMs, this.#signal, true);
+  }
+
+  /** `bytes` go now: what comes behind waits for them. Gives the ms they would have had to wait. */
+  charge(bytes: number): number {
     const now = this.#clock.monotonic();
     const from = Math.max(now, this.#freeAt);
     this.#freeAt = from + (bytes / this.#rate) * 1000;
-    if (from > now) await this.#clock.sleep(from - now, this.#signal, true);
+    return from - now;
   }
 }
 

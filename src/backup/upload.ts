@@ -19,7 +19,7 @@ import type { HashThreads } from '../pool/id-checker.ts';
 import { newPackMemory, type Pack, PackBuilder, type UnnamedPack } from './pack-builder.ts';
 import { provePack } from './pack-proof.ts';
 import { isGivenBack, notGivenBack } from './read-back.ts';
-import type { Throttle } from './throttle.ts';
+import { throwIfAborted } from './throttle.ts';
 import type { VaultIndex } from './vault-index.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
 
@@ -35,7 +35,8 @@ export interface UploadOptions {
   readonly prove: boolean;
   /** Counts, and puts nothing. */
   readonly dryRun: boolean;
-  readonly throttle: Throttle;
+  /** Looked at before each pack is put. */
+  readonly signal?: AbortSignal | undefined;
   readonly onBytes: (bytes: number) => void;
   /** To hash on; all on the calling thread without. */
   readonly threads?: HashThreads | undefined;
@@ -181,8 +182,8 @@ export class Upload {
 
   async #put(hash: string, bytes: Uint8Array): Promise<void> {
     const { store } = this.#env;
-    const { throttle, prove, onBytes } = this.#options;
-    await throttle.take(bytes.length);
+    const { prove, onBytes, signal } = this.#options;
+    throwIfAborted(signal);
     await store.put(packName(hash), bytes);
     onBytes(bytes.length);
     if (!prove) return;

@@ -60,13 +60,6 @@ export function ratio(text: string): number {
   return value;
 }
 
-/** A date as JavaScript reads it, such as 2026-11-21 or 2026-11-21T12:00:00Z. */
-export function dateOf(text: string): Date {
-  const date = new Date(text);
-  if (Number.isNaN(date.getTime())) throw new InvalidArgumentError('It must be a date.');
-  return date;
-}
-
 /** Collects an option that may be given several times. */
 export function collect(text: string, before: string[] = []): string[] {
   return [...before, text];

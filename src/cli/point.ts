@@ -35,18 +35,27 @@ export function pointArgument(text: string): At {
     return seq;
   }
   if (!/^\d{4}-\d{2}-\d{2}($|[T ])/.test(text)) return { snapshot: text };
-  const hasZone = /(Z|[+-]\d{2}:?\d{2})$/i.test(text.slice(10));
-  const date = new Date(text.length === 10 || hasZone ? text : `${text.replace(' ', 'T')}Z`);
-  if (Number.isNaN(date.getTime()) || !isDay(text))
-    throw new InvalidArgumentError('Not a date: give YYYY-MM-DD[THH:MM[:SS]].');
+  return timeArgument(text);
+}
+
+/** A time as an option, see dateOf. */
+export function timeArgument(text: string): Date {
+  const date = dateOf(text);
+  if (date === undefined) throw new InvalidArgumentError('Not a date: give YYYY-MM-DD[THH:MM[:SS]][Z].');
   return date;
 }
 
-/** The day a text begins with is one: Date takes the 31st of February for a day in March. */
-function isDay(text: string): boolean {
+/**
+ * A date, or a date and a time, UTC where it says no zone; undefined for anything else, days that no month
+ * has among it: Date takes the 31st of February for a day in March.
+ */
+export function dateOf(text: string): Date | undefined {
   const day = text.slice(0, 10);
-  const date = new Date(day);
-  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day);
+  const hasZone = /(Z|[+-]\d{2}:?\d{2})$/i.test(text.slice(10));
+  const date = new Date(text.length === 10 || hasZone ? text : `${text.replace(' ', 'T')}Z`);
+  const midnight = new Date(day);
+  const isDay = !Number.isNaN(midnight.getTime()) && midnight.toISOString().startsWith(day);
+  return isDay && !Number.isNaN(date.getTime()) ? date : undefined;
 }
 
 /** The option of a read. */

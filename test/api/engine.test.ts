@@ -10,6 +10,8 @@ import { tempDir } from '../fs/temp-dir.ts';
 test('the package exports what it promises', () => {
   expect(Object.keys(varve).sort()).toEqual([
     'VarveError',
+    'checkBlobName',
+    'checkBlobPrefix',
     'checkBlobStore',
     'errorCodes',
     'follow',

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { checkPack } from '../../src/backup/pack-check.ts';
-import { Throttle } from '../../src/backup/throttle.ts';
 import { Upload } from '../../src/backup/upload.ts';
 import { VaultIndex } from '../../src/backup/vault-index.ts';
 import type { PackState } from '../../src/backup/vault-state.ts';
@@ -57,13 +56,11 @@ async function uploaded(store: SlowBlobs, threads?: HashThreads, wrong = -1): Pr
   const prng = new Prng(5);
   const packs: PackState[] = [];
   const env = { store, vaultId: bytesOf(1, 16), clock, random: (n: number) => prng.bytes(n) };
-  const throttle = new Throttle(clock, undefined, undefined);
   const index = new VaultIndex([], { isPending: () => false, refresh: async () => [] });
   const upload = new Upload(env, packs, index, {
     packBytes: 2000,
     prove: true,
     dryRun: false,
-    throttle,
     onBytes: () => undefined,
     threads,
   });

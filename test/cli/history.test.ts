@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { pointArgument } from '../../src/cli/point.ts';
+import { pointArgument, timeArgument } from '../../src/cli/point.ts';
 import { openEngine } from '../../src/index.ts';
 import { cli, freshDir } from './kit.ts';
 
@@ -137,6 +137,9 @@ describe('the past on the command line', () => {
     expect(pointArgument('2026-11-21')).toEqual(new Date('2026-11-21T00:00:00Z'));
     expect(pointArgument('2026-11-21 10:30')).toEqual(new Date('2026-11-21T10:30:00Z'));
     expect(pointArgument('2026-11-21T10:30:00+02:00')).toEqual(new Date('2026-11-21T08:30:00Z'));
+    expect(timeArgument('2026-11-21T10:30')).toEqual(new Date('2026-11-21T10:30:00Z'));
+    for (const text of ['2026-02-30', '2026-02-31T10:00Z', 'noon', '2026-11-21T25:00'])
+      expect(() => timeArgument(text), text).toThrow('Not a date');
     expect(pointArgument('monday')).toEqual({ snapshot: 'monday' });
     expect(pointArgument('2026-backup')).toEqual({ snapshot: '2026-backup' });
   });

@@ -42,6 +42,11 @@ describe('vault commands', () => {
   test('list, stats, diff, forget and prune', async () => {
     const dir = await freshDir();
     const [store, vault] = [join(dir, 'data'), join(dir, 'vault')];
+    await cli(['put', store, 'k'], { stdin: 'none'.repeat(2000) });
+    const first = await cli(['backup', store, vault, '--dry-run']);
+    expect(first).toMatchObject({ code: 0, out: expect.stringContaining('would send 1 key (7.81 KiB)') });
+    expect(first.err).toContain('this would be the first backup');
+    expect((await cli(['vault', 'list', vault])).code).toBe(3);
     for (const text of ['one', 'two', 'three']) {
       await cli(['put', store, 'k'], { stdin: text.repeat(2000) });
       expect((await cli(['backup', store, vault, '--tag', text])).code).toBe(0);

@@ -1,7 +1,8 @@
 /** varve backup: a store into a vault. */
 import { type Command, Option } from 'commander';
+import { MemoryBlobs } from '../../backup/memory-blobs.ts';
 import { invalid, isVarveError } from '../../base/errors.ts';
-import type { BackupMode, BackupReport, Engine } from '../../index.ts';
+import type { BackupMode, BackupReport, Engine, Vault } from '../../index.ts';
 import { runDaemon } from '../daemon.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { loadVarve } from '../load.ts';
@@ -81,8 +82,7 @@ async function backup(session: Session, store: string, target: string, options: 
 }
 
 async function run(session: Session, engine: Engine, target: string, options: Options): Promise<number> {
-  const { openVault } = await loadVarve();
-  const vault = await openVault(target, { create: options.dryRun !== true });
+  const vault = await vaultFor(session, target, options.dryRun === true);
   const view = await progressView(session.io, session.json);
   let report: BackupReport;
   try {
@@ -111,6 +111,18 @@ async function run(session: Session, engine: Engine, target: string, options: Op
   if (session.json) await session.out.json({ type: 'backup', ...report });
   else await print(session, report);
   return report.ok ? exitCodes.done : exitCodes.corrupt;
+}
+
+/** The vault; for a dry run an empty one where there is none yet, in memory. */
+async function vaultFor(session: Session, target: string, dryRun: boolean): Promise<Vault> {
+  const { openVault } = await loadVarve();
+  try {
+    return await openVault(target, { create: !dryRun });
+  } catch (error) {
+    if (!dryRun || !isVarveError(error, 'VARVE_NOT_FOUND')) throw error;
+    await warn(session, `there is no vault in ${target} yet: this would be the first backup`);
+    return await openVault(new MemoryBlobs(), { create: true });
+  }
 }
 
 async function print(session: Session, report: BackupReport): Promise<void> {

@@ -16,6 +16,7 @@ import type {
 } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { collect, examples, jsonOption, spaceOption, wholeNumber } from '../options.ts';
+import { dateOf } from '../point.ts';
 import { type Runner, readStore, type Session, spaceOf } from '../session.ts';
 import { keyFields, keyText, plainText } from '../text.ts';
 
@@ -154,8 +155,8 @@ function valueArgument(text: string, field: IndexField | undefined): IndexValue 
 }
 
 function dateArgument(text: string): Date {
-  const date = new Date(text);
-  if (Number.isNaN(date.getTime())) throw invalid(`${JSON.stringify(text)} is no date`);
+  const date = dateOf(text);
+  if (date === undefined) throw invalid(`${JSON.stringify(text)} is no date`);
   return date;
 }
 

@@ -1,11 +1,12 @@
 /** varve restore: a backup into a new store, into one that is there, or into files. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { encodeUtf8 } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
 import type { LiveRestoreReport, RestoreReport, VaultDamage, VaultProgress } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { loadVarve } from '../load.ts';
 import { collect, examples, jsonOption } from '../options.ts';
+import { timeArgument } from '../point.ts';
 import { progressView } from '../progress.ts';
 import { type Runner, readStore, type Session, writeStore } from '../session.ts';
 import { plainText, plural, sizeText } from '../text.ts';
@@ -35,7 +36,7 @@ export function addRestore(program: Command, runner: Runner): void {
     .option('--backup <id>', 'id of the backup, or the beginning of one; the newest where not given')
     .option(
       '--at <time>',
-      'the state of this time, such as 2026-01-31T12:00Z: the backup before it, and the log archived behind',
+      'the state of this time (UTC where it says no zone): the backup before it, and the log archived behind',
       timeArgument,
     )
     .option('--prefix <prefix>', 'only keys that begin with this; may be given several times', collect)
@@ -209,11 +210,4 @@ function chosen({ backup, at, space }: Options): { backup?: string; at?: Date; s
     ...(at === undefined ? {} : { at }),
     ...(space === undefined ? {} : { space }),
   };
-}
-
-function timeArgument(text: string): Date {
-  const time = new Date(text);
-  if (!Number.isFinite(time.getTime()))
-    throw new InvalidArgumentError('It must be a time, such as 2026-01-31T12:00:00Z.');
-  return time;
 }

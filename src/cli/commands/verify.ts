@@ -3,7 +3,8 @@ import { type Command, Option } from 'commander';
 import type { Finding, VerifyLevel, VerifyReport } from '../../index.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { loadVarve } from '../load.ts';
-import { dateOf, examples, jsonOption, wholeNumber } from '../options.ts';
+import { examples, jsonOption, wholeNumber } from '../options.ts';
+import { timeArgument } from '../point.ts';
 import { progressView } from '../progress.ts';
 import type { Runner, Session } from '../session.ts';
 import { plainText, plural, sizeText } from '../text.ts';
@@ -28,7 +29,7 @@ export function addVerify(program: Command, runner: Runner): void {
     )
     .option('--max-seconds <n>', 'stop after so long, and print where to go on', wholeNumber)
     .option('--cursor <cursor>', 'go on where a check of the same level stopped')
-    .option('--since <date>', 'leave out files a scrub has found sound since then', dateOf)
+    .option('--since <date>', 'leave out files a scrub has found sound since then', timeArgument)
     .addOption(jsonOption())
     .addHelpText(
       'after',

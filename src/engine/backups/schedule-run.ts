@@ -292,5 +292,8 @@ function checkRunOptions(options: RunScheduleOptions): void {
   if (typeof options.openVault !== 'function') throw invalid('openVault is needed: it opens the vaults');
   checkFlags(options, ['once', 'force', 'breakLock']);
   checkFunctions(options, ['onEvent']);
+  const { names: asked } = options;
+  if (asked !== undefined && !(Array.isArray(asked) && asked.every((name) => typeof name === 'string')))
+    throw invalid('names is an array of names of schedules');
   if (options.force === true && options.once !== true) throw invalid('force goes with once');
 }

@@ -116,7 +116,11 @@ export function schedulesOf(store: Store): ScheduleList {
         await setSchedule(store, name, schedule);
         return await get(name, graceMsDefault);
       }),
-    get: (name, { graceMs = graceMsDefault } = {}) => store.run(() => get(name, graceMs)),
+    get: (name, options = {}) =>
+      store.run(async () => {
+        checkNames(options, ['graceMs'], 'option');
+        return await get(name, options.graceMs ?? graceMsDefault);
+      }),
     list: (options = {}) => store.run(() => list(options)),
     delete: (name) => store.run(() => deleteSchedule(store, name)),
     run: (options) => runSchedules(store, options),
