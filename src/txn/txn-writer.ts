@@ -8,12 +8,13 @@
  * - what is in memory is what replaying the encoded ops gives: the same visitor applies both;
  * - a transaction that is refused leaves no byte in the group and takes no number;
  * - a put that takes the short way leaves the frame and the rows the long one leaves ("the short way of an
- *   inline put writes what the long one writes").
+ *   inline put writes what the long one writes");
+ * - a batch is decided on what was found when it was asked whether it is warm, in the same turn ("what was
+ *   found for a batch serves its next commit, and no other").
  */
 
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
-import { VarveError } from '../base/errors.ts';
 import { batchBytesMax } from '../base/limits.ts';
 import type { Births } from '../chunk/births.ts';
 import type { NodePresence } from '../chunk/node-presence.ts';
@@ -40,6 +41,7 @@ import { SpaceUse } from './space-use.ts';
 import { refsOf, VersionEnds } from './version-ends.ts';
 import {
   absent,
+  checkedRow,
   encodeInline,
   estimate,
   expiryOf,
@@ -60,6 +62,8 @@ export class TxnWriter {
   readonly #row = new RowRef();
   readonly #record = new ByteWriter(1024);
   #nodes: ReadonlyMap<string, Uint8Array>[] = [];
+  /** What `areWarm` has found: good for one commit, as nothing else runs before it. */
+  #looked: { readonly ops: readonly WriteOp[]; readonly rows: readonly OldRow[] } | undefined;
   /** The moment by which versions have expired, ms since 1970: never before the last commit. */
   now: () => number = () => this.#log.lastTimeMs;
   /** A version that expires then was applied. */
@@ -122,6 +126,21 @@ export class TxnWriter {
     }
   }
 
+  /**
+   * True when all keys are warm. What was found is kept for the commit of these very `ops`, which the caller
+   * makes in the same turn or not at all.
+   */
+  areWarm(ops: readonly WriteOp[]): boolean {
+    const rows: OldRow[] = [];
+    for (const { prefix } of ops) {
+      const step = this.#findNow(prefix, prefix.length);
+      if (step === MISS) return false;
+      rows.push(this.#oldOf(step));
+    }
+    this.#looked = { ops, rows };
+    return true;
+  }
+
   async warm(prefix: Uint8Array): Promise<void> {
     await this.#forest.keys.findAsync(prefix, 0, prefix.length, Number.MAX_SAFE_INTEGER, new RowRef());
   }
@@ -149,7 +168,9 @@ export class TxnWriter {
     sys: readonly SysOp[],
     waiter?: Waiter,
   ): Committed | undefined {
-    const old = ops.map((op) => this.#oldRow(op));
+    const looked = this.#looked?.ops === ops ? this.#looked.rows : undefined;
+    this.#looked = undefined;
+    const old = ops.map((op, i) => checkedRow(op, looked?.[i] ?? this.#newest(op.prefix)));
     const deleted = ops.filter((op, i) => op.kind === 'delete' && old[i]!.live).length;
     if (sys.length === 0 && !ops.some((op, i) => op.kind === 'put' || old[i]!.live)) return undefined;
     const group = this.#log.group(estimate(ops, named));
@@ -350,21 +371,6 @@ export class TxnWriter {
     const indexer = this.#indexer;
     if (indexer === undefined || indexer.isIdle) return undefined;
     return ops.some(({ prefix }) => indexer.covers(prefix)) ? indexer : undefined;
-  }
-
-  #oldRow(op: WriteOp): OldRow {
-    const found = this.#newest(op.prefix);
-    const isTaken = op.kind === 'delete' && op.isExpired === true && found.record !== undefined;
-    const old = isTaken ? { ...found, live: true } : found;
-    if (op.ifSeq === undefined) return old;
-    const current = old.live ? old.seq : 0;
-    if (current !== op.ifSeq) {
-      throw new VarveError('VARVE_CONFLICT', 'the key has another seq than ifSeq says', {
-        expected: op.ifSeq,
-        actual: current,
-      });
-    }
-    return old;
   }
 
   /** Number of the newest version where it is a put, expired or not; undefined else. May read the disk. */

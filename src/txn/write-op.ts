@@ -99,3 +99,18 @@ export function tooLarge(bytes: number): VarveError {
     `the transaction takes ${bytes} bytes in the log; at most ${batchBytesMax} are allowed`,
   );
 }
+
+/** The row `op` meets, of which `found` was found. VARVE_CONFLICT when it is not the one `ifSeq` says. */
+export function checkedRow(op: WriteOp, found: OldRow): OldRow {
+  const isTaken = op.kind === 'delete' && op.isExpired === true && found.record !== undefined;
+  const old = isTaken ? { ...found, live: true } : found;
+  if (op.ifSeq === undefined) return old;
+  const current = old.live ? old.seq : 0;
+  if (current !== op.ifSeq) {
+    throw new VarveError('VARVE_CONFLICT', 'the key has another seq than ifSeq says', {
+      expected: op.ifSeq,
+      actual: current,
+    });
+  }
+  return old;
+}

@@ -82,7 +82,7 @@ export const logPlants: readonly Plant[] = [
     'a batch is written as two frames',
     'txn/txn-writer.ts',
     [
-      '    const old = ops.map((op) => this.#oldRow(op));\n',
+      '    const old = ops.map((op, i) => checkedRow(op, looked?.[i] ?? this.#newest(op.prefix)));\n',
       `    if (ops.length > 1) {
       const head = this.commit(ops.slice(0, 1), named, sys);
       // A group of its own for the rest.
@@ -90,7 +90,7 @@ export const logPlants: readonly Plant[] = [
       if (head === undefined) return this.commit(ops.slice(1), named, sys);
       return this.commit(ops.slice(1), [], []) ?? head;
     }
-    const old = ops.map((op) => this.#oldRow(op));\n`,
+    const old = ops.map((op, i) => checkedRow(op, looked?.[i] ?? this.#newest(op.prefix)));\n`,
     ],
     crash(20_000),
     sim(100),

@@ -35,6 +35,23 @@ test('a condition is decided on the newest sequenced row, not on what readers se
   expect(parts.log.visibleSeq).toBe(fourth.seq);
 });
 
+test('what was found for a batch serves its next commit, and no other', async () => {
+  const parts = await writeParts();
+  const ops = [put('a', emptyBytes, 0), put('b', emptyBytes, 0)];
+  expect(parts.txn.areWarm(ops)).toBe(true);
+  expect(parts.txn.commit(ops, [], [])!.seq).toBe(1);
+  expect(await codeOf(() => parts.txn.commit(ops, [], []))).toBe('VARVE_CONFLICT');
+  const more = [put('a', bytesOf(1, 9), 1), del('b', 1)];
+  expect(parts.txn.areWarm(more)).toBe(true);
+  expect(parts.txn.commit([put('a', emptyBytes, 1)], [], [])!.seq).toBe(2);
+  expect(await codeOf(() => parts.txn.commit(more, [], []))).toBe('VARVE_CONFLICT');
+  expect(parts.txn.areWarm([del('b', 1)])).toBe(true);
+  const last = parts.txn.commit([del('b', 1)], [], [])!;
+  expect([last.seq, last.deleted]).toEqual([3, 1]);
+  await last.done;
+  expect(await stateOf(await replayed(parts))).toEqual(await stateOf(parts.forest));
+});
+
 test('a transaction that is refused leaves no byte and takes no number', async () => {
   const parts = await writeParts();
   parts.txn.commit([put('before', bytesOf(1, 20))], [], []);

@@ -174,7 +174,7 @@ export class Writes {
     const planned = planBatch(space, operations);
     if (!this.isPressed(write) && !expires(planned)) {
       const ops = inlineOps(planned, this.#store.parts.identity.inlineMax);
-      if (ops?.every(({ prefix }) => write.txn.isWarm(prefix))) {
+      if (ops !== undefined && write.txn.areWarm(ops)) {
         return await this.#commitBatch(write, space, ops, []);
       }
     }
