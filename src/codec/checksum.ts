@@ -27,7 +27,9 @@ export function xxh64(bytes: Uint8Array, seed = 0n): bigint {
 
 /** Writes xxh64(seed; buf[from..to)) at `at`, little-endian. */
 export function writeChecksum(buf: Uint8Array, at: number, from: number, to: number, seed = 0n): void {
-  viewOf(buf).setBigUint64(at, xxh64(buf.subarray(from, to), seed), true);
+  assert(at >= 0 && at + word.length <= buf.length, 'a checksum fits into its buffer');
+  wordView.setBigUint64(0, xxh64(buf.subarray(from, to), seed), true);
+  for (let i = 0; i < 8; i++) buf[at + i] = word[i]!;
 }
 
 /** True when the 8 bytes at `at` are xxh64(seed; buf[from..to)). */
