@@ -9,6 +9,7 @@ import { fsError } from '../../src/fs/fs-errors.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { openNodeFileSystem } from '../../src/fs/node-file-system.ts';
 import { CrashNow } from '../../src/fs/sim-machine.ts';
+import { codeOf } from '../engine/engine-kit.ts';
 import { tempDir } from '../fs/temp-dir.ts';
 
 const randomFrom = (seed: number) => {
@@ -36,6 +37,11 @@ describe('blob stores', () => {
       return store;
     };
     await expect(checkBlobStore(make)).rejects.toMatchObject({ code: 'VARVE_CORRUPT' });
+  });
+
+  test('the suite is given a function that makes stores', async () => {
+    for (const make of [null, new MemoryBlobs(), () => null, async () => 'a bucket'])
+      expect(await codeOf(checkBlobStore(make as never))).toBe('VARVE_INVALID_ARGUMENT');
   });
 
   test('a power cut at any operation leaves an object whole or not there', async () => {

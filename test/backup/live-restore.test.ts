@@ -65,6 +65,22 @@ describe('a restore into an open store', () => {
     await engine.close();
   });
 
+  test('a key expires when the backup says, however long its restore takes, so a second run finds it so', async () => {
+    const { engine, clock } = await newStore();
+    const vault = await vaultOn();
+    await engine.put('small', 'x', { ttlMs: 3_600_000 });
+    await engine.put('large', bytesOf(1, 20_000), { ttlMs: 3_600_000 });
+    await engine.backup(vault);
+    const before = [await engine.stat('small'), await engine.stat('large')];
+    await engine.clear();
+    clock.now = () => ++clock.ms;
+    expect(await engine.restore(vault)).toMatchObject({ keys: 2, same: 0 });
+    const after = [await engine.stat('small'), await engine.stat('large')];
+    expect(after.map((stat) => stat!.expires)).toEqual(before.map((stat) => stat!.expires));
+    for (const overwrite of [false, true])
+      expect(await engine.restore(vault, { overwrite })).toMatchObject({ keys: 0, same: 2, kept: 0 });
+  });
+
   test('several prefixes, single keys and other spaces, into another space', async () => {
     const { engine } = await newStore();
     const vault = await vaultOn();

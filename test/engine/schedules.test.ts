@@ -67,6 +67,15 @@ describe('schedules of backups', () => {
         name,
         'VARVE_INVALID_ARGUMENT',
       ]);
+    const openVault = async (): Promise<never> => expect.unreachable();
+    for (const call of [
+      () => engine.schedules.get('n', { grace: 1 } as never),
+      () => engine.schedules.get('n', null as never),
+      () => engine.schedules.run({ openVault, names: 'n' as never }),
+      () => engine.schedules.run({ openVault, once: 'yes' as never }),
+      () => engine.schedules.run({ openVault, onEvent: 5 as never }),
+    ])
+      expect(await codeOf(call as () => unknown), String(call)).toBe('VARVE_INVALID_ARGUMENT');
     expect(await codeOf(engine.schedules.list({ graceMs: -1 }))).toBe('VARVE_INVALID_ARGUMENT');
     expect(await engine.schedules.list()).toEqual([]);
   });

@@ -159,8 +159,7 @@ class LiveRestore {
 
   async #one(row: BackupKey, space: number): Promise<void> {
     const { expireAtMs, size } = row.record;
-    const ttlMs = expireAtMs === undefined ? undefined : expireAtMs - this.#store.nowMs;
-    if (ttlMs !== undefined && ttlMs < 1) {
+    if (expireAtMs !== undefined && expireAtMs <= this.#store.nowMs) {
       this.#expired++;
       return;
     }
@@ -177,7 +176,7 @@ class LiveRestore {
     }
     try {
       if (this.#options.dryRun === true) await this.#prove(row.record);
-      else await this.#put(row, space, prefix, ttlMs);
+      else await this.#put(row, space, prefix);
     } catch (error) {
       const isTaken = isVarveError(error, 'VARVE_CONFLICT') && this.#options.overwrite !== true;
       if (isTaken) {
@@ -196,17 +195,13 @@ class LiveRestore {
     for await (const _piece of this.#reader.pieces(record)) throwIfAborted(this.#options.signal);
   }
 
-  async #put(
-    { record }: BackupKey,
-    space: number,
-    prefix: Uint8Array,
-    ttlMs: number | undefined,
-  ): Promise<void> {
+  async #put({ record }: BackupKey, space: number, prefix: Uint8Array): Promise<void> {
     const { signal, overwrite } = this.#options;
     const writes = this.#writes;
     const write: WriteSide = this.#store.stillWritable();
     await writes.relieve(write);
-    if (ttlMs !== undefined) await write.checkpointer.require(expiryFeature);
+    const { expireAtMs } = record;
+    if (expireAtMs !== undefined) await write.checkpointer.require(expiryFeature);
     const { buf, bodyFrom, form, size, metadataFrom, metadataTo } = record;
     const value =
       form === recordForms.inline ? buf.slice(bodyFrom, bodyFrom + size) : this.#reader.pieces(record);
@@ -217,8 +212,9 @@ class LiveRestore {
       this.#store.stillWritable();
       const metadata = metadataTo > metadataFrom ? buf.slice(metadataFrom, metadataTo) : undefined;
       const ifSeq = overwrite === true ? undefined : 0;
-      // What never expired does not begin to, whatever the space says of new values.
-      const expiry = { ttlMs: ttlMs ?? Number.POSITIVE_INFINITY };
+      // What never expired does not begin to, whatever the space says of new values; anything else expires at
+      // the moment it had, so that a second run finds it just so.
+      const expiry = expireAtMs === undefined ? { ttlMs: Number.POSITIVE_INFINITY } : { expireAtMs };
       await writes.commitPut(write, space, prefix, prepared, ifSeq, metadata, expiry);
     } finally {
       prepared.release();
