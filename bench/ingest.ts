@@ -32,7 +32,7 @@ const usage = `Directories into a repository, once more unchanged, back, and che
   --help              this text
 
 MB/s are 10^6 bytes of the source per second of whole programs, start included; of varve-streams without the
-start of Node. What Varve acknowledges is durable.
+start of Node. What Varve acknowledges is durable. Node is started without NODE_EXTRA_CA_CERTS.
 
   first    stores the directory
   again    stores the same files once more, every byte read

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { runProgram, type Spent } from './run-program.ts';
+import { type Ran, runProgram, type Spent } from './run-program.ts';
 
 /** One repository in a directory of its own. */
 export interface Repository {
@@ -29,6 +29,9 @@ export interface System {
   readonly open: (dir: string) => Repository;
 }
 
+/** Node reads the certificates this variable names at each start, which has nothing to do with a store. */
+const nodeEnv: NodeJS.ProcessEnv = { ...process.env, NODE_EXTRA_CA_CERTS: undefined };
+const runNode = (...args: string[]): Promise<Ran> => runProgram(process.execPath, args, { env: nodeEnv });
 const cli = fileURLToPath(new URL('../../lib/main.js', import.meta.url));
 const streams = fileURLToPath(new URL('./streams.js', import.meta.url));
 
@@ -39,9 +42,9 @@ function versionOf(command: string, argument: string): string | undefined {
 
 function varveCommand(dir: string): Repository {
   const store = join(dir, 'store');
-  const varve = (...args: string[]) => runProgram(process.execPath, [cli, ...args]);
+  const varve = (...args: string[]) => runNode(cli, ...args);
   return {
-    init: () => runProgram(process.execPath, [streams, 'make', store]),
+    init: () => runNode(streams, 'make', store),
     ingest: (source) => varve('import', store, source),
     restore: (out) => varve('export', store, out),
     verify: () => varve('verify', store, '--level', 'full'),
@@ -51,7 +54,7 @@ function varveCommand(dir: string): Repository {
 function varveStreams(dir: string): Repository {
   const store = join(dir, 'store');
   const call = async (...args: string[]): Promise<Spent> => {
-    const ran = await runProgram(process.execPath, [streams, ...args]);
+    const ran = await runNode(streams, ...args);
     return { ...ran, seconds: (JSON.parse(ran.stdout) as { seconds: number }).seconds };
   };
   return {
