@@ -99,6 +99,7 @@ export const letters: readonly (readonly [name: string, step: Step])[] = [
   ['index', calls({ kind: 'index', space: '', name: 'p' }, { ...put('e', chunk), tags: ['x', 'y'] })],
   ['rules', calls({ kind: 'rules', space: '' }, put('a', chunk), put('b', streamed))],
   ['compact', { kind: 'compact', calls: [put('c', inline)] }],
+  ['backup', { kind: 'backup', calls: [put('b', chunk), put('j', small)] }],
 ];
 
 /** What the prepared store has been through before the first call. */

@@ -6,6 +6,7 @@ import type { RangeRow } from '../../src/format/system-rows.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { profiles } from './alphabet.ts';
+import { checkBackups, type VaultObjects } from './backed-up.ts';
 import { type Breadth, choicesAt, drawn, settle } from './choices.ts';
 import { withoutNewest } from './fallback.ts';
 import { openOn } from './machine.ts';
@@ -69,6 +70,8 @@ export interface Tally {
   /** States after an operation failed: in the same boot, and after power cuts. */
   failing: number;
   rows: number;
+  /** Backups of finished runs, each restored. */
+  backups: number;
 }
 
 export const newTally = (): Tally => ({
@@ -81,6 +84,7 @@ export const newTally = (): Tally => ({
   fallbacks: 0,
   failing: 0,
   rows: 0,
+  backups: 0,
 });
 
 /** What one run of crashes is about. */
@@ -130,7 +134,10 @@ export async function crashAll(run: CrashRun): Promise<void> {
   const recording = await record(workload, profile, options);
   tally.workloads++;
   tally.rows += recording.history.rows.length;
-  if (run.only === undefined) await checkReaders(run, recording);
+  if (run.only === undefined) {
+    await checkReaders(run, recording);
+    await checkVault(run, recording);
+  }
   const held = heldBy(recording.history, workload);
   const breadth: Breadth = { ...effort, cuts: effort.cuts ?? Number.POSITIVE_INFINITY };
   const made = new Set<string>();
@@ -162,7 +169,10 @@ export async function crashAll(run: CrashRun): Promise<void> {
       // Files have just gone that only the catalog before needed.
       const isBare = name === 'none' && recording.points[number - 1]?.op?.kind === 'unlink';
       try {
-        await checkOnce(disk, { recording, run, held }, { floor, killed, isBare, state });
+        await checkOnce(disk, { recording, run, held }, {
+          ...{ floor, killed, isBare, state },
+          vault: point.vault,
+        });
       } catch (error) {
         const where = `${run.name}, ${describe(point)}, choice '${number} ${name}'`;
         throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
@@ -193,6 +203,17 @@ async function checkReaders({ name, workload, effort }: CrashRun, recording: Rec
   }
 }
 
+/** What the run has backed up restores. */
+async function checkVault({ name, workload, tally }: CrashRun, recording: Recording): Promise<void> {
+  const objects = recording.points.at(-1)!.vault;
+  if (objects === undefined) return;
+  try {
+    tally.backups += await checkBackups(objects, recording.history, workload.shape);
+  } catch (error) {
+    throw new Error(`${name}, backups of the run: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /** What states are held against. */
 interface Recorded {
   readonly recording: Recording;
@@ -207,13 +228,14 @@ interface FoundState {
   readonly killed: boolean;
   readonly isBare: boolean;
   readonly state: bigint;
+  readonly vault: VaultObjects | undefined;
 }
 
 /** How deep a state is looked into follows from the state, so that it is the same when it is repeated. */
 async function checkOnce(
   disk: MemoryFileSystem,
   recorded: Recorded,
-  { floor, killed, isBare, state }: FoundState,
+  { floor, killed, isBare, state, vault }: FoundState,
 ): Promise<void> {
   const { recording, run } = recorded;
   const { workload, effort, tally } = run;
@@ -224,6 +246,7 @@ async function checkOnce(
     seed: workload.seed * 1000 + 777,
     goOn: lot % effort.goOnEvery === 0,
     killed,
+    vault,
   };
   // Where commits are not synced one by one recovery has most to do.
   const often = workload.shape.durability === 'full' ? 1 : 4;

@@ -3,10 +3,10 @@
 import { isVarveError } from '../../src/base/errors.ts';
 import { alteredPort } from '../../src/fs/altered-port.ts';
 import type { FsPort } from '../../src/fs/port.ts';
+import { compareAll } from './compare.ts';
 import { envOf, openEnv, type StoreShape } from './machine.ts';
 import { stateAt } from './model.ts';
 import type { CrashPoint, History } from './recorder.ts';
-import { compareAll } from './recovered.ts';
 
 /**
  * Opens a reader that sees the files of `before` in its first `calls` calls by name, and those of `after`

@@ -3,6 +3,8 @@
  * point at which the power may go. The run itself goes on to its end, so that the order of all commits, also
  * of those in flight at a crash, is known from the rows of the finished store.
  */
+import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
+import type { Vault } from '../../src/backup/vault.ts';
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
@@ -12,6 +14,7 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsOp } from '../../src/fs/sim-machine.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { auditDisk } from './audit.ts';
+import { type VaultObjects, vaultOf } from './backed-up.ts';
 import { checkCounts, countsOf, toggle, toggleRules, update } from './features.ts';
 import { rowsProblem } from './kept-rows.ts';
 import { LogRows, type Mark, type SpaceRow } from './log-rows.ts';
@@ -32,6 +35,8 @@ export interface CrashPoint {
   readonly durable: number;
   /** Commits up to this number must survive the death of the process here. */
   readonly acked: number;
+  /** What the vault holds by then; undefined before the first backup. */
+  readonly vault: VaultObjects | undefined;
 }
 
 /** What a finished run knows. */
@@ -92,6 +97,8 @@ class Run {
   drops: number;
   opens: number;
   engine: Engine | undefined;
+  readonly #blobs = new MemoryBlobs();
+  #vault: Promise<Vault> | undefined;
 
   constructor(from?: Base) {
     this.durable = from?.run.durable ?? 0;
@@ -112,6 +119,16 @@ class Run {
     const { seq, durableSeq } = this.engine!.stats();
     this.acked = Math.max(this.acked, seq);
     this.durable = Math.max(this.durable, durableSeq);
+  }
+
+  /** Made at the first backup. */
+  get vault(): Promise<Vault> {
+    this.#vault ??= vaultOf(this.#blobs, 0);
+    return this.#vault;
+  }
+
+  get vaultObjects(): VaultObjects | undefined {
+    return this.#vault === undefined ? undefined : Array.from(this.#blobs.entries());
   }
 
   noteValue(seq: number, space: string, key: string, value: Uint8Array): void {
@@ -185,6 +202,7 @@ export async function record(
     syncs,
     durable: run.durable,
     acked: run.acked,
+    vault: run.vaultObjects,
   });
   const machine: Machine = {
     disk: base?.disk.fork() ?? new MemoryFileSystem({ profile }),
@@ -257,8 +275,14 @@ async function runStep(run: Run, step: Exclude<Step, { kind: 'reopen' | 'kill' }
     run.note();
   } else {
     const calls = step.calls.map((call) => perform(run, call, dropsOf(step.calls)));
-    await Promise.all([...calls, ...(step.kind === 'compact' ? [engine.compact()] : [])]);
+    await Promise.all([...calls, ...beside(run, engine, step.kind)]);
+    run.note();
   }
+}
+
+function beside(run: Run, engine: Engine, kind: Step['kind']): Promise<unknown>[] {
+  if (kind === 'compact') return [engine.compact()];
+  return kind === 'backup' ? [run.vault.then((vault) => engine.backup(vault))] : [];
 }
 
 const dropsOf = (calls: readonly Call[]): ReadonlySet<string> =>

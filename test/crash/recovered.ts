@@ -6,6 +6,8 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { type Audit, strayFiles } from './audit.ts';
 import { AuditCache, type OnRead } from './audit-cache.ts';
+import { backUp, type VaultObjects } from './backed-up.ts';
+import { compareAll } from './compare.ts';
 import { deletesMergedAway, deletesOfBrief, rowsProblem } from './kept-rows.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { type State, stateAt, upTo } from './model.ts';
@@ -26,15 +28,14 @@ export interface CheckPlan {
   readonly exactly?: number;
   /** Only the process died: nothing may look damaged. */
   readonly killed?: boolean;
+  /** The objects of the run's vault at that moment: a store that goes on is backed up into a copy of it. */
+  readonly vault?: VaultObjects | undefined;
   /** Told the files that the check reads without the port, those that the open has read left out. */
   readonly onRead?: OnRead;
 }
 
 const audits = new AuditCache();
 /** Recovery of these small stores; generous, since machines are shared. */
-const directBytesMax = 4096;
-/** Equal to no value. */
-const nothing = new Uint8Array(directBytesMax + 1);
 const openMsMax = 10_000;
 
 async function catalogsOf(disk: MemoryFileSystem): Promise<LoadedCatalogs> {
@@ -117,44 +118,6 @@ async function refuseStray(disk: MemoryFileSystem, loaded: LoadedCatalogs, mayKe
   if (stray.length > 0) throw new Error(`files left over: ${stray.join(', ')}`);
 }
 
-const keysKnown = new WeakMap<History, ReadonlyMap<string, Uint8Array>>();
-
-/** Every key of a history once: its hex and its bytes. */
-function keysOf(history: History): ReadonlyMap<string, Uint8Array> {
-  let keys = keysKnown.get(history);
-  if (keys === undefined) {
-    keys = new Map(history.rows.map(({ key }) => [key, new Uint8Array(Buffer.from(key, 'hex'))]));
-    keysKnown.set(history, keys);
-  }
-  return keys;
-}
-
-/** Scans, gets and absent keys of every space equal `state`. */
-export async function compareAll(engine: Engine, history: History, state: State): Promise<void> {
-  for (const [name, live] of state) {
-    const space = name === '' ? engine : engine.space(name);
-    const seen: string[] = [];
-    for await (const entry of space.scan()) {
-      if (entry.key === undefined) continue;
-      const key = hexKey(entry.key);
-      const expected = live.get(key);
-      if (expected === undefined) throw new Error(`key ${key} of "${name}" should not be there`);
-      if (Buffer.compare(entry.value!, expected) !== 0) throw new Error(`key ${key}: other bytes`);
-      // The scan has read and compared the chunks of long values; what is left to see is the lookup.
-      const isRight =
-        expected.length > directBytesMax
-          ? await space.has(entry.key)
-          : Buffer.compare(space.getSync(entry.key) ?? nothing, expected) === 0;
-      if (!isRight) throw new Error(`key ${key}: getSync returns other bytes`);
-      seen.push(key);
-    }
-    if (seen.length !== live.size) throw new Error(`"${name}" has ${seen.length} keys, not ${live.size}`);
-    for (const [key, bytes] of keysOf(history)) {
-      if (!live.has(key) && space.getSync(bytes) !== undefined) throw new Error(`key ${key} came back`);
-    }
-  }
-}
-
 /** The store works: writes of each kind, a checkpoint, a clean close, the same state after it. */
 async function goOn(
   disk: MemoryFileSystem,
@@ -189,6 +152,8 @@ async function goOn(
     if (health.status === 'degraded' || (health.damage.length > 0 && !mayKeep))
       throw new Error(`after a clean close: ${JSON.stringify(health)}`);
     await compareAll(again, history, state);
+    if (!readOnly && plan.vault !== undefined)
+      await backUp(again, plan.vault, { history, state, shape: plan.shape });
     await again.close();
   }
   const loaded = await catalogsOf(disk);

@@ -55,10 +55,11 @@ export interface Change {
 /**
  * Calls made at the same time, a checkpoint, or a new open after a close or the death of the process; a merge
  * is a checkpoint, with the merges that are due, while each of the calls is made, and one more after them; a
- * compact is a full compaction, segments cleaned, while the calls are made.
+ * compact is a full compaction, segments cleaned, while the calls are made, a backup one into the vault of the
+ * run.
  */
 export type Step =
-  | { kind: 'calls' | 'merge' | 'compact'; calls: readonly Call[] }
+  | { kind: 'calls' | 'merge' | 'compact' | 'backup'; calls: readonly Call[] }
   | { kind: 'flush' }
   | { kind: 'reopen' }
   | { kind: 'kill' };
@@ -108,7 +109,14 @@ export function workloadOf(seed: number, stepsMin = 3, stepsMax = 14): Workload 
       steps.push({ kind: shape.merges && prng.chance(0.1) ? merge : 'calls', calls });
     }
   }
-  return { seed, shape, steps };
+  return { seed, shape, steps: hasFeatures && seed % backupEvery === 3 ? steps.map(withBackups) : steps };
+}
+
+/** One random workload with features in this many also makes backups, beside the calls of every third step. */
+const backupEvery = 4;
+
+function withBackups(step: Step, at: number): Step {
+  return step.kind === 'calls' && at % 3 === 2 ? { ...step, kind: 'backup' } : step;
 }
 
 /**
