@@ -22,7 +22,7 @@ import { type Failure, failuresOf, runFailure } from '../crash/fault-lane.ts';
 import { ReadAlike } from '../crash/read-alike.ts';
 import { type Base, prepare } from '../crash/recorder.ts';
 import { StateSet } from '../crash/state-set.ts';
-import { groupWorkloadOf, plainOf, type Workload, workloadOf } from '../crash/workload.ts';
+import { groupWorkloadOf, type Workload, workloadOf } from '../crash/workload.ts';
 import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
 
 const shortStates = 1500;
@@ -277,15 +277,14 @@ interface FaultWorkload {
   readonly profile: FsProfile;
 }
 
-/** Sequences of one or two calls, random workloads, short calls in groups; on new stores, without merges. */
+/** Sequences of one or two calls, random workloads, short calls in groups; on new stores. */
 function workloadForFaults(number: number): FaultWorkload {
   const prng = new Prng(number);
   if (number % 2 === 0) {
     const { name, workload, profile } = sequenceAt(prng.below(shortSequences));
-    return { name, workload: plainOf(workload), profile };
+    return { name, workload, profile };
   }
   const profile = prng.pick(profiles);
-  if (number % 4 === 1)
-    return { name: `group, ${profile}`, workload: plainOf(groupWorkloadOf(number)), profile };
-  return { name: `random, ${profile}`, workload: plainOf(workloadOf(number, 4, 16)), profile };
+  if (number % 4 === 1) return { name: `group, ${profile}`, workload: groupWorkloadOf(number), profile };
+  return { name: `random, ${profile}`, workload: workloadOf(number, 4, 16), profile };
 }

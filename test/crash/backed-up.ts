@@ -3,18 +3,13 @@
  * vault as it stood when the power went, by a store that may have lost commits which the vault has.
  */
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
-import { runRestore } from '../../src/backup/restore-run.ts';
-import { openVaultIn, type Vault } from '../../src/backup/vault.ts';
-import { Prng } from '../../src/base/prng.ts';
+import type { Vault } from '../../src/backup/vault.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { compareAll } from './compare.ts';
-import { openOn, type StoreShape, simulatedClock } from './machine.ts';
+import { openOn, type StoreShape } from './machine.ts';
 import { type State, stateAt } from './model.ts';
 import type { History } from './recorder.ts';
-
-/** What a vault holds, by name; nobody changes the bytes. */
-export type VaultObjects = readonly (readonly [name: string, bytes: Uint8Array])[];
+import { refuseDamage, restoreProved, type VaultObjects, vaultOf } from './vaults.ts';
 
 /** What a backup is held against. */
 export interface BackedUp {
@@ -23,18 +18,7 @@ export interface BackedUp {
   readonly shape: StoreShape;
 }
 
-const restoreBounds = { segmentBytes: 16 * 1024, memtableBytes: 64 * 1024 };
-/** Virtual ms between two openings of a vault: whoever opens it later lives later. */
-const openingMs = 1_000_000;
-
-/** The vault of `blobs`, made where there is none; `turn` tells its openings apart. */
-export function vaultOf(blobs: MemoryBlobs, turn: number): Promise<Vault> {
-  const prng = new Prng(turn + 0x7a17);
-  const clock = simulatedClock(1_700_000_000_000 + turn * openingMs);
-  return openVaultIn(blobs, { create: true }, { clock, random: (n) => prng.bytes(n) });
-}
-
-/** Every backup that a run has left restores as the state up to its last commit. */
+/** Throws unless every backup that a run has left restores as the state up to its last commit; how many. */
 export async function checkBackups(
   objects: VaultObjects,
   history: History,
@@ -59,20 +43,8 @@ export async function backUp(engine: Engine, objects: VaultObjects, expected: Ba
   await refuseDamage(vault);
 }
 
-async function refuseDamage(vault: Vault): Promise<void> {
-  const { damage } = await vault.verify();
-  if (damage.length > 0) throw new Error(`the vault is damaged: ${damage[0]!.file}: ${damage[0]!.message}`);
-}
-
-async function compareRestored(
-  vault: Vault,
-  id: string,
-  { history, state, shape }: BackedUp,
-): Promise<void> {
-  const disk = new MemoryFileSystem();
-  const { ok, proved } = await runRestore(vault.env, disk, { backup: id }, restoreBounds);
-  if (!ok || !proved) throw new Error(`backup ${id} is not proved by its restore`);
-  const engine = await openOn(disk, shape, 1);
+async function compareRestored(vault: Vault, id: string, { history, state, shape }: BackedUp): Promise<void> {
+  const engine = await openOn(await restoreProved(vault, id), shape, 1);
   try {
     await compareAll(engine, history, state);
   } catch (error) {

@@ -6,7 +6,7 @@ import type { RangeRow } from '../../src/format/system-rows.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { profiles } from './alphabet.ts';
-import { checkBackups, type VaultObjects } from './backed-up.ts';
+import { checkBackups } from './backed-up.ts';
 import { type Breadth, choicesAt, drawn, settle } from './choices.ts';
 import { withoutNewest } from './fallback.ts';
 import { openOn } from './machine.ts';
@@ -23,6 +23,7 @@ import {
 } from './recorder.ts';
 import { type CheckPlan, checkRecovered } from './recovered.ts';
 import { StateSet } from './state-set.ts';
+import type { VaultObjects } from './vaults.ts';
 import { type Workload, workloadOf } from './workload.ts';
 
 export { profiles };
@@ -169,10 +170,14 @@ export async function crashAll(run: CrashRun): Promise<void> {
       // Files have just gone that only the catalog before needed.
       const isBare = name === 'none' && recording.points[number - 1]?.op?.kind === 'unlink';
       try {
-        await checkOnce(disk, { recording, run, held }, {
-          ...{ floor, killed, isBare, state },
-          vault: point.vault,
-        });
+        await checkOnce(
+          disk,
+          { recording, run, held },
+          {
+            ...{ floor, killed, isBare, state },
+            vault: point.vault,
+          },
+        );
       } catch (error) {
         const where = `${run.name}, ${describe(point)}, choice '${number} ${name}'`;
         throw new Error(`${where}: ${(error as Error).message}`, { cause: error });

@@ -3,9 +3,11 @@ import { Prng } from '../../src/base/prng.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsFault, FsOp } from '../../src/fs/sim-machine.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
+import { checkAfterFault } from './after-fault.ts';
 import { drawn } from './choices.ts';
-import { checkAfterFault, type FaultyRun, runFaulty } from './faulty.ts';
+import { type FaultyRun, runFaulty } from './faulty.ts';
 import { changing } from './recorder.ts';
+import { checkRestores } from './vaults.ts';
 import type { Workload } from './workload.ts';
 
 /** Faults that an operation of this kind can have. */
@@ -30,14 +32,61 @@ export interface Failure {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+/** Asked before each operation of a run; `index` counts the changing ones of all its processes. */
+type Watch = (op: FsOp, index: number, disk: MemoryFileSystem) => FsFault | undefined;
+
+/** The disk of a run, handed from a process that is killed to the one after it. */
+class Boots {
+  disk: MemoryFileSystem;
+  readonly #watch: Watch;
+  /** Changing operations of the processes before. */
+  #before = 0;
+
+  constructor(profile: FsProfile, watch: Watch) {
+    this.#watch = watch;
+    this.disk = new MemoryFileSystem({ profile });
+    this.#attach();
+  }
+
+  /** The process dies; the disk of the next one. */
+  kill(): MemoryFileSystem {
+    const dead = this.disk;
+    this.#before += dead.opCount;
+    this.disk = dead.fork();
+    dead.faults = () => 'crash';
+    this.#attach();
+    return this.disk;
+  }
+
+  /** Nothing is watched any more. */
+  rest(): MemoryFileSystem {
+    const { disk } = this;
+    disk.faults = undefined;
+    disk.schedule = undefined;
+    disk.answer = undefined;
+    return disk;
+  }
+
+  #attach(): void {
+    const { disk } = this;
+    const before = this.#before;
+    disk.faults = (op) => this.#watch(op, before + op.index, disk);
+    disk.schedule = turn;
+    disk.answer = turn;
+  }
+}
+
 /** Every failure of every changing operation of `workload`. */
 export async function failuresOf(workload: Workload, profile: FsProfile): Promise<Failure[]> {
-  const disk = new MemoryFileSystem({ profile });
-  disk.schedule = turn;
-  disk.answer = turn;
-  const { failures } = await runFaulty(disk, workload);
-  if (failures.length > 0) throw new Error(`without a fault: ${failures.join('; ')}`);
-  const ops = disk.trace.slice();
+  const ops: FsOp[] = [];
+  const boots = new Boots(profile, (op, index) => {
+    if (changing.has(op.kind)) ops.push({ ...op, index });
+    return undefined;
+  });
+  const run = await runFaulty(boots.disk, workload, undefined, () => boots.kill());
+  if (run.failures.length > 0) throw new Error(`without a fault: ${run.failures.join('; ')}`);
+  await checkRestores(run.vault);
+  await checkAfterFault(boots.rest(), run, workload.shape, workload.seed);
   return ops.flatMap((op) =>
     faultsOf(op).flatMap((fault) => [false, true].map((forEver) => ({ op, fault, forEver }))),
   );
@@ -129,32 +178,27 @@ export async function runFailure(
   failure: Failure,
 ): Promise<CheckedFailure> {
   const { op, fault, forEver } = failure;
-  const disk = new MemoryFileSystem({ profile });
-  disk.schedule = turn;
-  disk.answer = turn;
   const cuts: Cut[] = [];
   let look: (() => FaultyRun) | undefined;
   let fired = false;
   // A sync of what is on disk already may fail unheard: it was needed by nobody.
   let wasNeeded = false;
-  disk.faults = ({ kind, index }) => {
+  const boots = new Boots(profile, ({ kind }, index, disk) => {
     if (index > op.index && changing.has(kind) && cuts.length < cutsKept)
       cuts.push({ disk: disk.fork(), run: look!(), index });
-    if (index !== op.index) return lasting(kind, index);
+    if (index !== op.index) return forEver && index > op.index && kind === op.kind ? fault : undefined;
     if (kind !== op.kind) return undefined;
     fired = true;
     wasNeeded = disk.pending().some(({ path }) => path === op.path);
     return fault;
-  };
-  const lasting = (kind: string, index: number): FsFault | undefined =>
-    forEver && index > op.index && kind === op.kind ? fault : undefined;
+  });
   try {
-    const run = await runFaulty(disk, workload, (given) => {
+    const begun = (given: () => FaultyRun): void => {
       look = given;
-    });
-    disk.faults = undefined;
-    disk.schedule = undefined;
-    disk.answer = undefined;
+    };
+    const run = await runFaulty(boots.disk, workload, begun, () => boots.kill());
+    const disk = boots.rest();
+    await checkRestores(run.vault);
     const seed = workload.seed * 1000 + op.index;
     const seen = new Set<string>();
     const ofCuts = await checkCuts(cuts, workload, seed, seen);

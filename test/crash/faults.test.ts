@@ -9,7 +9,7 @@ import { runFaulty } from './faulty.ts';
 import { openOn } from './machine.ts';
 import { type CrashPoint, type Recording, record } from './recorder.ts';
 import { checkRecovered } from './recovered.ts';
-import { plainOf, type Workload, workloadOf } from './workload.ts';
+import { type Workload, workloadOf } from './workload.ts';
 
 const firstSeed = Number(process.env.VARVE_SEED ?? 1);
 const count = Number(process.env.VARVE_COUNT ?? 0);
@@ -27,7 +27,7 @@ async function killedDisk(workload: Workload): Promise<{ recording: Recording; p
 describe('failing disks', () => {
   test('a read that fails once while the store is opened costs nothing at the open after it', async () => {
     for (let seed = firstSeed; seed < firstSeed + (count > 0 ? count : 1); seed++) {
-      const workload = plainOf(workloadOf(seed));
+      const workload = workloadOf(seed);
       const { recording, point } = await killedDisk(workload);
       for (let n = 0; ; n += count > 0 ? 1 : 3) {
         const disk = point.disk.crash('all');
@@ -53,7 +53,7 @@ describe('failing disks', () => {
   test('an operation that fails anywhere loses nothing acked and a failed sync ends all acks', async () => {
     let runs = 0;
     for (let seed = firstSeed; seed < firstSeed + (count > 0 ? count : 4); seed++) {
-      const workload = plainOf(workloadOf(seed));
+      const workload = workloadOf(seed);
       const profile = profiles[seed % profiles.length]!;
       const failures = await failuresOf(workload, profile);
       for (const failure of drawn(new Prng(seed), failures, count > 0 ? failures.length : 8)) {
@@ -70,7 +70,7 @@ describe('failing disks', () => {
   }, 86_400_000);
 
   test('a disk that fills up keeps what was acknowledged and works once there is room', async () => {
-    const workload = plainOf(workloadOf(firstSeed + 1));
+    const workload = workloadOf(firstSeed + 1);
     const whole = new MemoryFileSystem();
     await runFaulty(whole, workload);
     const used = whole.trace.length;

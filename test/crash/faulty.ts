@@ -3,25 +3,31 @@
  * calls themselves, since the order of those that failed is nobody's promise.
  */
 
-import { assert } from '../../src/base/assert.ts';
+import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
+import type { Vault } from '../../src/backup/vault.ts';
 import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { BatchOperation } from '../../src/engine/types.ts';
-import type { RangeRow } from '../../src/format/system-rows.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { AuditCache } from './audit-cache.ts';
-import { openOn, type StoreShape } from './machine.ts';
-import { hexKey } from './recorder.ts';
-import type { Row } from './row.ts';
-import { covers } from './system-rows.ts';
+import { toggle, toggleRules, update } from './features.ts';
+import { openOn } from './machine.ts';
+import { briefMs, hexKey } from './recorder.ts';
 import { inTransaction } from './transact.ts';
-import { type Call, type Change, isPlain, type PlainCall, type Workload } from './workload.ts';
+import { type VaultObjects, vaultOf } from './vaults.ts';
+import { type Call, type Change, counterKey, type PlainCall, type Step, type Workload } from './workload.ts';
 
-const audits = new AuditCache();
-
-/** A call's changes of one key; `seq` once it was acknowledged. */
-interface Attempt {
-  readonly changes: ReadonlyMap<string, Uint8Array | undefined>;
+/** What one call asked for; `seq` once it was acknowledged. */
+export interface Attempt {
+  readonly kind: Call['kind'];
+  /** Of an update, what it has last decided on; of a counter, anything that counts. */
+  changes: ReadonlyMap<string, Uint8Array | undefined>;
+  /** A snapshot, an index or the rules: which, and whether it was made, once that is known. */
+  readonly mark: { readonly name: string; made: boolean | undefined } | undefined;
+  /** What a counter said. */
+  told: number | undefined;
+  /** Positions among the beginnings and ends of all calls. */
+  readonly begin: number;
+  end: number;
   /** Of a range delete: the space, and which keys (hex) it covers. */
   readonly range: { readonly space: string; readonly has: (key: string) => boolean } | undefined;
   seq: number | undefined;
@@ -39,7 +45,12 @@ export interface FaultyRun {
   readonly failures: readonly string[];
   /** The store refused to write for good, or could not be opened. */
   readonly stopped: boolean;
+  /** What the vault of the run holds; undefined before the first backup. */
+  readonly vault: VaultObjects | undefined;
 }
+
+/** Where a run goes on when its process is killed: the same disk, as the kernel has it, for another one. */
+export type OnKill = (disk: MemoryFileSystem) => MemoryFileSystem;
 
 const isRefusal = (error: unknown): boolean =>
   isVarveError(
@@ -54,12 +65,14 @@ const isRefusal = (error: unknown): boolean =>
 
 /**
  * Runs every step that can still be run; throws when a write is acknowledged after the store had stopped.
- * `begun` gets a look at what was acknowledged so far, at any moment of the run.
+ * `begun` gets a look at what was acknowledged so far, at any moment of the run. Without `onKill` a store
+ * whose process is to die is closed instead.
  */
 export async function runFaulty(
   disk: MemoryFileSystem,
   workload: Workload,
   begun: (look: () => FaultyRun) => void = () => undefined,
+  onKill?: OnKill,
 ): Promise<FaultyRun> {
   const run = new Faulty(disk, workload);
   begun(() => run.look());
@@ -67,25 +80,32 @@ export async function runFaulty(
   for (const step of workload.steps) {
     if (run.engine === undefined) break;
     if (step.kind === 'flush') await run.guard('flush', run.engine.flush());
-    else if (step.kind === 'calls') await Promise.all(step.calls.map((call) => run.call(call)));
     else if (step.kind === 'merge') {
       for (const call of step.calls)
         await Promise.all([run.guard('flush', run.engine.flush()), run.call(call)]);
+    } else if ('calls' in step) {
+      await Promise.all([...step.calls.map((call) => run.call(call)), run.beside(step.kind)]);
+    } else if (step.kind === 'kill' && onKill !== undefined) {
+      run.kill(onKill);
+      await run.open();
     } else {
       await run.close();
       await run.open();
     }
   }
   await run.close();
-  return run;
+  return run.look();
 }
 
-class Faulty implements FaultyRun {
+class Faulty {
   readonly attempts: Attempt[] = [];
   readonly failures: string[] = [];
   stopped = false;
   engine: Engine | undefined;
-  readonly #disk: MemoryFileSystem;
+  #disk: MemoryFileSystem;
+  readonly #blobs = new MemoryBlobs();
+  #vault: Promise<Vault> | undefined;
+  #ticks = 0;
   readonly #workload: Workload;
   /** Spaces whose drop was asked for at any time. */
   readonly #dropped = new Set<string>();
@@ -103,6 +123,7 @@ class Faulty implements FaultyRun {
       attempts: this.attempts.map((one) => ({ ...one })),
       failures: this.failures,
       stopped: this.stopped,
+      vault: this.#vault === undefined ? undefined : Array.from(this.#blobs.entries()),
     };
   }
 
@@ -150,14 +171,34 @@ class Faulty implements FaultyRun {
       throw new Error('close resolved although writes had failed');
   }
 
+  /** The process dies between two calls; what it handed to the kernel is there for the next one. */
+  kill(onKill: OnKill): void {
+    this.#raise();
+    this.engine = undefined;
+    this.#disk = onKill(this.#disk);
+  }
+
+  /** What goes on while the calls of a step are made. */
+  async beside(kind: Step['kind']): Promise<void> {
+    const engine = this.engine!;
+    if (kind === 'compact') await this.guard('compact', engine.compact());
+    if (kind !== 'backup') return;
+    this.#vault ??= vaultOf(this.#blobs, 0);
+    await this.guard('backup', engine.backup(await this.#vault));
+  }
+
   async call(call: Call): Promise<void> {
-    assert(isPlain(call), 'workloads that meet faults are plain');
     const engine = this.engine!;
     const space = call.space === '' ? engine : engine.space(call.space);
     const wasDegraded = engine.health().status === 'degraded';
     const life = this.#opens;
     const attempt: Attempt = {
+      kind: call.kind,
       changes: changesOf(call),
+      mark: markOf(call),
+      told: undefined,
+      begin: this.#ticks++,
+      end: Number.POSITIVE_INFINITY,
       range: rangeOf(call),
       seq: undefined,
       acked: false,
@@ -166,7 +207,8 @@ class Faulty implements FaultyRun {
     };
     this.attempts.push(attempt);
     if (call.kind === 'drop') this.#dropped.add(call.space);
-    const seq = await this.guard(call.kind, perform(space, call, engine), call.space);
+    const seq = await this.guard(call.kind, perform(space, call, engine, attempt), call.space);
+    attempt.end = this.#ticks++;
     if (engine.health().status === 'degraded') this.stopped = true;
     if (seq === undefined) return;
     if (wasDegraded && seq !== noChange) throw new Error('a write was acknowledged after a failed one');
@@ -177,32 +219,82 @@ class Faulty implements FaultyRun {
 }
 
 const noChange = -1;
+/** What a counter puts is told from the store. */
+const anyCount = new Uint8Array(0);
 
-/** The commit's number, 0 for a delete, or `noChange`. */
-async function perform(space: Engine, call: PlainCall, engine: Engine): Promise<number> {
+/** The commit's number, or one behind it; 0 for a delete or a counter, or `noChange`. */
+async function perform(space: Engine, call: Call, engine: Engine, attempt: Attempt): Promise<number> {
+  switch (call.kind) {
+    case 'update': {
+      const noted = (made: Uint8Array): void => {
+        attempt.changes = new Map([[hexKey(call.key), made]]);
+      };
+      return (await update(space, call.key, call.value, noted)).seq;
+    }
+    case 'count':
+      attempt.told = await space.increment(call.key);
+      return 0;
+    case 'brief':
+      return (await space.put(call.key, call.value, { ttlMs: briefMs })).seq;
+    case 'snapshot':
+    case 'index':
+    case 'rules': {
+      const made = await (call.kind === 'rules' ? toggleRules(engine) : toggle(engine, call.kind, call.name));
+      attempt.mark!.made = made;
+      return made === undefined ? noChange : engine.stats().seq;
+    }
+    default:
+      return await performPlain(space, call, engine);
+  }
+}
+
+async function performPlain(space: Engine, call: PlainCall, engine: Engine): Promise<number> {
   if (call.kind === 'drop') return (await engine.spaces.drop(call.space)) ? 0 : noChange;
   if (call.kind === 'range') return (await space.deleteRange(call.bounds)).seq;
   if (call.kind === 'clear') return (await space.clear()).seq;
   if (call.kind === 'delete') return (await space.delete(call.key)) ? 0 : noChange;
   if (call.kind === 'batch') return (await space.batch(call.changes.map(operationOf))).seq;
   if (call.kind === 'transaction') return await inTransaction(space, call.changes);
-  const ifSeq = call.kind === 'swap' ? { ifSeq: (await space.stat(call.key))?.seq ?? 0 } : {};
-  return (await space.put(call.key, call.value, ifSeq)).seq;
+  const options = {
+    ...(call.kind === 'swap' ? { ifSeq: (await space.stat(call.key))?.seq ?? 0 } : {}),
+    ...('tags' in call ? { tags: call.tags } : {}),
+  };
+  return (await space.put(call.key, call.value, options)).seq;
 }
 
 function operationOf({ key, value }: Change): BatchOperation {
   return value === undefined ? { type: 'delete', key } : { type: 'put', key, value };
 }
 
-function changesOf(call: PlainCall): Map<string, Uint8Array | undefined> {
-  if (call.kind === 'delete') return new Map([[hexKey(call.key), undefined]]);
-  if (call.kind === 'batch' || call.kind === 'transaction')
-    return new Map(call.changes.map(({ key, value }) => [hexKey(key), value]));
-  if (call.kind === 'range' || call.kind === 'clear' || call.kind === 'drop') return new Map();
-  return new Map([[hexKey(call.key), call.value]]);
+function changesOf(call: Call): Map<string, Uint8Array | undefined> {
+  switch (call.kind) {
+    case 'delete':
+      return new Map([[hexKey(call.key), undefined]]);
+    case 'batch':
+    case 'transaction':
+      return new Map(call.changes.map(({ key, value }) => [hexKey(key), value]));
+    case 'count':
+      return new Map([[hexKey(counterKey), anyCount]]);
+    case 'range':
+    case 'clear':
+    case 'drop':
+    case 'update':
+    case 'snapshot':
+    case 'index':
+    case 'rules':
+      return new Map();
+    default:
+      return new Map([[hexKey(call.key), call.value]]);
+  }
 }
 
-function rangeOf(call: PlainCall): Attempt['range'] {
+function markOf(call: Call): Attempt['mark'] {
+  if (call.kind === 'rules') return { name: 'rules', made: undefined };
+  if (call.kind !== 'snapshot' && call.kind !== 'index') return undefined;
+  return { name: `${call.kind} ${call.name}`, made: undefined };
+}
+
+function rangeOf(call: Call): Attempt['range'] {
   const { space } = call;
   if (call.kind === 'clear' || call.kind === 'drop') return { space, has: () => true };
   if (call.kind !== 'range') return undefined;
@@ -210,86 +302,4 @@ function rangeOf(call: PlainCall): Attempt['range'] {
   // Hex sorts and begins as the bytes do.
   if ('prefix' in bounds) return { space, has: (key) => key.startsWith(hexKey(bounds.prefix)) };
   return { space, has: (key) => key >= hexKey(bounds.gte) && key < hexKey(bounds.lt) };
-}
-
-/**
- * Opens `disk` and holds it against the run: acknowledged commits are there, nothing is there that nobody
- * asked for, batches are whole, and the newest version of each key reads as one of the values given for it.
- */
-export async function checkAfterFault(
-  disk: MemoryFileSystem,
-  run: FaultyRun,
-  shape: StoreShape,
-  seed: number,
-): Promise<void> {
-  const engine = await openOn(disk, shape, seed);
-  if (engine.health().status === 'degraded') throw new Error(JSON.stringify(engine.health()));
-  const { rows, system, problems } = await audits.audit(disk, (await audits.load(disk))!);
-  if (problems.length > 0) throw new Error(problems.join('; '));
-  const bySeq = new Map<number, Row[]>();
-  for (const row of rows) {
-    if (!row.isLate) bySeq.set(row.seq, [...(bySeq.get(row.seq) ?? []), row]);
-    else if (!run.attempts.some(({ range, seq }) => range?.has(row.key) && (seq ?? row.seq) === row.seq))
-      throw new Error(`late row of ${row.seq}: nobody deleted a range with ${row.key}`);
-  }
-  for (const { seq, durable, changes } of run.attempts) {
-    if (!durable || seq === undefined) continue;
-    const missing = Array.from(changes).filter(
-      ([key, value]) => value !== undefined && !bySeq.get(seq)?.some((row) => row.key === key && row.isPut),
-    );
-    if (missing.length > 0) throw new Error(`acknowledged commit ${seq} lost key ${missing[0]![0]}`);
-  }
-  for (const [seq, found] of bySeq) {
-    if (!run.attempts.some((attempt) => explains(attempt, seq, found)))
-      throw new Error(`rows of ${seq} are not those of one call`);
-  }
-  await compareNewest(engine, rows, system.pending, run);
-  await engine.put('after', 'x');
-  await engine.close();
-}
-
-function explains({ changes, seq }: Attempt, found: number, rows: readonly Row[]): boolean {
-  if (seq !== undefined && seq !== found) return false;
-  const puts = Array.from(changes.values()).filter((value) => value !== undefined).length;
-  const isWhole = rows.filter(({ isPut }) => isPut).length === puts;
-  return (
-    isWhole && rows.every(({ key, isPut }) => changes.has(key) && isPut === (changes.get(key) !== undefined))
-  );
-}
-
-async function compareNewest(
-  engine: Engine,
-  rows: readonly Row[],
-  pending: readonly RangeRow[],
-  run: FaultyRun,
-): Promise<void> {
-  const names = ['', ...engine.spaces.list()];
-  let live = 0;
-  for (const name of names) {
-    const space = name === '' ? engine : engine.space(name);
-    for await (const { key, value, seq } of space.scan() as AsyncIterable<{
-      key: string;
-      value: Uint8Array;
-      seq: number;
-    }>) {
-      live++;
-      const hex = hexKey(key);
-      const given = run.attempts.some(({ changes, seq: own }) => {
-        const bytes = changes.get(hex);
-        return (
-          bytes !== undefined && (own === undefined || own === seq) && Buffer.compare(bytes, value) === 0
-        );
-      });
-      if (!given) throw new Error(`key ${hex} at ${seq} has bytes nobody put`);
-      for (const { range, seq: by, durable } of run.attempts) {
-        if (durable && by !== undefined && by > seq && range?.space === name && range.has(hex))
-          throw new Error(`key ${hex} at ${seq} is there, and range delete ${by} was acknowledged`);
-      }
-    }
-  }
-  const newest = new Map(rows.map((row) => [`${row.space} ${row.key}`, row]));
-  const isHidden = ({ seq, space, key }: Row): boolean =>
-    pending.some((range) => range.seq > seq && covers(range, space, key));
-  const expected = Array.from(newest.values()).filter((row) => row.isPut && !isHidden(row)).length;
-  if (live !== expected) throw new Error(`${live} keys are served, the rows say ${expected}`);
 }

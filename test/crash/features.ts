@@ -9,42 +9,54 @@ import { covers } from './system-rows.ts';
 /** Bytes of the old value that an update puts before its own. */
 const carriedBytes = 20;
 
-/** Puts the head of the old value before `value`; what was put, with its number. */
+/**
+ * Puts the head of the old value before `value`; what was put, with its number. `decided` is told each value
+ * before it is put: the last one is the one that counts.
+ */
 export async function update(
   engine: Engine,
   key: string,
   value: Uint8Array,
+  decided: (made: Uint8Array) => void = () => undefined,
 ): Promise<{ seq: number; value: Uint8Array }> {
   let made = value;
   const { seq } = (await engine.update(key, (old) => {
     made = new Uint8Array([...(old ?? []).slice(0, carriedBytes), ...value]);
+    decided(made);
     return made;
   }))!;
   return { seq, value: made };
 }
 
-/** Makes the snapshot or the index where there is none, takes it away where there is one. */
-export async function toggle(engine: Engine, kind: 'snapshot' | 'index', name: string): Promise<void> {
+/**
+ * Makes the snapshot or the index where there is none, takes it away where there is one. True when it was
+ * made, undefined when another call came first.
+ */
+export async function toggle(
+  engine: Engine,
+  kind: 'snapshot' | 'index',
+  name: string,
+): Promise<boolean | undefined> {
+  const list = kind === 'snapshot' ? engine.snapshots.list() : engine.indexes.list();
+  const isThere = list.some((one) => one.name === name);
   try {
-    if (kind === 'snapshot') {
-      const isThere = engine.snapshots.list().some((one) => one.name === name);
-      await (isThere ? engine.snapshots.delete(name) : engine.snapshots.create(name));
-    } else {
-      const isThere = engine.indexes.list().some((one) => one.name === name);
-      await (isThere ? engine.indexes.drop(name) : engine.indexes.define(definitionOf(name)));
-    }
+    if (kind === 'snapshot') await (isThere ? engine.snapshots.delete(name) : engine.snapshots.create(name));
+    else await (isThere ? engine.indexes.drop(name) : engine.indexes.define(definitionOf(name)));
+    return !isThere;
   } catch (error) {
     // Another call has made it, or taken it away, meanwhile.
     if (!isVarveError(error, 'VARVE_CONFLICT', 'VARVE_NOT_FOUND')) throw error;
+    return undefined;
   }
 }
 
-/** Sets a quota that nothing meets and a rule of retention, or takes them away. */
-export async function toggleRules(engine: Engine): Promise<void> {
+/** Sets a quota that nothing meets and a rule of retention, or takes them away; true when they were set. */
+export async function toggleRules(engine: Engine): Promise<boolean> {
   const isSet = engine.policy().quotaBytes !== undefined;
   await engine.setPolicy(
     isSet ? { quotaBytes: null, retention: null } : { quotaBytes: 2 ** 30, retention: { last: 2 } },
   );
+  return !isSet;
 }
 
 export const definitionOf = (name: string) => ({ name, kind: 'range', on: 'tags' }) as const;

@@ -14,13 +14,13 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsOp } from '../../src/fs/sim-machine.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
 import { auditDisk } from './audit.ts';
-import { type VaultObjects, vaultOf } from './backed-up.ts';
 import { checkCounts, countsOf, toggle, toggleRules, update } from './features.ts';
 import { rowsProblem } from './kept-rows.ts';
 import { LogRows, type Mark, type SpaceRow } from './log-rows.ts';
 import { openLife } from './machine.ts';
 import { type Row, valueName } from './row.ts';
 import { inPieces, inTransaction } from './transact.ts';
+import { type VaultObjects, vaultOf } from './vaults.ts';
 import { type Call, counterKey, type Step, type Workload } from './workload.ts';
 
 /** A moment just before a changing operation. */
@@ -289,7 +289,7 @@ const dropsOf = (calls: readonly Call[]): ReadonlySet<string> =>
   new Set(calls.filter(({ kind }) => kind === 'drop').map(({ space }) => space));
 
 /** So soon that it has expired before the next call. */
-const briefMs = 5;
+export const briefMs = 5;
 
 /** `dropped`: spaces that other calls drop meanwhile; a write to one may be refused. */
 async function perform(run: Run, call: Call, dropped: ReadonlySet<string> = new Set()): Promise<void> {

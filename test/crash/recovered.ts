@@ -6,13 +6,14 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { type Audit, strayFiles } from './audit.ts';
 import { AuditCache, type OnRead } from './audit-cache.ts';
-import { backUp, type VaultObjects } from './backed-up.ts';
+import { backUp } from './backed-up.ts';
 import { compareAll } from './compare.ts';
 import { deletesMergedAway, deletesOfBrief, rowsProblem } from './kept-rows.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { type State, stateAt, upTo } from './model.ts';
 import { checkPast, type EndsAt, finishIndexes } from './past.ts';
 import { type History, hexKey } from './recorder.ts';
+import type { VaultObjects } from './vaults.ts';
 
 /** How thorough the check of one state is. */
 export interface CheckPlan {

@@ -10,6 +10,7 @@ import type { StoreShape } from './machine.ts';
  */
 export type Call = PlainCall | FeatureCall;
 
+/** Calls whose changes are known before they are made. */
 export type PlainCall =
   | { kind: 'put' | 'stream' | 'swap'; space: string; key: string; value: Uint8Array; tags?: string[] }
   | { kind: 'delete'; space: string; key: string }
@@ -27,19 +28,6 @@ export type FeatureCall =
   | { kind: 'index'; space: ''; name: string }
   | { kind: 'rules'; space: '' };
 
-const plainKinds: ReadonlySet<string> = new Set<PlainCall['kind']>([
-  'put',
-  'stream',
-  'swap',
-  'delete',
-  'batch',
-  'transaction',
-  'range',
-  'clear',
-  'drop',
-]);
-export const isPlain = (call: Call): call is PlainCall => plainKinds.has(call.kind);
-
 /** The key that is counted up, by nobody put to. */
 export const counterKey = 'n';
 
@@ -55,8 +43,8 @@ export interface Change {
 /**
  * Calls made at the same time, a checkpoint, or a new open after a close or the death of the process; a merge
  * is a checkpoint, with the merges that are due, while each of the calls is made, and one more after them; a
- * compact is a full compaction, segments cleaned, while the calls are made, a backup one into the vault of the
- * run.
+ * compact is a full compaction, segments cleaned, while the calls are made, a backup one into the vault of
+ * the run.
  */
 export type Step =
   | { kind: 'calls' | 'merge' | 'compact' | 'backup'; calls: readonly Call[] }
@@ -112,7 +100,9 @@ export function workloadOf(seed: number, stepsMin = 3, stepsMax = 14): Workload 
   return { seed, shape, steps: hasFeatures && seed % backupEvery === 3 ? steps.map(withBackups) : steps };
 }
 
-/** One random workload with features in this many also makes backups, beside the calls of every third step. */
+/**
+ * One random workload with features in this many also makes backups, beside the calls of every third step.
+ */
 const backupEvery = 4;
 
 function withBackups(step: Step, at: number): Step {
@@ -143,20 +133,6 @@ export function groupWorkloadOf(seed: number): Workload {
     return { kind: 'calls', calls: prng.chance(0.3) ? [callOf(), callOf()] : [callOf()] };
   });
   return { seed, shape, steps };
-}
-
-/** The calls that put and delete, one by one or as batches, on a store that never merges tables. */
-export function plainOf(workload: Workload): Workload {
-  const steps = workload.steps.map((step): Step => {
-    if (!('calls' in step)) return step.kind === 'kill' ? { kind: 'reopen' } : step;
-    return { kind: step.kind === 'merge' ? 'merge' : 'calls', calls: step.calls.flatMap(plainCalls) };
-  });
-  return { ...workload, steps, shape: { ...workload.shape, merges: false } };
-}
-
-function plainCalls(call: Call): PlainCall[] {
-  if (call.kind === 'update' || call.kind === 'brief') return [{ ...call, kind: 'put' }];
-  return isPlain(call) ? [call] : [];
 }
 
 function callOf(prng: Prng, values: ValueMaker): Call {

@@ -4,6 +4,7 @@ import type { Env } from '../../src/engine/env.ts';
 import type { OpenBounds } from '../../src/engine/open-bounds.ts';
 import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
+import type { Store } from '../../src/engine/store.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { Coverage } from './coverage.ts';
 import type { Injector } from './injector.ts';
@@ -34,6 +35,9 @@ export class Life {
   readonly env: Env;
   readonly options: EngineOptions;
   readonly bounds: OpenBounds;
+  /** Those of the life's own engine. */
+  readonly ownBounds: OpenBounds;
+  #store: Store | undefined;
   readonly #faultsBefore: number;
   readonly #syncFaultsBefore: number;
   readonly #liesBefore: number;
@@ -60,6 +64,12 @@ export class Life {
     this.env = env;
     this.options = options;
     this.bounds = bounds;
+    this.ownBounds = {
+      ...bounds,
+      onOpen: (store) => {
+        this.#store = store;
+      },
+    };
     this.#faultsBefore = world.injector.fired;
     this.#liesBefore = world.injector.lies;
     this.#syncFaultsBefore = world.injector.syncsFailed;
@@ -84,9 +94,12 @@ export class Life {
     return this.world.injector.syncsFailed > this.#syncFaultsBefore;
   }
 
-  /** What readers see now. Gathering figures is dear: the rest of them is noted on the way. */
+  /** What readers see now: as stats() says, which gathers all other figures too, and is asked beside it. */
   get view(): number {
-    const { seq, durableSeq } = this.engine.stats();
+    const store = this.#store!;
+    store.assertReadable();
+    const { visibleSeq: seq, parts } = store;
+    const durableSeq = parts.write?.log.durableSeq ?? parts.openedSeq;
     if (!this.closing) {
       this.durable = Math.max(this.durable, this.full ? seq : durableSeq);
       this.#shown = Math.max(this.#shown, seq);

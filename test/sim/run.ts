@@ -252,7 +252,7 @@ class Run {
       injector.enabled = !isCalm && tries < opensMax;
       const life = this.#newLife();
       const deadline = isCalm ? scheduler.time + calmMs : undefined;
-      const opened = await this.#drive(openWithEnv(life.env, life.options, life.bounds), 'open', deadline);
+      const opened = await this.#drive(openWithEnv(life.env, life.options, life.ownBounds), 'open', deadline);
       if (opened === undefined) return undefined;
       if ('error' in opened) {
         const excused = isVarveError(
