@@ -32,7 +32,10 @@ describe('opening the directory', () => {
       code: 'VARVE_IO',
       errno: 'ENOTDIR',
     });
-    await expect(openNodeFileSystem('')).rejects.toMatchObject({ code: 'VARVE_INVALID_ARGUMENT' });
+    for (const dir of ['', 'a\0b', undefined, null, 5, {}]) {
+      const call = openNodeFileSystem(dir as string);
+      await expect(call).rejects.toMatchObject({ code: 'VARVE_INVALID_ARGUMENT' });
+    }
     const both = { create: true, readOnly: true };
     await expect(openNodeFileSystem(file, both)).rejects.toMatchObject({ code: 'VARVE_INVALID_ARGUMENT' });
   });
