@@ -1,7 +1,7 @@
 /**
  * A store of objects into which a run puts no more than so many bytes a second. What is large goes in pieces,
  * each when its turn has come, so a run that is less than one pack keeps to the bound as well; what is small
- * is counted and does not wait, since the life signs of a run are small.
+ * is counted and does not wait: a lock or a manifest is not held up behind packs.
  *
  * Invariants (test/backup/paced-blobs.test.ts)
  * - At any moment no more was sent than the bound allows, but for one piece of each put under way and for
