@@ -9,7 +9,8 @@
  * - Spans follow each other without a missing number, the last one is the file in use ("spans chain back as
  *   far as files are whole").
  * - The newest old files stay until they hold `bytes` together, as far as there is room for whole ones; what
- *   is being read stays ("the newest files stay", "a file that there is no room for goes").
+ *   is being read stays ("the newest files stay", "a file that there is no room for goes"), and what somebody
+ *   has yet to read ("what is kept on stays, with all behind it").
  */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { logHistoryFilesMax } from '../base/limits.ts';
@@ -41,6 +42,11 @@ export interface LogTurn {
   readonly prevLastSeq: Seq;
 }
 
+/** Somebody will read the file, and all behind it. */
+export interface LogKept {
+  readonly no: FileNo;
+}
+
 export class LogHistory {
   readonly #fs: FsPort;
   readonly #dbUuid: Uint8Array;
@@ -52,6 +58,7 @@ export class LogHistory {
   #first: LogTurn | undefined;
   #found: Promise<LogSpan[]> | undefined;
   readonly #held = new Map<FileNo, number>();
+  readonly #kept = new Set<LogKept>();
   readonly #sizes = new Map<FileNo, number>();
 
   /**
@@ -119,6 +126,17 @@ export class LogHistory {
     else this.#held.delete(no);
   }
 
+  /** The file with number `seq` and all behind it stay until `letGo`; of files from before the open, all. */
+  keepFrom(seq: Seq): LogKept {
+    const kept = { no: this.#made.findLast(({ firstSeq }) => firstSeq <= seq)?.no ?? 0 };
+    this.#kept.add(kept);
+    return kept;
+  }
+
+  letGo(kept: LogKept): void {
+    this.#kept.delete(kept);
+  }
+
   /**
    * Which of the log files that recovery does not need may be unlinked; they are spans no more. A file whose
    * size cannot be read stays, and `onFailure` hears why.
@@ -133,6 +151,7 @@ export class LogHistory {
     if (this.#bytes > 0)
       await Promise.all(unknown.map(async (no) => this.#sizes.set(no, await this.#sizeOf(no, onFailure))));
     const room = this.#room();
+    const keptFrom = Math.min(...Array.from(this.#kept, ({ no }) => no));
     let bytes = 0;
     for (const no of falling) {
       const isWanted =
@@ -140,7 +159,7 @@ export class LogHistory {
         bytes < this.#bytes &&
         bytes + (this.#sizes.get(no) ?? 0) <= room &&
         sizes.size < logHistoryFilesMax;
-      if (!isWanted && !this.#held.has(no)) {
+      if (!isWanted && no < keptFrom && !this.#held.has(no)) {
         going.push(no);
         continue;
       }

@@ -100,6 +100,23 @@ describe('which files there are', () => {
     expect(await goes(99, 2)).toEqual([4, 3, 1]);
   });
 
+  test('what is kept on stays, with all behind it', async () => {
+    const fs = await newDisk();
+    const session = await LogSession.open(fs);
+    const history = LogHistory.from(first, fs, dbUuid, 0);
+    await rotate(session, history);
+    const kept = history.keepFrom(session.log.lastSeq);
+    await rotate(session, history);
+    const later = history.keepFrom(session.log.lastSeq + 1);
+    await rotate(session, history);
+    expect(await history.mayGo([1, 2, 3], failed)).toEqual([1]);
+    history.letGo(kept);
+    expect(await history.mayGo([2, 3], failed)).toEqual([2]);
+    history.letGo(later);
+    expect(await history.mayGo([3], failed)).toEqual([3]);
+    await session.log.close();
+  });
+
   test('a size that cannot be read keeps the file and is told', async () => {
     const fs = await newDisk();
     const told: string[] = [];

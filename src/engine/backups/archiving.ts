@@ -13,6 +13,7 @@ import { checkFunctions, checkNames } from '../../base/names.ts';
 import { frameTypes } from '../../format/log-frame.ts';
 import type { ArchivedFrame } from '../../format/vault-archive.ts';
 import type { GroupCommit } from '../../log/group-commit.ts';
+import type { LogKept } from '../../log/log-history.ts';
 import { LogTail } from '../../log/log-tail.ts';
 import { throwIfAborted } from '../key-args.ts';
 import type { ReadEra } from '../reading/read-marks.ts';
@@ -76,6 +77,8 @@ class Archiving {
   readonly #options: ArchiveOptions;
   /** Keeps versions that are superseded above the number archived last. */
   #era: ReadEra | undefined;
+  /** Keeps the log behind the number archived last. */
+  #kept: LogKept | undefined;
 
   constructor(store: Store, vault: Vault, options: ArchiveOptions) {
     this.#store = store;
@@ -98,11 +101,12 @@ class Archiving {
   }
 
   async round(): Promise<ArchiveReport> {
-    const { marks } = this.#store;
+    const { marks, logHistory } = this.#store;
     const { log } = this.#store.writable();
     throwIfAborted(this.#options.signal);
     // From here on nothing that is superseded is taken away; what was before, the round before keeps.
     const era = marks.enter();
+    this.#kept ??= logHistory.keepFrom(0);
     let report: ArchiveReport;
     try {
       report = await this.#archive(log);
@@ -110,8 +114,10 @@ class Archiving {
       marks.leave(era);
       throw error;
     }
+    const kept = logHistory.keepFrom(report.to + 1);
     this.end();
     this.#era = era;
+    this.#kept = kept;
     this.#options.onRound?.(report);
     return report;
   }
@@ -145,6 +151,8 @@ class Archiving {
   end(): void {
     if (this.#era !== undefined) this.#store.marks.leave(this.#era);
     this.#era = undefined;
+    if (this.#kept !== undefined) this.#store.logHistory.letGo(this.#kept);
+    this.#kept = undefined;
   }
 }
 
