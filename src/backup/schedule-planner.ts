@@ -1,5 +1,7 @@
 /** Schedules of backups: what one says, and when it is due. Pure. */
+
 import { corrupt, invalid, isVarveError } from '../base/errors.ts';
+import { checkFlags } from '../base/names.ts';
 import type { PackMap } from '../codec/msgpack.ts';
 import type { BackupMode } from '../format/backup-manifest.ts';
 import { newerFormat } from '../format/format-ladder.ts';
@@ -112,9 +114,7 @@ export function checkSchedule(given: BackupSchedule): BackupSchedule {
   const areTags = tags === undefined || (Array.isArray(tags) && tags.every((tag) => typeof tag === 'string'));
   if (!areTags || (tags?.length ?? 0) > 99) throw invalid('tags is an array of at most 99 texts');
   whole('bytesPerSecond', bytesPerSecond, 1, Number.MAX_SAFE_INTEGER);
-  for (const name of ['verifyNew', 'paused'] as const)
-    if (given[name] !== undefined && typeof given[name] !== 'boolean')
-      throw invalid(`${name} is true or false`);
+  checkFlags(given, ['verifyNew', 'paused']);
   if (keep !== undefined) checkKeepRules(keep, timeZone);
   if (verify !== undefined) checkVerify(verify);
   if (archive !== undefined) checkArchive(archive);

@@ -1,8 +1,10 @@
 /** What an index is: the definition as callers give and get it, checked. */
+
 import type { Seq } from '../base/brands.ts';
 import { encodeUtf8 } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
 import { indexFieldsMax, indexNameBytesMax, metadataDepthMax } from '../base/limits.ts';
+import { checkFlags } from '../base/names.ts';
 import {
   type IndexField,
   type IndexRow,
@@ -60,7 +62,7 @@ export function checkDefinition(given: IndexDefinition): IndexSpec {
   checkIndexName(name);
   if (kind !== 'range' && kind !== 'hash')
     throw invalid("an index has kind 'range' or 'hash'", { actual: kind });
-  if (typeof unique !== 'boolean') throw invalid('unique must be true or false');
+  checkFlags(given, ['unique']);
   const fields = (Array.isArray(on) ? on : [on]) as readonly IndexField[];
   if (fields.length === 0 || fields.length > indexFieldsMax) {
     throw invalid(`an index is on 1 to ${indexFieldsMax} fields`);

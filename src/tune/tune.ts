@@ -6,7 +6,7 @@
 import { concatBytes } from '../base/bytes.ts';
 import { invalid, VarveError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
-import { checkNames } from '../base/names.ts';
+import { checkFlags, checkFunctions, checkNames } from '../base/names.ts';
 import { initChecksum } from '../codec/checksum.ts';
 import { type ChunkerAlgorithm, type ChunkSizes, chunkerAlgorithms } from '../kernels/chunker/params.ts';
 import { chunkCodecs } from '../kernels/compress/codecs.ts';
@@ -44,6 +44,8 @@ export interface TuneInput {
 /** VARVE_INVALID_ARGUMENT names the first option that is unknown or out of range. */
 export function checkTuneOptions(options: TuneOptions): void {
   checkNames(options, optionNames, 'tune option');
+  checkFlags(options, ['compress', 'versions']);
+  checkFunctions(options, ['onProgress']);
   const { sampleBytes = 1, seed = 1, edits = {}, sizes, algorithms } = options;
   checkNames(edits, Object.keys(defaultEdits), 'edits option');
   if (!(sampleBytes > 0)) throw invalid('sampleBytes must be above 0', { actual: sampleBytes });

@@ -14,7 +14,7 @@
  */
 import { invalid, isVarveError } from '../../base/errors.ts';
 import { MiB } from '../../base/limits.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkFunctions, checkNames } from '../../base/names.ts';
 import type { CleanLimits } from '../../chunk/clean-planner.ts';
 import { orphansMax } from '../../chunk/liveness.ts';
 import { checkShare } from '../health/verifying.ts';
@@ -62,6 +62,8 @@ export async function compact(store: Store, options: CompactOptions = {}): Promi
 
 function check(options: CompactOptions): void {
   checkNames(options, names, 'option');
+  checkFlags(options, ['dryRun']);
+  checkFunctions(options, ['onProgress']);
   for (const name of ['maxBytes', 'bytesPerSecond', 'memoryBytes'] as const) {
     const value = options[name];
     if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) {
@@ -75,12 +77,6 @@ function check(options: CompactOptions): void {
   }
   if (memoryBytes !== undefined && memoryBytes < MiB) {
     throw invalid('memoryBytes must be at least 1048576', { actual: memoryBytes });
-  }
-  if (options.dryRun !== undefined && typeof options.dryRun !== 'boolean') {
-    throw invalid('dryRun must be true or false');
-  }
-  if (options.onProgress !== undefined && typeof options.onProgress !== 'function') {
-    throw invalid('onProgress must be a function');
   }
 }
 

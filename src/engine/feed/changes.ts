@@ -13,7 +13,7 @@ import type { Seq } from '../../base/brands.ts';
 import { decodeUtf8, toHex } from '../../base/bytes.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
 import { keyBytesMax } from '../../base/limits.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkNames } from '../../base/names.ts';
 import { type KeyRange, seqBytes, writeUserKey } from '../../format/internal-key.ts';
 import { decodeMetadata } from '../../format/metadata.ts';
 import { keyBoundsOf } from '../../format/row-bounds.ts';
@@ -41,12 +41,10 @@ import type { FeedWaits } from './feed-waits.ts';
 export function changes(store: Store, name: string | undefined, options: ChangesOptions): ChangeFeed<Key> {
   store.assertReadable();
   checkNames(options, ['since', 'prefix', 'live', 'values', 'spaces', 'signal'], 'option');
+  checkFlags(options, ['live', 'values', 'spaces']);
   const { since = store.visibleSeq, live = true, values = false, spaces = false } = options;
   if (!(Number.isSafeInteger(since) && since >= 0)) {
     throw invalid('since must be a sequence number, or 0 for everything', { actual: since });
-  }
-  for (const [option, flag] of Object.entries({ live, values, spaces })) {
-    if (typeof flag !== 'boolean') throw invalid(`${option} must be true or false`);
   }
   const prefix =
     options.prefix === undefined ? new Uint8Array(0) : keyBytes(options.prefix, 'prefix').slice();

@@ -2,7 +2,7 @@
 import { openChunkSource } from '../../backup/chunk-source.ts';
 import { checkVault, type Vault } from '../../backup/vault.ts';
 import { VarveError } from '../../base/errors.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkFunctions, checkNames } from '../../base/names.ts';
 import { initChecksum } from '../../codec/checksum.ts';
 import { repairStore } from '../../integrity/repair.ts';
 import type { RepairProgress, RepairReport, RepairWork } from '../../integrity/repair-types.ts';
@@ -38,13 +38,11 @@ const names = ['dryRun', 'chunking', 'inlineMax', 'vault', 'onProgress', 'signal
 /** Checks the options of a caller: VARVE_INVALID_ARGUMENT. */
 export function checkRepairOptions(options: RepairOptions): void {
   checkNames(options, names, 'option');
-  const { dryRun, onProgress, chunking, inlineMax, vault } = options;
+  checkFlags(options, ['dryRun']);
+  checkFunctions(options, ['onProgress']);
+  const { chunking, inlineMax, vault } = options;
   if (vault !== undefined) checkVault(vault);
   checkOptions(identityOptions(chunking, inlineMax));
-  if (dryRun !== undefined && typeof dryRun !== 'boolean')
-    throw new VarveError('VARVE_INVALID_ARGUMENT', 'dryRun is true or false');
-  if (onProgress !== undefined && typeof onProgress !== 'function')
-    throw new VarveError('VARVE_INVALID_ARGUMENT', 'onProgress is a function');
 }
 
 function identityOptions(

@@ -2,7 +2,7 @@
 import { concatBytes, encodeUtf8 } from '../../base/bytes.ts';
 import { invalid, isVarveError } from '../../base/errors.ts';
 import { queryHeapRowsMax } from '../../base/limits.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkNames } from '../../base/names.ts';
 import { decodeMsgpack, encodeMsgpack } from '../../codec/msgpack.ts';
 import { encodeComponent, encodeOpenComponent, hashComponent } from '../../format/index-key.ts';
 import { type IndexField, type IndexRow, indexKinds } from '../../format/index-rows.ts';
@@ -45,12 +45,10 @@ export function checkCommon(options: QueryOptions): Common {
     throw invalid('a query names an index, or says where');
   }
   checkNames(options, byIndex ? indexNames : whereNames, 'query option');
-  const { limit, reverse = false, after, values = true, stats = false, signal, explain = false } = options;
+  checkFlags(options, ['reverse', 'values', 'stats', 'explain']);
+  const { limit, reverse = false, after, values = true, stats = false, signal } = options;
   if (limit !== undefined && (!Number.isInteger(limit) || limit < 0)) {
     throw invalid('limit must be a whole number, 0 or more', { actual: limit });
-  }
-  for (const [name, flag] of Object.entries({ reverse, values, stats, explain })) {
-    if (typeof flag !== 'boolean') throw invalid(`${name} must be true or false`);
   }
   return {
     limit: limit ?? Number.MAX_SAFE_INTEGER,

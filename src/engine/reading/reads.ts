@@ -11,7 +11,7 @@
 import type { Seq } from '../../base/brands.ts';
 import { toHex } from '../../base/bytes.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkNames } from '../../base/names.ts';
 import { expiresBy } from '../../format/expiry.ts';
 import { decodeMetadata } from '../../format/metadata.ts';
 import { rowKinds } from '../../format/row-kinds.ts';
@@ -154,8 +154,7 @@ export class Reads {
     check: () => void = () => undefined,
   ): ReadableStream<Uint8Array> {
     checkNames(options, streamNames, 'option');
-    if (options.verify !== undefined && typeof options.verify !== 'boolean')
-      throw invalid('verify must be true or false');
+    checkFlags(options, ['verify']);
     const { start, end } = checkRange(options.start, options.end);
     this.#store.assertReadable();
     const mark = this.#store.marks.pin(seq);

@@ -10,7 +10,7 @@
 import { compareBytes } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
 import { keyBytesMax } from '../../base/limits.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkNames } from '../../base/names.ts';
 import { boundsOf, type KeyRange, seqOf, writeUserKey } from '../../format/internal-key.ts';
 import { plainValueFrom } from '../../format/plain-value.ts';
 import { parseValueRecord, recordForms } from '../../format/value-record.ts';
@@ -106,12 +106,10 @@ export function planScan(moment: ScanMoment, options: ScanOptions): Plan {
   const { space = 0, seq, expiryMs, check } = moment;
   const isEmpty = moment.space === undefined;
   checkNames(options, scanNames, 'scan option');
+  checkFlags(options, ['reverse', 'values', 'stats']);
   const { reverse = false, limit, values = true, stats = false, delimiter, after } = options;
   if (limit !== undefined && (!Number.isInteger(limit) || limit < 0)) {
     throw invalid('limit must be a whole number, 0 or more', { actual: limit });
-  }
-  for (const [name, flag] of Object.entries({ reverse, values, stats })) {
-    if (typeof flag !== 'boolean') throw invalid(`${name} must be true or false`);
   }
   if (delimiter !== undefined && (typeof delimiter !== 'string' || delimiter === '')) {
     throw invalid('delimiter must be a string of at least one character');

@@ -8,7 +8,7 @@
 import { compareRange } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
 import { ttlMsMax } from '../../base/limits.ts';
-import { checkNames } from '../../base/names.ts';
+import { checkFlags, checkNames } from '../../base/names.ts';
 import { hashKey32 } from '../../codec/key-hash.ts';
 import { encodeMetadata } from '../../format/metadata.ts';
 import { recordForms } from '../../format/value-record.ts';
@@ -149,9 +149,7 @@ const slabBytes = 16_384;
 export function checkPutOptions(options: PutOptions, names: readonly string[]): void {
   checkNames(options, names, 'option');
   checkIfSeq(options.ifSeq);
-  if (options.sha256 !== undefined && typeof options.sha256 !== 'boolean') {
-    throw invalid('sha256 must be true or false');
-  }
+  checkFlags(options, ['sha256']);
   const { ttlMs } = options;
   if (ttlMs !== undefined && ttlMs !== Number.POSITIVE_INFINITY) checkTtl(ttlMs);
 }
