@@ -2,8 +2,8 @@
 import { invalid } from './errors.ts';
 
 /**
- * VARVE_INVALID_ARGUMENT when `given` is not an object, has a name that is not in `names`, or a `signal` that is
- * none. `what` is one of the names, in the words of an error: 'scan option'.
+ * VARVE_INVALID_ARGUMENT when `given` is not an object, has a name that is not in `names`, or a `signal` that
+ * is none. `what` is one of the names, in the words of an error: 'scan option'.
  */
 export function checkNames(given: object, names: readonly string[], what: string): void {
   if (typeof given !== 'object' || given === null || Array.isArray(given))
