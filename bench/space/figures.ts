@@ -20,6 +20,8 @@ export interface WorkFigure {
   readonly cpuSeconds: number;
   /** Most resident memory less what was resident before the work, bytes. */
   readonly grownBytes: number;
+  /** Of them, in budgets of the engine that were emptier before: at most; 0 where nobody looked. */
+  readonly budgetedBytes: number;
 }
 
 /** Latencies of puts, ms. */
@@ -65,11 +67,12 @@ export function lineOf(one: Figure): string {
     const { what, first, last, unit } = one.figure;
     return `${what}: ${first.toFixed(2)} ${unit} at first, ${last.toFixed(2)} ${unit} at last`;
   }
-  const { what, storeBytes, bytes, seconds: wall, cpuSeconds, grownBytes } = one.figure;
+  const { what, storeBytes, bytes, seconds: wall, cpuSeconds, grownBytes, budgetedBytes } = one.figure;
   const rate = `${(bytes / 1e6 / wall).toFixed(0)} MB/s`;
   const cpuRate = `(${(bytes / 1e6 / cpuSeconds).toFixed(0)} MB a CPU second)`;
+  const budgets = budgetedBytes > 0 ? `, ${mib(budgetedBytes)} of it in budgets of the engine` : '';
   return (
     `${what}, store of ${mib(storeBytes)}: ${mib(bytes)} in ${seconds(wall, cpuSeconds)}, ` +
-    `${rate} ${cpuRate}, memory +${mib(grownBytes)}`
+    `${rate} ${cpuRate}, memory +${mib(grownBytes)}${budgets}`
   );
 }

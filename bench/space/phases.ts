@@ -72,22 +72,41 @@ async function halve(engine: Engine, seed: number): Promise<void> {
   await engine.flush();
 }
 
-/** Runs `work`, which returns the bytes it is counted in, and watches memory. */
-async function watched(what: string, place: Place, work: () => Promise<number>): Promise<WorkFigure> {
+/**
+ * Runs `work`, which returns the bytes it is counted in, and watches memory: what is resident, and of that what
+ * `budgeted` says.
+ */
+async function watched(
+  what: string,
+  place: Place,
+  work: () => Promise<number>,
+  budgeted = (): number => 0,
+): Promise<WorkFigure> {
   const before = process.memoryUsage.rss();
+  const budgetedBefore = budgeted();
   let most = before;
-  const timer = setInterval(() => {
+  let budgetedMost = budgetedBefore;
+  const look = (): void => {
     most = Math.max(most, process.memoryUsage.rss());
-  }, lookMs);
+    budgetedMost = Math.max(budgetedMost, budgeted());
+  };
+  const timer = setInterval(look, lookMs);
   const began = performance.now();
   const cpu = process.cpuUsage();
   const bytes = await work();
   const { user, system } = process.cpuUsage(cpu);
   const seconds = (performance.now() - began) / 1000;
   clearInterval(timer);
-  most = Math.max(most, process.memoryUsage.rss());
+  look();
   const cpuSeconds = (user + system) / 1e6;
-  return { what, storeBytes: place.bytes, bytes, seconds, cpuSeconds, grownBytes: most - before };
+  const grownBytes = most - before;
+  const budgetedBytes = budgetedMost - budgetedBefore;
+  return { what, storeBytes: place.bytes, bytes, seconds, cpuSeconds, grownBytes, budgetedBytes };
+}
+
+/** What the budgets of the engine hold: memtables, caches, filters and indexes of tables. */
+function budgetsOf(engine: Engine): number {
+  return Object.values(engine.stats().memory).reduce((sum, { used }) => sum + used, 0);
 }
 
 async function halfDead(place: Place): Promise<Figure[]> {
@@ -97,11 +116,12 @@ async function halfDead(place: Place): Promise<Figure[]> {
 
 async function clean(place: Place): Promise<Figure[]> {
   return await withStore(place, async (engine) => {
-    const figure = await watched('cleaning, half dead', place, async () => {
+    const compact = async (): Promise<number> => {
       const { copiedBytes, ok } = await engine.compact();
       if (!ok) throw new Error('compact was not ok');
       return copiedBytes;
-    });
+    };
+    const figure = await watched('cleaning, half dead', place, compact, () => budgetsOf(engine));
     return [{ kind: 'work', figure }];
   });
 }

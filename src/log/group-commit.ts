@@ -96,6 +96,11 @@ export class GroupCommit {
     return this.#durableSeq;
   }
 
+  /** A commit is under way: its caller has not been told. */
+  get isWaitedFor(): boolean {
+    return this.#visibleSeq < this.#lastSeq;
+  }
+
   get lastTimeMs(): number {
     return this.#lastTimeMs;
   }

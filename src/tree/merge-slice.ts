@@ -7,13 +7,13 @@ export interface MergePace {
   readonly monotonic: () => number;
   /** Lets everything else run that is waiting. */
   readonly turn: () => Promise<void>;
-  /** A flush is under way, for which writers may be waiting. */
+  /** Somebody waits: for a commit, or for a flush that is under way. */
   readonly yields?: () => boolean;
   /** The merge is to end: its result is not wanted any more. */
   readonly cancelled: () => boolean;
 }
 
-/** Time a merge runs without letting others run, ms; and beside a flush. */
+/** Time a merge runs without letting others run, ms; and while somebody waits. */
 const sliceMs = 4;
 const yieldingSliceMs = 1;
 /** Rows between two looks at the clock. */

@@ -66,10 +66,10 @@ describe("durability 'full'", () => {
     const { log, events, join } = setUp('full');
     const joined = ['a', 'b', 'c'].map((text) => join(text));
     expect(joined.map(({ seq }) => seq)).toEqual([11, 12, 13]);
-    expect([log.lastSeq, log.visibleSeq]).toEqual([13, 10]);
+    expect([log.lastSeq, log.visibleSeq, log.isWaitedFor]).toEqual([13, 10, true]);
     await Promise.all(joined.map(({ done }) => done));
     expect(events).toEqual(['log 11+3 abc d10', 'log synced']);
-    expect([log.visibleSeq, log.durableSeq]).toEqual([13, 13]);
+    expect([log.visibleSeq, log.durableSeq, log.isWaitedFor]).toEqual([13, 13, false]);
     expect(log.counters).toMatchObject({ count: 3, groups: 1, syncs: 1 });
   });
 

@@ -252,7 +252,7 @@ export class Compactor {
   }
 
   async #merge(plan: CompactionPlan, inputs: readonly Table[]): Promise<void> {
-    const { env, catalogs, dbUuid, forest, limits, logger } = this.#options;
+    const { env, catalogs, checkpointer, dbUuid, forest, limits, log, logger } = this.#options;
     const free = await env.fs.free();
     if (free !== undefined && free < plan.bytes * (1 + spareShare)) {
       throw new VarveError('VARVE_NO_SPACE', `${plan.bytes} bytes to merge, ${free} free on the disk`);
@@ -278,7 +278,7 @@ export class Compactor {
         pace: {
           monotonic: () => env.clock.monotonic(),
           turn: () => env.clock.turn(),
-          yields: () => this.#options.checkpointer.running !== undefined,
+          yields: () => checkpointer.running !== undefined || log.isWaitedFor,
           cancelled: () => this.#isOver(),
         },
       },

@@ -181,7 +181,8 @@ export class Cleaner {
   }
 
   #paceOf(task: Pick<CleanTask, 'cancelled' | 'share' | 'isAwaited'>): MergePace {
-    const { clock } = this.#options.env;
+    const { env, log } = this.#options;
+    const { clock } = env;
     let since = clock.monotonic();
     return {
       monotonic: () => clock.monotonic(),
@@ -190,6 +191,7 @@ export class Cleaner {
         await this.gate.passed(() => this.#isOver(task));
         since = clock.monotonic();
       },
+      yields: () => log.isWaitedFor,
       cancelled: () => this.#isOver(task),
     };
   }
