@@ -73,8 +73,8 @@ async function halve(engine: Engine, seed: number): Promise<void> {
 }
 
 /**
- * Runs `work`, which returns the bytes it is counted in, and watches memory: what is resident, and of that what
- * `budgeted` says.
+ * Runs `work`, which returns the bytes it is counted in, and watches memory: what is resident, and of that
+ * what `budgeted` says.
  */
 async function watched(
   what: string,

@@ -379,10 +379,7 @@ export class GroupCommit {
     }
   }
 
-  /**
-   * Stops all writing because of a failure elsewhere (a segment, the catalog, the lock). The first one
-   * counts.
-   */
+  /** Stops all writing because of a failure elsewhere (a segment, catalog or lock). The first counts. */
   fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     const first =
