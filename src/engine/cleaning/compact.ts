@@ -55,9 +55,15 @@ export async function compact(store: Store, options: CompactOptions = {}): Promi
   check(options);
   throwIfAborted(options.signal);
   const write = store.writable();
-  return options.dryRun === true
-    ? await dryRun(store, write, options)
-    : await write.cleaner.calls.run(() => new Compaction(store, write, options).run());
+  try {
+    return options.dryRun === true
+      ? await dryRun(store, write, options)
+      : await write.cleaner.calls.run(() => new Compaction(store, write, options).run());
+  } catch (error) {
+    // Scans and merges end early where writing has ended as well: then that is what the caller is told.
+    if (isVarveError(error, 'VARVE_ABORTED') && options.signal?.aborted !== true) store.stillWritable();
+    throw error;
+  }
 }
 
 function check(options: CompactOptions): void {
