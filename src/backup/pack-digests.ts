@@ -4,7 +4,7 @@
  *
  * Memory: some 100 B a pack, whatever the number of chunks.
  */
-import { i32le } from '../base/bytes.ts';
+import { i32le, u32le } from '../base/bytes.ts';
 import { chunkFrame } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import type { IndexHit, VaultIndex } from './vault-index.ts';
@@ -43,8 +43,8 @@ export class PackDigest {
     const { at } = chunkFrame;
     this.add(buf, pos + at.chunkId, {
       off8: pos / 8,
-      storedLen: i32le(buf, pos + at.storedLen) >>> 0,
-      rawLen: i32le(buf, pos + at.rawLen) >>> 0,
+      storedLen: u32le(buf, pos + at.storedLen),
+      rawLen: u32le(buf, pos + at.rawLen),
       kind: buf[pos + at.kind]!,
       codec: buf[pos + at.codec]!,
     });

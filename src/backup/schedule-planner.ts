@@ -1,5 +1,4 @@
 /** Schedules of backups: what one says, and when it is due. Pure. */
-
 import { corrupt, invalid, isVarveError } from '../base/errors.ts';
 import { checkFlags } from '../base/names.ts';
 import type { PackMap } from '../codec/msgpack.ts';

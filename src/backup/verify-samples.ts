@@ -1,5 +1,4 @@
 /** Test restores inside a vault: values of keys chosen by chance are read to their ends. */
-
 import { toHex, viewOf } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';

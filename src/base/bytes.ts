@@ -160,3 +160,8 @@ export function i32le(bytes: Uint8Array, at: number): number {
 export function i32be(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
 }
+
+/** The 48-bit number in the six bytes at `at`, little-endian: a time. */
+export function u48le(bytes: Uint8Array, at: number): number {
+  return u32le(bytes, at) + (bytes[at + 4]! | (bytes[at + 5]! << 8)) * 2 ** 32;
+}

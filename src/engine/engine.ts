@@ -1,5 +1,4 @@
 /** The public face of an open store, bound to one of its spaces. */
-
 import { checkNames } from '../base/names.ts';
 import { nameOfPrefix } from '../txn/claims.ts';
 import type { ChangeFeed, ChangesOptions } from './feed/change-types.ts';

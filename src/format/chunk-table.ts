@@ -6,7 +6,7 @@
  * The index is one u32 per block: the first 4 bytes of its first id, as a big-endian number. Blocks lie at
  * multiples of 4096, so that reading one touches one page of the device.
  */
-import { isZero, u32be, u32le, viewOf } from '../base/bytes.ts';
+import { i32le, isZero, u32be, u32le, viewOf } from '../base/bytes.ts';
 import { corrupt, type Place, VarveError } from '../base/errors.ts';
 import { checksumMatches, type FileSeed, writeChecksum } from '../codec/checksum.ts';
 import { defineLayout, f } from '../codec/layout.ts';
@@ -104,7 +104,7 @@ export class ChunkColumns {
     this.off8 = u32le(bytes, from + at.off8);
     this.storedLen = u32le(bytes, from + at.storedLen);
     this.rawLen = u32le(bytes, from + at.rawLen);
-    this.refs = u32le(bytes, from + at.refs) | 0;
+    this.refs = i32le(bytes, from + at.refs);
     this.kind = bytes[from + at.kind]!;
     this.codec = bytes[from + at.codec]! >>> 4;
     this.flags = bytes[from + at.flags]! | (bytes[from + at.flags + 1]! << 8);

@@ -1,5 +1,5 @@
 /** When a version expires, read from its record without parsing the rest. */
-import { u32le } from '../base/bytes.ts';
+import { u48le } from '../base/bytes.ts';
 import { rowKinds } from './row-kinds.ts';
 import { recordFlags, recordHead } from './value-record.ts';
 
@@ -14,6 +14,5 @@ export function expiresBy(buf: Uint8Array, from: number, ms: number): boolean {
   let at = from + recordHead.size;
   while (buf[at]! >= 128) at++;
   at++;
-  const low = u32le(buf, at);
-  return low + (buf[at + 4]! | (buf[at + 5]! << 8)) * 2 ** 32 <= ms;
+  return u48le(buf, at) <= ms;
 }

@@ -15,7 +15,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { Seq } from '../base/brands.ts';
-import { u32le, viewOf } from '../base/bytes.ts';
+import { u48le, viewOf } from '../base/bytes.ts';
 import { corrupt, type Place, VarveError } from '../base/errors.ts';
 import {
   chunkMaxCeiling,
@@ -353,9 +353,7 @@ export function recordForm(buf: Uint8Array, from: number): number {
 
 /** Commit time of the record at `from`, ms since 1970. */
 export function recordTime(buf: Uint8Array, from: number): number {
-  const at = from + recordHead.at.commitTimeMs;
-  const low = u32le(buf, at);
-  return low + (buf[at + 4]! | (buf[at + 5]! << 8)) * 2 ** 32;
+  return u48le(buf, from + recordHead.at.commitTimeMs);
 }
 
 /** Size of the value of the record at `from`; 0 where it has none. */

@@ -1,5 +1,4 @@
 /** What an index is: the definition as callers give and get it, checked. */
-
 import type { Seq } from '../base/brands.ts';
 import { encodeUtf8 } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';

@@ -15,14 +15,12 @@
  *   right after lookups equal inserts without them").
  */
 import { assert, unreachable } from '../base/assert.ts';
-import { compareRange, i32be } from '../base/bytes.ts';
+import { compareRange } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
+import { seqBytes, seqOf } from '../format/internal-key.ts';
 import { memtableBytesMax, RecordArena } from './arena.ts';
 import { ArenaTree } from './arena-tree.ts';
 import { END, type KeyCursor, OK, type Step } from './cursor.ts';
-
-/** Every internal key ends in 8 bytes: the inverted sequence number, big-endian. */
-const seqBytes = 8;
 
 /** Options of a memtable. */
 export interface MemtableOptions {
@@ -104,7 +102,7 @@ export class KeyMemtable {
   ): void {
     assert(!this.#frozen, 'a frozen memtable takes no inserts');
     assert(keyTo - keyFrom >= seqBytes, 'an internal key ends in a sequence number');
-    const seq = seqAt(keyBuf, keyTo - seqBytes);
+    const seq = seqOf(keyBuf, keyTo);
     assert(seq <= Number.MAX_SAFE_INTEGER, 'a sequence number is an exact integer');
     const handle = this.#arena.append(keyBuf, keyFrom, keyTo, valueBuf, valueFrom, valueTo);
     const isSought = this.#isSought(keyBuf, keyFrom, keyTo - seqBytes, seq);
@@ -180,7 +178,7 @@ export class KeyMemtable {
 
   /** Sequence number of the row. */
   entrySeq(handle: number): number {
-    return seqAt(this.#arena.bytes, this.#arena.keyTo(handle) - seqBytes);
+    return seqOf(this.#arena.bytes, this.#arena.keyTo(handle));
   }
 
   /** A cursor over the live entries, unpositioned; it sees what is inserted ahead of it. */
@@ -320,12 +318,6 @@ class MemtableCursor implements KeyCursor {
     this.#leaf = leaf;
     this.#index = index;
   }
-}
-
-function seqAt(bytes: Uint8Array, at: number): number {
-  const high = ~i32be(bytes, at);
-  const low = ~i32be(bytes, at + 4);
-  return (high >>> 0) * 2 ** 32 + (low >>> 0);
 }
 
 function writeInvertedSeq(bytes: Uint8Array, at: number, seq: number): void {

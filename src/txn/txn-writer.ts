@@ -12,7 +12,6 @@
  * - a batch is decided on what was found when it was asked whether it is warm, in the same turn ("what was
  *   found for a batch serves its next commit, and no other").
  */
-
 import type { Seq } from '../base/brands.ts';
 import { toHex } from '../base/bytes.ts';
 import { batchBytesMax } from '../base/limits.ts';

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { chunkKinds } from '../../src/format/chunk-ref.ts';
 import { parseListNode } from '../../src/format/list-node.ts';
+import { silentOps } from '../../src/format/log-ops.ts';
 import { bytesOf } from '../engine/engine-kit.ts';
 import { prefixOf, putValue, replayed, stateOf, visit, type WriteParts, writeParts } from './write-kit.ts';
 
@@ -15,15 +16,9 @@ async function countedRefs(parts: WriteParts): Promise<Map<string, number>> {
   const { visitRecordRefs } = await import('../../src/format/value-record.ts');
   for (const frame of parts.sink.frames) {
     visit(frame, {
+      ...silentOps,
       put: (_tree, _seq, buf, _kf, _kt, from, to) =>
         visitRecordRefs(buf, from, to, (at) => add(buf.subarray(at, at + 32))),
-      del: () => undefined,
-      chunk: () => undefined,
-      move: () => undefined,
-      purge: () => undefined,
-      listDrop: () => undefined,
-      trash: () => undefined,
-      sys: () => undefined,
     });
   }
   const nodes: { id: Uint8Array; segment: number; off8: number; storedLen: number }[] = [];

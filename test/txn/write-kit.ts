@@ -7,7 +7,7 @@ import { NodePresence } from '../../src/chunk/node-presence.ts';
 import { SegmentLanes } from '../../src/chunk/segment-lanes.ts';
 import { encodeRowPrefix } from '../../src/format/internal-key.ts';
 import { type FrameFields, frameHeaderBytes, frameTypes } from '../../src/format/log-frame.ts';
-import { visitOps, visitStage } from '../../src/format/log-ops.ts';
+import { silentOps, visitOps, visitStage } from '../../src/format/log-ops.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { ChunkerPool } from '../../src/kernels/chunker/chunker.ts';
 import { deriveChunkerKey } from '../../src/kernels/chunker/key.ts';
@@ -154,13 +154,7 @@ export async function replayed(parts: WriteParts): Promise<Forest> {
     const nodes = new Map<string, Uint8Array>();
     const wanted: { id: Uint8Array; segment: number; off8: number; storedLen: number }[] = [];
     const look = {
-      put: () => undefined,
-      del: () => undefined,
-      move: () => undefined,
-      purge: () => undefined,
-      listDrop: () => undefined,
-      trash: () => undefined,
-      sys: () => undefined,
+      ...silentOps,
       chunk: (_s: number, buf: Uint8Array, at: number, segment: number, off8: number, storedLen: number) => {
         wanted.push({ id: buf.slice(at, at + 32), segment, off8, storedLen });
       },

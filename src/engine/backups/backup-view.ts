@@ -1,5 +1,4 @@
 /** The keys of a backup, or of a moment, read from the vault without restoring anything. */
-
 import { type BackupInfo, infoOf } from '../../backup/backup-info.ts';
 import { BackupReader } from '../../backup/backup-reader.ts';
 import { rangesOf } from '../../backup/restore-choice.ts';

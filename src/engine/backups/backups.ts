@@ -1,5 +1,4 @@
 /** Backups of an open store: one moment of it, pinned for as long as the backup takes. */
-
 import { type BackupOptions, type BackupReport, runBackup } from '../../backup/backup-run.ts';
 import type { BackupSource, SourceRows, SystemRow } from '../../backup/backup-source.ts';
 import { LoggedChanges } from '../../backup/logged-changes.ts';

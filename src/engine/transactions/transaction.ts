@@ -1,5 +1,4 @@
 /** What the function of a transaction is given: reads and writes of one space, all of one transaction. */
-
 import type { Seq } from '../../base/brands.ts';
 import { toHex } from '../../base/bytes.ts';
 import { invalid, VarveError } from '../../base/errors.ts';
