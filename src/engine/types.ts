@@ -309,7 +309,7 @@ export interface Stats {
     pendingCommits: { used: number; budget: number };
     /** Places of rows that were read. */
     foundRows: { used: number; budget: number };
-    /** Pieces of filters of tables. */
+    /** Pieces of filters of tables, and filters over rows inserted lately. */
     tableFilters: { used: number; budget: number };
     /** Pieces of indexes of tables. Beside them a table has about 3 KB as long as it is open. */
     tableIndexes: { used: number; budget: number };

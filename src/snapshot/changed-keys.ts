@@ -14,7 +14,7 @@ import { compareBytes, compareRange } from '../base/bytes.ts';
 import { seqBytes, seqOf } from '../format/internal-key.ts';
 import type { RangeRow } from '../format/system-rows.ts';
 import { type KeyCursor, OK, settle } from '../tree/cursor.ts';
-import type { TreeView } from '../tree/key-tree.ts';
+import type { TreeView } from '../tree/tree-view.ts';
 
 /** Row prefixes: from <= prefix < to; `to` undefined = the end. */
 interface Interval {

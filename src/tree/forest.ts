@@ -125,10 +125,13 @@ export class Forest {
     this.ranges = new RangeRows(lostOf(trees.S));
     const keys = keyTables(trees.K);
     const lostKeys = lostOf(trees.K);
-    this.keys = new KeyTree(memtableBytes, keys, lostKeys, this.ranges, foundRowBytes, scanAheadBytes);
+    const ahead = scanAheadBytes;
+    const { filters } = options;
+    this.keys = new KeyTree(memtableBytes, keys, lostKeys, this.ranges, foundRowBytes, ahead, filters);
     const entries = keyTables(trees.X);
-    this.indexes = new KeyTree(memtableBytes, entries, lostOf(trees.X), undefined, 0, scanAheadBytes);
-    this.system = new KeyTree(memtableBytes, keyTables(trees.S), lostOf(trees.S));
+    this.indexes = new KeyTree(memtableBytes, entries, lostOf(trees.X), undefined, 0, ahead, filters);
+    const rows = keyTables(trees.S);
+    this.system = new KeyTree(memtableBytes, rows, lostOf(trees.S), undefined, 0, 0, filters);
     this.chunks = new ChunkTree(
       memtableBytes,
       tables.filter((table): table is ChunkTable => table instanceof ChunkTable),
@@ -291,7 +294,10 @@ export class Forest {
     };
   }
 
-  /** Forgets the pieces of filters and indexes in memory: they are read again when they are needed. */
+  /**
+   * Forgets the pieces of filters and indexes in memory, which are read again when they are needed, and
+   * recent filters, which begin anew with the next memtables.
+   */
   dropPieces(): void {
     this.#options.filters.clear();
     this.#options.indexes.clear();

@@ -21,6 +21,7 @@ import { seqBytes, seqOf } from '../format/internal-key.ts';
 import { memtableBytesMax, RecordArena } from './arena.ts';
 import { ArenaTree } from './arena-tree.ts';
 import { END, type KeyCursor, OK, type Step } from './cursor.ts';
+import type { RecentFilter } from './recent-filter.ts';
 
 /** Options of a memtable. */
 export interface MemtableOptions {
@@ -40,6 +41,8 @@ export function checkedBytesMax(options: MemtableOptions): number {
 /** Ordered rows of a key tree that no table holds yet. One thread writes; bytes are copied in. */
 export class KeyMemtable {
   readonly bytesMax: number;
+  /** Has every row there is here, perhaps with those of other memtables. */
+  readonly recent: RecentFilter | undefined;
   readonly #arena = new RecordArena();
   readonly #tree = new ArenaTree(this.#arena);
   #minSeq = 0;
@@ -52,8 +55,10 @@ export class KeyMemtable {
   #soughtSeq = 0;
   #soughtMoves = -1;
 
-  constructor(options: MemtableOptions) {
+  /** `recent` is told of every row. */
+  constructor(options: MemtableOptions, recent?: RecentFilter) {
     this.bytesMax = checkedBytesMax(options);
+    this.recent = recent;
   }
 
   get entries(): number {
@@ -107,6 +112,7 @@ export class KeyMemtable {
     const handle = this.#arena.append(keyBuf, keyFrom, keyTo, valueBuf, valueFrom, valueTo);
     const isSought = this.#isSought(keyBuf, keyFrom, keyTo - seqBytes, seq);
     if (!isSought || !this.#tree.insertFound(handle)) this.#tree.insert(handle);
+    this.recent?.add(keyBuf, keyFrom, keyTo - seqBytes);
     if (seq > this.#maxSeq) this.#maxSeq = seq;
     if (seq < this.#minSeq || this.#tree.entries === 1) this.#minSeq = seq;
   }

@@ -17,24 +17,25 @@
  *   and flushes go on").
  */
 import { assert } from '../base/assert.ts';
-import type { Seq } from '../base/brands.ts';
 import { compareRange } from '../base/bytes.ts';
 import { hashKey32 } from '../codec/key-hash.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { seqBytes, seqOf } from '../format/internal-key.ts';
 import { rowKinds } from '../format/row-kinds.ts';
 import { parseValueRecord } from '../format/value-record.ts';
-import type { BlockHold } from './block-hold.ts';
-import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
+import { remix } from './bloom.ts';
+import { END, MISS, OK, type Step } from './cursor.ts';
 import { KeyMemtable } from './key-memtable.ts';
 import { LookupCounts } from './lookup-counts.ts';
 import { LostTables } from './lost-tables.ts';
-import { MergeCursor } from './merge-cursor.ts';
-import type { RangeRows, RangeSet } from './range-rows.ts';
+import type { PartRoom } from './part-room.ts';
+import type { RangeRows } from './range-rows.ts';
+import { type RecentFilter, RecentFilters } from './recent-filter.ts';
 import { RowMemo } from './row-memo.ts';
 import type { RowRef } from './row-ref.ts';
 import type { KeyTable } from './table-reader.ts';
 import { TableRuns } from './table-runs.ts';
+import { mergeOf, TreeView } from './tree-view.ts';
 
 /** Rows of one ordered tree in memory and on disk. */
 export class KeyTree {
@@ -43,6 +44,9 @@ export class KeyTree {
   /** Newest first. Replaced, never changed, as the tables are. */
   #frozen: readonly KeyMemtable[] = [];
   #runs: TableRuns<KeyTable>;
+  /** Filters over memtables and tables of level 0 together; of each run, and the tables'. */
+  readonly #recent: RecentFilters<KeyTable>;
+  #recentOfRun: readonly (RecentFilter | undefined)[] = [];
   /** Highest number in a table. */
   #tableSeq = -1;
   /** What lookups have found in the tables there are now. */
@@ -56,7 +60,8 @@ export class KeyTree {
   /**
    * `tables` in any order, each held once for this tree (taken); `lost`: those that could not be opened;
    * `ranges`: what hides rows of this tree; `memoBytes`: for places of rows that were found, see RowMemo;
-   * `scanAheadBytes`: what a cursor of a view reads ahead, over all tables.
+   * `scanAheadBytes`: what a cursor of a view reads ahead, over all tables; `filters`: the room of filters
+   * over what was inserted lately, none when omitted.
    */
   constructor(
     memtableBytes: number,
@@ -65,12 +70,14 @@ export class KeyTree {
     ranges?: RangeRows,
     memoBytes = 0,
     scanAheadBytes = 0,
+    filters?: PartRoom,
   ) {
     this.#scanAheadBytes = scanAheadBytes;
     this.#memtableBytes = memtableBytes;
     this.#ranges = ranges;
     this.#active = new KeyMemtable({ bytesMax: memtableBytes });
     this.#runs = new TableRuns<KeyTable>([]);
+    this.#recent = new RecentFilters(filters);
     this.memo = new RowMemo(memoBytes);
     this.#setTables(tables);
     this.lost = new LostTables(lost);
@@ -110,16 +117,25 @@ export class KeyTree {
    */
   find(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
     out.pending.restart();
-    if (this.#fromMemtable(this.#active, prefixBuf, from, to, seqMax, out)) {
+    let recent = this.#active.recent;
+    const isAlone = recent === undefined && this.#frozen.length === 0 && this.#runs.length === 0;
+    const hash = isAlone ? 0 : hashKey32(prefixBuf, from, to);
+    let isDenied = recent !== undefined && !recent.mayContain(hash, remix(hash));
+    if (!isDenied && this.#fromMemtable(this.#active, prefixBuf, from, to, seqMax, out)) {
       return this.#end(prefixBuf, from, to, seqMax, out);
     }
     for (let i = 0; i < this.#frozen.length; i++) {
-      if (this.#fromMemtable(this.#frozen[i]!, prefixBuf, from, to, seqMax, out)) {
+      const frozen = this.#frozen[i]!;
+      if (frozen.recent !== recent) {
+        ({ recent } = frozen);
+        isDenied = recent !== undefined && !recent.mayContain(hash, remix(hash));
+      }
+      if (!isDenied && this.#fromMemtable(frozen, prefixBuf, from, to, seqMax, out)) {
         return this.#end(prefixBuf, from, to, seqMax, out);
       }
     }
     if (this.#runs.length > 0) {
-      const step = this.#fromTables(prefixBuf, from, to, seqMax, out);
+      const step = this.#fromTables(hash, isDenied ? recent : undefined, prefixBuf, from, to, seqMax, out);
       if (step === MISS) return MISS;
       if (step === OK) return this.#end(prefixBuf, from, to, seqMax, out);
     }
@@ -168,7 +184,8 @@ export class KeyTree {
     if (this.#active.entries === 0) return undefined;
     const frozen = this.#active;
     frozen.freeze();
-    this.#active = new KeyMemtable({ bytesMax: this.#memtableBytes });
+    const recent = this.#recent.next(frozen.recent, frozen.entries);
+    this.#active = new KeyMemtable({ bytesMax: this.#memtableBytes }, recent);
     this.#frozen = [frozen, ...this.#frozen];
     return frozen;
   }
@@ -178,6 +195,7 @@ export class KeyTree {
     assert(this.#frozen.at(-1) === memtable, 'the oldest frozen memtable is installed first');
     assert(table.meta.entries === memtable.entries, 'a table has the rows of its memtable');
     this.#frozen = this.#frozen.slice(0, -1);
+    this.#recent.flushed(table, memtable.recent);
     this.#setTables([...this.tables, table]);
   }
 
@@ -187,6 +205,7 @@ export class KeyTree {
   replaceTables(inputs: readonly KeyTable[], outputs: readonly KeyTable[]): void {
     const kept = this.tables.filter((table) => !inputs.includes(table));
     assert(kept.length + inputs.length === this.tables.length, 'a merge replaces tables of its tree');
+    this.#recent.merged(inputs, this.#memtableFilters());
     this.#setTables([...kept, ...outputs]);
     for (const table of inputs) table.release();
   }
@@ -194,7 +213,12 @@ export class KeyTree {
   /** Releases the tables; nothing may be looked up after it. */
   close(): void {
     for (const table of this.tables) table.release();
+    this.#recent.close(this.#memtableFilters());
     this.#setTables([]);
+  }
+
+  #memtableFilters(): (RecentFilter | undefined)[] {
+    return [this.#active, ...this.#frozen].map(({ recent }) => recent);
   }
 
   #viewOf(tables: readonly KeyTable[]): TreeView {
@@ -204,25 +228,47 @@ export class KeyTree {
 
   #setTables(tables: readonly KeyTable[]): void {
     this.#runs = new TableRuns(tables);
+    // Deeper levels are made by merges: their tables have none.
+    this.#recentOfRun = this.#runs.runs.map((run) => this.#recent.of(run[0]!));
     this.#tableSeq = tables.reduce((most, { meta }) => Math.max(most, meta.maxSeq), -1);
     this.memo.clear();
   }
 
-  /** The first row of the key that the tables have for a reader at `seqMax`. */
-  #fromTables(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
+  /**
+   * The first row of the key, whose hash this is, that the tables have for a reader at `seqMax`. Those with
+   * the filter `without` are known to have none.
+   */
+  #fromTables(
+    hash: number,
+    without: RecentFilter | undefined,
+    prefixBuf: Uint8Array,
+    from: number,
+    to: number,
+    seqMax: number,
+    out: RowRef,
+  ): Step {
     const runs = this.#runs;
-    const hash = hashKey32(prefixBuf, from, to);
     const slot = this.memo.slotOf(hash, prefixBuf, from, to);
     if (slot !== -1 && this.memo.seq(slot) <= seqMax) return this.#remembered(slot, out);
+    const bitsHash = remix(hash);
     let filters = 0;
     let tables = 0;
     let isFilterMissing = false;
     let step: Step = END;
+    // Tables of one filter follow each other: the one asked last, and whether it denies the key.
+    let recent = without;
+    let isDenied = without !== undefined;
     for (let run = 0; run < runs.length && step === END; run++) {
+      const other = this.#recentOfRun[run];
+      if (other !== recent) {
+        recent = other;
+        isDenied = other !== undefined && !other.mayContain(hash, bitsHash);
+      }
+      if (isDenied) continue;
       const table = runs.tableOf(run, prefixBuf, from, to);
       if (table === undefined || table.meta.minSeq > seqMax) continue;
       filters++;
-      const asked = table.filter.ask(hash, out.pending);
+      const asked = table.filter.askPair(hash, bitsHash, out.pending);
       if (asked === MISS) isFilterMissing = true;
       // What older tables' filters lack is read together.
       if (asked !== OK || isFilterMissing) continue;
@@ -329,62 +375,4 @@ export class KeyTree {
     }
     return step;
   }
-}
-
-/** The rows of a tree at one moment: its memtables and tables, pinned until `release`. */
-export class TreeView {
-  readonly #memtables: readonly KeyMemtable[];
-  readonly #tables: readonly KeyTable[];
-  /** Ranges that hide rows the cursors show; undefined in a tree that has none. */
-  readonly ranges: RangeSet | undefined;
-  readonly #scanAheadBytes: number;
-  #released = false;
-
-  constructor(
-    memtables: readonly KeyMemtable[],
-    tables: readonly KeyTable[],
-    ranges?: RangeSet,
-    scanAheadBytes = 0,
-  ) {
-    this.ranges = ranges;
-    this.#scanAheadBytes = scanAheadBytes;
-    this.#memtables = memtables;
-    this.#tables = tables;
-    for (const table of tables) table.retain();
-  }
-
-  /**
-   * A cursor over all rows of all kinds, versions of a key newest first; unpositioned. Rows inserted later
-   * may appear in it: their sequence numbers are higher than those of any reader that took this view.
-   * With `above` it may leave out rows with numbers at or below that, and goes forward only.
-   */
-  cursor(above?: Seq): KeyCursor {
-    assert(!this.#released, 'a released view has no cursors');
-    const tables =
-      above === undefined ? this.#tables : this.#tables.filter(({ meta }) => meta.maxSeq > above);
-    const aheadBytes = Math.floor(this.#scanAheadBytes / Math.max(1, tables.length));
-    return mergeOf(this.#memtables, tables, undefined, above, aheadBytes);
-  }
-
-  /** Unpins; cursors of the view are over. Idempotent. */
-  release(): void {
-    if (this.#released) return;
-    this.#released = true;
-    for (const table of this.#tables) table.release();
-  }
-}
-
-function mergeOf(
-  memtables: readonly KeyMemtable[],
-  tables: readonly KeyTable[],
-  hold?: BlockHold,
-  above?: Seq,
-  aheadBytes = 0,
-): KeyCursor {
-  const sources = [
-    // What is inserted into an empty one later has numbers above those its readers see.
-    ...memtables.filter(({ entries }) => entries > 0).map((memtable) => memtable.cursor()),
-    ...tables.map((table) => table.cursor(hold, above, aheadBytes)),
-  ];
-  return sources.length === 1 ? sources[0]! : new MergeCursor(sources);
 }

@@ -2,7 +2,7 @@
 export class LookupCounts {
   /** Lookups that memory did not answer. */
   lookups = 0;
-  /** Filters asked: at most one for each sorted run. */
+  /** Filters of tables asked: at most one for each sorted run. */
   filters = 0;
   /** Tables searched because their filter said maybe. */
   tables = 0;

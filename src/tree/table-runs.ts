@@ -9,11 +9,11 @@
  * - A level whose ranges meet all the same is asked table by table ("tables of a level that meet are runs of
  *   their own").
  */
-import { compareRange } from '../base/bytes.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { seqBytes } from '../format/internal-key.ts';
 import { trees } from '../format/trees.ts';
 import { comparePrefix } from './compaction-planner.ts';
+import { RunFences } from './run-fences.ts';
 import { newestFirst } from './table-order.ts';
 
 /** Tables of one tree. Replaced, never changed. */
@@ -23,6 +23,8 @@ export class TableRuns<T extends { readonly meta: CatalogTable }> {
   /** How many filters a lookup asks at most. */
   readonly length: number;
   readonly #runs: readonly (readonly T[])[];
+  /** Of runs of several tables. */
+  readonly #fences: readonly (RunFences | undefined)[];
   readonly #positions: ReadonlyMap<T, number>;
 
   /** `tables` of one tree in any order. */
@@ -36,6 +38,7 @@ export class TableRuns<T extends { readonly meta: CatalogTable }> {
     }
     this.#runs = Array.from(levels, ([level, own]) => (level === 0 ? alone(own) : runsOf(own))).flat();
     this.length = this.#runs.length;
+    this.#fences = this.#runs.map((run) => (run.length > 1 ? fencesOf(run) : undefined));
     this.#positions = new Map(this.tables.map((table, i) => [table, i]));
   }
 
@@ -57,19 +60,8 @@ export class TableRuns<T extends { readonly meta: CatalogTable }> {
     const tables = this.#runs[run]!;
     // A table alone is left to its filter: in level 0 nearly every one covers nearly every key.
     if (tables.length === 1) return tables[0];
-    const tail = tables[0]!.meta.tree === trees.C ? 0 : seqBytes;
-    let low = 0;
-    let high = tables.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const { maxKey } = tables[middle]!.meta;
-      if (compareRange(maxKey, 0, maxKey.length - tail, buf, from, to) < 0) low = middle + 1;
-      else high = middle;
-    }
-    const table = tables[low];
-    if (table === undefined) return undefined;
-    const { minKey } = table.meta;
-    return compareRange(minKey, 0, minKey.length - tail, buf, from, to) <= 0 ? table : undefined;
+    const table = this.#fences[run]!.find(buf, from, to);
+    return table === -1 ? undefined : tables[table];
   }
 }
 
@@ -85,4 +77,13 @@ function runsOf<T extends { readonly meta: CatalogTable }>(tables: readonly T[])
     ({ meta }, i) => i > 0 && comparePrefix(tree, sorted[i - 1]!.meta.maxKey, meta.minKey) >= 0,
   );
   return meet ? alone(tables) : [sorted];
+}
+
+function fencesOf<T extends { readonly meta: CatalogTable }>(run: readonly T[]): RunFences {
+  const tail = run[0]!.meta.tree === trees.C ? 0 : seqBytes;
+  const plain = (key: Uint8Array): Uint8Array => key.subarray(0, key.length - tail);
+  return new RunFences(
+    run.map(({ meta }) => plain(meta.minKey)),
+    run.map(({ meta }) => plain(meta.maxKey)),
+  );
 }

@@ -76,6 +76,31 @@ describe('a put that is sequenced in the turn of its call', () => {
     for (let i = 0; i < 600; i++) expect(engine.getSync(`k${i}`)).toBeDefined();
   });
 
+  test('a put that had to wait stores what it was given', async () => {
+    const pendingCommitBytes = 64 * 1024;
+    const { engine } = await newStore({ memory: { pendingCommitBytes }, inlineMax: 4096 });
+    const space = engine.space('other');
+    const buffer = new Uint8Array(1000);
+    const puts: Promise<{ seq: number; size: number; digest: string }>[] = [];
+    for (let i = 0; i < 200; i++) {
+      buffer.fill(i);
+      // Every third goes the long way all the same.
+      const options = i % 3 === 0 ? { tags: ['x'] } : {};
+      puts.push(i % 2 === 0 ? engine.put(`k${i}`, buffer, options) : space.put(`k${i}`, buffer));
+    }
+    buffer.fill(255);
+    const results = await Promise.all(puts);
+    expect(new Set(results.map(({ seq }) => seq)).size).toBe(200);
+    for (let i = 0; i < 200; i++) {
+      const { seq, size, digest } = results[i]!;
+      const owner = i % 2 === 0 ? engine : space;
+      expect(same(owner.getSync(`k${i}`)!, new Uint8Array(1000).fill(i))).toBe(true);
+      expect(await owner.stat(`k${i}`)).toMatchObject({ seq, size, digest });
+    }
+    const signal = AbortSignal.abort();
+    expect(await codeOf(() => engine.put('k', 'x', { signal }))).toBe('VARVE_ABORTED');
+  });
+
   test('rejects a key and a value that cannot be, without throwing', async () => {
     const { engine } = await newStore();
     for (const [key, value] of [

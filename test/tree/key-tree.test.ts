@@ -8,10 +8,11 @@ import { goneRecord } from '../../src/format/value-record.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { OK } from '../../src/tree/cursor.ts';
 import type { KeyMemtable } from '../../src/tree/key-memtable.ts';
-import { KeyTree, type TreeView } from '../../src/tree/key-tree.ts';
+import { KeyTree } from '../../src/tree/key-tree.ts';
 import { RowRef } from '../../src/tree/row-ref.ts';
 import { KeyTable } from '../../src/tree/table-reader.ts';
 import { writeKeyTable } from '../../src/tree/table-writer.ts';
+import type { TreeView } from '../../src/tree/tree-view.ts';
 import {
   currentKey,
   currentValue,

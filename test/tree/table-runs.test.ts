@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { compareBytes } from '../../src/base/bytes.ts';
 import type { CatalogTable } from '../../src/format/catalog.ts';
+import { encodeRowPrefix } from '../../src/format/internal-key.ts';
 import { trees } from '../../src/format/trees.ts';
+import { RunFences } from '../../src/tree/run-fences.ts';
 import { TableRuns } from '../../src/tree/table-runs.ts';
 import { keyOf, prefixOf } from './table-kit.ts';
 
@@ -70,6 +73,42 @@ describe('runs of tables', () => {
         expect(order).toEqual([...order].sort((a, b) => a - b));
         expect(runs.tables[runs.positionOf(found[0] ?? tables[0]!)] ?? 0).toBe(found[0] ?? tables[0] ?? 0);
       }),
+    );
+  });
+
+  test('keys that begin alike and keys of any length find their table', () => {
+    const byteArb = fc.constantFrom(0, 1, 255);
+    const keyArb = fc.array(byteArb, { maxLength: 10 });
+    const startArb = fc.array(byteArb, { maxLength: 9 });
+    fc.assert(
+      fc.property(
+        startArb,
+        fc.array(keyArb, { minLength: 2, maxLength: 30 }),
+        keyArb,
+        (start, ends, other) => {
+          const all = [...ends, other].map((end) => encodeRowPrefix(0, Uint8Array.from([...start, ...end])));
+          const probes = [
+            ...all,
+            encodeRowPrefix(0, Uint8Array.from(other)),
+            prefixOf('k'),
+            new Uint8Array(0),
+          ];
+          const sorted = all
+            .sort(compareBytes)
+            .filter((key, i) => i === 0 || compareBytes(all[i - 1]!, key) < 0);
+          const firsts = sorted.filter((_, i) => i % 2 === 0);
+          const lasts = firsts.map((first, i) => sorted[2 * i + 1] ?? first);
+          const fences = new RunFences(firsts, lasts);
+          for (const probe of probes) {
+            const expected = firsts.findIndex(
+              (first, i) => compareBytes(first, probe) <= 0 && compareBytes(probe, lasts[i]!) <= 0,
+            );
+            const padded = Uint8Array.of(7, ...probe, 7);
+            expect(fences.find(padded, 1, padded.length - 1)).toBe(expected);
+          }
+        },
+      ),
+      { numRuns: 300 },
     );
   });
 

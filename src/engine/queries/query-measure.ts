@@ -3,7 +3,8 @@ import { compareBytes } from '../../base/bytes.ts';
 import { queryProbeRowsMax } from '../../base/limits.ts';
 import type { Measured, Source } from '../../secondary/query-planner.ts';
 import { type KeyCursor, OK, settle } from '../../tree/cursor.ts';
-import type { KeyTree, TreeView } from '../../tree/key-tree.ts';
+import type { KeyTree } from '../../tree/key-tree.ts';
+import type { TreeView } from '../../tree/tree-view.ts';
 import type { Store } from '../store.ts';
 import type { RowRange } from './query-rows.ts';
 

@@ -15,7 +15,7 @@ import { boundsOf, type KeyRange, seqOf, writeUserKey } from '../../format/inter
 import { plainValueFrom } from '../../format/plain-value.ts';
 import { parseValueRecord, recordForms } from '../../format/value-record.ts';
 import { END, type KeyCursor, MISS } from '../../tree/cursor.ts';
-import type { TreeView } from '../../tree/key-tree.ts';
+import type { TreeView } from '../../tree/tree-view.ts';
 import { copyOut } from '../../value/value-copy.ts';
 import { readValue, readValueSync } from '../../value/value-reader.ts';
 import type { Moment } from '../history/point.ts';

@@ -7,19 +7,16 @@
  * - a buffer given to put may be changed as soon as put has returned its promise;
  * - a stream that throws, or is aborted, leaves nothing visible and holds nothing.
  */
-import { concatBytes, encodeUtf8, toHex } from '../../base/bytes.ts';
+import { concatBytes, toHex } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
 import { checkNames } from '../../base/names.ts';
 import type { Births } from '../../chunk/births.ts';
 import { expiryFeature } from '../../format/format-ladder.ts';
-import { sha256Hex } from '../../kernels/hash/sha256.ts';
 import type { Committed } from '../../txn/committed.ts';
 import type { PutOp, WriteOp } from '../../txn/txn-writer.ts';
 import { DirectSource, feed } from '../../value/direct-source.ts';
 import { type IngestedValue, type NamedChunks, ValueIngest } from '../../value/value-ingest.ts';
-import { WholeIngest } from '../../value/whole-ingest.ts';
 import { pieces, rowPrefix, throwIfAborted, wholeBytes } from '../key-args.ts';
-import { KeyScratch } from '../key-scratch.ts';
 import type { Store, WriteSide } from '../store.ts';
 import type { BatchOperation, Bytes, Key, PutOptions, PutResult } from '../types.ts';
 import {
@@ -34,74 +31,24 @@ import {
   planBatch,
 } from './batch-plan.ts';
 import { decided } from './decided.ts';
-import { PendingPut } from './pending-put.ts';
 import { chain, inlineValue, type Prepared, withSha256 } from './prepared-value.ts';
-import { bytesOfOp, rowBytes } from './write-pacer.ts';
+import { PutsNow } from './puts-now.ts';
+import { bytesOfOp } from './write-pacer.ts';
 
 const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'ttlMs', 'signal'] as const;
 
 export class Writes {
   readonly #store: Store;
-  readonly #key = new KeyScratch();
-  readonly #whole: WholeIngest;
+  readonly #now: PutsNow;
 
   constructor(store: Store) {
     this.#store = store;
-    this.#whole = new WholeIngest(store.parts.chunks, store.parts.chunkers);
+    this.#now = new PutsNow(store, (write) => this.isPressed(write));
   }
 
-  /**
-   * A put without options of a value given whole, sequenced before this returns. Undefined, with nothing
-   * done, when it has to wait for something, or is wrong: then `put`.
-   */
+  /** See PutsNow. */
   putNow(space: number, key: Key, value: Bytes): Promise<PutResult> | undefined {
-    const store = this.#store;
-    const write = store.writableNow();
-    if (write === undefined || this.isPressed(write) || store.forest.history.rules.isCounted(space))
-      return undefined;
-    if (typeof value !== 'string' && !(value instanceof Uint8Array)) return undefined;
-    if (value.length > this.#whole.bytesMax) return undefined;
-    const pending = new PendingPut(store);
-    try {
-      const whole = typeof value === 'string' ? encodeUtf8(value, 'value') : value;
-      const keyTo = store.parts.spaces.isSettled(space) ? this.#key.aim(space, key) : 0;
-      const { inlineMax } = store.parts.identity;
-      let bytes = 0;
-      if (keyTo > 0 && whole.length <= inlineMax) bytes = this.#inlineNow(write, keyTo, whole, pending);
-      else if (keyTo > 0) bytes = this.#chunksNow(write, keyTo, whole, pending);
-      if (bytes === 0) {
-        pending.drop();
-        return undefined;
-      }
-      store.ingestedBytes += whole.length;
-      write.pacer.charge(bytes);
-      write.checkpointer.startIfDue();
-    } catch (error) {
-      pending.failed(error);
-    }
-    return pending.promise;
-  }
-
-  /** About what the put adds to tables, bytes; 0 = it has to wait. */
-  #inlineNow(write: WriteSide, keyTo: number, value: Uint8Array, pending: PendingPut): number {
-    const seq = write.txn.putInline(this.#key.bytes, keyTo, value, pending);
-    if (seq === undefined) return 0;
-    const digest = sha256Hex(value);
-    pending.result = { seq, size: value.length, digest, chunks: 0, newChunks: 0, newBytes: 0 };
-    return keyTo + rowBytes + value.length;
-  }
-
-  #chunksNow(write: WriteSide, keyTo: number, value: Uint8Array, pending: PendingPut): number {
-    const prefix = this.#key.bytes.slice(0, keyTo);
-    if (value.length > this.#whole.bytesMax || !write.txn.isWarm(prefix)) return 0;
-    const stored = this.#whole.take(value);
-    if (stored === undefined) return 0;
-    const { body, named, newChunks, newBytes } = stored;
-    const op: WriteOp = { kind: 'put', prefix, body, metadata: undefined };
-    const { seq } = write.txn.commit([op], [named], [], pending)!;
-    const { size, chunks } = body;
-    pending.result = { seq, size, digest: toHex(body.digest), chunks, newChunks, newBytes };
-    return bytesOfOp(op);
+    return this.#now.put(space, key, value);
   }
 
   async put(space: number, key: Key, value: Bytes, options: PutOptions = {}): Promise<PutResult> {
@@ -127,6 +74,11 @@ export class Writes {
     const kept = whole === undefined ? undefined : ownCopy(value, whole);
     await this.relieve(write);
     if (ttlMs !== undefined) await write.checkpointer.require(expiryFeature);
+    if (kept !== undefined && isPlain(options)) {
+      throwIfAborted(options.signal);
+      const now = this.#now.waited(space, prefix, kept);
+      if (now !== undefined) return await now;
+    }
     const prepared = await this.prepare(kept ?? value, options.sha256 === true, options.signal);
     try {
       throwIfAborted(options.signal);
@@ -379,4 +331,10 @@ export class Writes {
       this.#store.stillWritable();
     }
   }
+}
+
+/** Nothing but the value is given. */
+function isPlain({ metadata, contentType, tags, ifSeq, sha256, ttlMs }: PutOptions): boolean {
+  const given = metadata ?? contentType ?? tags ?? ifSeq ?? ttlMs;
+  return given === undefined && sha256 !== true;
 }

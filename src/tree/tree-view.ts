@@ -1,0 +1,71 @@
+/** The rows of a tree at one moment, and cursors over the rows of several sources. */
+import { assert } from '../base/assert.ts';
+import type { Seq } from '../base/brands.ts';
+import type { BlockHold } from './block-hold.ts';
+import type { KeyCursor } from './cursor.ts';
+import type { KeyMemtable } from './key-memtable.ts';
+import { MergeCursor } from './merge-cursor.ts';
+import type { RangeSet } from './range-rows.ts';
+import type { KeyTable } from './table-reader.ts';
+
+/** The rows of a tree at one moment: its memtables and tables, pinned until `release`. */
+export class TreeView {
+  readonly #memtables: readonly KeyMemtable[];
+  readonly #tables: readonly KeyTable[];
+  /** Ranges that hide rows the cursors show; undefined in a tree that has none. */
+  readonly ranges: RangeSet | undefined;
+  readonly #scanAheadBytes: number;
+  #released = false;
+
+  constructor(
+    memtables: readonly KeyMemtable[],
+    tables: readonly KeyTable[],
+    ranges?: RangeSet,
+    scanAheadBytes = 0,
+  ) {
+    this.ranges = ranges;
+    this.#scanAheadBytes = scanAheadBytes;
+    this.#memtables = memtables;
+    this.#tables = tables;
+    for (const table of tables) table.retain();
+  }
+
+  /**
+   * A cursor over all rows of all kinds, versions of a key newest first; unpositioned. Rows inserted later
+   * may appear in it: their sequence numbers are higher than those of any reader that took this view.
+   * With `above` it may leave out rows with numbers at or below that, and goes forward only.
+   */
+  cursor(above?: Seq): KeyCursor {
+    assert(!this.#released, 'a released view has no cursors');
+    const tables =
+      above === undefined ? this.#tables : this.#tables.filter(({ meta }) => meta.maxSeq > above);
+    const aheadBytes = Math.floor(this.#scanAheadBytes / Math.max(1, tables.length));
+    return mergeOf(this.#memtables, tables, undefined, above, aheadBytes);
+  }
+
+  /** Unpins; cursors of the view are over. Idempotent. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    for (const table of this.#tables) table.release();
+  }
+}
+
+/**
+ * A cursor over all rows of these sources, unpositioned. `hold`, if given, loads what tables miss; the others
+ * as `TreeView.cursor` and KeyTable.cursor have them.
+ */
+export function mergeOf(
+  memtables: readonly KeyMemtable[],
+  tables: readonly KeyTable[],
+  hold?: BlockHold,
+  above?: Seq,
+  aheadBytes = 0,
+): KeyCursor {
+  const sources = [
+    // What is inserted into an empty one later has numbers above those its readers see.
+    ...memtables.filter(({ entries }) => entries > 0).map((memtable) => memtable.cursor()),
+    ...tables.map((table) => table.cursor(hold, above, aheadBytes)),
+  ];
+  return sources.length === 1 ? sources[0]! : new MergeCursor(sources);
+}
