@@ -7,7 +7,7 @@
 import { toHex } from '../base/bytes.ts';
 import { corrupt, isVarveError, type VarveError } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
-import { ChunkFrame, checkChunkFrame, chunkFrameError } from '../format/chunk-frame.ts';
+import { ChunkFrame, chunkFrame, chunkFrameError, frameBytes } from '../format/chunk-frame.ts';
 import { type ChunkLocation, chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
 import type { FrameRun } from '../segment/segment-reader.ts';
@@ -86,15 +86,26 @@ export class LiveFrames {
     if (i < 0) return undefined;
     const idAt = run.idAt[i]!;
     for (let k = 0; k < chunkIdBytes; k++) if (run.bytes[idAt + k] !== id[k]) return undefined;
-    const pos = (off8 - run.off8[0]!) * 8;
-    const frame = new ChunkFrame();
-    if (checkChunkFrame(run.bytes, pos, run.bytes.length, frame) !== 'ok')
-      throw corrupt('chunk frame changed in memory', { file: filePath('seg', segment), offset: off8 * 8 });
+    // Checked when the run was read.
+    const frame = frameOf(run, i);
     const file = filePath('seg', segment);
     if (frame.codec !== codecs.raw) throw chunkFrameError('unsupported', file, off8 * 8);
     if (prove) checkFrameId(run.bytes, frame, file, off8 * 8);
-    return { buf: run.bytes, pos, frame };
+    return { buf: run.bytes, pos: frame.payloadFrom - chunkFrame.size, frame };
   }
+}
+
+function frameOf({ idAt, payloadFrom, storedLen, rawLen, kind, codec }: FrameRun, i: number): ChunkFrame {
+  const frame = new ChunkFrame();
+  frame.idAt = idAt[i]!;
+  frame.payloadFrom = payloadFrom[i]!;
+  frame.storedLen = storedLen[i]!;
+  frame.payloadTo = frame.payloadFrom + frame.storedLen;
+  frame.next = frame.payloadFrom - chunkFrame.size + frameBytes(frame.storedLen);
+  frame.rawLen = rawLen[i]!;
+  frame.kind = kind[i]!;
+  frame.codec = codec[i]!;
+  return frame;
 }
 
 /** Number of the frame at `off8` in the run, or -1. */

@@ -1,16 +1,15 @@
 /**
  * Makes packs in memory: chunk frames as in a segment, trailer and footer behind them. A pack is named by the
- * SHA-256 of its bytes; its salt is random, so the same frames packed again are another object.
+ * SHA-256 of its skeleton; its salt is random, so the same frames packed again are another object.
  */
-import { assert } from '../base/assert.ts';
 import { toHex } from '../base/bytes.ts';
 import { MiB } from '../base/limits.ts';
 import { FileSeed } from '../codec/checksum.ts';
 import { type ChunkFrame, chunkFrame, encodeChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { codecs } from '../format/chunk-ref.ts';
-import { encodeFileHeader } from '../format/file-header.ts';
-import { segmentDataFrom, type Trailer, TrailerBuilder } from '../format/segment.ts';
-import { type IncrementalSha256, incrementalSha256 } from '../kernels/hash/sha256.ts';
+import { encodePackHeader, packSkeleton } from '../format/pack-header.ts';
+import { segmentDataFrom, TrailerBuilder } from '../format/segment.ts';
+import { sha256 } from '../kernels/hash/sha256.ts';
 
 /** A pack is full from this size on. */
 export const packBytesTarget: number = 64 * MiB;
@@ -19,12 +18,6 @@ const roomBytes: number = 2 * MiB;
 /** Buffers start small, and grow by doubling up to a few MiB: most backups are small. */
 const firstBytes: number = MiB;
 const smallBytes: number = 8 * MiB;
-
-/** A finished pack without a name: its SHA-256 is still to be computed. */
-export interface UnnamedPack {
-  readonly bytes: Uint8Array;
-  readonly frames: Trailer;
-}
 
 /**
  * Memory for a pack that is full from `target` bytes on, which threads see where it is `shared`; with `first`
@@ -50,34 +43,23 @@ export class PackBuilder {
   readonly #target: number;
   readonly #seed: FileSeed;
   readonly #trailer = new TrailerBuilder();
-  readonly #hash: IncrementalSha256 | undefined;
-  /** It computes its name. */
-  readonly hashes: boolean;
   readonly #isShared: boolean;
-  /** Bytes that the hash has seen. */
-  #hashed = 0;
 
-  /**
-   * `salt`: 12 random bytes. `memory` (taken) is grown where it is too small. With `hashes` false somebody
-   * else computes the name (`finishUnnamed`).
-   */
+  /** `salt`: 12 random bytes. `memory` (taken) is grown where it is too small. */
   constructor(
     vaultId: Uint8Array,
     salt: Uint8Array,
     target: number = packBytesTarget,
     memory: Uint8Array = newPackMemory(target, false, true),
-    hashes = true,
   ) {
     this.#target = target;
     this.#bytes = memory;
-    this.hashes = hashes;
     this.#isShared = isShared(memory);
-    this.#hash = hashes ? incrementalSha256() : undefined;
     this.#reserve(segmentDataFrom);
     this.#seed = new FileSeed(salt);
     // Memory may have been used before, and behind the header there is nothing.
     this.#bytes.fill(0, 0, segmentDataFrom);
-    this.#bytes.set(encodeFileHeader({ kind: 'pack', subKind: 0, fileNo: 0, dbUuid: vaultId, salt }));
+    this.#bytes.set(encodePackHeader(vaultId, salt));
   }
 
   get frames(): number {
@@ -96,7 +78,6 @@ export class PackBuilder {
     this.#bytes.set(bytes, from + chunkFrame.size);
     this.#pos = encodeChunkFrame(this.#bytes, from, id, 0, length, length, kind, codecs.raw);
     this.#trailer.add(id, 0, from / 8, length, length, kind, codecs.raw);
-    this.#digest();
     return from / 8;
   }
 
@@ -109,23 +90,20 @@ export class PackBuilder {
     this.#pos = from + length;
     const { idAt, storedLen, rawLen, kind, codec } = frame;
     this.#trailer.add(buf, idAt, from / 8, storedLen, rawLen, kind, codec);
-    this.#digest();
     return from / 8;
+  }
+
+  /** What was added so far: it stays where it is, also when the builder needs more memory. */
+  get filled(): Uint8Array {
+    return this.#bytes.subarray(0, this.#pos);
   }
 
   /** The finished pack; nothing may be added after it. Its bytes are the caller's. */
   finish(): Pack {
-    assert(this.#hash !== undefined, 'others name the pack');
+    const trailerOff = this.#pos;
     const bytes = this.#end();
-    this.#digest();
-    const name = this.#hash.digest();
+    const name = sha256(packSkeleton(bytes, this.#trailer.toTrailer(true), trailerOff));
     return { hash: toHex(name), name, bytes, frames: this.#trailer.count };
-  }
-
-  /** As `finish`, of a pack that others name. */
-  finishUnnamed(): UnnamedPack {
-    const bytes = this.#end();
-    return { bytes, frames: this.#trailer.toTrailer(true) };
   }
 
   #end(): Uint8Array {
@@ -134,12 +112,6 @@ export class PackBuilder {
     this.#bytes.set(bytes, this.#pos);
     this.#pos += bytes.length;
     return this.#bytes.subarray(0, this.#pos);
-  }
-
-  /** Hashed as it grows, so that the thread is never held for a whole pack. */
-  #digest(): void {
-    this.#hash?.update(this.#bytes.subarray(this.#hashed, this.#pos));
-    this.#hashed = this.#pos;
   }
 
   #reserve(needed: number): void {

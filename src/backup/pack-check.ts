@@ -1,7 +1,7 @@
 /**
  * Checks every byte of a pack in memory, each hashed once: header, footer and trailer by their checksums,
- * frames by checksum and id. They leave no gap, so the pack's name, a hash of the same bytes, tells nothing
- * more where the index knows what is in it.
+ * frames by checksum and id. They leave no gap, so the name of a pack that is named by its bytes, a hash of
+ * the same, tells nothing more where the index knows what is in it.
  *
  * Invariants (test/backup/pack-check.test.ts)
  * - Any flipped bit is found, in a frame with the id of its chunk, though the name is not computed ("every
@@ -18,7 +18,7 @@ import {
   frameBytes,
 } from '../format/chunk-frame.ts';
 import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
-import { decodeFileHeader, fileHeader } from '../format/file-header.ts';
+import { decodePackHeader, packNamings, packSkeleton } from '../format/pack-header.ts';
 import {
   decodeSegmentFooter,
   decodeTrailer,
@@ -40,7 +40,10 @@ export interface PackFault {
 export interface PackCheckOptions {
   /** To hash on; all on the calling thread without. */
   readonly threads?: HashThreads | undefined;
-  /** Computes the name too: for packs that no index vouches for. */
+  /**
+   * Computes the name too where that is a hash of all bytes: for packs that no index vouches for. One that is
+   * a hash of the skeleton always is.
+   */
   readonly named?: boolean;
   /** Called for each frame; waited for. */
   readonly pause?: () => Promise<void> | undefined;
@@ -63,7 +66,7 @@ export async function checkPack(
 ): Promise<PackCheckResult> {
   const check = new PackCheck(bytes, packName(hash), options);
   const { faults, whole } = await check.run(vaultId);
-  if (options.named !== true || faults.length > 0 || sha256Hex(bytes) === hash) return { faults, whole };
+  if (faults.length > 0 || check.isNamed(hash, options.named === true)) return { faults, whole };
   const place = { file: packName(hash), offset: 0 };
   return {
     faults: [{ error: corrupt('pack does not have the bytes its name says', place), ids: [] }],
@@ -82,6 +85,7 @@ class PackCheck {
   readonly #frameFaults = new Map<number, PackFault>();
   /** Places of the ids of frames that have their checksum. */
   readonly #idAts: number[] = [];
+  #ends: { readonly naming: number; readonly trailer: Trailer; readonly trailerOff: number } | undefined;
 
   constructor(bytes: Uint8Array, file: string, options: PackCheckOptions) {
     this.#bytes = bytes;
@@ -94,10 +98,10 @@ class PackCheck {
   }
 
   async run(vaultId: Uint8Array): Promise<PackCheckResult> {
-    const trailer = this.#trailer(vaultId);
+    this.#readEnds(vaultId);
     try {
-      if (trailer === undefined) await this.#scan();
-      else await this.#frames(trailer);
+      if (this.#ends === undefined) await this.#scan();
+      else await this.#frames(this.#ends.trailer);
       await this.#ids.finish();
     } finally {
       this.#ids.release();
@@ -107,21 +111,31 @@ class PackCheck {
     return { faults: [...this.#faults, ...bad.map(([, fault]) => fault)], whole };
   }
 
-  /** Undefined, with a fault noted, where header, footer or trailer is damaged. */
-  #trailer(vaultId: Uint8Array): Trailer | undefined {
+  /**
+   * Whether a pack without faults has the name `hash`; of one named by all of its bytes only if `asked`,
+   * which hashes them.
+   */
+  isNamed(hash: string, asked: boolean): boolean {
+    const bytes = this.#bytes;
+    if (this.#ends?.naming !== packNamings.skeleton) return !asked || sha256Hex(bytes) === hash;
+    const { trailer, trailerOff } = this.#ends;
+    return sha256Hex(packSkeleton(bytes, trailer, trailerOff)) === hash;
+  }
+
+  /** Notes a fault where header, footer or trailer is damaged. */
+  #readEnds(vaultId: Uint8Array): void {
     const bytes = this.#bytes;
     const file = this.#file;
     try {
-      const wanted = { kind: 'pack', fileNo: 0, dbUuid: vaultId } as const;
-      const { seed } = decodeFileHeader(bytes.subarray(0, fileHeader.size), wanted, file);
+      const { seed, subKind } = decodePackHeader(bytes, vaultId, file);
       const tail = bytes.length < segmentFooter.size ? emptyBytes : bytes.subarray(-segmentFooter.size);
       const footer = decodeSegmentFooter(tail, seed, bytes.length, file);
       const { trailerOff, trailerLen } = footer;
-      return decodeTrailer(bytes.subarray(trailerOff, trailerOff + trailerLen), footer, file);
+      const trailer = decodeTrailer(bytes.subarray(trailerOff, trailerOff + trailerLen), footer, file);
+      this.#ends = { naming: subKind, trailer, trailerOff };
     } catch (error) {
       if (!isVarveError(error)) throw error;
       this.#faults.push({ error, ids: [] });
-      return undefined;
     }
   }
 

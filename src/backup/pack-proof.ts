@@ -1,73 +1,82 @@
 /**
- * The name of a pack and the proof of its chunks, computed on threads: every frame's bytes against its id,
- * and the SHA-256 of the whole.
+ * The proof of a pack's chunks, on threads, while the pack fills: every frame's bytes against its id.
  *
  * Invariants (test/backup/upload.test.ts)
  * - A chunk that is not what its id says is found before its pack is put ("a chunk with other bytes than its
  *   id names stops the pack").
  */
 import { chunkFrame } from '../format/chunk-frame.ts';
-import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { sha256Bytes, sha256Into } from '../kernels/hash/sha256.ts';
 import type { Job, Jobs } from '../pool/jobs.ts';
 import type { HashTask } from '../pool/port.ts';
-import type { UnnamedPack } from './pack-builder.ts';
 
 /** Bytes of frames that one task hashes, about. */
 const partBytes: number = 4 * 1024 * 1024;
+/** From the bytes of a frame back to the id in front of them. */
+const idBefore: number = chunkFrame.size - chunkFrame.at.chunkId;
 
-/** What threads found of a pack. */
-export interface PackProof {
-  /** 32 bytes. */
-  readonly name: Uint8Array;
-  /** Every frame has the bytes its id names; true where that was not asked for (`prove`). */
-  readonly isWhole: boolean;
+interface Part {
+  readonly bytes: Uint8Array;
+  readonly job: Job<HashTask>;
 }
 
-/**
- * Hashes the pack, which lies in shared memory, borrowed until it resolves. The calling thread computes only
- * what threads fail to.
- */
-export async function provePack(
-  jobs: Jobs,
-  { bytes, frames }: UnnamedPack,
-  prove: boolean,
-): Promise<PackProof> {
-  const shared = bytes.buffer as SharedArrayBuffer;
-  const submit = (ranges: Uint32Array): Job<HashTask> => jobs.submit({ kind: 'hash', shared, ranges });
-  const whole = submit(Uint32Array.of(bytes.byteOffset, bytes.byteOffset + bytes.length));
-  const parts: { from: number; job: Job<HashTask> }[] = [];
-  for (let from = 0; prove && from < frames.count; ) {
-    let to = from;
-    for (let length = 0; to < frames.count && length < partBytes; to++) length += frames.storedLen[to]!;
-    const ranges = new Uint32Array(2 * (to - from));
-    for (let i = from; i < to; i++) {
-      const at = bytes.byteOffset + frames.off8[i]! * 8 + chunkFrame.size;
-      ranges[2 * (i - from)] = at;
-      ranges[2 * (i - from) + 1] = at + frames.storedLen[i]!;
-    }
-    parts.push({ from, job: submit(ranges) });
-    from = to;
+export class PackProof {
+  readonly #jobs: Jobs;
+  readonly #parts: Part[] = [];
+  /** Pairs of from and to that no task has yet. */
+  #ranges: number[] = [];
+  #waiting = 0;
+
+  constructor(jobs: Jobs) {
+    this.#jobs = jobs;
   }
-  let isWhole = true;
-  for (const { from, job } of parts) {
-    await job.ended;
-    const { ids } = job.result();
-    for (let i = 0; i * sha256Bytes < ids.length; i++) {
-      const same = isSame(ids, i * sha256Bytes, frames.ids, (from + i) * chunkIdBytes);
-      if (!same && !isRight(bytes, frames, from + i)) isWhole = false;
-    }
+
+  /**
+   * The next frame begins at bytes[pos], which lies in shared memory; borrowed until `isWhole` resolves.
+   */
+  add(bytes: Uint8Array, pos: number, storedLen: number): void {
+    const from = bytes.byteOffset + pos + chunkFrame.size;
+    this.#ranges.push(from, from + storedLen);
+    this.#waiting += storedLen;
+    if (this.#waiting >= partBytes) this.#submit(bytes);
   }
-  await whole.ended;
-  return { name: whole.result().ids, isWhole };
+
+  /** Whether every frame has the bytes its id names; `bytes`: the pack. Once. */
+  async isWhole(bytes: Uint8Array): Promise<boolean> {
+    this.#submit(bytes);
+    let isWhole = true;
+    for (const { bytes: of, job } of this.#parts) {
+      await job.ended;
+      if (!areRight(of, job)) isWhole = false;
+    }
+    return isWhole;
+  }
+
+  #submit(bytes: Uint8Array): void {
+    if (this.#ranges.length === 0) return;
+    const shared = bytes.buffer as SharedArrayBuffer;
+    const ranges = Uint32Array.from(this.#ranges);
+    this.#parts.push({
+      bytes: new Uint8Array(shared),
+      job: this.#jobs.submit({ kind: 'hash', shared, ranges }),
+    });
+    this.#ranges = [];
+    this.#waiting = 0;
+  }
 }
 
-/** What a thread says to be wrong is looked at again. */
-function isRight(bytes: Uint8Array, frames: UnnamedPack['frames'], i: number): boolean {
-  const at = frames.off8[i]! * 8 + chunkFrame.size;
+function areRight(bytes: Uint8Array, job: Job<HashTask>): boolean {
+  const { ids } = job.result();
+  const { ranges } = job.task;
   const digest = new Uint8Array(sha256Bytes);
-  sha256Into(bytes, at, at + frames.storedLen[i]!, digest, 0);
-  return isSame(digest, 0, frames.ids, i * chunkIdBytes);
+  for (let i = 0; i * 2 < ranges.length; i++) {
+    const from = ranges[2 * i]!;
+    if (isSame(ids, i * sha256Bytes, bytes, from - idBefore)) continue;
+    // What a thread says to be wrong is looked at again.
+    sha256Into(bytes, from, ranges[2 * i + 1]!, digest, 0);
+    if (!isSame(digest, 0, bytes, from - idBefore)) return false;
+  }
+  return true;
 }
 
 function isSame(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {

@@ -3,7 +3,8 @@ import { corrupt } from '../base/errors.ts';
 import { segmentBytesMax } from '../base/limits.ts';
 import { type ChunkFrame, checkChunkFrame, chunkFrameError, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
-import { decodeFileHeader, fileHeader } from '../format/file-header.ts';
+import { fileHeader } from '../format/file-header.ts';
+import { decodePackHeader } from '../format/pack-header.ts';
 import {
   decodeSegmentFooter,
   decodeTrailer,
@@ -93,7 +94,7 @@ export async function readPackTrailer(
   if (size < segmentDataFrom + segmentFooter.size || size > segmentBytesMax)
     throw corrupt('pack has an impossible size', { file: name, offset: 0 }, undefined, size);
   const head = await store.getRange(name, 0, fileHeader.size);
-  const { seed } = decodeFileHeader(head, { kind: 'pack', fileNo: 0, dbUuid: vaultId }, name);
+  const { seed } = decodePackHeader(head, vaultId, name);
   const tail = await store.getRange(name, size - segmentFooter.size, segmentFooter.size);
   const footer = decodeSegmentFooter(tail, seed, size, name);
   return decodeTrailer(await store.getRange(name, footer.trailerOff, footer.trailerLen), footer, name);

@@ -2,29 +2,29 @@
  * Packs on their way into a vault: chunks are collected, full packs are put, and read back, while the next
  * one fills.
  *
- * Memory: three packs, the one that fills and two under way, whose buffers are used again; `ownRowsMax` rows.
+ * Memory: two packs, the one that fills and one under way (two where the target is not local), whose buffers
+ * are used again; `ownRowsMax` rows.
  *
  * Invariants (test/backup/vault-crash.test.ts)
  * - `finish` resolves only when every pack is durable in the vault; the first failure is thrown by the next
  *   call ("a backup leaves older ones whole, and the next run succeeds").
- * - No more than two packs are under way, and one that does not come back as it was put is an error
+ * - No more packs than that are under way, and one that does not come back as it was put is an error
  *   (test/backup/upload.test.ts).
  */
-import { toHex } from '../base/bytes.ts';
 import { VarveError } from '../base/errors.ts';
 import { type ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { trailerEntry } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
-import { newPackMemory, type Pack, PackBuilder, type UnnamedPack } from './pack-builder.ts';
-import { provePack } from './pack-proof.ts';
+import { newPackMemory, type Pack, PackBuilder } from './pack-builder.ts';
+import { PackProof } from './pack-proof.ts';
 import { isGivenBack, notGivenBack } from './read-back.ts';
 import { throwIfAborted } from './throttle.ts';
 import type { VaultIndex } from './vault-index.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
 
-/** Packs under way: one is put while the one before it is read back. */
-const underWayMax = 2;
+/** Packs under way: put and read back. A target far away answers late, and is given two at once. */
+const underWayMax = { local: 1, remote: 2 } as const;
 /** Chunks of a run that are kept in memory before an index object has them. */
 const ownRowsMax: number = 256 * 1024;
 
@@ -46,12 +46,21 @@ export interface UploadOptions {
   readonly spill?: (() => Promise<void>) | undefined;
 }
 
+/** A pack that fills. */
+interface OpenPack {
+  readonly builder: PackBuilder;
+  readonly number: number;
+  /** Threads hold its frames against their ids. */
+  readonly proof: PackProof | undefined;
+}
+
 export class Upload {
   readonly #env: VaultEnv;
   readonly #packs: PackState[];
   readonly #index: VaultIndex;
   readonly #options: UploadOptions;
-  #open: { builder: PackBuilder; number: number } | undefined;
+  readonly #underWayMax: number;
+  #open: OpenPack | undefined;
   readonly #putting = new Set<Promise<void>>();
   #failed: { error: unknown } | undefined;
   /** Memory of packs that were put, for those to come. */
@@ -70,30 +79,30 @@ export class Upload {
     this.#packs = packs;
     this.#index = index;
     this.#options = options;
+    this.#underWayMax = env.store.caps.local === true ? underWayMax.local : underWayMax.remote;
   }
 
   /** Adds a chunk of raw bytes that the index does not have. A promise: wait before the next call. */
   addChunk(id: Uint8Array, bytes: Uint8Array, kind: number): void | Promise<void> {
-    const { builder, number } = this.#current();
-    const off8 = builder.addChunk(id, bytes, kind);
-    this.#index.own.add(id, 0, number, off8, bytes.length, bytes.length, kind, 0);
-    this.chunks++;
-    if (builder.full) return this.#close();
+    const open = this.#current();
+    const { length } = bytes;
+    const off8 = open.builder.addChunk(id, bytes, kind);
+    this.#index.own.add(id, 0, open.number, off8, length, length, kind, 0);
+    return this.#added(open, off8, length);
   }
 
   /** Adds the checked frame at buf[pos..]. */
   addFrame(buf: Uint8Array, pos: number, frame: ChunkFrame): void | Promise<void> {
-    const { builder, number } = this.#current();
-    const off8 = builder.addFrame(buf, pos, frame);
+    const open = this.#current();
+    const off8 = open.builder.addFrame(buf, pos, frame);
     const { idAt, storedLen, rawLen, kind, codec } = frame;
-    this.#index.own.add(buf, idAt, number, off8, storedLen, rawLen, kind, codec);
-    this.chunks++;
-    if (builder.full) return this.#close();
+    this.#index.own.add(buf, idAt, open.number, off8, storedLen, rawLen, kind, codec);
+    return this.#added(open, off8, storedLen);
   }
 
   /** Whether frames must be held against their ids before they are added: nobody does it later. */
   get needsProof(): boolean {
-    return this.#options.prove && this.#current().builder.hashes;
+    return this.#options.prove && this.#current().proof === undefined;
   }
 
   /** A dry run: counts a chunk that would be added, without its bytes. */
@@ -114,50 +123,55 @@ export class Upload {
     this.#rethrow();
   }
 
-  #current(): { builder: PackBuilder; number: number } {
+  #added({ builder, proof }: OpenPack, off8: number, storedLen: number): void | Promise<void> {
+    this.chunks++;
+    proof?.add(builder.filled, off8 * 8, storedLen);
+    if (builder.full) return this.#close();
+  }
+
+  #current(): OpenPack {
     this.#rethrow();
     if (this.#open === undefined) {
       const { vaultId, random } = this.#env;
       const { packBytes } = this.#options;
-      const { threads, dryRun } = this.#options;
+      const { threads, dryRun, prove } = this.#options;
       // Not for targets that may know nothing of such memory.
-      const shared = !dryRun && this.#env.store.caps.local === true && threads !== undefined;
+      const shared = prove && !dryRun && this.#env.store.caps.local === true && threads !== undefined;
       // The first one grows: most backups are small.
       const memory = this.#buffers.pop() ?? newPackMemory(packBytes, shared, this.files === 0);
-      const hashes = !shared || !threads.jobs.pays(packBytes);
-      const builder = new PackBuilder(vaultId, random(12), packBytes, memory, hashes);
+      const proof = shared && threads.jobs.pays(packBytes) ? new PackProof(threads.jobs) : undefined;
+      const builder = new PackBuilder(vaultId, random(12), packBytes, memory);
       const number = this.#packs.length;
       this.#packs.push({ hash: '', size: 0, frames: 0, pending: false, indexed: false });
       this.own.add(number);
-      this.#open = { builder, number };
+      this.#open = { builder, number, proof };
     }
     return this.#open;
   }
 
   async #close(): Promise<void> {
     if (this.#open === undefined) return;
-    const { builder, number } = this.#open;
+    const { builder, number, proof } = this.#open;
     this.#open = undefined;
     if (builder.frames === 0) {
       // What it was opened for could not be read.
       this.own.delete(number);
       return;
     }
-    const finished = builder.hashes ? builder.finish() : builder.finishUnnamed();
-    const { bytes } = finished;
-    Object.assign(this.#packs[number]!, { size: bytes.length, frames: builder.frames });
+    const pack = builder.finish();
+    const { bytes, hash } = pack;
+    Object.assign(this.#packs[number]!, { size: bytes.length, frames: builder.frames, hash });
     this.bytes += bytes.length;
     this.files++;
-    const { dryRun, spill, threads } = this.#options;
+    const { dryRun, spill, threads, prove } = this.#options;
     if (dryRun) return;
-    if (builder.hashes) threads?.jobs.passed(bytes.length);
-    if (this.#putting.size >= underWayMax) await Promise.race(this.#putting);
+    if (prove && proof === undefined) threads?.jobs.passed(bytes.length);
+    if (this.#putting.size >= this.#underWayMax) await Promise.race(this.#putting);
     if (this.#failed !== undefined) await this.#settled();
-    const putting: Promise<void> = this.#named(finished)
-      .then(async (hash) => {
-        this.#packs[number]!.hash = hash;
+    const putting: Promise<void> = this.#proved(pack, proof)
+      .then(async () => {
         await this.#put(hash, bytes);
-        if (this.#buffers.length < underWayMax) this.#buffers.push(new Uint8Array(bytes.buffer));
+        if (this.#buffers.length < this.#underWayMax) this.#buffers.push(new Uint8Array(bytes.buffer));
       })
       .catch((error: unknown) => {
         this.#failed ??= { error };
@@ -171,11 +185,9 @@ export class Upload {
     this.own.clear();
   }
 
-  /** The name of a pack; VARVE_IO when a chunk of it is not what its id says, and `wrongIds` is true then. */
-  async #named(pack: Pack | UnnamedPack): Promise<string> {
-    if ('hash' in pack) return pack.hash;
-    const { name, isWhole } = await provePack(this.#options.threads!.jobs, pack, this.#options.prove);
-    if (isWhole) return toHex(name);
+  /** VARVE_IO when a chunk of the pack is not what its id says, and `wrongIds` is true then. */
+  async #proved({ bytes }: Pack, proof: PackProof | undefined): Promise<void> {
+    if (proof === undefined || (await proof.isWhole(bytes))) return;
     this.wrongIds = true;
     throw new VarveError('VARVE_IO', 'a chunk does not have the bytes its id names');
   }

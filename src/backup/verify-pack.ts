@@ -3,11 +3,13 @@ import { toHex } from '../base/bytes.ts';
 import { corrupt, type VarveError } from '../base/errors.ts';
 import { chunkFrame } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
+import type { Trailer } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
 import { readRange } from './blob-store.ts';
 import { checkPack, type PackCheckOptions } from './pack-check.ts';
 import { PackDigest, type PackDigests } from './pack-digests.ts';
 import { readPackTrailer } from './pack-reader.ts';
+import { type ProveOptions, provePack } from './prove-pack.ts';
 import { steadily, type VaultIndex } from './vault-index.ts';
 import type { VaultEnv, VaultState } from './vault-state.ts';
 
@@ -25,7 +27,7 @@ export interface PackDamage {
   readonly ids: readonly string[];
 }
 
-/** Memory for one pack at a time, used again and again. */
+/** Memory for one pack at a time, made when the first is wanted, used again and again. */
 export class PackMemory {
   #bytes = new Uint8Array(0);
 
@@ -45,10 +47,19 @@ export async function checkPackTrailer(
 ): Promise<void> {
   const { hash, size } = packs[number]!;
   const trailer = await readPackTrailer(env.store, hash, size, env.vaultId);
-  if (isOrphan) return;
-  const { ids, off8, storedLen, rawLen, kind, codec } = trailer;
+  if (isOrphan || digests.agrees(number, digestOf(trailer))) return;
+  const { ids, off8 } = trailer;
+  const there = new Map<string, number>();
+  for (let i = 0; i < trailer.count; i++)
+    there.set(toHex(ids.subarray(i * chunkIdBytes, (i + 1) * chunkIdBytes)), off8[i]!);
+  const lost = await lostOf(index, number, there);
+  if (lost.length > 0) throw corrupt('trailer and index of a pack differ', { file: packName(hash) });
+}
+
+/** The frames of a pack, as the index would have them. */
+function digestOf({ count, ids, off8, storedLen, rawLen, kind, codec }: Trailer): PackDigest {
   const digest = new PackDigest();
-  for (let i = 0; i < trailer.count; i++) {
+  for (let i = 0; i < count; i++) {
     const entry = {
       off8: off8[i]!,
       storedLen: storedLen[i]!,
@@ -58,17 +69,25 @@ export async function checkPackTrailer(
     };
     digest.add(ids, i * chunkIdBytes, entry);
   }
-  if (digests.agrees(number, digest)) return;
-  const there = new Map<string, number>();
-  for (let i = 0; i < trailer.count; i++)
-    there.set(toHex(ids.subarray(i * chunkIdBytes, (i + 1) * chunkIdBytes)), off8[i]!);
-  const lost = await lostOf(index, number, there);
-  if (lost.length > 0) throw corrupt('trailer and index of a pack differ', { file: packName(hash) });
+  return digest;
+}
+
+/** True when every byte of pack `number` is proved and the index says the same of it: there is no damage. */
+export async function isPackProved(
+  env: VaultEnv,
+  { packs }: VaultState,
+  number: number,
+  { digests }: KnownOfPack,
+  options: ProveOptions,
+): Promise<boolean> {
+  const trailer = await provePack(env, packs[number]!, options);
+  return trailer !== undefined && digests.agrees(number, digestOf(trailer));
 }
 
 /**
- * Every byte of pack `number`, and that each chunk the index has there is. A pack that is whole and belongs
- * to another name is found by the second; one without an index is held against its name instead.
+ * Every byte of pack `number`, and that each chunk the index has there is: what is wrong with it. A pack that
+ * is whole and belongs to another name is found by the second; one without an index is held against its name
+ * instead.
  */
 export async function checkPackWhole(
   env: VaultEnv,

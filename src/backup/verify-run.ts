@@ -12,17 +12,26 @@ import {
 import { sha256Hex } from '../kernels/hash/sha256.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
 import { affectedBy } from './affected.ts';
+import { Ahead } from './ahead.ts';
 import { archiveDirs, checkArchiveEnd, listArchives, readArchive, valuesIn } from './archive-objects.ts';
 import { damageOf, type VaultDamage, type VaultProgress } from './backup-info.ts';
 import { Marker } from './marker.ts';
 import { PackDigests } from './pack-digests.ts';
+import type { ProveOptions } from './prove-pack.ts';
 import { eachRunNote } from './run-notes.ts';
 import { listSnaps, type Snap } from './snaps.ts';
 import { Slices, throwIfAborted } from './throttle.ts';
 import { steadily } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
 import { adoptOrphans, everyPack, loadVault, type VaultEnv, type VaultState } from './vault-state.ts';
-import { checkPackTrailer, checkPackWhole, idsOf, type KnownOfPack, PackMemory } from './verify-pack.ts';
+import {
+  checkPackTrailer,
+  checkPackWhole,
+  idsOf,
+  isPackProved,
+  type KnownOfPack,
+  PackMemory,
+} from './verify-pack.ts';
 import { Rotation } from './verify-rotation.ts';
 import { sampleValues } from './verify-samples.ts';
 
@@ -76,7 +85,15 @@ interface Found {
   readonly keys?: readonly string[];
 }
 
+/** Whether a pack was proved at once, and how. */
+interface Proof {
+  readonly isProved: boolean;
+  readonly options: ProveOptions;
+}
+
 const damageMax = 1000;
+/** Packs that are read at the same time: while chunks of one are still hashed, the next is read. */
+const provedAtOnce = 2;
 
 export async function runVerify(env: VaultEnv, options: VerifyVaultOptions): Promise<VerifyVaultReport> {
   const threads = (options.level ?? 3) >= 3 ? env.threads?.() : undefined;
@@ -228,42 +245,77 @@ class VerifyRun {
       [...hashes.keys()].filter((i) => Number.parseInt(hashes[i]!.slice(0, 8), 16) % of === part - 1);
     const last = [...hashes].sort().at(-1);
     const digests = await steadily(() => PackDigests.of(state.index, () => this.#slices.step()));
-    let ahead = chosen.reduce((sum, number) => sum + state.packs[number]!.size, 0);
-    for (const [done, number] of chosen.entries()) {
-      throwIfAborted(this.#options.signal);
-      // A rotation moves on however little time there is.
-      if (this.#isOver() && (done > 0 || rotation === undefined)) {
-        this.#complete = false;
-        break;
-      }
-      this.#progress('packs', done, chosen.length, 'packs');
-      const pack = state.packs[number]!;
-      const known = { digests, isOrphan: orphans.has(number) };
-      await this.#attempt(
-        () => idsOf(state, number),
-        () => this.#checkPack(state, number, known, ahead),
-      );
-      ahead -= pack.size;
-      this.#packs++;
-      rotation?.passed(pack.hash, pack.hash === last);
+    const knownOf = (number: number): KnownOfPack => ({ digests, isOrphan: orphans.has(number) });
+    const proofs = this.#proofs(state, chosen, knownOf);
+    try {
+      await this.#eachPack(chosen, rotation, async (number) => {
+        const { hash } = state.packs[number]!;
+        await this.#attempt(
+          () => idsOf(state, number),
+          () => this.#checkPack(state, number, knownOf(number), proofs),
+        );
+        rotation?.passed(hash, hash === last);
+      });
+    } finally {
+      await proofs?.settled();
     }
     await rotation?.save();
     this.#coveredSince = rotation?.coveredSince;
   }
 
-  /** `ahead`: bytes of this pack and those behind it. */
-  async #checkPack(state: VaultState, number: number, known: KnownOfPack, ahead: number): Promise<void> {
-    if (this.#level < 3) {
+  /** Runs `check` for each pack, as long as there is time. */
+  async #eachPack(
+    chosen: readonly number[],
+    rotation: Rotation | undefined,
+    check: (number: number) => Promise<void>,
+  ): Promise<void> {
+    for (const [done, number] of chosen.entries()) {
+      throwIfAborted(this.#options.signal);
+      // A rotation moves on however little time there is.
+      if (this.#isOver() && (done > 0 || rotation === undefined)) {
+        this.#complete = false;
+        return;
+      }
+      this.#progress('packs', done, chosen.length, 'packs');
+      await check(number);
+      this.#packs++;
+    }
+  }
+
+  /** Undefined below level 3, which reads packs whole. */
+  #proofs(
+    state: VaultState,
+    chosen: readonly number[],
+    knownOf: (number: number) => KnownOfPack,
+  ): Ahead<Proof> | undefined {
+    if (this.#level < 3) return undefined;
+    let left = chosen.reduce((sum, number) => sum + state.packs[number]!.size, 0);
+    const pause = (): Promise<void> | undefined => this.#slices.step();
+    return new Ahead(chosen, provedAtOnce, async (number) => {
+      const { size } = state.packs[number]!;
+      const options = { threads: this.#threadsFor(size, left), pause };
+      left -= size;
+      return { isProved: await isPackProved(this.#env, state, number, knownOf(number), options), options };
+    });
+  }
+
+  async #checkPack(
+    state: VaultState,
+    number: number,
+    known: KnownOfPack,
+    proofs: Ahead<Proof> | undefined,
+  ): Promise<void> {
+    if (proofs === undefined) {
       await checkPackTrailer(this.#env, state, number, known);
       return;
     }
-    const { size } = state.packs[number]!;
-    const threads = this.#threadsFor(size, ahead);
-    const pause = (): Promise<void> | undefined => this.#slices.step();
-    const memory = this.#memory;
-    for (const found of await checkPackWhole(this.#env, state, number, known, { threads, pause, memory }))
-      this.#note(found);
-    this.#bytes += size;
+    const { isProved, options } = await proofs.next();
+    if (!isProved) {
+      const memory = this.#memory;
+      for (const found of await checkPackWhole(this.#env, state, number, known, { ...options, memory }))
+        this.#note(found);
+    }
+    this.#bytes += state.packs[number]!.size;
   }
 
   /** Threads where what is left of the check pays for them. */

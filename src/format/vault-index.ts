@@ -27,7 +27,7 @@ export const vaultIndexHead = defineLayout('vaultindex', 'vault index head', 32,
 });
 
 export const vaultIndexPack = defineLayout('vaultpack', 'vault index pack record', 48, {
-  name: f(0, 32, 'SHA-256 of the pack'),
+  name: f(0, 32, 'name of the pack, a SHA-256'),
   size: f(32, 'u64', 'bytes of the pack. guards: a cut-off object'),
   frames: f(40, 'u32', 'frames in it'),
   reserved: f(44, 4, 'zero'),

@@ -2,7 +2,8 @@
  * Names of the objects of a vault:
  *
  *   VAULT                              what makes it one
- *   packs/xx/yy/<sha256>.pack          chunk frames; xx and yy are the first two bytes of the name
+ *   packs/xx/yy/<sha256>.pack          chunk frames; xx and yy are the first two bytes of the name,
+ *                                      which is the SHA-256 of their skeleton (pack-header.ts)
  *   idx/<sha256>.idx                   where chunks lie in packs
  *   snaps/<time>-<id>.snap | .part     backups, and those under way; 16 and 32 hex digits
  *   wal/<store>/<timeline>/<first>-<last>.wal

@@ -4,7 +4,8 @@ import { PackBuilder } from '../../src/backup/pack-builder.ts';
 import { checkPack, type PackCheckResult } from '../../src/backup/pack-check.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { chunkKinds } from '../../src/format/chunk-ref.ts';
-import { sha256 } from '../../src/kernels/hash/sha256.ts';
+import { encodeFileHeader } from '../../src/format/file-header.ts';
+import { sha256, sha256Hex } from '../../src/kernels/hash/sha256.ts';
 import { BufferRing } from '../../src/pool/buffer-ring.ts';
 import type { HashThreads } from '../../src/pool/id-checker.ts';
 import { Jobs } from '../../src/pool/jobs.ts';
@@ -27,6 +28,14 @@ function packOf(lengths: readonly number[], wrong: readonly number[] = []) {
     ends.push(from + 64 + Math.ceil(length / 8) * 8);
   }
   return { ...builder.finish(), ids, ends };
+}
+
+/** The same pack, named by all of its bytes, as packs once were. */
+function namedByBytes({ bytes }: { readonly bytes: Uint8Array }) {
+  const old = bytes.slice();
+  const [dbUuid, salt] = [bytes.slice(24, 40), bytes.slice(40, 52)];
+  old.set(encodeFileHeader({ kind: 'pack', subKind: 0, fileNo: 0, dbUuid, salt }));
+  return { bytes: old, hash: sha256Hex(old) };
 }
 
 function threadsOf(seed: number, faults: Faults): HashThreads {
@@ -68,17 +77,24 @@ describe('a check of a pack', () => {
     await engine.put('k', bytesOf(3, 3000));
     const { id } = await engine.backup(vault);
     const last = store.names().find((name) => name.startsWith('packs/'))!;
-    // Of the same size and vault, whole, with its name in order: only the index can tell.
+    // Of the same size and vault, and whole.
     const other = new PackBuilder(vault.env.vaultId, bytesOf(5, 12), 4096);
     const room = (await store.size(last))! - 64 - 64 - 48 - 64;
     other.addChunk(sha256(bytesOf(6, room)), bytesOf(6, room), chunkKinds.data);
-    const { bytes } = other.finish();
+    const pack = other.finish();
+    const { bytes } = namedByBytes(pack);
     expect(bytes.length).toBe(await store.size(last));
     await store.put(last, bytes);
     const { damage } = await vault.verify();
     expect(damage.at(-1)).toMatchObject({
       file: last,
       message: expect.stringContaining('pack and index differ'),
+      snapshots: [id],
+    });
+    await store.put(last, pack.bytes);
+    expect((await vault.verify()).damage.at(-1)).toMatchObject({
+      file: last,
+      message: expect.stringContaining('does not have the bytes its name says'),
       snapshots: [id],
     });
   });
@@ -90,10 +106,14 @@ describe('a check of a pack', () => {
     expect(whole).toHaveLength(2);
   });
 
-  test('a whole pack under another name is found where the name is asked for', async () => {
+  test('a whole pack under another name is found, or where that is asked for', async () => {
+    const other = '0'.repeat(64);
     const { bytes } = packOf([40]);
-    expect((await checkPack(bytes, '0'.repeat(64), vaultId, { named: true })).faults).toHaveLength(1);
-    expect((await checkPack(bytes, '0'.repeat(64), vaultId)).faults).toHaveLength(0);
+    expect((await checkPack(bytes, other, vaultId)).faults).toHaveLength(1);
+    const old = namedByBytes({ bytes });
+    expect((await checkPack(old.bytes, other, vaultId, { named: true })).faults).toHaveLength(1);
+    expect((await checkPack(old.bytes, other, vaultId)).faults).toHaveLength(0);
+    expect((await checkPack(old.bytes, old.hash, vaultId, { named: true })).faults).toHaveLength(0);
   });
 
   test('threads that die or lie change nothing that is found', async () => {

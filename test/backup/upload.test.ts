@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { BlobCaps } from '../../src/backup/blob-store.ts';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { checkPack } from '../../src/backup/pack-check.ts';
 import { Upload } from '../../src/backup/upload.ts';
@@ -19,12 +20,14 @@ class SlowBlobs extends MemoryBlobs {
   readonly #prng = new Prng(3);
   readonly lies: { pack: number; at: number } | undefined;
   readonly seen: string[] = [];
+  override readonly caps: BlobCaps;
   underWay = 0;
   underWayMax = 0;
 
-  constructor(lies?: { pack: number; at: number }) {
+  constructor(lies?: { pack: number; at: number }, local = true) {
     super();
     this.lies = lies;
+    this.caps = { conditionalPut: true, local };
   }
 
   override async put(name: string, data: Uint8Array): Promise<boolean> {
@@ -74,14 +77,16 @@ async function uploaded(store: SlowBlobs, threads?: HashThreads, wrong = -1): Pr
 }
 
 describe('an upload', () => {
-  test('has two packs under way, and all are there when it has finished', async () => {
-    const store = new SlowBlobs();
-    const packs = await uploaded(store);
-    expect(packs.length).toBeGreaterThan(10);
-    expect(store.underWayMax).toBe(2);
-    expect(store.underWay).toBe(0);
-    expect(store.names().sort()).toEqual([...store.seen].sort());
-    expect(store.seen).toHaveLength(packs.length);
+  test('has one pack under way, two where the target is far, and all are there', async () => {
+    for (const local of [true, false]) {
+      const store = new SlowBlobs(undefined, local);
+      const packs = await uploaded(store);
+      expect(packs.length).toBeGreaterThan(10);
+      expect(store.underWayMax).toBe(local ? 1 : 2);
+      expect(store.underWay).toBe(0);
+      expect(store.names().sort()).toEqual([...store.seen].sort());
+      expect(store.seen).toHaveLength(packs.length);
+    }
   });
 
   test('packs that threads name are the same, also where threads die', async () => {
