@@ -6,7 +6,8 @@
  * everything.
  *
  * Frames go from the buffer they are read into to the disk without being copied in memory: the live ones of a
- * run are moved to its front, and the buffer itself becomes a write buffer of the output.
+ * run are moved to its front, and the buffer itself becomes a write buffer of the output. While a run is
+ * checked the next one is read, and while an output is synced the next one fills.
  *
  * Invariants (test/engine/cleaner.test.ts, test/chunk/clean-copy.test.ts)
  * - What is copied equals what was read, bit for bit ("frames are copied verbatim", "any frames, live in any
@@ -14,7 +15,7 @@
  * - A damaged frame is reported and not copied; the others are ("a damaged frame keeps its segment").
  */
 import type { FileNo } from '../base/brands.ts';
-import { align8, equalBytes } from '../base/bytes.ts';
+import { align8, compareRange } from '../base/bytes.ts';
 import { corrupt, isDamage, type VarveError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import { ChunkFrame, chunkFrame, frameBytes } from '../format/chunk-frame.ts';
@@ -22,13 +23,22 @@ import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
 import { type SealedSegment, segmentDataFrom, streamClasses } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
-import { sha256 } from '../kernels/hash/sha256.ts';
+import { sha256Into } from '../kernels/hash/sha256.ts';
 import type { FrameRun } from '../segment/segment-reader.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import { SegmentWriter } from '../segment/segment-writer.ts';
 import { writeBuffersMax } from '../segment/write-behind.ts';
-import { sortSlots } from '../tree/slot-sort.ts';
 import type { LiveFrames } from './liveness.ts';
+import { Moves } from './moves.ts';
+
+/** A run on its way into a buffer. */
+interface Reading {
+  /** Position in the order of the live frames of the first one it has, and of the first one behind it. */
+  readonly first: number;
+  readonly next: number;
+  readonly buffer: Uint8Array;
+  readonly run: Promise<FrameRun>;
+}
 
 /** Garbage between two live frames that is read along. */
 const gapBytes = 64 * KiB;
@@ -49,66 +59,6 @@ export interface CopyPorts {
   readonly spend: (bytes: number) => Promise<void>;
 }
 
-/** From segment, from off8, to segment, to off8, storedLen, rawLen, kind. */
-type MoveRow = readonly [number, number, number, number, number, number, number];
-const columns = 7;
-
-/** Where frames lay and lie now, in columns: 60 B each. */
-export class Moves {
-  count = 0;
-  ids: Uint8Array = new Uint8Array(16 * chunkIdBytes);
-  #rows: Uint32Array = new Uint32Array(16 * columns);
-
-  add(id: Uint8Array, at: number, row: MoveRow): void {
-    if ((this.count + 1) * columns > this.#rows.length) this.#grow();
-    for (let i = 0; i < chunkIdBytes; i++) this.ids[this.count * chunkIdBytes + i] = id[at + i]!;
-    this.#rows.set(row, this.count * columns);
-    this.count++;
-  }
-
-  /** The moves in the order of their ids; the caller's. */
-  byId(): Uint32Array {
-    return sortSlots(this.ids, chunkIdBytes, chunkIdBytes, this.count);
-  }
-
-  fromSegment(i: number): FileNo {
-    return this.#rows[i * columns]!;
-  }
-
-  fromOff8(i: number): number {
-    return this.#rows[i * columns + 1]!;
-  }
-
-  toSegment(i: number): FileNo {
-    return this.#rows[i * columns + 2]!;
-  }
-
-  toOff8(i: number): number {
-    return this.#rows[i * columns + 3]!;
-  }
-
-  storedLen(i: number): number {
-    return this.#rows[i * columns + 4]!;
-  }
-
-  rawLen(i: number): number {
-    return this.#rows[i * columns + 5]!;
-  }
-
-  kind(i: number): number {
-    return this.#rows[i * columns + 6]!;
-  }
-
-  #grow(): void {
-    const ids = new Uint8Array(this.ids.length * 2);
-    ids.set(this.ids);
-    this.ids = ids;
-    const rows = new Uint32Array(this.#rows.length * 2);
-    rows.set(this.#rows);
-    this.#rows = rows;
-  }
-}
-
 export class FrameCopier {
   /** Outputs, sealed and durable after `finish`. */
   readonly outputs: SealedSegment[] = [];
@@ -120,11 +70,11 @@ export class FrameCopier {
   readonly #frame = new ChunkFrame();
   /** Indexes in a run of the frames that are copied. */
   readonly #kept: number[] = [];
-  /** What the next run is read into. */
-  #buffer: Uint8Array | undefined;
   /** Buffers that were written: new ones would be memory to clear, and work for the collector of garbage. */
   readonly #spare: Uint8Array[] = [];
   #writer: SegmentWriter | undefined;
+  /** The output before `#writer`, on its way to the disk. */
+  #sealing: Promise<void> | undefined;
 
   constructor(ports: CopyPorts) {
     this.#ports = ports;
@@ -139,19 +89,34 @@ export class FrameCopier {
   async copy(segment: FileNo, frames: LiveFrames): Promise<VarveError[]> {
     const damage: VarveError[] = [];
     const order = frames.inOrder();
-    for (let i = 0; i < order.length; ) {
-      let run: FrameRun;
-      try {
-        run = await this.#read(segment, frames, order, i);
-      } catch (error) {
-        if (!isDamage(error)) throw error;
-        damage.push(error);
-        i++;
-        continue;
+    let ahead: Reading | undefined;
+    try {
+      for (let i = 0; i < order.length; ) {
+        const reading = ahead ?? (await this.#begin(segment, frames, order, i));
+        ahead = undefined;
+        let run: FrameRun;
+        try {
+          run = await reading.run;
+        } catch (error) {
+          if (!isDamage(error)) throw error;
+          this.#keep(reading.buffer);
+          damage.push(error);
+          i++;
+          continue;
+        }
+        if (reading.next < order.length) ahead = await this.#begin(segment, frames, order, reading.next);
+        const { next, length } = this.#gather(run, segment, frames, order, i, damage);
+        i = next;
+        if (ahead !== undefined && next !== ahead.first) {
+          // A frame that is not whole has ended the run early: it is read from there on.
+          await settle(ahead);
+          this.#keep(ahead.buffer);
+          ahead = undefined;
+        }
+        await this.#append(run, length, segment, reading.buffer);
       }
-      const { next, length } = this.#gather(run, segment, frames, order, i, damage);
-      i = next;
-      await this.#append(run, length, segment);
+    } finally {
+      await settle(ahead);
     }
     return damage;
   }
@@ -159,31 +124,40 @@ export class FrameCopier {
   /** Seals the last output: everything copied is durable, its name too. Errors as `copy`. */
   async finish(): Promise<void> {
     await this.#seal();
+    await this.#sealed();
   }
 
   /** Removes every output; nothing refers to them. */
   async discard(): Promise<void> {
+    await Promise.allSettled([this.#sealing]);
     await this.#writer?.close();
     this.#writer = undefined;
     for (const no of this.#created) await this.#ports.fs.unlink(filePath('seg', no));
     this.outputs.length = 0;
   }
 
-  /** Reads from the live frame `order[i]` on, as far as the next ones lie close by. */
-  async #read(segment: FileNo, frames: LiveFrames, order: Uint32Array, i: number): Promise<FrameRun> {
-    const { segments, spend } = this.#ports;
+  /** Begins to read from the live frame `order[i]` on, as far as the next ones lie close by. */
+  async #begin(segment: FileNo, frames: LiveFrames, order: Uint32Array, i: number): Promise<Reading> {
     const from = frames.off8[order[i]!]! * 8;
     let end = from;
-    for (let k = i; k < order.length; k++) {
-      const offset = frames.off8[order[k]!]! * 8;
-      const next = offset + frameBytes(frames.storedLen[order[k]!]!);
-      if (k > i && (offset - end > gapBytes || next - from > this.#bufferBytes)) break;
-      end = next;
+    let next = i;
+    for (; next < order.length; next++) {
+      const offset = frames.off8[order[next]!]! * 8;
+      const frameEnd = offset + frameBytes(frames.storedLen[order[next]!]!);
+      if (next > i && (offset - end > gapBytes || frameEnd - from > this.#bufferBytes)) break;
+      end = frameEnd;
     }
-    await spend(end - from);
-    this.#takeSpare();
-    this.#buffer ??= this.#spare.pop() ?? new Uint8Array(this.#bufferBytes);
-    const run = await segments.readFrames(segment, from / 8, end - from, this.#buffer);
+    await this.#ports.spend(end - from);
+    this.#takeSpare(this.#writer);
+    const buffer = this.#spare.pop() ?? new Uint8Array(this.#bufferBytes);
+    const run = this.#read(segment, from, end, buffer);
+    // Whoever waits for it is told.
+    run.catch(() => undefined);
+    return { first: i, next, buffer, run };
+  }
+
+  async #read(segment: FileNo, from: number, end: number, buffer: Uint8Array): Promise<FrameRun> {
+    const run = await this.#ports.segments.readFrames(segment, from / 8, end - from, buffer);
     if (run === undefined) throw corrupt('segment is not live', { file: filePath('seg', segment) });
     return run;
   }
@@ -223,19 +197,24 @@ export class FrameCopier {
     return { next, length };
   }
 
-  /** Appends what was gathered: all of it at once where the output has room for it. */
-  async #append(run: FrameRun, length: number, segment: FileNo): Promise<void> {
+  /** Appends what was gathered: all of it at once where the output has room for it. Takes `lent`. */
+  async #append(run: FrameRun, length: number, segment: FileNo, lent: Uint8Array): Promise<void> {
     const { segmentBytes, spend } = this.#ports;
-    if (length === 0) return;
+    if (length === 0) {
+      this.#keep(lent);
+      return;
+    }
     const end = this.#writer?.end ?? segmentDataFrom;
-    if (end + length > segmentBytes) await this.#appendEach(run, segment);
-    else await this.#appendAll(run, length, segment);
+    if (end + length > segmentBytes) {
+      await this.#appendEach(run, segment);
+      this.#keep(lent);
+    } else await this.#appendAll(run, length, segment, lent);
     this.copiedBytes += length;
     if (this.#writer!.needsDrain) await this.#writer!.drain();
     await spend(length);
   }
 
-  async #appendAll(run: FrameRun, length: number, segment: FileNo): Promise<void> {
+  async #appendAll(run: FrameRun, length: number, segment: FileNo, lent: Uint8Array): Promise<void> {
     const kept = this.#kept;
     const writer = this.#writer ?? (await this.#open());
     let pos = 0;
@@ -243,10 +222,9 @@ export class FrameCopier {
       pos = this.#describe(run, kept[i]!, pos, frame);
     };
     // A buffer of its own where a frame was longer than ours.
-    const lent = this.#buffer!;
     const isLent = run.bytes.buffer === lent.buffer;
     const first = writer.appendRun(isLent ? lent : run.bytes, length, kept.length, describe);
-    if (isLent) this.#buffer = undefined;
+    if (!isLent) this.#keep(lent);
     let off8 = first;
     for (const i of kept) {
       this.#moved(run, i, segment, writer.no, off8, (off8 - first) * 8);
@@ -294,36 +272,70 @@ export class FrameCopier {
     return this.#writer;
   }
 
+  /** Seals the output in the background, once the one before it is on disk. */
   async #seal(): Promise<void> {
     const writer = this.#writer;
     if (writer === undefined) return;
-    const info = await writer.seal();
-    this.#takeSpare();
-    await writer.close();
+    await this.#sealed();
     this.#writer = undefined;
-    this.outputs.push(info);
+    this.#sealing = this.#sealOne(writer);
+    // Whoever waits for it next is told.
+    this.#sealing.catch(() => undefined);
   }
 
-  /** What the output does not need any more; as many as are written at once, and one that is read into. */
-  #takeSpare(): void {
-    for (let buffer = this.#writer?.spareBuffer(); buffer !== undefined; ) {
-      if (this.#spare.length <= writeBuffersMax) this.#spare.push(buffer);
-      buffer = this.#writer?.spareBuffer();
+  /** The output before the one being written is on disk. */
+  async #sealed(): Promise<void> {
+    await this.#sealing;
+    this.#sealing = undefined;
+  }
+
+  async #sealOne(writer: SegmentWriter): Promise<void> {
+    try {
+      const info = await writer.seal();
+      this.#takeSpare(writer);
+      this.outputs.push(info);
+    } finally {
+      await writer.close();
     }
   }
+
+  /** What an output does not need any more. */
+  #takeSpare(writer: SegmentWriter | undefined): void {
+    for (let buffer = writer?.spareBuffer(); buffer !== undefined; buffer = writer?.spareBuffer())
+      this.#keep(buffer);
+  }
+
+  /** As many as are written at once, and two that are read into. */
+  #keep(buffer: Uint8Array): void {
+    if (this.#spare.length <= writeBuffersMax + 1) this.#spare.push(buffer);
+  }
+}
+
+/** Waits until nothing is read into its buffer any more. */
+async function settle(reading: Reading | undefined): Promise<void> {
+  await Promise.allSettled([reading?.run]);
 }
 
 /** VARVE_CORRUPT unless frame `i` of the run is the one the tree names. */
 function checkFrame(run: FrameRun, i: number, segment: FileNo, frames: LiveFrames, frame: number): void {
-  const id = frames.ids.subarray(frame * chunkIdBytes, (frame + 1) * chunkIdBytes);
+  const { bytes } = run;
+  const from = frame * chunkIdBytes;
   const idAt = run.idAt[i]!;
-  const place = { file: filePath('seg', segment), offset: run.off8[i]! * 8 };
-  const found = run.bytes.subarray(idAt, idAt + chunkIdBytes);
-  if (!equalBytes(id, found) || run.storedLen[i] !== frames.storedLen[frame]) {
-    throw corrupt('another chunk lies here than the index says', place, id, found);
+  const id = (): Uint8Array => frames.ids.subarray(from, from + chunkIdBytes);
+  const isSame = compareRange(frames.ids, from, from + chunkIdBytes, bytes, idAt, idAt + chunkIdBytes) === 0;
+  if (!isSame || run.storedLen[i] !== frames.storedLen[frame]) {
+    const found = bytes.subarray(idAt, idAt + chunkIdBytes);
+    throw corrupt('another chunk lies here than the index says', placeOf(run, i, segment), id(), found);
   }
-  if (run.codec[i] !== codecs.raw || id[chunkIdBytes - 1]! % idsChecked !== 0) return;
+  if (run.codec[i] !== codecs.raw || bytes[idAt + chunkIdBytes - 1]! % idsChecked !== 0) return;
   const payloadFrom = idAt - chunkFrame.at.chunkId + chunkFrame.size;
-  const hash = sha256(run.bytes.subarray(payloadFrom, payloadFrom + run.storedLen[i]!));
-  if (!equalBytes(hash, id)) throw corrupt('the bytes of a chunk are not those of its id', place, id, hash);
+  sha256Into(bytes, payloadFrom, payloadFrom + run.storedLen[i]!, digest, 0);
+  if (compareRange(digest, 0, chunkIdBytes, bytes, idAt, idAt + chunkIdBytes) === 0) return;
+  throw corrupt('the bytes of a chunk are not those of its id', placeOf(run, i, segment), id(), digest);
+}
+
+const digest = new Uint8Array(chunkIdBytes);
+
+function placeOf(run: FrameRun, i: number, segment: FileNo): { file: string; offset: number } {
+  return { file: filePath('seg', segment), offset: run.off8[i]! * 8 };
 }

@@ -11,13 +11,14 @@ import type { Providers } from './open-directory.ts';
 export async function repairDirectory(
   dir: string,
   options: RepairOptions,
-  { sha256, flock }: Omit<Providers, 'pool'>,
+  { sha256, flock, pool }: Omit<Providers, 'pool'> & Partial<Pick<Providers, 'pool'>>,
 ): Promise<RepairReport> {
   checkRepairOptions(options);
   setSha256(sha256);
   const fs = await openNodeFileSystem(dir, { create: false });
   const lock = nodeLock({ dir: fs.root, clock: systemClock, ...(flock === undefined ? {} : { flock }) });
-  return await repairWithEnv({ fs, lock, clock: systemClock, random }, options);
+  const env = { fs, lock, clock: systemClock, random, ...(pool === undefined ? {} : { pool }) };
+  return await repairWithEnv(env, options);
 }
 
 function random(n: number): Uint8Array {

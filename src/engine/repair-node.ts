@@ -1,7 +1,9 @@
 /** repair with everything this runtime offers. */
+import { availableParallelism } from 'node:os';
 import { loadFlock } from '../fs/flock.ts';
 import type { RepairReport } from '../integrity/repair-types.ts';
 import { nodeSha256 } from '../kernels/hash/sha256-node.ts';
+import { PiscinaPool } from '../pool/piscina-pool.ts';
 import type { RepairOptions } from './health/repairing.ts';
 import { repairDirectory } from './repair-directory.ts';
 
@@ -17,5 +19,6 @@ export async function repair(dir: string, options: RepairOptions = {}): Promise<
   return await repairDirectory(dir, options, {
     sha256: nodeSha256,
     flock: 'unavailable' in flock ? undefined : flock,
+    pool: { cores: availableParallelism(), open: (size) => new PiscinaPool(size) },
   });
 }

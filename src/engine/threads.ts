@@ -66,7 +66,7 @@ export function threadsFor(
   return { jobs, ring, bytesMin: bounds?.bytesMin };
 }
 
-/** Threads for one call on a vault. What they fail to do the calling thread does. */
+/** Threads for one call on a vault, or one repair. What they fail to do the calling thread does. */
 export function vaultThreads(pool: PoolProvider, clock: Clock): VaultThreads | undefined {
   const size = autoThreads(pool.cores);
   const ring = size === 0 ? undefined : ringFor(vaultPieceBytes, size);

@@ -20,7 +20,7 @@ export interface Checked {
 
 /** Errors as verify, but for damage of the roots, which is a finding. */
 export async function checkWhole(
-  { fs, clock, onProgress, checkAborted }: RepairWork,
+  { fs, clock, threads, onProgress, checkAborted }: RepairWork,
   _pause: () => Promise<void> | undefined,
 ): Promise<Checked> {
   let files: LiveFiles | undefined;
@@ -38,6 +38,7 @@ export async function checkWhole(
         level: 'full',
         start: undefined,
         maxMs: undefined,
+        threads,
         onProgress: (progress) => onProgress?.({ ...progress, phase: 'check' }),
         checkAborted,
         seqMax: () => Number.MAX_SAFE_INTEGER,

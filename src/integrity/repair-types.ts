@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { StoreIdentity } from '../catalog/catalog-create.ts';
 import type { FsPort } from '../fs/port.ts';
+import type { HashThreads } from '../pool/id-checker.ts';
 import type { Finding } from './findings.ts';
 
 /** How far a repair is. */
@@ -59,6 +60,8 @@ export interface RepairWork {
   readonly clock: Clock;
   /** `random(n)` gives n random bytes. */
   readonly random: (n: number) => Uint8Array;
+  /** Threads for SHA-256; undefined: the calling thread. */
+  readonly threads: HashThreads | undefined;
   readonly dryRun: boolean;
   readonly onProgress: ((progress: RepairProgress) => void) | undefined;
   readonly checkAborted: () => void;

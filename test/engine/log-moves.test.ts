@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Moves } from '../../src/chunk/clean-copy.ts';
+import { Moves } from '../../src/chunk/moves.ts';
 import { logMoves } from '../../src/engine/cleaning/log-moves.ts';
 import { chunkKinds } from '../../src/format/chunk-ref.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';

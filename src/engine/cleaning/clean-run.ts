@@ -1,7 +1,7 @@
 /** A run of cleaning: what it may do, and what it did. */
 import type { FileNo } from '../../base/brands.ts';
 import type { VarveError } from '../../base/errors.ts';
-import type { CleanLimits, CleanPlan } from '../../chunk/clean-planner.ts';
+import type { CleanLimits } from '../../chunk/clean-planner.ts';
 
 /** One run of cleaning. */
 export interface CleanTask {
@@ -16,12 +16,12 @@ export interface CleanTask {
   readonly share: number;
   /** A caller waits for it: the process stays alive while it rests. */
   readonly isAwaited: boolean;
-  /** Bytes copied after which no further cycle begins. */
+  /** Bytes copied after which no further portion of a cycle is begun. */
   readonly copyBytesMax: number;
   /** The run is to end early. */
   readonly cancelled: () => boolean;
-  /** Called after each step of a cycle with the totals of the run. */
-  readonly onStep?: (done: CleanOutcome, plan: CleanPlan) => void;
+  /** Called after each portion of a cycle, and after the cycle, with the totals of the run. */
+  readonly onStep?: (done: CleanOutcome) => void;
 }
 
 /** What a run did; grows while it runs. */

@@ -22,18 +22,11 @@
  */
 import type { FileNo, Seq } from '../../base/brands.ts';
 import { VarveError } from '../../base/errors.ts';
-import { KiB } from '../../base/limits.ts';
 import { Mutex } from '../../base/sync.ts';
 import type { CatalogStore } from '../../catalog/catalog-store.ts';
 import type { ChunkStore } from '../../chunk/chunk-store.ts';
 import { FrameCopier } from '../../chunk/clean-copy.ts';
-import {
-  type CleanLimits,
-  type CleanPlan,
-  type PlanSegment,
-  planCleaning,
-  withinRoom,
-} from '../../chunk/clean-planner.ts';
+import { type CleanLimits, type CleanPlan, planCleaning } from '../../chunk/clean-planner.ts';
 import { findLiveFrames, type Liveness, measureLiveness } from '../../chunk/liveness.ts';
 import type { SegmentLanes } from '../../chunk/segment-lanes.ts';
 import type { GroupCommit } from '../../log/group-commit.ts';
@@ -50,14 +43,11 @@ import type { HealthBook } from '../health/health-book.ts';
 import type { Logger } from '../options.ts';
 import type { ReadMarks } from '../reading/read-marks.ts';
 import type { WritePacer } from '../writing/write-pacer.ts';
+import { CleanPlans, roomToCopy, segmentsToPlan } from './clean-plans.ts';
 import { type CleanOutcome, type CleanTask, newOutcome } from './clean-run.ts';
 import { LeavingSegments } from './leaving-segments.ts';
 import { logMoves } from './log-moves.ts';
-
-/** Free space a copy must leave over and above its outputs, as a share of them. */
-const spareShare = 0.1;
-/** And whatever their size: for the checkpoint and the catalogs behind them. */
-const spareBytes = 64 * KiB;
+import { type Found, portionsOf } from './portions.ts';
 
 export interface CleanerOptions {
   readonly env: Env;
@@ -82,6 +72,8 @@ export interface CleanerOptions {
 export interface Measured {
   readonly liveness: Liveness;
   readonly atSeq: Seq;
+  /** Segments cleaning had removed by then. */
+  readonly removed: number;
 }
 
 export class Cleaner {
@@ -139,15 +131,15 @@ export class Cleaner {
   run(task: CleanTask): Promise<CleanOutcome> {
     return this.#turns.run(async () => {
       const outcome = newOutcome();
-      const below = this.#options.catalogs.nextFileNo;
+      const plans = this.#plans(task);
       try {
         while (!this.#isOver(task)) {
           await this.gate.passed(() => this.#isOver(task));
-          const plan = await this.#plan(task, below, outcome);
+          const plan = await plans.next(outcome);
           if (plan === undefined) break;
           await this.#cycle(plan, task, outcome);
           await this.leaving.release();
-          task.onStep?.(outcome, plan);
+          task.onStep?.(outcome);
           if (outcome.copiedBytes >= task.copyBytesMax) break;
         }
       } catch (error) {
@@ -160,14 +152,17 @@ export class Cleaner {
     });
   }
 
-  /** Scans the chunk tree now; no cleaning. Errors as `run`. */
+  /** Scans the chunk tree, unless nothing has changed since the last time; no cleaning. Errors as `run`. */
   async measure(cancelled: () => boolean, share = 1): Promise<Liveness> {
     return await this.#measure({ cancelled, share, isAwaited: true });
   }
 
   /** What cleaning would do next, by the last measure; changes nothing. */
   planNow(limits: CleanLimits, liveness: Liveness): CleanPlan {
-    return planCleaning(this.#segments(liveness, this.#options.catalogs.nextFileNo), limits, this.#avoid([]));
+    const { lanes, catalogs } = this.#options;
+    const isDamaged = (no: FileNo): boolean => this.isDamaged(no);
+    const segments = segmentsToPlan(liveness, catalogs.nextFileNo, { lanes, isDamaged });
+    return planCleaning(segments, limits, new Set(this.leaving.numbers));
   }
 
   /** Removes emptied segments that nothing needs any more. */
@@ -197,52 +192,28 @@ export class Cleaner {
   }
 
   async #measure(task: Pick<CleanTask, 'cancelled' | 'share' | 'isAwaited'>): Promise<Liveness> {
-    const { forest, segments, log } = this.#options;
+    const { forest, segments, log, chunks } = this.#options;
     const atSeq = log.lastSeq;
+    const { removed } = this.counters;
     forest.chunks.released = 0;
-    this.#options.chunks.guard.abandonedBytes = 0;
+    chunks.guard.abandonedBytes = 0;
+    const known = this.#measured;
+    if (known?.atSeq === atSeq && known.removed === removed) return known.liveness;
     const liveness = await measureLiveness(forest.chunks, (no) => segments.has(no), this.#paceOf(task));
-    this.#measured = { liveness, atSeq };
+    this.#measured = { liveness, atSeq, removed };
     return liveness;
   }
 
-  /** The next cycle; undefined when there is nothing left to do. */
-  async #plan(task: CleanTask, below: FileNo, outcome: CleanOutcome): Promise<CleanPlan | undefined> {
-    const { lanes } = this.#options;
-    const open = lanes.open().map((writer) => ({ no: writer.no, dataLen: writer.dataLen }));
-    const liveness = await this.#measure(task);
-    for (const { no, dataLen } of open) {
-      const garbage = dataLen - (liveness.live.get(no) ?? 0);
-      if (no < below && dataLen > 0 && garbage > dataLen * task.rollAbove) await lanes.roll(no);
-    }
-    const segments = this.#segments(liveness, below);
-    const plan = planCleaning(segments, task.limits, this.#avoid(outcome.busy));
-    if (plan.dead.length + plan.victims.length === 0) return undefined;
-    let room = await this.#room();
-    if (plan.copyBytes > room && outcome.emptied > 0) {
-      // Files that were emptied before go two installs after they were dropped: now they are missed.
-      for (let installs = 0; installs < 2; installs++) await this.#options.checkpointer.removeSegments([]);
-      room = await this.#room();
-    }
-    return withinRoom(plan, segments, room);
-  }
-
-  /** Bytes that may be copied on this disk. */
-  async #room(): Promise<number> {
-    const free = await this.#options.env.fs.free();
-    return free === undefined ? Number.POSITIVE_INFINITY : Math.max(0, free - spareBytes) / (1 + spareShare);
-  }
-
-  #segments({ live }: Liveness, below: FileNo): PlanSegment[] {
-    return this.#options.lanes
-      .sealed()
-      .filter(({ no }) => no < below)
-      .map(({ no, dataLen, frames }) => ({ no, dataLen, frames, live: live.get(no) ?? 0 }))
-      .filter(({ no, live: bytes }) => bytes === 0 || !this.isDamaged(no));
-  }
-
-  #avoid(busy: readonly FileNo[]): Set<FileNo> {
-    return new Set([...this.leaving.numbers, ...busy]);
+  #plans(task: CleanTask): CleanPlans {
+    const { env, lanes, catalogs, checkpointer } = this.#options;
+    return new CleanPlans(
+      {
+        ...{ fs: env.fs, lanes, catalogs, checkpointer, leaving: this.leaving },
+        isDamaged: (no) => this.isDamaged(no),
+        measure: (of) => this.#measure(of),
+      },
+      task,
+    );
   }
 
   async #cycle(plan: CleanPlan, task: CleanTask, outcome: CleanOutcome): Promise<void> {
@@ -278,23 +249,41 @@ export class Cleaner {
     return chosen.filter((no) => !guard.isPinned(no));
   }
 
-  /** Copies what is live in drained segments and logs where it lies; adds those left empty to `emptied`. */
+  /**
+   * Copies what is live in drained segments and logs where it lies, portion by portion: what is over when a
+   * run ends early stays done. Adds the segments left empty to `emptied`.
+   */
   async #empty(
     drained: readonly FileNo[],
     task: CleanTask,
     outcome: CleanOutcome,
     emptied: Set<FileNo>,
   ): Promise<void> {
-    const { forest, chunks, log, health } = this.#options;
+    const { forest, chunks } = this.#options;
     const pace = this.#paceOf(task);
     // What changes from here on is in this memtable or a later one.
     const since = forest.chunks.active;
     const found = await findLiveFrames(forest.chunks, drained, chunks.guard.heldNow(), pace);
     await this.#refuseWithoutSpace(Array.from(found.values()).reduce((sum, { bytes }) => sum + bytes, 0));
+    for (const portion of portionsOf(found)) {
+      if (this.#isOver(task) || (emptied.size > 0 && outcome.copiedBytes >= task.copyBytesMax)) return;
+      await this.#emptyPortion(portion, since, task, outcome, emptied);
+      task.onStep?.(outcome);
+    }
+  }
+
+  async #emptyPortion(
+    portion: readonly Found[],
+    since: ChunkMemtable,
+    task: CleanTask,
+    outcome: CleanOutcome,
+    emptied: Set<FileNo>,
+  ): Promise<void> {
+    const { chunks, log, health, lanes } = this.#options;
     const damaged = new Set<FileNo>();
     const copier = this.#copier(task);
     try {
-      for (const [no, frames] of found) {
+      for (const [no, frames] of portion) {
         const damage = await copier.copy(no, frames);
         if (damage.length === 0) continue;
         damaged.add(no);
@@ -314,9 +303,10 @@ export class Cleaner {
       this.#damaged.add(no);
       chunks.distrust(no);
     }
-    for (const no of drained) {
+    const sizes = new Map(lanes.sealed().map(({ no, size }) => [no, size]));
+    for (const [no] of portion) {
       if (damaged.has(no)) continue;
-      const bytes = this.#options.lanes.sealed().find((info) => info.no === no)?.size ?? 0;
+      const bytes = sizes.get(no) ?? 0;
       emptied.add(no);
       this.leaving.add(no, bytes, log.lastSeq);
       outcome.emptied++;
@@ -326,7 +316,7 @@ export class Cleaner {
 
   async #refuseWithoutSpace(bytes: number): Promise<void> {
     if (bytes === 0) return;
-    const room = await this.#room();
+    const room = await roomToCopy(this.#options.env.fs);
     if (bytes <= room) return;
     throw new VarveError(
       'VARVE_NO_SPACE',

@@ -262,7 +262,9 @@ class Compaction {
   /** Entries of chunks that are gone, where they are many beside those that must be rewritten. */
   async #dropSpent(): Promise<void> {
     const { cleaner, compactor, checkpointer } = this.#write;
-    const liveness = await cleaner.measure(() => this.#isAborted, this.#options.share);
+    // The run has ended behind a scan that found nothing more to empty.
+    const liveness =
+      cleaner.measured?.liveness ?? (await cleaner.measure(() => this.#isAborted, this.#options.share));
     if (liveness.spent === 0 || liveness.spent < liveness.entries * spentShare) return;
     // What is in memory goes to a table first, so that all parts of an entry meet.
     await checkpointer.run();

@@ -1,5 +1,5 @@
 /** Says in the log where copied chunks lie now: MOVE ops, in bounded commits. */
-import type { Moves } from '../../chunk/clean-copy.ts';
+import type { Moves } from '../../chunk/moves.ts';
 import type { ByteWriter } from '../../codec/byte-writer.ts';
 import { chunkIdBytes } from '../../format/chunk-ref.ts';
 import { putMove } from '../../format/log-ops.ts';

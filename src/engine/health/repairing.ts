@@ -10,6 +10,7 @@ import type { Env } from '../env.ts';
 import { throwIfAborted } from '../key-args.ts';
 import { identityOf } from '../opening/identity.ts';
 import { type ChunkingOptions, checkOptions, type EngineOptions } from '../options.ts';
+import { vaultThreads } from '../threads.ts';
 
 /** How a store is repaired. */
 export interface RepairOptions {
@@ -67,7 +68,9 @@ export async function repairWithEnv(
   await initChecksum();
   throwIfAborted(signal);
   const lock = await env.lock.acquire({ waitMs: 0, ...(signal === undefined ? {} : { signal }) });
+  let threads: ReturnType<typeof vaultThreads>;
   try {
+    if (env.pool !== undefined) threads = vaultThreads(env.pool, env.clock);
     const { dbUuid: _dbUuid, ...defaults } = identityOf(
       checkOptions(identityOptions(chunking, inlineMax)),
       env,
@@ -76,6 +79,7 @@ export async function repairWithEnv(
       fs: env.fs,
       clock: env.clock,
       random: env.random,
+      threads,
       dryRun,
       onProgress,
       checkAborted: () => {
@@ -87,6 +91,10 @@ export async function repairWithEnv(
       healFrom: healFrom ?? (source === undefined ? undefined : (id) => source.read(id, signal)),
     });
   } finally {
-    await lock.release();
+    try {
+      await threads?.close();
+    } finally {
+      await lock.release();
+    }
   }
 }

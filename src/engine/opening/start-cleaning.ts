@@ -6,8 +6,10 @@ import { Cleaner, type CleanerOptions } from '../cleaning/cleaner.ts';
 import { DiskRoom } from '../cleaning/disk-room.ts';
 import type { Found } from './found.ts';
 
-/** Input of one cycle, at most: bytes, and frames (44 B of memory each). */
+/** Input of one cycle, at most: bytes, and frames (44 B of memory for each that is live). */
 const cycleBytesMax = GiB;
+/** Where the caller has asked: every cycle costs a scan of the chunk tree and a checkpoint. */
+const fullCycleBytesMax = 4 * GiB;
 const cycleFramesMax = 512 * 1024;
 /** What is kept free for the size of the store, at most, where the caller has not said. */
 const floorBytesMax = 64 * MiB;
@@ -31,6 +33,7 @@ export function fullLimits(segmentBytes: number): CleanLimits {
   const most = 0.95;
   return {
     ...backgroundLimits(segmentBytes, 0),
+    inputBytes: Math.max(fullCycleBytesMax, segmentBytes),
     liveMax: most,
     liveSoft: most,
     smallCount: 2,
