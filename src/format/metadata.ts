@@ -35,6 +35,9 @@ export interface Metadata {
 
 /** Head of a MessagePack array of four. */
 const arrayOfFour = Uint8Array.of(0x94);
+/** Parts that are not there. */
+const nil = Uint8Array.of(0xc0);
+const emptyArray = Uint8Array.of(0x90);
 
 /**
  * Encodes metadata into a fresh array; an empty array (no bytes) when there is none. Reads every property of
@@ -53,10 +56,10 @@ export function encodeMetadata(input: MetadataInput): Uint8Array {
   const limits = { bytesMax: metadataBytesMax, depthMax: metadataDepthMax };
   const bytes = concatBytes([
     arrayOfFour,
-    encodeMsgpack(contentType ?? null, 'contentType', limits),
-    encodeMsgpack(tagList, 'tags', limits),
-    encodeMsgpack(metadata ?? null, 'metadata', limits),
-    encodeMsgpack(systemMap, 'system metadata', limits),
+    contentType === undefined ? nil : encodeMsgpack(contentType, 'contentType', limits),
+    tagList.length === 0 ? emptyArray : encodeMsgpack(tagList, 'tags', limits),
+    metadata === undefined ? nil : encodeMsgpack(metadata, 'metadata', limits),
+    systemMap === null ? nil : encodeMsgpack(systemMap, 'system metadata', limits),
   ]);
   if (bytes.length > metadataBytesMax)
     throw invalid(`metadata, contentType and tags take more than ${metadataBytesMax} bytes encoded`);

@@ -1,16 +1,20 @@
 /**
  * A value of a few chunks that is in memory as a whole: cut, hashed, looked up and stored in one synchronous
  * section, from the caller's bytes, so that nothing is copied twice and no window is held while others run.
+ * Where its transaction is not sequenced in the same turn, the chunks it relies on are claimed until then.
  *
  * Invariants (test/value/whole-ingest.test.ts):
  * - the value is stored as ValueIngest stores it ("a whole value is stored like the same value as a stream");
  * - what has to wait is refused before anything is stored ("nothing is stored when a lane has no segment to
- *   append to").
+ *   append to");
+ * - what is found or stored is claimed for who gives claims ("a whole value that waits claims what it relies
+ *   on").
  */
 
 import { directChunksMax, KiB } from '../base/limits.ts';
 import { Births } from '../chunk/births.ts';
 import { type ChunkStore, type Found, found, newLocation } from '../chunk/chunk-store.ts';
+import type { PutClaims } from '../chunk/put-guard.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import { chunkRefBytes, writeChunkRef } from '../format/chunk-ref-bytes.ts';
 import type { ChunkerPool } from '../kernels/chunker/chunker.ts';
@@ -54,9 +58,10 @@ export class WholeIngest {
 
   /**
    * Stores the chunks of `bytes` (borrowed for the call), 1 to `bytesMax` of them. Undefined, with nothing
-   * stored, when it would have to wait: for a block, a segment or a slow disk. Errors as ChunkStore.append.
+   * stored, when it would have to wait: for a block, a segment or a slow disk. `claims` are needed unless the
+   * transaction that names the value is sequenced in this turn. Errors as ChunkStore.append.
    */
-  take(bytes: Uint8Array): WholeValue | undefined {
+  take(bytes: Uint8Array, claims?: PutClaims): WholeValue | undefined {
     const { lanes } = this.#store;
     const lane = lanes.acquireData();
     lanes.releaseData(lane);
@@ -71,7 +76,7 @@ export class WholeIngest {
       this.#note(i, how);
       from = to;
     }
-    return this.#storeAll(writer, bytes, count);
+    return this.#storeAll(writer, bytes, count, claims);
   }
 
   #note(i: number, how: Found): void {
@@ -113,7 +118,12 @@ export class WholeIngest {
     return count;
   }
 
-  #storeAll(writer: SegmentWriter, bytes: Uint8Array, count: number): WholeValue {
+  #storeAll(
+    writer: SegmentWriter,
+    bytes: Uint8Array,
+    count: number,
+    claims: PutClaims | undefined,
+  ): WholeValue {
     const store = this.#store;
     const births = new Births();
     const files = new Set<NamedFile>();
@@ -125,11 +135,14 @@ export class WholeIngest {
       const to = this.#ends[i]!;
       const at = i * chunkIdBytes;
       const how = this.#foundOf(i);
-      if (how === found.frame) {
+      if (how === found.entry) claims?.entry(this.#ids, at);
+      else if (how === found.frame) {
+        claims?.frame(place.segment);
         births.add(this.#ids, at, place, chunkKinds.data, true);
         const holder = store.lanes.writerOf(place.segment);
         if (holder !== undefined) files.add(holder);
-      } else if (how !== found.entry) {
+      } else {
+        claims?.frame(writer.no);
         store.append(writer, this.#ids, at, bytes, from, to, chunkKinds.data, place);
         births.add(this.#ids, at, place, chunkKinds.data, false);
         files.add(writer);

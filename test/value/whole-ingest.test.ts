@@ -57,3 +57,36 @@ test('nothing is stored when a lane has no segment to append to', async () => {
   const { body } = ingest.take(value)!;
   expect([body.chunks, body.size, toHex(body.digest).length]).toEqual([parts.store.counters.stored, 500, 64]);
 });
+
+test('a whole value that waits claims what it relies on', async () => {
+  const parts = await writeParts(1 << 20);
+  await lanesReady(parts);
+  const { guard } = parts.store;
+  const ingest = new WholeIngest(parts.store, parts.chunkers);
+  const value = bytesOf(1, 500);
+  const first = guard.begin();
+  const taken = ingest.take(value, first)!;
+  const segment = parts.lanes.open()[0]!.no;
+  expect(guard.isPinned(segment)).toBe(true);
+  // The second one finds the frames of the first: no entry names them yet.
+  const second = guard.begin();
+  const again = ingest.take(value, second)!;
+  expect(again.newChunks).toBe(0);
+  const prefix = Uint8Array.of(0, 0, 0, 0, 65, 0, 1);
+  await parts.txn.commit([{ kind: 'put', prefix, body: taken.body, metadata: undefined }], [taken.named], [])!
+    .done;
+  first.release();
+  expect(guard.isPinned(segment)).toBe(true);
+  second.release();
+  expect(guard.isPinned(segment)).toBe(false);
+  // What is in the tree by now is claimed by its id.
+  const third = guard.begin();
+  ingest.take(value, third);
+  const id = taken.body.digest;
+  expect([guard.isPinned(segment), guard.isHeld(id, 0)]).toEqual([false, taken.body.chunks === 1]);
+  const short = bytesOf(1, 40);
+  const { body } = ingest.take(short, third)!;
+  expect([guard.isPinned(segment), guard.isHeld(body.digest, 0)]).toEqual([true, false]);
+  third.release();
+  expect(guard.isPinned(segment)).toBe(false);
+});

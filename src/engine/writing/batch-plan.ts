@@ -67,9 +67,19 @@ export function expires(planned: readonly Planned[]): boolean {
   return planned.some(({ put }) => put?.options.ttlMs !== undefined);
 }
 
-/** Copies the values the caller may change: for a batch that has to wait. */
+/** Copies the values the caller may change, all into one array: for a batch that has to wait. */
 export function own(planned: readonly Planned[]): void {
-  for (const { put } of planned) if (put?.isBorrowed === true) put.value = put.value.slice();
+  let length = 0;
+  for (const { put } of planned) if (put?.isBorrowed === true) length += put.value.length;
+  const copy = new Uint8Array(length);
+  let at = 0;
+  for (const { put } of planned) {
+    if (put?.isBorrowed !== true) continue;
+    const from = at;
+    at += put.value.length;
+    copy.set(put.value, from);
+    put.value = copy.subarray(from, at);
+  }
 }
 
 /**

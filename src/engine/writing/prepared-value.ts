@@ -1,8 +1,10 @@
 /** Values on their way into a transaction. */
+import type { PutGuard } from '../../chunk/put-guard.ts';
 import { decodeMetadata, encodeMetadata } from '../../format/metadata.ts';
 import { sha256 } from '../../kernels/hash/sha256.ts';
 import type { NamedChunks } from '../../value/value-ingest.ts';
 import { inlineBody, type ValueBody } from '../../value/value-writer.ts';
+import type { WholeIngest } from '../../value/whole-ingest.ts';
 
 /** A value ready to be named by a transaction. */
 export interface Prepared {
@@ -35,6 +37,29 @@ export function inlineValue(bytes: Uint8Array, wantsSha256: boolean): Prepared {
     newBytes: 0,
     release: () => undefined,
   };
+}
+
+/**
+ * A value of a few chunks, stored in this very turn; `bytes` is borrowed for the call. Undefined, with
+ * nothing stored, for a longer one and where it has to wait. Errors as WholeIngest.take.
+ */
+export function wholeValue(
+  ingest: WholeIngest,
+  guard: PutGuard,
+  bytes: Uint8Array,
+  wantsSha256: boolean,
+): Prepared | undefined {
+  if (bytes.length > ingest.bytesMax) return undefined;
+  const claims = guard.begin();
+  try {
+    const stored = ingest.take(bytes, claims);
+    if (stored === undefined) return undefined;
+    const whole = wantsSha256 ? sha256(bytes) : undefined;
+    return { ...stored, sha256: whole, release: () => claims.release() };
+  } catch (error) {
+    claims.release();
+    throw error;
+  }
 }
 
 /** The pieces kept so far, then the rest of their source. */

@@ -10,7 +10,7 @@
 import { encodeUtf8, toHex } from '../../base/bytes.ts';
 import { sha256Hex } from '../../kernels/hash/sha256.ts';
 import type { WriteOp } from '../../txn/txn-writer.ts';
-import { WholeIngest } from '../../value/whole-ingest.ts';
+import type { WholeIngest } from '../../value/whole-ingest.ts';
 import { KeyScratch } from '../key-scratch.ts';
 import type { Store, WriteSide } from '../store.ts';
 import type { Bytes, Key, PutResult } from '../types.ts';
@@ -24,10 +24,10 @@ export class PutsNow {
   readonly #whole: WholeIngest;
 
   /** `isPressed`: writers have to wait. */
-  constructor(store: Store, isPressed: (write: WriteSide) => boolean) {
+  constructor(store: Store, whole: WholeIngest, isPressed: (write: WriteSide) => boolean) {
     this.#store = store;
     this.#isPressed = isPressed;
-    this.#whole = new WholeIngest(store.parts.chunks, store.parts.chunkers);
+    this.#whole = whole;
   }
 
   /**

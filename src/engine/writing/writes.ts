@@ -9,6 +9,7 @@
  */
 import { concatBytes, toHex } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
+import { MiB } from '../../base/limits.ts';
 import { checkNames } from '../../base/names.ts';
 import type { Births } from '../../chunk/births.ts';
 import { expiryFeature } from '../../format/format-ladder.ts';
@@ -16,6 +17,7 @@ import type { Committed } from '../../txn/committed.ts';
 import type { PutOp, WriteOp } from '../../txn/txn-writer.ts';
 import { DirectSource, feed } from '../../value/direct-source.ts';
 import { type IngestedValue, type NamedChunks, ValueIngest } from '../../value/value-ingest.ts';
+import { WholeIngest } from '../../value/whole-ingest.ts';
 import { pieces, rowPrefix, throwIfAborted, wholeBytes } from '../key-args.ts';
 import type { Store, WriteSide } from '../store.ts';
 import type { BatchOperation, Bytes, Key, PutOptions, PutResult } from '../types.ts';
@@ -31,19 +33,24 @@ import {
   planBatch,
 } from './batch-plan.ts';
 import { decided } from './decided.ts';
-import { chain, inlineValue, type Prepared, withSha256 } from './prepared-value.ts';
+import { chain, inlineValue, type Prepared, wholeValue, withSha256 } from './prepared-value.ts';
 import { PutsNow } from './puts-now.ts';
 import { bytesOfOp } from './write-pacer.ts';
 
 const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'ttlMs', 'signal'] as const;
 
+/** A batch lets others have their turn after so many bytes. */
+const turnBytes: number = MiB;
+
 export class Writes {
   readonly #store: Store;
+  readonly #whole: WholeIngest;
   readonly #now: PutsNow;
 
   constructor(store: Store) {
     this.#store = store;
-    this.#now = new PutsNow(store, (write) => this.isPressed(write));
+    this.#whole = new WholeIngest(store.parts.chunks, store.parts.chunkers);
+    this.#now = new PutsNow(store, this.#whole, (write) => this.isPressed(write));
   }
 
   /** See PutsNow. */
@@ -144,6 +151,7 @@ export class Writes {
     await this.relieve(write);
     if (expires(planned)) await write.checkpointer.require(expiryFeature);
     const prepared: Prepared[] = [];
+    let taken = 0;
     try {
       const ops: WriteOp[] = [];
       for (const item of planned) {
@@ -152,19 +160,27 @@ export class Writes {
           ops.push({ kind: 'delete', prefix: item.prefix });
           continue;
         }
-        const value = await this.prepare(item.put.value, item.put.options.sha256 === true, signal);
+        const { value: bytes, options } = item.put;
+        const wantsSha256 = options.sha256 === true;
+        const now = write.room.isLow ? undefined : this.#prepareNow(bytes, wantsSha256);
+        const value = now ?? (await this.prepare(bytes, wantsSha256, signal));
         prepared.push(value);
+        taken += bytes.length;
+        if (taken >= turnBytes) {
+          taken = 0;
+          await this.#store.parts.env.clock.turn();
+        }
         const metadata = withSha256(item.put.metadata, value.sha256);
         ops.push({
           kind: 'put',
           prefix: item.prefix,
           body: value.body,
           metadata,
-          ifSeq: item.put.options.ifSeq,
-          ttlMs: item.put.options.ttlMs,
+          ifSeq: options.ifSeq,
+          ttlMs: options.ttlMs,
         });
       }
-      for (const { prefix } of ops) if (!write.txn.isWarm(prefix)) await write.txn.warm(prefix);
+      if (!write.txn.areWarm(ops)) for (const { prefix } of ops) await write.txn.warm(prefix);
       throwIfAborted(signal);
       this.#store.stillWritable();
       const named = prepared.flatMap((value) => (value.named === undefined ? [] : [value.named]));
@@ -232,14 +248,21 @@ export class Writes {
     await committed.done;
   }
 
+  /** `prepare` of bytes that need no wait; undefined, with nothing stored, for others. */
+  #prepareNow(bytes: Uint8Array, wantsSha256: boolean): Prepared | undefined {
+    const { identity, chunks } = this.#store.parts;
+    if (bytes.length <= identity.inlineMax) return inlineValue(bytes, wantsSha256);
+    return wholeValue(this.#whole, chunks.guard, bytes, wantsSha256);
+  }
+
   /** Stores the value's bytes: inline ones are hashed only, others are cut and stored. */
   async prepare(value: Bytes, wantsSha256: boolean, signal: AbortSignal | undefined): Promise<Prepared> {
     const { room } = this.#store.stillWritable();
     if (room.isLow) await room.admit();
     const inlineMax = this.#store.parts.identity.inlineMax;
     const whole = wholeBytes(value);
-    if (whole !== undefined && whole.length <= inlineMax) return inlineValue(whole, wantsSha256);
-    if (whole !== undefined) return await this.#ingest([whole], wantsSha256, signal);
+    if (whole !== undefined)
+      return this.#prepareNow(whole, wantsSha256) ?? (await this.#ingest([whole], wantsSha256, signal));
     if (value instanceof DirectSource && value.size > inlineMax)
       return await this.#ingest(value, wantsSha256, signal);
     return await this.#ingestStream(pieces(value, signal), wantsSha256, signal, inlineMax);
