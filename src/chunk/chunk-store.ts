@@ -20,7 +20,6 @@ import type { BlockCache } from '../cache/block-cache.ts';
 import { frameBytes } from '../format/chunk-frame.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
-import type { FrameRun } from '../segment/segment-reader.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import type { SegmentWriter } from '../segment/segment-writer.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
@@ -57,6 +56,8 @@ export class ChunkStore {
   readonly #onDamage: (error: unknown) => void;
   readonly #cache: BlockCache | undefined;
   readonly #distrusted = new Set<FileNo>();
+  /** Of lookups that end in the turn they began in. */
+  readonly #placed = new ChunkHit();
   #isIndexSound = true;
   readonly counters: { lookups: number; stored: number; storedBytes: number; trailerLoads: number } = {
     lookups: 0,
@@ -199,10 +200,14 @@ export class ChunkStore {
 
   /**
    * Where the chunk tree says the chunk lies, as far as memory tells: false when a block must be read first
-   * (then `place`), or it is nowhere. The id is at id[0..32).
+   * (then `place`), or it is nowhere. The id is at ids[at..at+32).
    */
-  placeNow(id: Uint8Array, row: ChunkHit, out: ChunkLocation): boolean {
-    if (this.#chunks.findInMemory(id, 0, row) !== OK && this.#findInTables(id, 0, row) !== OK) return false;
+  placeNow(ids: Uint8Array, at: number, out: ChunkLocation): boolean {
+    const row = this.#placed;
+    if (this.#chunks.findInMemory(ids, at, row) !== OK && this.#findInTables(ids, at, row) !== OK) {
+      row.pending.clear();
+      return false;
+    }
     take(row, out, found.entry);
     return true;
   }
@@ -220,16 +225,20 @@ export class ChunkStore {
     return true;
   }
 
+  hasSegment(segment: FileNo): boolean {
+    return this.#segments.has(segment);
+  }
+
   /**
-   * Whole, checked frames from a place on, with one read of `bytes` bytes. Undefined where there are none to
-   * be had: `read` of the chunk says why.
+   * Bytes of a segment from `offset` on, unchecked, into `into`: how many there were, 0 also where they
+   * cannot be read: `read` of a chunk in them says why.
    */
-  async readRun(segment: FileNo, off8: number, bytes: number): Promise<FrameRun | undefined> {
+  async readBytes(segment: FileNo, offset: number, into: Uint8Array): Promise<number> {
     try {
-      return await this.#segments.readFrames(segment, off8, bytes);
+      return await this.#segments.readBytes(segment, offset, into);
     } catch (error) {
       if (!isVarveError(error)) throw error;
-      return undefined;
+      return 0;
     }
   }
 

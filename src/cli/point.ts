@@ -74,6 +74,7 @@ export function storeAt(space: Engine, at: At | undefined): ExportSource {
   return {
     get: (key) => space.get(key, { at }),
     stream: (key, options) => space.stream(key, { ...options, at }),
+    pieces: (key, options) => space.pieces(key, { ...options, at }),
     scan: (options) => space.scan({ ...options, at }),
   };
 }

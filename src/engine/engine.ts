@@ -138,6 +138,16 @@ export class Engine extends WholeStore {
     return this.#reads.stream(this.#space, key, options);
   }
 
+  /**
+   * As `stream`, without a copy: the bytes in order, some pieces at a time, where they were read and checked.
+   * Pieces are borrowed until the next are asked for or the iteration ends, may lie in memory shared with
+   * threads, and must not be changed. What lies behind them is read meanwhile. For writing a value elsewhere.
+   */
+  pieces(key: Key, options?: StreamOptions): AsyncIterableIterator<readonly Uint8Array[]> {
+    if (options?.at !== undefined) return this.#past.pieces(key, options);
+    return this.#reads.pieces(this.#space, key, options);
+  }
+
   /** Removes a key. True when there was something to remove. Durable as put. */
   delete(key: Key, options?: { ifSeq?: number; signal?: AbortSignal }): Promise<boolean> {
     return this.#store.run(() => this.#writes.delete(this.#space, key, options));

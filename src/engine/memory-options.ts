@@ -25,8 +25,8 @@ export interface MemoryOptions {
   /** What each long scan reads ahead, past the cache. Default 1 MiB; 0: block by block. */
   scanAheadBytes?: number;
   /**
-   * What each read of a large value asks for ahead of its reader; as much again is held of what was read
-   * together. Default 2 MiB; a chunk is read at least.
+   * Each read of a large value holds up to twice as much: what is under way ahead of its reader and what that
+   * works on. Half as much is read at once. Default 2 MiB; a chunk is read at least.
    */
   readAheadBytes?: number;
   /** What a merge of tables reads of its inputs at once, one block of each at least. Default 8 MiB. */

@@ -155,6 +155,32 @@ export function checkChunkFrame(
   return 'ok';
 }
 
+/**
+ * True when the header at `pos` is that of a frame as this build writes it, with the chunk ids[idAt..idAt+32)
+ * of `length` bytes in it: for a chunk whose bytes are held against its id. Looks at neither checksum nor
+ * payload nor padding.
+ */
+export function isPlainHeader(
+  buf: Uint8Array,
+  pos: number,
+  ids: Uint8Array,
+  idAt: number,
+  length: number,
+): boolean {
+  for (let i = 0; i < chunkIdBytes; i++) if (buf[pos + at.chunkId + i] !== ids[idAt + i]) return false;
+  return (
+    u32le(buf, pos + at.magic) === chunkFrameMagic &&
+    u32le(buf, pos + at.storedLen) === length &&
+    u32le(buf, pos + at.rawLen) === length &&
+    buf[pos + at.version] === chunkFrameVersion &&
+    buf[pos + at.kind]! <= kindMax &&
+    buf[pos + at.codec] === codecs.raw &&
+    buf[pos + at.cipher] === 0 &&
+    u32le(buf, pos + at.keyEpoch) === 0 &&
+    u32le(buf, pos + at.padLen) === 0
+  );
+}
+
 const meaning: Record<Exclude<ChunkFrameVerdict, 'ok' | 'unsupported'>, string> = {
   'cut off': 'chunk frame is cut off',
   magic: 'no chunk frame here',

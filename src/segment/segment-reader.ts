@@ -181,6 +181,12 @@ export class SegmentReader {
     throw chunkFrameError('cut off', this.path, offset);
   }
 
+  /** Bytes from `offset` on into `into`, unchecked; fewer at the end of the file. VARVE_CORRUPT, VARVE_IO. */
+  async readBytes(offset: number, into: Uint8Array): Promise<number> {
+    if (offset < segmentDataFrom) throw corrupt('no chunk frame here', { file: this.path, offset });
+    return await this.#file.read(into, offset);
+  }
+
   /**
    * Checks size, header and footer of a sealed segment against what the catalog says, without reading its
    * frames. VARVE_CORRUPT, VARVE_FORMAT_VERSION, VARVE_IO.

@@ -177,6 +177,33 @@ export class SegmentSet {
   }
 
   /**
+   * Bytes of the frames of a segment from `offset` on into `into`, unchecked: for callers who know what must
+   * lie there and hold it against that. How many there were, which is fewer at the end of the frames; 0 when
+   * there is no such segment. Errors as `readFrame`.
+   */
+  async readBytes(segment: FileNo, offset: number, into: Uint8Array): Promise<number> {
+    const entry = this.#find(segment);
+    if (entry === undefined) return 0;
+    let got = 0;
+    while (got < into.length) {
+      const buffered = entry.writer?.buffered(offset + got);
+      if (buffered !== undefined) {
+        const length = Math.min(buffered.length, into.length - got);
+        into.set(buffered.subarray(0, length), got);
+        got += length;
+        continue;
+      }
+      const to = Math.min(into.length, dataEnd(entry) - offset);
+      if (to <= got) break;
+      const at = got;
+      const read = await this.#use(entry, (reader) => reader.readBytes(offset + at, into.subarray(at, to)));
+      if (read === 0) break;
+      got += read;
+    }
+    return got;
+  }
+
+  /**
    * The frames of a segment in append order. Where trailer or footer is damaged the error goes to `onDamage`
    * and the frames are read instead. VARVE_NOT_FOUND when there is no such segment; VARVE_FORMAT_VERSION,
    * VARVE_IO, VARVE_CLOSED, and VARVE_CORRUPT when the file is missing.

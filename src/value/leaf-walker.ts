@@ -90,6 +90,12 @@ export class LeafWalker {
     return this.#idBuf.subarray(this.#idAt, this.#idAt + chunkIdBytes);
   }
 
+  /** Copies that id to out[at..at+32). */
+  copyId(out: Uint8Array, at: number): void {
+    const from = this.#idAt;
+    for (let i = 0; i < chunkIdBytes; i++) out[at + i] = this.#idBuf[from + i]!;
+  }
+
   /** Moves to the next chunk of the range. After `node`, `give` comes first. */
   step(): WalkStep {
     return this.#record.form === recordForms.list ? this.#stepList() : this.#stepTree();

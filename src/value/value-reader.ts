@@ -13,7 +13,9 @@ import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import { chunkRefBytes, chunkRefOff8, chunkRefRawLen, chunkRefSegment } from '../format/chunk-ref-bytes.ts';
 import { plainListFrom, plainValueFrom } from '../format/plain-value.ts';
 import { recordForms, refIdAt, type ValueRecord } from '../format/value-record.ts';
+import { type BulkOptions, BulkReader } from './bulk-reader.ts';
 import { type ChunkSource, LeafWalker, steps } from './leaf-walker.ts';
+import type { PlacedSource } from './placed-leaves.ts';
 import { type Ahead, bytesOf, inlineBytes, type RangeOptions, RangeReader, settle } from './range-reader.ts';
 import { copyOut, newArray } from './value-copy.ts';
 
@@ -41,6 +43,25 @@ export async function readValue(
   for (let piece = await reader.next(); piece !== undefined; piece = await reader.next()) {
     out ??= allocate(record.size);
     out.set(piece.chunk, piece.at);
+  }
+  return out ?? new Uint8Array(0);
+}
+
+/** As readValue, for values of many chunks: in long reads. */
+export async function readLongValue(
+  record: ValueRecord,
+  source: PlacedSource,
+  options: BulkOptions = {},
+): Promise<Uint8Array> {
+  refuseTooLong(record);
+  const reader = new BulkReader(record, 0, record.size, source, options);
+  let out: Uint8Array | undefined;
+  let at = 0;
+  for (let batch = await reader.next(); batch !== undefined; batch = await reader.next()) {
+    out ??= allocate(record.size);
+    const to = at + batch.left;
+    batch.copyTo(out.subarray(at, to));
+    at = to;
   }
   return out ?? new Uint8Array(0);
 }

@@ -33,6 +33,50 @@ describe('one state', () => {
   });
 });
 
+describe('pieces', () => {
+  /** Copies of what was borrowed. */
+  async function copies(pieces: AsyncIterable<readonly Uint8Array[]>): Promise<Buffer> {
+    const parts: Uint8Array[] = [];
+    for await (const some of pieces) parts.push(...some.map((piece) => piece.slice()));
+    return Buffer.concat(parts);
+  }
+
+  test('are what a stream gives, of any range and any state', async () => {
+    const { engine } = await newStore();
+    const value = bytesOf(1, 400_000);
+    const { seq } = await engine.put('k', value);
+    const begun = engine.pieces('k');
+    await engine.put('k', 'small');
+    await engine.flush();
+    expect(same(await copies(begun), value)).toBe(true);
+    const old = { at: seq, start: 777, end: 300_001 };
+    for (const verify of [false, true])
+      expect(same(await copies(engine.pieces('k', { ...old, verify })), value.subarray(777, 300_001))).toBe(
+        true,
+      );
+    expect(text(await copies(engine.pieces('k')))).toBe('small');
+    expect(await codeOf(copies(engine.pieces('absent')))).toBe('VARVE_NOT_FOUND');
+    expect(await codeOf(() => engine.pieces('k', { start: 2, end: 1 }))).toBe('VARVE_INVALID_ARGUMENT');
+  });
+
+  test('end where their reader leaves, and keep nothing', async () => {
+    const { engine } = await newStore();
+    await engine.put('k', bytesOf(1, 600_000));
+    for await (const some of engine.pieces('k')) if (some.length > 0) break;
+    const left = engine.pieces('k');
+    await left.next();
+    expect(await left.return?.()).toMatchObject({ done: true });
+    expect(await left.next()).toMatchObject({ done: true });
+    const abort = new AbortController();
+    const aborted = engine.pieces('k', { signal: abort.signal });
+    await aborted.next();
+    abort.abort();
+    expect(await codeOf(aborted.next())).toBe('VARVE_ABORTED');
+    expect(await aborted.next()).toMatchObject({ done: true });
+    await engine.close();
+  });
+});
+
 describe('streams', () => {
   test('every range is the slice of the value', async () => {
     const { engine } = await newStore();

@@ -20,6 +20,7 @@ import { Forest } from '../../src/tree/forest.ts';
 import { Applier } from '../../src/txn/applier.ts';
 import { TxnWriter } from '../../src/txn/txn-writer.ts';
 import { ValueIngest } from '../../src/value/value-ingest.ts';
+import type { ValueBody } from '../../src/value/value-writer.ts';
 import { bytesOf, smallChunks, TestClock, turn } from '../engine/engine-kit.ts';
 
 export const dbUuid: Uint8Array = bytesOf(1, 16);
@@ -134,7 +135,7 @@ export async function putValue(
   key: string,
   value: Uint8Array,
   pieceBytes: number = value.length,
-): Promise<{ seq: number; newChunks: number; digest: Uint8Array }> {
+): Promise<{ seq: number; newChunks: number; digest: Uint8Array; body: ValueBody }> {
   const ingest = parts.ingest();
   for (let at = 0; at < value.length; at += pieceBytes)
     await ingest.write(value.subarray(at, at + pieceBytes));
@@ -143,7 +144,8 @@ export async function putValue(
   const committed = parts.txn.commit([op], [ingested.named], [])!;
   ingested.release();
   await committed.done;
-  return { seq: committed.seq, newChunks: ingested.newChunks, digest: ingested.body.digest };
+  const { body, newChunks } = ingested;
+  return { seq: committed.seq, newChunks, digest: body.digest, body };
 }
 
 /** Applies kept frames to a forest of its own, as recovery does. */

@@ -13,9 +13,11 @@ import {
   openSync,
   write,
   writeSync,
+  writev,
 } from 'node:fs';
 import { link, lstat, lutimes, symlink, unlink } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { concatBytes } from '../../base/bytes.ts';
 import { VarveError } from '../../base/errors.ts';
 import { errnoOf } from '../text.ts';
 import type { CallPace } from './call-pace.ts';
@@ -27,11 +29,14 @@ const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | 
 const there = {
   open: promisify(open),
   write: promisify(write),
+  writev: promisify(writev),
   truncate: promisify(ftruncate),
   chmod: promisify(fchmod),
   utimes: promisify(futimes),
   close: promisify(close),
 } as const;
+/** Pieces that systems take in one call. */
+const piecesMax = 1024;
 /** Longer writes are made in the background, so that others work meanwhile. */
 const hereBytesMax = 64 * 1024;
 
@@ -58,6 +63,29 @@ export class NewFile {
       for (const [from, to] of dataRanges(bytes, this.#length)) await this.#put(bytes, from, to);
     } else await this.#put(bytes, 0, bytes.length);
     this.#length += bytes.length;
+  }
+
+  /** Appends all of `pieces`, borrowed until it resolves, and returns how many bytes they have. */
+  async writeAll(pieces: readonly Uint8Array[]): Promise<number> {
+    let length = 0;
+    for (const piece of pieces) length += piece.length;
+    // Blocks of zeros may begin in one piece and end in the next.
+    if (this.#tree?.sparse === true || length <= hereBytesMax) await this.write(concatBytes(pieces));
+    else
+      for (let at = 0; at < pieces.length; at += piecesMax)
+        await this.#putAll(pieces.slice(at, at + piecesMax));
+    return length;
+  }
+
+  /** Writes at most `piecesMax` pieces with one call, and what that leaves out one by one. */
+  async #putAll(pieces: readonly Uint8Array[]): Promise<void> {
+    let { bytesWritten } = await there.writev(this.#fd, pieces, this.#length);
+    for (const piece of pieces) {
+      const from = Math.min(piece.length, bytesWritten);
+      bytesWritten -= from;
+      await this.#put(piece, from, piece.length);
+      this.#length += piece.length;
+    }
   }
 
   /** Writes bytes[from..to) to where they belong. */

@@ -10,6 +10,7 @@ import { checkNames } from '../../base/names.ts';
 import { rowPrefix } from '../key-args.ts';
 import { type FoundVersion, type Reads, statOf } from '../reading/reads.ts';
 import { type ScanMoment, scan } from '../reading/scans.ts';
+import { piecesOf, streamOf, type ValueRequest } from '../reading/value-stream.ts';
 import type { Store } from '../store.ts';
 import type { Entry, EntryStat, Key, ReadOptions, ScanOptions, StreamOptions } from '../types.ts';
 import { historyGone, momentOf, spaceAt } from './moment.ts';
@@ -77,13 +78,21 @@ export class PastReads {
   }
 
   stream(key: Key, options: StreamOptions): ReadableStream<Uint8Array> {
+    return streamOf(this.#store, this.#requestOf(key, options));
+  }
+
+  pieces(key: Key, options: StreamOptions): AsyncIterableIterator<readonly Uint8Array[]> {
+    return piecesOf(this.#store, this.#requestOf(key, options));
+  }
+
+  #requestOf(key: Key, options: StreamOptions): ValueRequest {
     const place = this.#place(options.at!);
     const { moment, space, isWhole } = place;
-    if (!isWhole) return this.#reads.streamOf(() => this.#own(place, key), moment.seq, options);
+    if (!isWhole) return this.#reads.request(() => this.#own(place, key), moment.seq, options);
     const prefix = rowPrefix(space ?? 0, key);
     const find = async (): Promise<FoundVersion | undefined> =>
       space === undefined ? undefined : this.#reads.find(prefix, moment);
-    return this.#reads.streamOf(find, moment.seq, options);
+    return this.#reads.request(find, moment.seq, options);
   }
 
   scan(options: ScanOptions): AsyncIterable<Entry<Key>> {

@@ -13,6 +13,7 @@ import { queryOrExplain } from '../queries/queries.ts';
 import type { QueryEntry, QueryOptions, QueryPlan, StateQuery } from '../queries/query-types.ts';
 import { Reads } from '../reading/reads.ts';
 import { refuseAt, type ScanMoment, scan } from '../reading/scans.ts';
+import { streamOf } from '../reading/value-stream.ts';
 import type { Store } from '../store.ts';
 import type { Entry, EntryStat, Key, KeyEntry, ReadOptions, ScanOptions, StreamOptions } from '../types.ts';
 import type { ViewOptions } from './history-types.ts';
@@ -85,12 +86,13 @@ export class ReadView {
     checkNames(options, ['start', 'end', 'verify', 'signal'], 'option');
     const { moment } = this.#held;
     const prefix = rowPrefix(space ?? 0, key);
-    return this.#reads.streamOf(
+    const request = this.#reads.request(
       async () => (space === undefined ? undefined : this.#reads.find(prefix, moment)),
       moment.seq,
       options,
       () => this.#held.assertOpen(),
     );
+    return streamOf(this.#store, request);
   }
 
   scan<K extends Key = string>(

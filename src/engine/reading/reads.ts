@@ -10,7 +10,8 @@
  */
 import type { Seq } from '../../base/brands.ts';
 import { toHex } from '../../base/bytes.ts';
-import { invalid, VarveError } from '../../base/errors.ts';
+import { invalid } from '../../base/errors.ts';
+import { KiB } from '../../base/limits.ts';
 import { checkFlags, checkNames } from '../../base/names.ts';
 import { expiresBy } from '../../format/expiry.ts';
 import { decodeMetadata } from '../../format/metadata.ts';
@@ -18,14 +19,20 @@ import { rowKinds } from '../../format/row-kinds.ts';
 import { parseValueRecord, recordFlags, recordHead, type ValueRecord } from '../../format/value-record.ts';
 import { END, MISS, OK, type Step } from '../../tree/cursor.ts';
 import { RowRef } from '../../tree/row-ref.ts';
-import { readPlainNow, readValue, readValueNow, readValueSync } from '../../value/value-reader.ts';
+import {
+  readLongValue,
+  readPlainNow,
+  readValue,
+  readValueNow,
+  readValueSync,
+} from '../../value/value-reader.ts';
 import { recordDigest } from '../../value/value-writer.ts';
 import type { Moment } from '../history/point.ts';
 import { rowPrefix, throwIfAborted, writeKey } from '../key-args.ts';
 import { checkRange } from '../options.ts';
 import type { Store } from '../store.ts';
 import type { EntryStat, Key, ReadOptions, StreamOptions } from '../types.ts';
-import { openValue, sourceFor, type ValueStream } from './value-stream.ts';
+import { piecesOf, streamOf, type ValueRequest } from './value-stream.ts';
 
 /** A version found by a lookup; the record lies in bytes of its own or in immutable ones. */
 export interface FoundVersion {
@@ -35,6 +42,8 @@ export interface FoundVersion {
 
 const readNames = ['at', 'signal'] as const;
 const streamNames = ['at', 'start', 'end', 'verify', 'signal'] as const;
+/** Longer values are read in runs of many chunks. */
+const longBytesMin: number = 256 * KiB;
 /** Lookups that may be kept in reserve for the next caller. */
 const spareRowsMax = 64;
 
@@ -137,58 +146,35 @@ export class Reads {
   }
 
   stream(space: number, key: Key, options: StreamOptions = {}, moment?: Moment): ReadableStream<Uint8Array> {
-    const prefix = rowPrefix(space, key);
-    const fixed = moment ?? this.#newest();
-    return this.streamOf(() => this.find(prefix, fixed), fixed.seq, options);
+    return streamOf(this.#store, this.#newestOf(space, key, options, moment));
+  }
+
+  /** As `stream`, in the pieces that were read: each answer is borrowed until the next is asked for. */
+  pieces(space: number, key: Key, options: StreamOptions = {}): AsyncIterableIterator<readonly Uint8Array[]> {
+    return piecesOf(this.#store, this.#newestOf(space, key, options, undefined));
   }
 
   /**
-   * The bytes of the version that `find` gives when the first of them is asked for; `seq` is kept until the
-   * stream ends, and something must keep it at the moment of the call. `check` throws when no more is to be
-   * read.
+   * What reads the version that `find` gives when its first bytes are asked for; `seq` is kept until the read
+   * ends, and something must keep it at the moment of the call. `check` throws when no more is to be read.
    */
-  streamOf(
+  request(
     find: () => Promise<FoundVersion | undefined>,
     seq: Seq,
     options: StreamOptions,
     check: () => void = () => undefined,
-  ): ReadableStream<Uint8Array> {
+  ): ValueRequest {
     checkNames(options, streamNames, 'option');
     checkFlags(options, ['verify']);
     const { start, end } = checkRange(options.start, options.end);
     this.#store.assertReadable();
-    const mark = this.#store.marks.pin(seq);
-    let reader: ValueStream | undefined;
-    const open = async (): Promise<ValueStream> => {
-      const found = await find();
-      if (found === undefined) throw new VarveError('VARVE_NOT_FOUND', 'no such key');
-      return openValue(this.#store.parts, found.record, { ...options, start, end });
-    };
-    return new ReadableStream({
-      type: 'bytes',
-      pull: async (controller: ReadableByteStreamController) => {
-        try {
-          await this.#store.run(async () => {
-            throwIfAborted(options.signal);
-            check();
-            reader ??= await open();
-            const bytes = await reader.next();
-            if (bytes !== undefined) return controller.enqueue(bytes);
-            mark.end();
-            controller.close();
-            answerEmpty(controller);
-          });
-        } catch (error) {
-          mark.end();
-          reader?.cancel();
-          throw error;
-        }
-      },
-      cancel: () => {
-        mark.end();
-        return reader?.cancel();
-      },
-    });
+    return { find, seq, options: { ...options, start, end }, check };
+  }
+
+  #newestOf(space: number, key: Key, options: StreamOptions, moment: Moment | undefined): ValueRequest {
+    const prefix = rowPrefix(space, key);
+    const fixed = moment ?? this.#newest();
+    return this.request(() => this.find(prefix, fixed), fixed.seq, options);
   }
 
   /** The newest version a reader at the moment sees, unless it is a deletion or has expired. */
@@ -208,8 +194,9 @@ export class Reads {
   /** The whole value of a version. */
   value(record: ValueRecord): Promise<Uint8Array> {
     const { chunks, parts } = this.#store;
-    const { source, ahead } = sourceFor(chunks, record.size, false, parts.options.memory.readAheadBytes);
-    return readValue(record, source, ahead);
+    const { readAheadBytes } = parts.options.memory;
+    const read = record.size < longBytesMin ? readValue : readLongValue;
+    return read(record, chunks, { readAheadBytes });
   }
 
   /** Merges must not drop the row while its block is read. */
@@ -277,12 +264,6 @@ function versionOf(row: RowRef): FoundVersion {
 
 function recordOf(row: RowRef): ValueRecord {
   return parseValueRecord(row.bytes, row.valueFrom, row.valueTo, { file: 'key tree' });
-}
-
-/** A reader with a buffer of its own waits for an answer even at the end. */
-function answerEmpty(controller: { readonly byobRequest?: unknown }): void {
-  const request = controller.byobRequest as { respond(bytes: number): void } | null | undefined;
-  request?.respond(0);
 }
 
 /** Everything stat() tells, from the record alone. */

@@ -1,108 +1,141 @@
-/** How a value of some length is read: chunk by chunk, or in runs and far ahead; checked where asked for. */
+/**
+ * Reads of one value that go on over several calls of a caller: as a byte stream, or as the pieces it was
+ * read in.
+ *
+ * Invariants (test/engine/reads.test.ts)
+ * - the version that is read is kept until the read ends, however it ends ("what a read has found …");
+ * - a read under way is a call that close() waits for, and between two of them it holds up nothing.
+ */
+import type { Seq } from '../../base/brands.ts';
+import { VarveError } from '../../base/errors.ts';
 import { KiB } from '../../base/limits.ts';
-import type { ChunkStore } from '../../chunk/chunk-store.ts';
-import { RunReader } from '../../chunk/run-reader.ts';
 import type { ValueRecord } from '../../format/value-record.ts';
-import { CheckedReader } from '../../value/checked-reader.ts';
-import type { ChunkSource } from '../../value/leaf-walker.ts';
-import { type Piece, type RangeOptions, RangeReader } from '../../value/range-reader.ts';
+import { BulkReader } from '../../value/bulk-reader.ts';
+import type { RunBatch } from '../../value/run-batch.ts';
 import { newArray } from '../../value/value-copy.ts';
-import type { StoreParts } from '../store.ts';
+import { throwIfAborted } from '../key-args.ts';
+import type { Store } from '../store.ts';
 import type { StreamOptions } from '../types.ts';
+import type { Pin } from './read-marks.ts';
 
-/** Longer ranges are read in runs of many chunks. */
-const runBytesMin: number = 256 * KiB;
-/** Bytes of chunks handed out together, about: each hand-out to a stream costs as much as reading a chunk. */
-const gatheredBytesMax: number = 128 * KiB;
-/** Chunks under way in such a read; their bytes have a bound of their own. */
-const readAheadChunks = 64;
+/** Bytes handed to a stream together: each hand-out costs as much as reading a chunk. */
+const gatheredBytesMax: number = 256 * KiB;
 
-/** What `openValue` reads from. */
-interface Pieces {
-  next(): Promise<Piece | undefined>;
-  now(): Piece | undefined;
-  cancel(): void;
+/** What a read of a value goes by. */
+export interface ValueRequest {
+  /** The version, in memory that stays, when its first bytes are asked for; undefined: VARVE_NOT_FOUND. */
+  readonly find: () => Promise<{ readonly record: ValueRecord } | undefined>;
+  /** Kept until the read ends; something must keep it at the moment of the call. */
+  readonly seq: Seq;
+  /** Checked; the range is whole. */
+  readonly options: StreamOptions & { readonly start: number; readonly end?: number | undefined };
+  /** Throws when no more is to be read. */
+  readonly check: () => void;
 }
 
-/**
- * The bytes of a range in arrays of their own: the first chunk alone, so that it comes soon, then more and
- * more of them together. What cannot be read is told once the bytes before it are handed out.
- */
-export class ValueStream {
-  readonly #pieces: Pieces;
-  readonly #gatheredMax: number;
-  #goal = 1;
-  #failure: { readonly error: unknown } | undefined;
+/** One read of a value, batch by batch. */
+class ValueRead {
+  readonly #store: Store;
+  readonly #request: ValueRequest;
+  readonly #mark: Pin;
+  #reader: BulkReader | undefined;
+  #isOver = false;
 
-  constructor(pieces: Pieces, gatheredMax: number) {
-    this.#pieces = pieces;
-    this.#gatheredMax = gatheredMax;
+  constructor(store: Store, request: ValueRequest) {
+    this.#store = store;
+    this.#request = request;
+    this.#mark = store.marks.pin(request.seq);
   }
 
-  /** The next bytes, the caller's own; undefined at the end. */
-  async next(): Promise<Uint8Array | undefined> {
-    if (this.#failure !== undefined) throw this.#failure.error;
-    const gathered: Piece[] = [];
-    let length = 0;
-    while (length < this.#goal) {
-      const piece = this.#pieces.now() ?? (await this.#piece(length > 0));
-      if (piece === undefined) break;
-      gathered.push(piece);
-      length += piece.to - piece.from;
+  /** `take` gets the reader; undefined from it ends the read, as every error does. */
+  async next<T>(take: (reader: BulkReader) => Promise<T | undefined>): Promise<T | undefined> {
+    if (this.#isOver) return undefined;
+    try {
+      return await this.#store.run(async () => {
+        throwIfAborted(this.#request.options.signal);
+        this.#request.check();
+        this.#reader ??= await this.#open();
+        const taken = await take(this.#reader);
+        if (taken === undefined) this.end();
+        return taken;
+      });
+    } catch (error) {
+      this.end();
+      throw error;
     }
-    this.#goal = Math.min(this.#gatheredMax, Math.max(this.#goal, length) * 2);
-    if (gathered.length === 0) return undefined;
-    if (gathered.length === 1) return gathered[0]!.chunk.slice(gathered[0]!.from, gathered[0]!.to);
-    const bytes = newArray(length);
-    let at = 0;
-    for (const { chunk, from, to } of gathered) {
-      bytes.set(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to), at);
-      at += to - from;
-    }
+  }
+
+  /** Idempotent. */
+  end(): void {
+    this.#isOver = true;
+    this.#mark.end();
+    this.#reader?.cancel();
+  }
+
+  async #open(): Promise<BulkReader> {
+    const { find, options } = this.#request;
+    const found = await find();
+    if (found === undefined) throw new VarveError('VARVE_NOT_FOUND', 'no such key');
+    const { start, end = Number.MAX_SAFE_INTEGER, verify = false, signal } = options;
+    const { chunks, threads, options: given } = this.#store.parts;
+    const { readAheadBytes } = given.memory;
+    return new BulkReader(found.record, start, end, chunks, { verify, threads, readAheadBytes, signal });
+  }
+}
+
+/** The bytes in arrays of their own: the first chunk alone, so that it comes soon, then more and more. */
+class Gathering {
+  #batch: RunBatch | undefined;
+  #goal = 1;
+
+  async next(reader: BulkReader): Promise<Uint8Array | undefined> {
+    let batch = this.#batch;
+    if (batch === undefined || batch.left === 0) batch = await reader.next();
+    this.#batch = batch;
+    if (batch === undefined) return undefined;
+    const bytes = newArray(Math.min(batch.left, Math.max(this.#goal, batch.leftOfChunk)));
+    batch.copyTo(bytes);
+    this.#goal = Math.min(gatheredBytesMax, bytes.length * 2);
     return bytes;
   }
-
-  /** Ends the read. Idempotent. */
-  cancel(): void {
-    this.#pieces.cancel();
-  }
-
-  async #piece(hasBytes: boolean): Promise<Piece | undefined> {
-    try {
-      return await this.#pieces.next();
-    } catch (error) {
-      if (!hasBytes) throw error;
-      this.#failure = { error };
-      return undefined;
-    }
-  }
 }
 
-/**
- * Where the chunks of a range of `length` bytes come from, and how far ahead to ask for them: of
- * `readAheadBytes`, and as much again that runs hold.
- */
-export function sourceFor(
-  chunks: ChunkStore,
-  length: number,
-  verify: boolean,
-  readAheadBytes: number,
-): { readonly source: ChunkSource; readonly ahead: RangeOptions } {
-  if (length < runBytesMin && !verify) return { source: chunks, ahead: { readAheadBytes } };
-  const source = new RunReader(chunks, verify, readAheadBytes);
-  return { source, ahead: { readAheadChunks, readAheadBytes } };
+/** A byte stream with back-pressure; every piece is the caller's own. */
+export function streamOf(store: Store, request: ValueRequest): ReadableStream<Uint8Array> {
+  const read = new ValueRead(store, request);
+  const gathering = new Gathering();
+  return new ReadableStream({
+    type: 'bytes',
+    pull: async (controller: ReadableByteStreamController) => {
+      const bytes = await read.next((reader) => gathering.next(reader));
+      if (bytes !== undefined) return controller.enqueue(bytes);
+      controller.close();
+      answerEmpty(controller);
+    },
+    cancel: () => read.end(),
+  });
 }
 
-/** Opens a range of a value for reading. */
-export function openValue(
-  { chunks, threads, options }: StoreParts,
-  record: ValueRecord,
-  { start = 0, end = Number.MAX_SAFE_INTEGER, verify = false, signal }: StreamOptions,
-): ValueStream {
-  const length = Math.min(end, record.size) - start;
-  const { source, ahead } = sourceFor(chunks, length, verify, options.memory.readAheadBytes);
-  const range = signal === undefined ? ahead : { ...ahead, signal };
-  const reader = new RangeReader(record, start, end, source, range);
-  const pieces = verify ? new CheckedReader(reader, source, length, threads) : reader;
-  return new ValueStream(pieces, length < runBytesMin ? 1 : gatheredBytesMax);
+/** The bytes where they were read to: each answer is borrowed until the next is asked for. */
+export function piecesOf(store: Store, request: ValueRequest): AsyncIterableIterator<readonly Uint8Array[]> {
+  const read = new ValueRead(store, request);
+  return {
+    async next() {
+      const batch = await read.next((reader) => reader.next());
+      return batch === undefined ? { done: true, value: undefined } : { done: false, value: batch.views() };
+    },
+    async return() {
+      read.end();
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+/** A reader with a buffer of its own waits for an answer even at the end. */
+function answerEmpty(controller: { readonly byobRequest?: unknown }): void {
+  const request = controller.byobRequest as { respond(bytes: number): void } | null | undefined;
+  request?.respond(0);
 }
