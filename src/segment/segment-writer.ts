@@ -13,6 +13,7 @@ import { assert } from '../base/assert.ts';
 import type { FileNo } from '../base/brands.ts';
 import { invalid } from '../base/errors.ts';
 import { MiB, segmentBytesMax } from '../base/limits.ts';
+import { copyShared } from '../base/shared-copy.ts';
 import { FileSeed } from '../codec/checksum.ts';
 import {
   ChunkFrame,
@@ -150,8 +151,8 @@ export class SegmentWriter {
     assert(storedLen >= 0 && storedLen <= chunkPayloadBytesMax, 'payload is within its bound');
     const length = frameBytes(storedLen);
     const room = this.#room(length);
-    const whole = from === 0 && to === payload.length;
-    room.bytes.set(whole ? payload : payload.subarray(from, to), room.filled + chunkFrame.size);
+    // Before the header is written: the end of its place is used for the copy.
+    copyShared(room.bytes, room.filled + chunkFrame.size, payload, from, to);
     encodeChunkFrame(room.bytes, room.filled, id, idAt, storedLen, rawLen, kind, codec);
     const off8 = this.#out.end / 8;
     this.#trailer.add(id, idAt, off8, storedLen, rawLen, kind, codec);

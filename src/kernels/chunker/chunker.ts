@@ -30,6 +30,8 @@ import type { ScanKernel } from './scan-kernel.ts';
 import { sieveKernel } from './sieve.ts';
 import { sieveReferenceKernel } from './sieve-reference.ts';
 
+const wordBytes = 8;
+
 /** Windows a pool keeps for reuse unless told otherwise. */
 export const chunkerWindowsKept = 4;
 
@@ -140,7 +142,7 @@ export class StreamChunker {
   /** Bytes the next `write` or `space` can take; 0 means: take chunks first. */
   room(): number {
     const { window } = this.#live();
-    return window.length - (this.#mustMove(window) ? this.pending : this.#filled);
+    return window.length - this.#filled + (this.#mustMove(window) ? this.#movable() : 0);
   }
 
   /**
@@ -241,10 +243,18 @@ export class StreamChunker {
     return this.#start > 0 && this.#filled >= window.length - this.params.max;
   }
 
+  /**
+   * Whole words: what comes from shared memory, where it lies alike within a word, is copied far more quickly
+   * (base/shared-copy.ts).
+   */
+  #movable(): number {
+    return this.#start - (this.#start % wordBytes);
+  }
+
   #moveToFront(window: Uint8Array): void {
-    const moved = this.#start;
+    const moved = this.#movable();
     window.copyWithin(0, moved, this.#filled);
-    this.#start = 0;
+    this.#start -= moved;
     this.#filled -= moved;
     this.#scanned -= moved;
   }
