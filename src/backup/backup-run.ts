@@ -266,6 +266,7 @@ class BackupRun {
     const upload = new Upload(this.#env, state.packs, state.index, {
       packBytes: this.#packBytes,
       prove: this.#options.verify !== false,
+      expected: knownSeq === 0 && update === undefined ? this.#source.segments.sealedBytes : 0,
       dryRun,
       signal: this.#options.signal,
       threads: this.#threads,

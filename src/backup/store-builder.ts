@@ -3,7 +3,8 @@
  * last, so that until the end there is no store. What an unfinished run has left in sealed segments is used
  * again.
  *
- * Memory: the memtables' budget, one segment's write buffers.
+ * Memory: the memtables' budget, write buffers of the segment that fills and of the one that is sealed behind
+ * it.
  *
  * Invariants (test/backup/backup.test.ts, test/backup/vault-crash.test.ts)
  * - References are what replaying the puts would count: one for each that a record names, one for each child
@@ -46,6 +47,8 @@ export interface BuilderOptions {
 }
 
 const cacheBytes: number = 8 * MiB;
+/** What was written is synced in the background after so many bytes: a seal has little left to wait for. */
+const syncAheadBytes: number = 16 * MiB;
 
 export class StoreBuilder {
   readonly #fs: FsPort;
@@ -59,6 +62,10 @@ export class StoreBuilder {
   #system: KeyMemtable;
   #data: SegmentWriter | undefined;
   #nodes: SegmentWriter | undefined;
+  /** A full segment on its way to being sealed, while the next one fills. Never rejects. */
+  #sealing: Promise<void> | undefined;
+  /** Why a seal has failed. */
+  #failed: { readonly error: unknown } | undefined;
   #nextNo: FileNo = 1;
   #key = new Uint8Array(1024);
   /** Bytes of the frames written. */
@@ -169,6 +176,7 @@ export class StoreBuilder {
     await this.#flushKeys();
     await this.#flushSystem();
     await this.#flushChunks();
+    await this.#allSealed();
     const { identity, seq, random } = this.#options;
     const no = this.#nextNo++;
     const catalog = {
@@ -191,6 +199,7 @@ export class StoreBuilder {
 
   /** Closes what is open; nothing is a store unless `finish` has resolved. */
   async close(): Promise<void> {
+    await this.#sealing;
     await this.#data?.close();
     await this.#nodes?.close();
     this.#data = undefined;
@@ -211,19 +220,40 @@ export class StoreBuilder {
       class: isNode ? streamClasses.list : streamClasses.data0,
       dbUuid: identity.dbUuid,
       salt: random(12),
+      syncAheadBytes,
     });
     if (isNode) this.#nodes = writer;
     else this.#data = writer;
     return writer;
   }
 
+  /** Begins to seal, once the one before is. Throws what that one failed with. */
   async #seal(which: 'data' | 'nodes'): Promise<void> {
     const writer = which === 'data' ? this.#data : this.#nodes;
     if (writer === undefined) return;
-    this.#sealed.push(await writer.seal());
+    await this.#allSealed();
     if (which === 'data') this.#data = undefined;
     else this.#nodes = undefined;
-    await writer.close();
+    this.#sealing = this.#sealNow(writer);
+  }
+
+  async #sealNow(writer: SegmentWriter): Promise<void> {
+    try {
+      this.#sealed.push(await writer.seal());
+    } catch (error) {
+      this.#failed ??= { error };
+    }
+    try {
+      await writer.close();
+    } catch (error) {
+      this.#failed ??= { error };
+    }
+  }
+
+  /** Resolves when no seal is under way; throws what one has failed with. */
+  async #allSealed(): Promise<void> {
+    await this.#sealing;
+    if (this.#failed !== undefined) throw this.#failed.error;
   }
 
   #identity(tree: number, level: number) {

@@ -33,6 +33,8 @@ export interface UploadOptions {
   readonly packBytes: number;
   /** Holds every chunk against its id, and reads every pack back. */
   readonly prove: boolean;
+  /** Bytes that are to come, about; 0: nobody knows. */
+  readonly expected?: number;
   /** Counts, and puts nothing. */
   readonly dryRun: boolean;
   /** Looked at before each pack is put. */
@@ -134,12 +136,15 @@ export class Upload {
     if (this.#open === undefined) {
       const { vaultId, random } = this.#env;
       const { packBytes } = this.#options;
-      const { threads, dryRun, prove } = this.#options;
+      const { threads, dryRun, prove, expected = 0 } = this.#options;
       // Not for targets that may know nothing of such memory.
       const shared = prove && !dryRun && this.#env.store.caps.local === true && threads !== undefined;
       // The first one grows: most backups are small.
       const memory = this.#buffers.pop() ?? newPackMemory(packBytes, shared, this.files === 0);
-      const proof = shared && threads.jobs.pays(packBytes) ? new PackProof(threads.jobs) : undefined;
+      const proof =
+        shared && threads.jobs.pays(Math.max(packBytes, expected - this.bytes))
+          ? new PackProof(threads.jobs)
+          : undefined;
       const builder = new PackBuilder(vaultId, random(12), packBytes, memory);
       const number = this.#packs.length;
       this.#packs.push({ hash: '', size: 0, frames: 0, pending: false, indexed: false });
