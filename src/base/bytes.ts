@@ -165,3 +165,35 @@ export function i32be(bytes: Uint8Array, at: number): number {
 export function u48le(bytes: Uint8Array, at: number): number {
   return u32le(bytes, at) + (bytes[at + 4]! | (bytes[at + 5]! << 8)) * 2 ** 32;
 }
+
+/** Below this a loop beats `set` on a fresh view. */
+const loopBytesMax = 96;
+
+/** Copies `from[start..end)` to `to` at `at`; makes no object for a short range. */
+export function copyRange(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void {
+  if (end - start > loopBytesMax) {
+    to.set(from.subarray(start, end), at);
+    return;
+  }
+  for (let i = start; i < end; i++) to[at++] = from[i]!;
+}
+
+/** Bytes that two arrays both begin with. */
+export function sharedBytes(a: Uint8Array, b: Uint8Array): number {
+  const end = Math.min(a.length, b.length);
+  let length = 0;
+  while (length < end && a[length] === b[length]) length++;
+  return length;
+}
+
+const headBytes = 6;
+
+/**
+ * The six bytes buf[from..to) begins with as a number, zeros where it is shorter: of two ranges whose numbers
+ * differ, the one with the lower number comes first; where they are equal it takes `compareRange` to tell.
+ */
+export function keyHead(buf: Uint8Array, from: number, to: number): number {
+  let head = 0;
+  for (let i = from; i < from + headBytes; i++) head = head * 256 + (i < to ? buf[i]! : 0);
+  return head;
+}

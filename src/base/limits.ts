@@ -50,8 +50,13 @@ export const mergedTableBytesTarget = 64 * MiB;
 /** What level 1 of a tree may hold, bytes; each deeper level `levelRatio` times the one above. */
 export const level1BytesTarget = 512 * MiB;
 export const levelRatio = 8;
-/** Tables of level 0 are added to a merge up to this many bytes. */
-export const mergeBytesTarget = 256 * MiB;
+/**
+ * Tables of level 0 are added to a merge up to this many bytes, where the free space of the disk is
+ * `mergeFreeShare` times as much; up to the least ones always. A larger merge writes level 1 less often.
+ */
+export const mergeBytesTarget = 768 * MiB;
+export const mergeBytesLeast = 256 * MiB;
+export const mergeFreeShare = 4;
 /** Fewer delete markers than this start no merge of their own. */
 export const tombstonesWorthMerging = 1024;
 /** Tables of level 0, and bytes due to be merged, at which writers begin to wait; where a byte costs most. */

@@ -1,5 +1,5 @@
 /** A growing byte buffer. `reserve` once, then write: no object per field. */
-import { viewOf } from '../base/bytes.ts';
+import { copyRange, viewOf } from '../base/bytes.ts';
 import { writeU48, writeU64 } from './layout.ts';
 import { writeVarint } from './varint.ts';
 
@@ -79,6 +79,13 @@ export class ByteWriter {
     this.reserve(bytes.length);
     this.bytes.set(bytes, this.pos);
     this.pos += bytes.length;
+  }
+
+  /** bytes[from..to). */
+  range(bytes: Uint8Array, from: number, to: number): void {
+    this.reserve(to - from);
+    copyRange(bytes, from, to, this.bytes, this.pos);
+    this.pos += to - from;
   }
 
   /** varint length, then the bytes. */

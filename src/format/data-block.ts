@@ -76,8 +76,8 @@ export class DataBlockBuilder {
     out.varint(shared);
     out.varint(keyTo - keyFrom - shared);
     out.varint(valueTo - valueFrom);
-    out.raw(key.subarray(keyFrom + shared, keyTo));
-    out.raw(value.subarray(valueFrom, valueTo));
+    out.range(key, keyFrom + shared, keyTo);
+    out.range(value, valueFrom, valueTo);
     this.#entries++;
     this.#keepKey(key, keyFrom, keyTo, sharedBytes);
   }

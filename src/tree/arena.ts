@@ -9,7 +9,9 @@
  * - What lies below `used` never changes, so a buffer replaced by growth still reads right through an old
  *   reference ("records keep their bytes while the arena grows").
  */
+
 import { assert } from '../base/assert.ts';
+import { copyRange } from '../base/bytes.ts';
 import { GiB, KiB } from '../base/limits.ts';
 
 /** Largest budget of one memtable, bytes: keeps every offset inside 31 bits. */
@@ -21,8 +23,6 @@ const growthUnit = 64 * KiB;
 /** Up to one growth unit memory comes in pieces of this size: most memtables of a small store stay small. */
 const smallUnit = 4 * KiB;
 const headerBytes = 8;
-/** Below this a loop beats `set` on a fresh view. */
-const loopBytesMax = 96;
 
 /** Bytes to reserve so that `needed` fit: doubled from `capacity`, in whole units. */
 export function roomFor(capacity: number, needed: number): number {
@@ -101,13 +101,4 @@ export class RecordArena {
     this.#bytes = growShared(this.#bytes, roomFor(this.#bytes.length, needed));
     this.#words = new Uint32Array(this.#bytes.buffer);
   }
-}
-
-/** Copies `from[start..end)` to `to` at `at`. */
-function copyRange(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void {
-  if (end - start > loopBytesMax) {
-    to.set(from.subarray(start, end), at);
-    return;
-  }
-  for (let i = start; i < end; i++) to[at++] = from[i]!;
 }

@@ -12,6 +12,7 @@
  *   its inputs within its budget").
  */
 import type { FileNo } from '../base/brands.ts';
+import { sharedBytes } from '../base/bytes.ts';
 import { corrupt } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import type { CatalogTable } from '../format/catalog.ts';
@@ -127,7 +128,10 @@ async function mergeRows(
   const inputs = newestFirst(job.inputs.filter((table) => table instanceof KeyTable));
   const retention = new RowRetention(job.rule, job.tree);
   const rows = new MergedRows(
-    new MergeCursor(inputs.map((table) => table.scan(pieceBytesOf(job)))),
+    new MergeCursor(
+      inputs.map((table) => table.scan(pieceBytesOf(job))),
+      sharedOf(inputs),
+    ),
     retention,
     new DeeperRanges(job.around, job.outputLevel),
     new MergeSlice(ports.pace),
@@ -153,6 +157,14 @@ async function mergeRows(
     spent: 0,
     pinned,
   };
+}
+
+/** Bytes that all keys of the tables begin with. */
+function sharedOf(tables: readonly KeyTable[]): number {
+  const { minKey } = tables[0]!.meta;
+  return tables.reduce((least, { meta }) => {
+    return Math.min(least, sharedBytes(minKey, meta.minKey), sharedBytes(minKey, meta.maxKey));
+  }, minKey.length);
 }
 
 async function mergeChunks(

@@ -11,7 +11,7 @@
  * - A move that answers MISS can be repeated until it ends ("a cursor without a cache ends every move").
  */
 import { assert } from '../base/assert.ts';
-import { compareRange } from '../base/bytes.ts';
+import { compareRange, keyHead } from '../base/bytes.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
 import { MergeHeap } from './merge-heap.ts';
 
@@ -29,10 +29,17 @@ export class MergeCursor implements KeyCursor {
   #repeats = false;
   #forward = true;
   #positioned = false;
+  /** Bytes that all keys begin with; -1 = not known. */
+  readonly #shared: number;
+  /** Per source, where that is known: the bytes of its key that follow, as a number (`keyHead`). */
+  readonly #heads: Float64Array;
   /** Copy of the key a turn starts from, with a zero byte behind it: the next greater key. */
   #turnKey: Uint8Array = new Uint8Array(256);
 
-  constructor(sources: readonly KeyCursor[]) {
+  /** `shared`: so many bytes are the same in all keys of all sources; those behind are compared first. */
+  constructor(sources: readonly KeyCursor[], shared = -1) {
+    this.#shared = shared;
+    this.#heads = new Float64Array(shared === -1 ? 0 : sources.length);
     this.#sources = sources;
     this.#placed = sources.map(() => false);
     this.#heap = new MergeHeap(sources.length, (a, b) => this.#precedes(a, b));
@@ -121,7 +128,11 @@ export class MergeCursor implements KeyCursor {
   #rebuild(forward: boolean): Step {
     this.#forward = forward;
     this.#heap.clear();
-    for (let i = 0; i < this.#sources.length; i++) if (this.#placed[i]) this.#heap.push(i);
+    for (let i = 0; i < this.#sources.length; i++) {
+      if (!this.#placed[i]) continue;
+      this.#noteHead(i);
+      this.#heap.push(i);
+    }
     this.#positioned = this.#heap.size > 0;
     return this.#positioned ? OK : END;
   }
@@ -135,8 +146,10 @@ export class MergeCursor implements KeyCursor {
       this.#missed = [this.#current];
       return MISS;
     }
-    if (step === OK) this.#heap.settleTop();
-    else {
+    if (step === OK) {
+      this.#noteHead(this.#heap.top);
+      this.#heap.settleTop();
+    } else {
       this.#placed[this.#heap.top] = false;
       this.#heap.pop();
     }
@@ -182,7 +195,18 @@ export class MergeCursor implements KeyCursor {
     return { key: this.#turnKey.subarray(0, length), after: this.#turnKey.subarray(0, length + 1) };
   }
 
+  #noteHead(source: number): void {
+    if (this.#shared === -1) return;
+    const { keyBytes, keyFrom, keyTo } = this.#sources[source]!;
+    this.#heads[source] = keyHead(keyBytes, keyFrom + this.#shared, keyTo);
+  }
+
   #precedes(a: number, b: number): boolean {
+    if (this.#shared !== -1) {
+      const headA = this.#heads[a]!;
+      const headB = this.#heads[b]!;
+      if (headA !== headB) return this.#forward ? headA < headB : headA > headB;
+    }
     const x = this.#sources[a]!;
     const y = this.#sources[b]!;
     const order = compareRange(x.keyBytes, x.keyFrom, x.keyTo, y.keyBytes, y.keyFrom, y.keyTo);

@@ -9,7 +9,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { Seq } from '../base/brands.ts';
-import { compareRange } from '../base/bytes.ts';
+import { compareRange, copyRange } from '../base/bytes.ts';
 import { corrupt } from '../base/errors.ts';
 import { decodeLayout } from '../codec/layout.ts';
 import { seqBytes, seqOf } from '../format/internal-key.ts';
@@ -30,8 +30,16 @@ class RowCopy {
     this.keyTo = keyTo - keyFrom;
     this.valueTo = this.keyTo + valueTo - valueFrom;
     if (this.valueTo > this.bytes.length) this.bytes = new Uint8Array(2 * this.valueTo);
-    this.bytes.set(keyBytes.subarray(keyFrom, keyTo));
-    this.bytes.set(valueBytes.subarray(valueFrom, valueTo), this.keyTo);
+    copyRange(keyBytes, keyFrom, keyTo, this.bytes, 0);
+    copyRange(valueBytes, valueFrom, valueTo, this.bytes, this.keyTo);
+  }
+
+  /** A row without its value. */
+  takeKey(keyBytes: Uint8Array, keyFrom: number, keyTo: number): void {
+    this.keyTo = keyTo - keyFrom;
+    this.valueTo = this.keyTo;
+    if (this.keyTo > this.bytes.length) this.bytes = new Uint8Array(2 * this.keyTo);
+    copyRange(keyBytes, keyFrom, keyTo, this.bytes, 0);
   }
 }
 
@@ -231,7 +239,7 @@ export class MergedRows implements RowSource {
     const isFirst = this.read.rows === 1;
     if (isFirst || compareRange(keyBytes, keyFrom, prefixTo, key.bytes, 0, key.keyTo - seqBytes) !== 0) {
       this.#dropHeld();
-      key.take(this.#merge);
+      key.takeKey(keyBytes, keyFrom, keyTo);
       this.#keyGiven = false;
       this.#retention.begin(keyBytes, keyFrom);
     }

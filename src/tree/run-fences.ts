@@ -7,9 +7,7 @@
  * - The table found is the one a comparison of whole keys finds ("one table of each run is asked, and every
  *   one that has the key", "keys that begin alike and keys of any length find their table").
  */
-import { compareRange } from '../base/bytes.ts';
-
-const headBytes = 6;
+import { compareRange, keyHead, sharedBytes } from '../base/bytes.ts';
 
 /** Keys without what tells versions apart, borrowed: of one run, ascending, disjoint. */
 export class RunFences {
@@ -24,9 +22,10 @@ export class RunFences {
   constructor(firsts: readonly Uint8Array[], lasts: readonly Uint8Array[]) {
     this.#firsts = firsts;
     this.#lasts = lasts;
-    this.#shared = sharedPrefix(firsts[0]!, lasts.at(-1)!);
+    const [first, last] = [firsts[0]!, lasts.at(-1)!];
+    this.#shared = first.subarray(0, sharedBytes(first, last));
     const { length } = this.#shared;
-    const headOf = (key: Uint8Array): number => head(key, length, key.length);
+    const headOf = (key: Uint8Array): number => keyHead(key, length, key.length);
     this.#firstHeads = Float64Array.from(firsts, headOf);
     this.#lastHeads = Float64Array.from(lasts, headOf);
   }
@@ -38,7 +37,7 @@ export class RunFences {
     // A key that begins otherwise lies before all of them or behind them.
     if (to - from < length) return -1;
     for (let i = 0; i < length; i++) if (buf[from + i] !== shared[i]) return -1;
-    const sought = head(buf, from + length, to);
+    const sought = keyHead(buf, from + length, to);
     const heads = this.#lastHeads;
     let low = 0;
     let high = heads.length;
@@ -60,17 +59,4 @@ export class RunFences {
     const last = this.#lasts[table]!;
     return compareRange(last, 0, last.length, buf, from, to) < 0;
   }
-}
-
-function sharedPrefix(a: Uint8Array, b: Uint8Array): Uint8Array {
-  let length = 0;
-  while (length < a.length && length < b.length && a[length] === b[length]) length++;
-  return a.subarray(0, length);
-}
-
-/** The bytes from `at` on as a number; those from `to` on count as zero. */
-function head(buf: Uint8Array, at: number, to: number): number {
-  let value = 0;
-  for (let i = at; i < at + headBytes; i++) value = value * 256 + (i < to ? buf[i]! : 0);
-  return value;
 }

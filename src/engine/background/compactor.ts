@@ -20,8 +20,10 @@ import {
   level0TablesTarget,
   level1BytesTarget,
   levelRatio,
+  mergeBytesLeast,
   mergeBytesTarget,
   mergedTableBytesTarget,
+  mergeFreeShare,
   tombstonesWorthMerging,
 } from '../../base/limits.ts';
 import type { CatalogStore } from '../../catalog/catalog-store.ts';
@@ -106,6 +108,7 @@ export class Compactor {
   /** Tables made while rows in them stayed for a pinned number alone, and the numbers pinned then. */
   readonly #pinned = new Map<FileNo, readonly Seq[]>();
   readonly #retry: RetryWait;
+  #jobBytesMax = Number.MAX_SAFE_INTEGER;
   #running: Promise<void> | undefined;
   #stopped = false;
 
@@ -173,8 +176,21 @@ export class Compactor {
     this.#options.pacer.setDebt(this.debt);
   }
 
-  #plan(): CompactionPlan | undefined {
+  /** What one merge takes is bounded by what the disk has room for. */
+  get #limits(): CompactionLimits | undefined {
     const { limits } = this.#options;
+    if (limits === undefined || limits.jobBytes <= this.#jobBytesMax) return limits;
+    return { ...limits, jobBytes: this.#jobBytesMax };
+  }
+
+  async #measureFree(): Promise<void> {
+    const free = await this.#options.env.fs.free();
+    this.#jobBytesMax =
+      free === undefined ? Number.MAX_SAFE_INTEGER : Math.max(mergeBytesLeast, free / mergeFreeShare);
+  }
+
+  #plan(): CompactionPlan | undefined {
+    const limits = this.#limits;
     if (limits === undefined) return undefined;
     return planCompaction(this.#planTables(this.#options.keepRule()), limits, this.#avoid);
   }
@@ -197,9 +213,11 @@ export class Compactor {
 
   async #run(): Promise<void> {
     while (!this.#isOver()) {
-      const plan = this.#plan();
-      if (plan === undefined) return;
+      let plan: CompactionPlan | undefined;
       try {
+        await this.#measureFree();
+        plan = this.#plan();
+        if (plan === undefined) return;
         await this.#step(plan);
         this.#retry.succeeded();
       } catch (error) {
@@ -211,9 +229,10 @@ export class Compactor {
   }
 
   async #runAll(below: FileNo, spent: boolean, cancelled: () => boolean): Promise<void> {
-    const { limits } = this.#options;
-    if (limits === undefined) return;
+    if (this.#limits === undefined) return;
     while (!this.#isOver() && !cancelled()) {
+      await this.#measureFree();
+      const limits = this.#limits!;
       const tables = this.#planTables(this.#options.keepRule());
       const isWorth = ({ tree, no, tombstones, settled }: PlanTable): boolean =>
         no < below && (tree === trees.C ? spent : tombstones > 0 || !settled);
@@ -342,14 +361,14 @@ export class Compactor {
   }
 
   /** True when another merge may be tried at once: the table to blame is left alone from now on. */
-  #failed(plan: CompactionPlan, error: unknown): boolean {
+  #failed(plan: CompactionPlan | undefined, error: unknown): boolean {
     const { logger, health } = this.#options;
     if (isVarveError(error, 'VARVE_ABORTED')) return false;
     this.counters.failures++;
     this.#retry.failed();
-    logger.warn?.('merging tables failed', { inputs: plan.inputs, error });
+    logger.warn?.('merging tables failed', { inputs: plan?.inputs, error });
     const damaged = isDamage(error)
-      ? plan.inputs.find((no) => filePath('tab', no) === error.file)
+      ? plan?.inputs.find((no) => filePath('tab', no) === error.file)
       : undefined;
     if (damaged === undefined) return false;
     health.note(error);
