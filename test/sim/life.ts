@@ -121,23 +121,31 @@ export class Life {
   }
 
   /**
-   * To be called before a reader opens; the result, once it is open, with the number up to which it shows
-   * commits, and throws where that is too low. What was acknowledged but not synced it may take for a torn
-   * tail: a sync that failed may have thrown that away, and a read that lied looks the same. What was synced
-   * it must show: the last such number may be that of a log file's first frame, which its writer only sees,
-   * so which of them are commits is told by the rows of the next open.
+   * To be called before a reader opens. The result, to be called with the reader once it is open, gives the
+   * number up to which it shows commits, and throws where that is too low; undefined where the reader says
+   * itself that it could not read everything, which only a fault excuses. What was acknowledged but not synced
+   * it may take for a torn tail: a sync that failed may have thrown that away, and a read that lied looks the
+   * same. What was synced it must show: the last such number may be that of a log file's first frame, which
+   * its writer only sees, so which of them are commits is told by the rows of the next open.
    */
-  beforeReader(): (view: number) => void {
+  beforeReader(): (reader: Engine) => number | undefined {
     const { injector, oracle } = this.world;
     const { lies } = injector;
     // A reader may outlive its life, and the next one may write more.
     const { lastAcked, lastSeq } = oracle;
     const { durable } = this;
-    return (view) => {
+    return (reader) => {
+      const health = reader.health();
+      if (health.status === 'degraded') {
+        if (this.faulted) return undefined;
+        throw new Error(`a reader found damage: ${JSON.stringify(health)}`);
+      }
+      const view = reader.stats().seq;
       const isLiedTo = injector.lies > lies;
       const least = isLiedTo || this.syncFailed ? lastSeq : Math.max(lastSeq, lastAcked);
       if (view < least) throw new Error(`a reader sees ${view}, ${least} was acknowledged before`);
       if (!isLiedTo) oracle.observe({ kind: 'opened', space: '', view, durable });
+      return view;
     };
   }
 

@@ -54,7 +54,7 @@ export async function verify(caller: Caller, { level }: OpOf<'verify'>): Promise
 /** Reads, lets the writer free what nobody needs, reads the same state again, and then a newer one. */
 export async function follow(caller: Caller, op: OpOf<'follow'>, number: number): Promise<void> {
   const { life } = caller;
-  const checkView = life.beforeReader();
+  const viewOf = life.beforeReader();
   const envs = { read: life.env, lease: life.env };
   let follower: Follower | undefined;
   try {
@@ -63,11 +63,10 @@ export async function follow(caller: Caller, op: OpOf<'follow'>, number: number)
       return follower;
     });
     if (opened === undefined) return;
-    checkView(opened.value.engine.stats().seq);
-    await readTwice(caller, opened.value, op, number);
-    const checkNewer = life.beforeReader();
+    if (viewOf(opened.value.engine) !== undefined) await readTwice(caller, opened.value, op, number);
+    const newerViewOf = life.beforeReader();
     const isNewer = await caller.read(() => opened.value.refresh());
-    if (isNewer !== undefined) checkNewer(opened.value.engine.stats().seq);
+    if (isNewer !== undefined) newerViewOf(opened.value.engine);
   } finally {
     // Also where its life ended meanwhile: it would go on for ever.
     await caller.read(async () => follower?.close());
