@@ -6,9 +6,9 @@
  * A store of `--gib` GiB of random values is halved at random, cleaned, halved and cleaned again beside puts,
  * verified, damaged and repaired; cleaning is also measured at a quarter and half of that size, so that its
  * memory can be compared. Each phase is a process of its own. Memory is what was resident at most less what
- * was before. Times are wall clock and, in brackets, seconds of CPU; on a machine that does other things
- * compare those. MB are 10^6 bytes. Needs twice the size as room on the disk, in the temporary directory
- * unless `--dir` says where.
+ * was before, in cleaning behind the first 64 MiB. Times are wall clock and, in brackets, seconds of CPU; on
+ * a machine that does other things compare those. MB are 10^6 bytes. Needs twice the size as room on the
+ * disk, in the temporary directory unless `--dir` says where.
  *
  *   --gib N      size of the largest store; 0: none
  *   --entries N  entries of the liveness scan, over tables in files; 0: none

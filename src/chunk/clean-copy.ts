@@ -55,6 +55,10 @@ export interface CopyPorts {
   readonly segments: SegmentSet;
   /** Bytes at which an output is sealed. */
   readonly segmentBytes: number;
+  /** Live frames there are to copy, about. */
+  readonly frames: number;
+  /** Buffers nobody uses, for this copier and later ones: new ones would be memory to clear, and garbage. */
+  readonly spare: Uint8Array[];
   /** Bytes were read or written: slows the copy down, and rejects when it is to end. */
   readonly spend: (bytes: number) => Promise<void>;
 }
@@ -62,7 +66,7 @@ export interface CopyPorts {
 export class FrameCopier {
   /** Outputs, sealed and durable after `finish`. */
   readonly outputs: SealedSegment[] = [];
-  readonly moves: Moves = new Moves();
+  readonly moves: Moves;
   copiedBytes = 0;
   readonly #ports: CopyPorts;
   readonly #bufferBytes: number;
@@ -70,14 +74,13 @@ export class FrameCopier {
   readonly #frame = new ChunkFrame();
   /** Indexes in a run of the frames that are copied. */
   readonly #kept: number[] = [];
-  /** Buffers that were written: new ones would be memory to clear, and work for the collector of garbage. */
-  readonly #spare: Uint8Array[] = [];
   #writer: SegmentWriter | undefined;
   /** The output before `#writer`, on its way to the disk. */
   #sealing: Promise<void> | undefined;
 
   constructor(ports: CopyPorts) {
     this.#ports = ports;
+    this.moves = new Moves(ports.frames);
     this.#bufferBytes = Math.max(bufferBytesMin, Math.min(MiB, align8(ports.segmentBytes)));
   }
 
@@ -149,7 +152,7 @@ export class FrameCopier {
     }
     await this.#ports.spend(end - from);
     this.#takeSpare(this.#writer);
-    const buffer = this.#spare.pop() ?? new Uint8Array(this.#bufferBytes);
+    const buffer = this.#ports.spare.pop() ?? new Uint8Array(this.#bufferBytes);
     const run = this.#read(segment, from, end, buffer);
     // Whoever waits for it is told.
     run.catch(() => undefined);
@@ -307,7 +310,8 @@ export class FrameCopier {
 
   /** As many as are written at once, and two that are read into. */
   #keep(buffer: Uint8Array): void {
-    if (this.#spare.length <= writeBuffersMax + 1) this.#spare.push(buffer);
+    const { spare } = this.#ports;
+    if (spare.length <= writeBuffersMax + 1) spare.push(buffer);
   }
 }
 

@@ -126,10 +126,18 @@ export function isSpent(
 /** Live frames of one segment, in the order of their offsets. 44 B each. */
 export class LiveFrames {
   count = 0;
-  ids: Uint8Array = new Uint8Array(16 * chunkIdBytes);
-  off8: Uint32Array = new Uint32Array(16);
-  storedLen: Uint32Array = new Uint32Array(16);
+  ids: Uint8Array;
+  off8: Uint32Array;
+  storedLen: Uint32Array;
   bytes = 0;
+
+  /** Grows where there are more than `expected`. */
+  constructor(expected = 0) {
+    const room = Math.max(16, expected);
+    this.ids = new Uint8Array(room * chunkIdBytes);
+    this.off8 = new Uint32Array(room);
+    this.storedLen = new Uint32Array(room);
+  }
 
   add(id: Uint8Array, at: number, off8: number, storedLen: number): void {
     if (this.count === this.off8.length) this.#grow();
@@ -162,16 +170,17 @@ export class LiveFrames {
 
 /**
  * The live frames of condemned segments that no put claims any more, as of the call; those of chunks in
- * `held` count as live. No later commit can bring another one to life: hits are refused. Errors as
- * measureLiveness.
+ * `held` count as live. No later commit can bring another one to life: hits are refused. `expected`: about
+ * how many of a segment are live. Errors as measureLiveness.
  */
 export async function findLiveFrames(
   chunks: ChunkTree,
   segments: readonly FileNo[],
   held: HeldIds,
   pace: MergePace,
+  expected: (segment: FileNo) => number = () => 0,
 ): Promise<Map<FileNo, LiveFrames>> {
-  const found = new Map<FileNo, LiveFrames>(segments.map((no) => [no, new LiveFrames()]));
+  const found = new Map(segments.map((no) => [no, new LiveFrames(expected(no))]));
   const low = Math.min(...segments);
   const high = Math.max(...segments);
   await chunks.scanStretches((bytes, view, from, to) => {

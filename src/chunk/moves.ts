@@ -10,8 +10,15 @@ const columns = 7;
 /** Where frames lay and lie now, in columns: 60 B each. */
 export class Moves {
   count = 0;
-  ids: Uint8Array = new Uint8Array(16 * chunkIdBytes);
-  #rows: Uint32Array = new Uint32Array(16 * columns);
+  ids: Uint8Array;
+  #rows: Uint32Array;
+
+  /** Grows where there are more than `expected`. */
+  constructor(expected = 0) {
+    const room = Math.max(16, expected);
+    this.ids = new Uint8Array(room * chunkIdBytes);
+    this.#rows = new Uint32Array(room * columns);
+  }
 
   add(id: Uint8Array, at: number, row: MoveRow): void {
     if ((this.count + 1) * columns > this.#rows.length) this.#grow();

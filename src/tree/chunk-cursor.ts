@@ -141,15 +141,17 @@ export class MergedChunks implements ChunkCursor {
   readonly #sources: readonly ChunkCursor[];
   readonly #heap: MergeHeap;
   readonly #sum = new ChunkSum();
-  /** Sources still to be moved before the next entry is known. */
-  #behind: number[];
+  /** Sources still to be moved before the next entry is known. Cutting an array would free its memory. */
+  readonly #behind: Int32Array;
+  #behindCount: number;
   /** The entry under way has its id and first part. */
   #open = false;
 
   constructor(sources: readonly ChunkCursor[]) {
     this.#sources = sources;
     this.#heap = new MergeHeap(sources.length, (a, b) => this.#precedes(a, b));
-    this.#behind = sources.map((_, i) => i);
+    this.#behind = Int32Array.from(sources.keys());
+    this.#behindCount = sources.length;
   }
 
   get columns(): ChunkColumns {
@@ -174,26 +176,28 @@ export class MergedChunks implements ChunkCursor {
       } else this.joined++;
       this.#sum.add(source.columns);
       heap.pop();
-      this.#behind.push(top);
+      this.#behind[this.#behindCount++] = top;
     }
   }
 
   async load(): Promise<void> {
-    const results = await Promise.allSettled(this.#behind.map((i) => this.#sources[i]!.load()));
+    const behind = Array.from(this.#behind.subarray(0, this.#behindCount));
+    const results = await Promise.allSettled(behind.map((i) => this.#sources[i]!.load()));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   /** Moves every source that is behind; false while some of them miss. */
   #catchUp(): boolean {
     const behind = this.#behind;
-    if (behind.length === 0) return true;
+    const count = this.#behindCount;
+    if (count === 0) return true;
     let left = 0;
-    for (let i = 0; i < behind.length; i++) {
+    for (let i = 0; i < count; i++) {
       const step = this.#sources[behind[i]!]!.next();
       if (step === OK) this.#heap.push(behind[i]!);
       else if (step === MISS) behind[left++] = behind[i]!;
     }
-    behind.length = left;
+    this.#behindCount = left;
     return left === 0;
   }
 

@@ -30,14 +30,16 @@ export class MergedStretches {
   /** Sources that stand on an entry, newest first. */
   #standing: number[] = [];
   /** Sources still to be moved to their next stretch. */
-  readonly #behind: number[];
+  readonly #behind: Int32Array;
+  #behindCount: number;
   readonly #shared: SharedIds;
 
   constructor(sources: readonly ChunkStretches[]) {
     this.#sources = sources;
     this.#at = new Uint32Array(sources.length);
     this.#end = new Uint32Array(sources.length);
-    this.#behind = sources.map((_, i) => i);
+    this.#behind = Int32Array.from(sources.keys());
+    this.#behindCount = sources.length;
     this.#shared = new SharedIds(sources);
   }
 
@@ -57,7 +59,8 @@ export class MergedStretches {
 
   /** Reads what the sources miss. */
   async load(): Promise<void> {
-    const results = await Promise.allSettled(this.#behind.map((i) => this.#sources[i]!.load()));
+    const behind = Array.from(this.#behind.subarray(0, this.#behindCount));
+    const results = await Promise.allSettled(behind.map((i) => this.#sources[i]!.load()));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
@@ -138,26 +141,35 @@ export class MergedStretches {
 
   #moved(index: number, to: number): void {
     this.#at[index] = to;
-    if (to === this.#sources[index]!.to) this.#behind.push(index);
+    if (to === this.#sources[index]!.to) this.#behind[this.#behindCount++] = index;
   }
 
   /** Moves every source that is behind; false while some of them miss. */
   #catchUp(): boolean {
     const behind = this.#behind;
-    if (behind.length === 0) return true;
+    const count = this.#behindCount;
+    if (count === 0) return true;
     let left = 0;
-    for (let i = 0; i < behind.length; i++) {
+    for (let i = 0; i < count; i++) {
       const index = behind[i]!;
       const source = this.#sources[index]!;
       const step = source.next();
       if (step === OK) {
         this.#at[index] = source.from;
-        this.#standing.push(index);
+        this.#stand(index);
       } else if (step === MISS) behind[left++] = index;
     }
-    behind.length = left;
-    this.#standing.sort((a, b) => a - b);
+    this.#behindCount = left;
     return left === 0;
+  }
+
+  /** Newest first; there are few, and sorting anew would cost more. */
+  #stand(index: number): void {
+    const standing = this.#standing;
+    let at = standing.length;
+    standing.push(index);
+    for (; at > 0 && standing[at - 1]! > index; at--) standing[at] = standing[at - 1]!;
+    standing[at] = index;
   }
 }
 

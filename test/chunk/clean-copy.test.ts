@@ -26,7 +26,7 @@ test('any frames, live in any pattern and damaged anywhere, are copied as they a
         const { set } = segmentSet(fs);
         const wanted = new Map<string, Uint8Array>();
         const copier = new FrameCopier({
-          ...{ fs, dbUuid, segments: set, segmentBytes },
+          ...{ fs, dbUuid, segments: set, segmentBytes, frames: 0, spare: [] },
           random: (n) => prng.bytes(n),
           takeFileNo: (
             (no) => () =>

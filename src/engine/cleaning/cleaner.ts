@@ -91,6 +91,8 @@ export class Cleaner {
   readonly #damaged = new Set<FileNo>();
   #measured: Measured | undefined;
   #stopped = false;
+  /** Buffers for copies, while a run is under way. */
+  readonly #spare: Uint8Array[] = [];
 
   constructor(options: CleanerOptions) {
     this.#options = options;
@@ -147,6 +149,8 @@ export class Cleaner {
           this.counters.failures++;
           throw error;
         }
+      } finally {
+        this.#spare.length = 0;
       }
       return outcome;
     });
@@ -263,9 +267,10 @@ export class Cleaner {
     const pace = this.#paceOf(task);
     // What changes from here on is in this memtable or a later one.
     const since = forest.chunks.active;
-    const found = await findLiveFrames(forest.chunks, drained, chunks.guard.heldNow(), pace);
+    const held = chunks.guard.heldNow();
+    const found = await findLiveFrames(forest.chunks, drained, held, pace, this.#expected());
     await this.#refuseWithoutSpace(Array.from(found.values()).reduce((sum, { bytes }) => sum + bytes, 0));
-    for (const portion of portionsOf(found)) {
+    for (const portion of portionsOf(found, task.copyBytesMax)) {
       if (this.#isOver(task) || (emptied.size > 0 && outcome.copiedBytes >= task.copyBytesMax)) return;
       await this.#emptyPortion(portion, since, task, outcome, emptied);
       task.onStep?.(outcome);
@@ -281,7 +286,10 @@ export class Cleaner {
   ): Promise<void> {
     const { chunks, log, health, lanes } = this.#options;
     const damaged = new Set<FileNo>();
-    const copier = this.#copier(task);
+    const copier = this.#copier(
+      task,
+      portion.reduce((sum, [, { count }]) => sum + count, 0),
+    );
     try {
       for (const [no, frames] of portion) {
         const damage = await copier.copy(no, frames);
@@ -324,7 +332,17 @@ export class Cleaner {
     );
   }
 
-  #copier(task: CleanTask): FrameCopier {
+  /** Live frames of a segment, about, by the last scan. */
+  #expected(): (no: FileNo) => number {
+    const sealed = new Map(this.#options.lanes.sealed().map((info) => [info.no, info]));
+    const live = this.#measured?.liveness.live;
+    return (no) => {
+      const { frames = 0, dataLen = 1 } = sealed.get(no) ?? {};
+      return Math.ceil(frames * Math.min(1, ((live?.get(no) ?? 0) / Math.max(1, dataLen)) * 1.1));
+    };
+  }
+
+  #copier(task: CleanTask, frames: number): FrameCopier {
     const { env, dbUuid, catalogs, segments, segmentBytes } = this.#options;
     const pace = new BytePace(env.clock, {
       bytesPerSecond: task.bytesPerSecond,
@@ -340,6 +358,8 @@ export class Cleaner {
       takeFileNo: () => catalogs.takeFileNo(),
       segments,
       segmentBytes,
+      frames,
+      spare: this.#spare,
       spend: (bytes) => pace.spend(bytes),
     });
   }

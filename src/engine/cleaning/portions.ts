@@ -10,16 +10,17 @@ const portionFramesMax = 128 * 1024;
 /** A segment and its live frames. */
 export type Found = readonly [FileNo, LiveFrames];
 
-/** The segments of a cycle in portions of bounded size; one segment is always allowed. */
-export function* portionsOf(found: ReadonlyMap<FileNo, LiveFrames>): Generator<readonly Found[]> {
+/** The segments of a cycle in portions of up to `copyMax` bytes; one segment is always allowed. */
+export function* portionsOf(
+  found: ReadonlyMap<FileNo, LiveFrames>,
+  copyMax: number,
+): Generator<readonly Found[]> {
+  const bytesMax = Math.min(portionBytesMax, copyMax);
   let portion: Found[] = [];
   let [bytes, frames] = [0, 0];
   for (const one of found) {
     const [, live] = one;
-    if (
-      portion.length > 0 &&
-      (bytes + live.bytes > portionBytesMax || frames + live.count > portionFramesMax)
-    ) {
+    if (portion.length > 0 && (bytes + live.bytes > bytesMax || frames + live.count > portionFramesMax)) {
       yield portion;
       portion = [];
       [bytes, frames] = [0, 0];

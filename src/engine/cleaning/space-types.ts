@@ -20,7 +20,7 @@ export interface CompactOptions {
    * Default 1: everything worth freeing goes.
    */
   amplification?: number;
-  /** For what is known of frames while segments are emptied; from 1 MiB. Default 50 MiB. */
+  /** For what is known of frames while segments are emptied; from 1 MiB. Default 13 MiB. */
   memoryBytes?: number;
   /** Bytes read and written a second while segments are emptied. Default: as fast as it goes. */
   bytesPerSecond?: number;

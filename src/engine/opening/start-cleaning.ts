@@ -9,8 +9,8 @@ import type { Found } from './found.ts';
 /** Input of one cycle, at most: bytes, and frames (44 B of memory for each that is live). */
 const cycleBytesMax = GiB;
 /** Where the caller has asked: every cycle costs a scan of the chunk tree and a checkpoint. */
-const fullCycleBytesMax = 4 * GiB;
-const cycleFramesMax = 512 * 1024;
+const fullCycleBytesMax = 2 * GiB;
+const cycleFramesMax = 128 * 1024;
 /** What is kept free for the size of the store, at most, where the caller has not said. */
 const floorBytesMax = 64 * MiB;
 
