@@ -70,6 +70,20 @@ export function judgeFrame(
   return buf.subarray(scratch.payloadFrom, scratch.payloadTo);
 }
 
+/** Payload of the frame at `off8`, which a write buffer has from there on; copied. Errors as judgeFrame. */
+export function fromBuffer(
+  buffered: Uint8Array,
+  no: FileNo,
+  off8: number,
+  storedLen: number,
+  expectId: Uint8Array | undefined,
+): Uint8Array | undefined {
+  const path = filePath('seg', no);
+  const found = judgeFrame(buffered, buffered.length, path, off8, storedLen, expectId);
+  if (typeof found === 'number') throw chunkFrameError('cut off', path, off8 * 8);
+  return found?.slice();
+}
+
 function hasId(buf: Uint8Array, idAt: number, id: Uint8Array): boolean {
   for (let i = 0; i < chunkIdBytes; i++) if (buf[idAt + i] !== id[i]) return false;
   return id.length === chunkIdBytes;

@@ -17,7 +17,7 @@ import { chunkFrame, chunkFrameError } from '../format/chunk-frame.ts';
 import { filePath } from '../format/file-names.ts';
 import { type SealedSegment, segmentDataFrom, type Trailer, TrailerBuilder } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
-import { type FrameRun, framesIn, judgeFrame, SegmentReader } from './segment-reader.ts';
+import { type FrameRun, framesIn, fromBuffer, SegmentReader } from './segment-reader.ts';
 import { scanSegment } from './segment-scan.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
@@ -389,17 +389,4 @@ export class SegmentSet {
 function dataEnd(entry: Entry): number {
   if (entry.writer !== undefined) return entry.writer.writtenEnd;
   return entry.sealed === undefined ? Infinity : segmentDataFrom + entry.sealed.dataLen;
-}
-
-function fromBuffer(
-  buffered: Uint8Array,
-  no: FileNo,
-  off8: number,
-  storedLen: number,
-  expectId: Uint8Array | undefined,
-): Uint8Array | undefined {
-  const path = filePath('seg', no);
-  const found = judgeFrame(buffered, buffered.length, path, off8, storedLen, expectId);
-  if (typeof found === 'number') throw chunkFrameError('cut off', path, off8 * 8);
-  return found?.slice();
 }

@@ -123,10 +123,10 @@ export class Life {
   /**
    * To be called before a reader opens. The result, to be called with the reader once it is open, gives the
    * number up to which it shows commits, and throws where that is too low; undefined where the reader says
-   * itself that it could not read everything, which only a fault excuses. What was acknowledged but not synced
-   * it may take for a torn tail: a sync that failed may have thrown that away, and a read that lied looks the
-   * same. What was synced it must show: the last such number may be that of a log file's first frame, which
-   * its writer only sees, so which of them are commits is told by the rows of the next open.
+   * itself that it could not read everything, which only a fault excuses. What was acknowledged but not
+   * synced it may take for a torn tail: a sync that failed may have thrown that away, and a read that lied
+   * looks the same. What was synced it must show: the last such number may be that of a log file's first
+   * frame, which its writer only sees, so which of them are commits is told by the rows of the next open.
    */
   beforeReader(): (reader: Engine) => number | undefined {
     const { injector, oracle } = this.world;
