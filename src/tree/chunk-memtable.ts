@@ -20,8 +20,10 @@ import { assert } from '../base/assert.ts';
 import { i32le } from '../base/bytes.ts';
 import { mix32 } from '../codec/key-hash.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
+import { chunkBitsHash, chunkBucketHash } from '../format/chunk-table.ts';
 import { emptyShared, growShared, roomFor } from './arena.ts';
 import { checkedBytesMax, type MemtableOptions } from './key-memtable.ts';
+import type { RecentFilter } from './recent-filter.ts';
 import { sortSlots } from './slot-sort.ts';
 
 /** Flags of an entry, as on disk. Never changed, never reused. */
@@ -59,8 +61,13 @@ export class ChunkMemtable {
   #maxSeq = 0;
   #frozen = false;
 
-  constructor(options: MemtableOptions) {
+  /** Has every id there is here, perhaps with those of other memtables. */
+  readonly recent: RecentFilter | undefined;
+
+  /** `recent` is told of every id. */
+  constructor(options: MemtableOptions, recent?: RecentFilter) {
     this.bytesMax = checkedBytesMax(options);
+    this.recent = recent;
   }
 
   /** Entries; slots are 0 .. entries - 1. */
@@ -247,6 +254,7 @@ export class ChunkMemtable {
     for (let i = 0; i < chunkIdBytes; i++) bytes[from + i] = id[idAt + i]!;
     this.#entries = slot + 1;
     place(this.#index, hashOf(bytes, from), slot);
+    this.recent?.addPair(chunkBucketHash(bytes, from), chunkBitsHash(bytes, from));
     return slot;
   }
 

@@ -13,7 +13,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
-import { type ChunkColumns, chunkEntryFlags } from '../format/chunk-table.ts';
+import { type ChunkColumns, chunkBitsHash, chunkBucketHash, chunkEntryFlags } from '../format/chunk-table.ts';
 import { type ChunkBatch, chunkAnswers } from './chunk-batch.ts';
 import {
   type ChunkCursor,
@@ -24,6 +24,7 @@ import {
   readSlot,
 } from './chunk-cursor.ts';
 import { ChunkMemtable } from './chunk-memtable.ts';
+import { addParts, type ChunkProbe, visitAll, visitStretches } from './chunk-scans.ts';
 import { MemtableStretches, RunStretches, type TakeEntries } from './chunk-stretches.ts';
 import { findManyIn } from './chunk-table-batch.ts';
 import { ChunkHit, type ChunkTable } from './chunk-table-reader.ts';
@@ -31,23 +32,12 @@ import { END, MISS, OK, type Step } from './cursor.ts';
 import { LookupCounts } from './lookup-counts.ts';
 import { type MergePace, MergeSlice } from './merge-slice.ts';
 import { MergedStretches } from './merged-stretches.ts';
+import type { PartRoom } from './part-room.ts';
+import { type RecentFilter, RecentFilters } from './recent-filter.ts';
 import { TableRuns } from './table-runs.ts';
 import type { ToldChunks } from './told-chunks.ts';
 
-/** Entries between two looks at the clock: well under 1 ms. */
-const entriesPerLook = 2048;
 const settled = chunkEntryFlags.hasLocation | chunkEntryFlags.dropped;
-
-/** One id at one moment. */
-export interface ChunkProbe {
-  readonly id: Uint8Array;
-  /** References added up, and the newest location. */
-  readonly columns: ChunkColumns;
-  /** The memtable that took changes then, and what it said. */
-  readonly memtable: ChunkMemtable;
-  readonly partRefs: number;
-  readonly partFlags: number;
-}
 
 /** Locations and reference counts of all chunks, in memory and on disk. */
 export class ChunkTree {
@@ -55,18 +45,25 @@ export class ChunkTree {
   #active: ChunkMemtable;
   /** Newest first. Replaced, never changed, as the tables are. */
   #frozen: readonly ChunkMemtable[] = [];
-  #runs: TableRuns<ChunkTable>;
+  #runs!: TableRuns<ChunkTable>;
+  /** As in KeyTree. */
+  readonly #recent: RecentFilters<ChunkTable>;
+  #recentOfRun: readonly (RecentFilter | undefined)[] = [];
   readonly #known = new ChunkHit();
   #told: ToldChunks | undefined;
   readonly counts: LookupCounts = new LookupCounts();
   /** References given back since somebody set it to 0: how much may have become garbage. */
   released = 0;
 
-  /** `tables` in any order, each held once for this tree (taken). */
-  constructor(memtableBytes: number, tables: readonly ChunkTable[]) {
+  /**
+   * `tables` in any order, each held once for this tree (taken); `filters`: the room of filters over what was
+   * added lately, none when omitted.
+   */
+  constructor(memtableBytes: number, tables: readonly ChunkTable[], filters?: PartRoom) {
     this.#memtableBytes = memtableBytes;
     this.#active = new ChunkMemtable({ bytesMax: memtableBytes });
-    this.#runs = new TableRuns(tables);
+    this.#recent = new RecentFilters(filters);
+    this.#setTables(tables);
   }
 
   /** The memtable that takes changes; another one after each freeze. */
@@ -158,7 +155,15 @@ export class ChunkTree {
     let filters = 0;
     let tables = 0;
     let isFilterMissing = false;
+    let recent: RecentFilter | undefined;
+    let isDenied = false;
     for (let run = 0; run < runs.length && step === MISS; run++) {
+      const other = this.#recentOfRun[run];
+      if (other !== recent) {
+        recent = other;
+        isDenied = other?.mayContain(chunkBucketHash(id, idAt), chunkBitsHash(id, idAt)) === false;
+      }
+      if (isDenied) continue;
       const table = runs.tableOf(run, id, idAt, idAt + chunkIdBytes);
       if (table === undefined) continue;
       filters++;
@@ -275,15 +280,7 @@ export class ChunkTree {
     }
     const tables = this.#pin();
     try {
-      for (const table of tables) {
-        let asked = table.ask(own, 0, hit.pending);
-        for (; asked === MISS; asked = table.ask(own, 0, hit.pending)) await hit.pending.load();
-        if (asked === END) continue;
-        let step = table.find(own, 0, hit);
-        for (; step === MISS; step = table.find(own, 0, hit)) await hit.pending.load();
-        hit.pending.clear();
-        if (step === OK) sum.add(hit);
-      }
+      await addParts(sum, tables, own);
     } finally {
       for (const table of tables) table.release();
     }
@@ -302,16 +299,7 @@ export class ChunkTree {
     ];
     const tables = this.#pin();
     try {
-      const merged = new MergedChunks([...memtables, ...tables.map((table) => table.scan())]);
-      for (;;) {
-        const step = merged.next();
-        if (step === END) return;
-        if (step === MISS) await merged.load();
-        else {
-          const waiting = visit(merged);
-          if (waiting !== undefined) await waiting;
-        }
-      }
+      await visitAll(new MergedChunks([...memtables, ...tables.map((table) => table.scan())]), visit);
     } finally {
       for (const table of tables) table.release();
     }
@@ -332,12 +320,7 @@ export class ChunkTree {
         ...memtables.map((memtable) => new MemtableStretches(memtable)),
         ...runs.map((run) => new RunStretches(run)),
       ]);
-      for (;;) {
-        const step = merged.run(entriesPerLook, take);
-        if (step === MISS) await merged.load();
-        if (slice.isLate()) await slice.rest();
-        if (step === END) return;
-      }
+      await visitStretches(merged, take, slice);
     } finally {
       for (const table of tables) table.release();
     }
@@ -348,7 +331,8 @@ export class ChunkTree {
     if (this.#active.entries === 0) return undefined;
     const frozen = this.#active;
     frozen.freeze();
-    this.#active = new ChunkMemtable({ bytesMax: this.#memtableBytes });
+    const recent = this.#recent.next(frozen.recent, frozen.entries);
+    this.#active = new ChunkMemtable({ bytesMax: this.#memtableBytes }, recent);
     this.#frozen = [frozen, ...this.#frozen];
     return frozen;
   }
@@ -358,7 +342,8 @@ export class ChunkTree {
     assert(this.#frozen.at(-1) === memtable, 'the oldest frozen memtable is installed first');
     assert(table.meta.entries === memtable.entries, 'a table has the entries of its memtable');
     this.#frozen = this.#frozen.slice(0, -1);
-    this.#runs = new TableRuns([...this.tables, table]);
+    this.#recent.flushed(table, memtable.recent);
+    this.#setTables([...this.tables, table]);
   }
 
   /**
@@ -367,14 +352,25 @@ export class ChunkTree {
   replaceTables(inputs: readonly ChunkTable[], outputs: readonly ChunkTable[]): void {
     const kept = this.tables.filter((table) => !inputs.includes(table));
     assert(kept.length + inputs.length === this.tables.length, 'a merge replaces tables of its tree');
-    this.#runs = new TableRuns([...kept, ...outputs]);
+    this.#recent.merged(inputs, this.#memtableFilters());
+    this.#setTables([...kept, ...outputs]);
     for (const table of inputs) table.release();
   }
 
   /** Releases the tables; nothing may be looked up after it. */
   close(): void {
     for (const table of this.tables) table.release();
-    this.#runs = new TableRuns<ChunkTable>([]);
+    this.#recent.close(this.#memtableFilters());
+    this.#setTables([]);
+  }
+
+  #memtableFilters(): (RecentFilter | undefined)[] {
+    return [this.#active, ...this.#frozen].map(({ recent }) => recent);
+  }
+
+  #setTables(tables: readonly ChunkTable[]): void {
+    this.#runs = new TableRuns(tables);
+    this.#recentOfRun = this.#runs.runs.map((run) => this.#recent.of(run[0]!));
   }
 
   #pin(): readonly ChunkTable[] {

@@ -135,6 +135,7 @@ export class Forest {
     this.chunks = new ChunkTree(
       memtableBytes,
       tables.filter((table): table is ChunkTable => table instanceof ChunkTable),
+      filters,
     );
   }
 

@@ -14,7 +14,7 @@
  */
 import type { FileNo } from '../base/brands.ts';
 import { hashKey32 } from '../codec/key-hash.ts';
-import { BloomFilter, bucketBytes, bucketsFor } from './bloom.ts';
+import { BloomFilter, bucketBytes, bucketsFor, remix } from './bloom.ts';
 import { Part, type PartOwner, type PartRoom } from './part-room.ts';
 
 /** Memtables of the size of the last one that a filter is made for: as many as a merge of level 0 takes. */
@@ -42,11 +42,17 @@ export class RecentFilter implements PartOwner {
 
   /** Adds the row prefix buf[from..to) (borrowed). */
   add(buf: Uint8Array, from: number, to: number): void {
-    this.#rows++;
-    this.#bits?.addHash(hashKey32(buf, from, to));
+    const hash = hashKey32(buf, from, to);
+    this.addPair(hash, remix(hash));
   }
 
-  /** False when no row has a prefix with this hash (codec/key-hash.ts), whose `remix` is `bitsHash`. */
+  /** Adds a row by the two hashes that filters of its tree go by (bloom.ts). */
+  addPair(hash: number, bitsHash: number): void {
+    this.#rows++;
+    this.#bits?.addPair(hash, bitsHash);
+  }
+
+  /** False when no row with these hashes was added. */
   mayContain(hash: number, bitsHash: number): boolean {
     const bits = this.#bits;
     if (bits === undefined) return true;

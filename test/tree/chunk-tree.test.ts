@@ -12,6 +12,7 @@ import { ChunkMemtable, chunkFlags } from '../../src/tree/chunk-memtable.ts';
 import { ChunkHit, ChunkTable } from '../../src/tree/chunk-table-reader.ts';
 import { ChunkTree } from '../../src/tree/chunk-tree.ts';
 import { END, MISS, OK } from '../../src/tree/cursor.ts';
+import { PartRoom } from '../../src/tree/part-room.ts';
 import { ToldChunks } from '../../src/tree/told-chunks.ts';
 import { chunkId, chunkMemtableOf, chunkTableOf, dbUuid, noCache, rejection } from './table-kit.ts';
 
@@ -49,7 +50,7 @@ describe('chunk tree', () => {
       fc.asyncProperty(fc.array(op, { minLength: 30, maxLength: 300 }), fc.boolean(), async (ops, cached) => {
         const fs = new MemoryFileSystem();
         const cache = cached ? new BlockCache(2 ** 20) : noCache();
-        const tree = new ChunkTree(memtableBytes, []);
+        const tree = new ChunkTree(memtableBytes, [], cached ? new PartRoom(2 ** 20) : undefined);
         const model = new Map<number, Known>();
         const row = new ChunkHit();
         let no = 1;

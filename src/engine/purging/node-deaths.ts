@@ -25,7 +25,7 @@ import { parseListNode } from '../../format/list-node.ts';
 import { putSys } from '../../format/log-ops.ts';
 import { purgeOpBytes, putListDrop } from '../../format/purge-ops.ts';
 import { decodeNodeKey, nodeKey, nodePrefix } from '../../format/system-rows.ts';
-import type { ChunkProbe } from '../../tree/chunk-tree.ts';
+import type { ChunkProbe } from '../../tree/chunk-scans.ts';
 import type { Forest } from '../../tree/forest.ts';
 import { isPinned, type KeepRule } from '../../tree/keep-rule.ts';
 import type { TxnWriter } from '../../txn/txn-writer.ts';
