@@ -18,6 +18,7 @@ import { MiB } from '../src/base/limits.ts';
 import { Prng } from '../src/base/prng.ts';
 import { openEngine, openVault, restore } from '../src/index.ts';
 import { sha256 } from '../src/kernels/hash/sha256.ts';
+import { PiscinaPool } from '../src/pool/piscina-pool.ts';
 import { countOf, optionsOf } from './tools/command-line.ts';
 
 interface Figure {
@@ -133,7 +134,25 @@ async function rates(mib: number): Promise<void> {
   await measured(`SHA-256, one of ${cores} cores`, 16 * block.length, async () => {
     for (let i = 0; i < 16; i++) sha256(block);
   });
+  await shaOfAllCores(cores);
   restic(files, bytes);
+}
+
+/** What bounds a verify: chunks in the processor's reach, hashed by warm threads that do nothing else. */
+async function shaOfAllCores(cores: number): Promise<void> {
+  const pool = new PiscinaPool(cores);
+  const { signal } = new AbortController();
+  const shared = new SharedArrayBuffer(16 * MiB);
+  const ranges = Uint32Array.from({ length: 512 }, (_, i) => ((i + 1) >> 1) * 64 * 1024);
+  const rounds = async (count: number): Promise<void> => {
+    const one = async (): Promise<void> => {
+      for (let i = 0; i < count; i++) await pool.run({ kind: 'hash', shared, ranges }, signal);
+    };
+    await Promise.all(Array.from({ length: cores }, one));
+  };
+  await rounds(1);
+  await measured(`SHA-256, all ${cores} cores`, cores * 16 * shared.byteLength, () => rounds(16));
+  await pool.close();
 }
 
 function restic(files: string, bytes: number): void {

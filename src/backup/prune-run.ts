@@ -29,7 +29,7 @@ import {
 } from '../format/vault-names.ts';
 import { decodePendingMarker, encodePendingMarker, pendingMarker } from '../format/vault-records.ts';
 import { archiveDirOf, listArchives, readArchive, valuesIn } from './archive-objects.ts';
-import type { VaultProgress } from './backup-info.ts';
+import { decodeExtra, type VaultProgress } from './backup-info.ts';
 import { DirectoryBlobs } from './directory-blobs.ts';
 import { hashesOf, listIndexes, mergeIndexes } from './index-write.ts';
 import { Marker } from './marker.ts';
@@ -54,7 +54,7 @@ export interface PruneOptions {
   dryRun?: boolean;
   /** How long a pack is marked before it may go, ms. Default 0 for a directory, else 24 hours. */
   graceMs?: number;
-  /** A backup that has not ended after so long is given up, ms. Default 24 hours. */
+  /** A backup that has not ended so long after its packs were put is given up, ms. Default 24 hours. */
   partAgeMs?: number;
   /**
    * Archived log older than so many ms goes, but for what lies behind the newest backup: moments before
@@ -187,7 +187,9 @@ class PruneRun {
     const { snaps: parts } = await listSnaps(this.#env, 'part');
     let expired = 0;
     for (const part of parts) {
-      if (clock.now() - part.timeMs < (this.#options.partAgeMs ?? dayMs)) continue;
+      // From when its packs were put: however long that took, it was alive then.
+      const { ms } = decodeExtra(part.manifest.extra, part.name);
+      if (clock.now() - part.timeMs - ms < (this.#options.partAgeMs ?? dayMs)) continue;
       const bytes = encodeBackupManifest(voidOf(part.manifest), random(12));
       await store.put(snapNameOf(part), bytes, { ifAbsent: true });
       await store.delete(part.name);

@@ -160,6 +160,25 @@ describe('vault', () => {
     await withRestored(vault, {}, async (_copy, report) => expect(report.proved).toBe(true));
   });
 
+  test('a run whose packs took more than a day to put is not taken for dead', async () => {
+    const store = new MemoryBlobs();
+    const clock = new TestClock();
+    const { engine } = await newStore();
+    const vault = await vaultOn(store, clock);
+    await engine.put('a', bytesOf(1, 9000));
+    const put = store.put.bind(store);
+    let expired: number | undefined;
+    store.put = async (name, data, options) => {
+      if (name.startsWith('packs/')) clock.ms += 30 * 3600 * 1000;
+      if (name.endsWith('.snap')) expired = (await vault.prune()).expiredParts;
+      return await put(name, data, options);
+    };
+    expect((await engine.backup(vault)).ok).toBe(true);
+    expect(expired).toBe(0);
+    expect(await vault.list()).toHaveLength(1);
+    await withRestored(vault, {}, async (_copy, report) => expect(report.proved).toBe(true));
+  });
+
   test('many index objects become few, and every chunk is found all the time', async () => {
     const { vault } = await vaultWith(24);
     const stats = await vault.stats();

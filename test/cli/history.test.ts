@@ -57,7 +57,7 @@ describe('the past on the command line', () => {
       type: 'retention-plan',
       versions: 1,
       kept: 1,
-      keptBy: { 'snapshot or view': 1 },
+      keptBy: { 'snapshot:monday': 1 },
       dropped: 0,
       list: [],
     });

@@ -50,7 +50,7 @@ export interface RetentionPlan {
   keptBytes: number;
   dropped: number;
   droppedBytes: number;
-  /** How many each reason keeps: `history.versions`, `retention.daily`, `snapshot or view`, … */
+  /** How many each reason keeps: `history.versions`, `retention.daily`, `snapshot:` and its name, `view`, … */
   keptBy: { [reason: string]: number };
   /** The first ones, in the order of keys, newest first. */
   list: DroppedVersion[];
@@ -184,8 +184,20 @@ class KeyJudge {
     const reasons: string[] = this.#judge.reasons(timeMs).map((rule) => `retention.${rule}`);
     if (newer < versions) reasons.push('history.versions');
     if (ms > 0 && above.timeMs > this.#oldestMs) reasons.push('history.ms');
-    if (isPinned(pinned, seq, above.seq)) reasons.push('snapshot or view');
+    if (isPinned(pinned, seq, above.seq)) reasons.push(...this.#holders(seq, above.seq));
     return reasons;
+  }
+
+  /** What may see a version from `s1` until `s2`: at least one does. */
+  #holders(s1: Seq, s2: Seq): string[] {
+    const { forest, marks, visibleSeq } = this.#store;
+    const holders: string[] = [];
+    for (const { name, seq } of forest.history.snapshotsAt(visibleSeq))
+      if (s1 <= seq && seq < s2) holders.push(`snapshot:${name}`);
+    const views = Array.from(marks.pinned).sort((a, b) => a - b);
+    // Views and reads under way; also what was pinned when the walk began and is no more.
+    if (holders.length === 0 || isPinned(views, s1, s2)) holders.push('view');
+    return holders;
   }
 
   #droppedOf(prefix: Uint8Array, { seq, timeMs, size }: Row): DroppedVersion {
