@@ -33,7 +33,7 @@ import {
   type VaultProgress,
 } from './backup-info.ts';
 import { BackupScan, type LeftOut, type ScanUpdate } from './backup-scan.ts';
-import type { BackupSource } from './backup-source.ts';
+import { type BackupSource, chunkBytesOf } from './backup-source.ts';
 import { keyText } from './key-text.ts';
 import type { KeyTree } from './key-tree-builder.ts';
 import { LookAgain } from './look-again.ts';
@@ -266,7 +266,7 @@ class BackupRun {
     const upload = new Upload(this.#env, state.packs, state.index, {
       packBytes: this.#packBytes,
       prove: this.#options.verify !== false,
-      expected: knownSeq === 0 && update === undefined ? this.#source.segments.sealedBytes : 0,
+      expected: knownSeq === 0 && update === undefined ? chunkBytesOf(this.#source) : 0,
       dryRun,
       signal: this.#options.signal,
       threads: this.#threads,

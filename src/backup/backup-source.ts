@@ -47,3 +47,9 @@ export interface BackupSource {
   /** What the store remembers of its last backup into this vault. */
   readonly last: BackupRow | undefined;
 }
+
+/** Bytes of all chunks of the store, about: nothing is read for it. */
+export function chunkBytesOf({ chunks, params }: BackupSource): number {
+  const entries = chunks.tables.reduce((sum, { meta }) => sum + meta.entries, chunks.active.entries);
+  return entries * params.chunkAvg;
+}

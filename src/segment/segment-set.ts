@@ -70,13 +70,6 @@ export class SegmentSet {
     return this.#open.size;
   }
 
-  /** Bytes of the frames of sealed segments. */
-  get sealedBytes(): number {
-    let bytes = 0;
-    for (const { sealed } of this.#entries.values()) bytes += sealed?.dataLen ?? 0;
-    return bytes;
-  }
-
   has(no: FileNo): boolean {
     return this.#entries.has(no);
   }
