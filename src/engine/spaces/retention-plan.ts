@@ -50,7 +50,7 @@ export interface RetentionPlan {
   keptBytes: number;
   dropped: number;
   droppedBytes: number;
-  /** How many each reason keeps: `history.versions`, `retention.daily`, `snapshot:` and its name, `view`, … */
+  /** How many each reason keeps: `history.versions`, `retention.daily`, `snapshot:NAME`, `view`, … */
   keptBy: { [reason: string]: number };
   /** The first ones, in the order of keys, newest first. */
   list: DroppedVersion[];
