@@ -87,6 +87,18 @@ describe('a file that cannot be read while the store is opened', () => {
     await expectWhole(disk);
   });
 
+  test('a log that cannot be opened is told once, and what it held once', async () => {
+    for (const readOnly of [true, false]) {
+      const disk = await killedStore('full');
+      const log = disk.files().findLast((file) => file.startsWith('wal/'))!;
+      disk.faults = ({ kind, path }) => (kind === 'open' && path === log ? { errno: 'EIO' } : undefined);
+      const { damage, missing } = await judge(disk, readOnly);
+      expect(damage).toMatchObject([{ file: log, offset: 0, kind: 'VARVE_IO' }]);
+      expect(missing).toHaveLength(1);
+      if (!readOnly) await expectWhole(disk);
+    }
+  });
+
   test('EIO of a directory or of a look at a file degrades the store and it opens', async () => {
     const killed = await killedStore('os');
     for (const readOnly of [true, false]) {

@@ -29,6 +29,7 @@ export class HealthBook {
   }
 
   noteMissing(from: number, to: number | undefined): void {
+    if (this.#missing.some((known) => known.from === from && known.to === to)) return;
     this.#missing.push(to === undefined ? { from } : { from, to });
   }
 

@@ -74,7 +74,9 @@ async function judge(
   if (logUnreadable.length > 0) health.noteMissing(chain.lastSeq + 1, undefined);
   for (const { error, missingFrom, missingTo } of chain.damage) {
     degraded = true;
-    health.note(error);
+    // A log file that nobody could read is told as such, and not as one that is not there too.
+    const isTold = error.offset === undefined && logUnreadable.some(({ file }) => file === error.file);
+    if (!isTold) health.note(error);
     health.noteMissing(missingFrom, missingTo);
   }
   const spaces = new Spaces();
