@@ -2,7 +2,7 @@
  * Checks one segment: header, trailer, footer, every frame, and that what the chunk index says of it is so.
  * A damaged stretch is one finding, and names the chunks the index places there.
  *
- * Memory: one window of 4 MiB, the segment's trailer.
+ * Memory: one window of 4 MiB, or buffers of the ring that threads hash in, and the segment's trailer.
  */
 import { compareRange, toHex } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
@@ -14,6 +14,7 @@ import { parseListNode } from '../format/list-node.ts';
 import { segmentDataFrom, type Trailer } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
 import { type HashThreads, IdChecker } from '../pool/id-checker.ts';
+import type { WindowMemory } from '../segment/frame-window.ts';
 import { SegmentReader } from '../segment/segment-reader.ts';
 import { scanSegment } from '../segment/segment-scan.ts';
 import { SegmentPlaces } from './chunk-places.ts';
@@ -64,7 +65,12 @@ export async function checkSegment(
       fs,
       segment.no,
       path,
-      { dbUuid, upTo, onDamage: (from, to, error) => walk.damaged(from, to, error) },
+      {
+        dbUuid,
+        upTo,
+        memory: walk.memory,
+        onDamage: (from, to, error) => walk.damaged(from, to, error),
+      },
       (buf, _pos, frame, offset) => walk.frame(buf, frame, offset),
     );
     if (scanned.headerDamage !== undefined) findings.add('segment', scanned.headerDamage);
@@ -157,6 +163,11 @@ class FrameWalk {
     const trailer = this.#trailer;
     if (trailer === undefined) return;
     while (this.#entry < trailer.count && trailer.off8[this.#entry]! * 8 < to) this.#entry++;
+  }
+
+  /** Where frames are read to whose bytes are hashed on threads. */
+  get memory(): WindowMemory | undefined {
+    return this.#check.full && this.#check.threads !== undefined ? () => this.#ids.memory() : undefined;
   }
 
   /** Resolves once the bytes of every frame have been checked too. */

@@ -118,6 +118,11 @@ export class Jobs {
     await job.ended;
   }
 
+  /** Lets others have the calling thread between two pieces of work. */
+  turn(): Promise<void> {
+    return this.#clock.turn();
+  }
+
   /** SHA-256 of ranges of shared memory (pairs of from and to), 32 bytes apiece. One job. */
   async hashMany(shared: SharedArrayBuffer, ranges: Uint32Array): Promise<Uint8Array> {
     const { ids } = await this.result(this.submit({ kind: 'hash', shared, ranges }));

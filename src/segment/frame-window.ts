@@ -1,5 +1,5 @@
 /** A piece of a segment in memory that moves over it: frames are checked one at a time in bounded memory. */
-import { i32le } from '../base/bytes.ts';
+import { emptyBytes, i32le } from '../base/bytes.ts';
 import { MiB } from '../base/limits.ts';
 import {
   type ChunkFrame,
@@ -13,19 +13,25 @@ import type { FsFile } from '../fs/port.ts';
 /** Bytes read at a time; only a longer frame makes the window grow (to 16 MiB and 64 bytes at most). */
 export const scanBytes: number = 4 * MiB;
 
+/** Gives memory for the next bytes, any number of them; undefined: the window takes its own. */
+export type WindowMemory = () => Promise<Uint8Array | undefined>;
+
 export class FrameWindow {
   readonly #file: FsFile;
   readonly #limit: number;
-  #bytes: Uint8Array;
+  readonly #memory: WindowMemory | undefined;
+  #bytes: Uint8Array = emptyBytes;
+  #own: Uint8Array = emptyBytes;
   /** File offset of `bytes[0]`. */
   #base = 0;
   #filled = 0;
 
   /** A window on `file` (borrowed) below file offset `limit`, which is at most its size. */
-  constructor(file: FsFile, limit: number) {
+  constructor(file: FsFile, limit: number, memory?: WindowMemory) {
     this.#file = file;
     this.#limit = limit;
-    this.#bytes = new Uint8Array(Math.min(scanBytes, limit));
+    this.#memory = memory;
+    this.#memory = memory;
   }
 
   /** The window's buffer: replaced or refilled by every other call. */
@@ -72,11 +78,18 @@ export class FrameWindow {
     return checkChunkFrame(this.#bytes, this.indexOf(offset), this.#filled, out);
   }
 
+  #ownOf(length: number): Uint8Array {
+    if (length > this.#own.length)
+      this.#own = new Uint8Array(Math.max(length, Math.min(scanBytes, this.#limit)));
+    return this.#own;
+  }
+
   /** Makes [offset, offset + length) part of the window as far as it lies below the limit. */
   async #fill(offset: number, length: number): Promise<void> {
     const to = Math.min(offset + length, this.#limit);
     if (offset >= this.#base && to <= this.#base + this.#filled) return;
-    if (length > this.#bytes.length) this.#bytes = new Uint8Array(length);
+    const lent = await this.#memory?.();
+    this.#bytes = lent !== undefined && lent.length >= length ? lent : this.#ownOf(length);
     const wanted = Math.max(0, Math.min(this.#bytes.length, this.#limit - offset));
     this.#base = offset;
     this.#filled = 0;

@@ -19,7 +19,7 @@ import {
   segmentFooter,
 } from '../format/segment.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
-import { FrameWindow } from './frame-window.ts';
+import { FrameWindow, type WindowMemory } from './frame-window.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
 /**
@@ -38,6 +38,8 @@ export interface ScanOptions {
   readonly dbUuid: Uint8Array;
   /** Scan only below this offset. */
   readonly upTo?: number;
+  /** Where bytes are read to; windows of its own where it is left out. What it gave before is done with. */
+  readonly memory?: WindowMemory | undefined;
   /** Called for each stretch [from, to) of damage between whole frames, or before the end of the data. */
   readonly onDamage?: (from: number, to: number, error: VarveError) => void;
 }
@@ -134,7 +136,7 @@ async function scanFrames(
   options: ScanOptions,
   onFrame: OnFrame,
 ): Promise<void> {
-  const window = new FrameWindow(file, result.limit);
+  const window = new FrameWindow(file, result.limit, options.memory);
   const frame = new ChunkFrame();
   let at = segmentDataFrom;
   while (at < result.limit) {

@@ -23,8 +23,8 @@ import { type ChunkLocation, chunkIdBytes, chunkKinds } from '../format/chunk-re
 import { recordForms, type ValueRecord } from '../format/value-record.ts';
 import { sha256Into } from '../kernels/hash/sha256.ts';
 import type { BufferRing } from '../pool/buffer-ring.ts';
-import type { Job, Jobs } from '../pool/jobs.ts';
-import type { HashTask } from '../pool/port.ts';
+import { type HashBatch, HashTurns } from '../pool/hash-turns.ts';
+import type { Jobs } from '../pool/jobs.ts';
 import { PlacedLeaves, type PlacedSource } from './placed-leaves.ts';
 import { inlineBytes } from './range-reader.ts';
 import { RunBatch } from './run-batch.ts';
@@ -62,11 +62,12 @@ interface UnderWay {
   readonly batch: RunBatch;
   /** Memory of the ring. */
   readonly shared: SharedArrayBuffer | undefined;
-  /** Resolves when it was read, and a job has its bytes or they were checked. */
+  /** Resolves when it was read. */
   isRead?: Promise<void>;
-  /** Resolves when nobody works on it any more. */
+  /** Where it may be hashed by others. */
+  hashed: HashBatch | undefined;
+  /** Resolves when it is checked. */
   done?: Promise<void>;
-  job: Job<HashTask> | undefined;
   /** What comes behind its chunks. */
   failure: { readonly error: unknown } | undefined;
   isDropped: boolean;
@@ -82,8 +83,8 @@ export class BulkReader {
   readonly #threads: CheckThreads | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #leaves: PlacedLeaves;
-  /** SHA-256 is computed on threads. */
-  readonly #isThreaded: boolean;
+  /** Where SHA-256 is computed on threads too. */
+  readonly #turns: HashTurns | undefined;
   readonly #batchBytes: number;
   readonly #digest = new Uint8Array(chunkIdBytes);
   readonly #queue: UnderWay[] = [];
@@ -124,8 +125,8 @@ export class BulkReader {
     this.#leaves = new PlacedLeaves(record, this.#start, this.#end, source, verify);
     const length = this.#end - this.#start;
     const isLong = verify && length >= (threads?.bytesMin ?? threadedBytesMin);
-    this.#isThreaded = isLong && threads?.jobs.pays(length) === true;
-    if (isLong && !this.#isThreaded) threads?.jobs.passed(length);
+    if (isLong && threads?.jobs.pays(length) === true) this.#turns = new HashTurns(threads.jobs);
+    else if (isLong) threads?.jobs.passed(length);
     const room = threads?.ring.bufferBytes ?? Number.POSITIVE_INFINITY;
     this.#batchBytes = Math.max(1, Math.min(room, Math.floor(readAheadBytes / 2), MiB));
     this.#goal = length <= this.#batchBytes / 2 ? this.#batchBytes : firstBatchBytes;
@@ -167,7 +168,8 @@ export class BulkReader {
         else throw this.#failure.error;
         continue;
       }
-      await this.#finished(head);
+      head.done ??= this.#check(head);
+      await head.done;
       if (this.#isOver) break;
       this.#refuseAborted();
       this.#queue.shift();
@@ -202,7 +204,7 @@ export class BulkReader {
   }
 
   get #depth(): number {
-    return this.#isThreaded ? aheadMax : 1;
+    return this.#turns === undefined ? 1 : aheadMax;
   }
 
   /** Never rejects. */
@@ -233,7 +235,7 @@ export class BulkReader {
   /** A piece of the ring, if there is one. Only threads need it: whoever reads may rest for long. */
   #take(): SharedArrayBuffer | undefined {
     const ring = this.#threads?.ring;
-    if (ring === undefined || !this.#isThreaded) return undefined;
+    if (ring === undefined || this.#turns === undefined) return undefined;
     if (!this.#joined) ring.join();
     this.#joined = true;
     const shared = ring.take(this.#taken);
@@ -248,9 +250,16 @@ export class BulkReader {
       shared = undefined;
     }
     batch.lend(shared === undefined ? this.#memory(batch.needed) : new Uint8Array(shared));
-    const sent: UnderWay = { batch, shared, job: undefined, failure: undefined, isDropped: false };
+    const sent: UnderWay = {
+      batch,
+      shared,
+      hashed: undefined,
+      failure: undefined,
+      isDropped: false,
+    };
     sent.isRead = this.#read(sent);
-    sent.done = this.#check(sent);
+    // What threads may hash is checked when it is asked for.
+    if (shared === undefined) sent.done = this.#check(sent);
     return sent;
   }
 
@@ -267,9 +276,7 @@ export class BulkReader {
     const { batch, shared } = sent;
     try {
       await batch.read((segment, offset, into) => this.#source.readBytes(segment, offset, into));
-      if (sent.isDropped || shared === undefined || !this.#isThreaded) return;
-      const { jobs } = this.#threads!;
-      if (jobs.usable) sent.job = jobs.submit({ kind: 'hash', shared, ranges: batch.ranges() });
+      if (shared !== undefined && !sent.isDropped) sent.hashed = this.#turns?.offer(shared, batch.ranges());
     } catch (error) {
       fail(sent, 0, error);
     }
@@ -278,11 +285,10 @@ export class BulkReader {
   /** Never rejects. */
   async #check(sent: UnderWay): Promise<void> {
     await sent.isRead;
-    const { batch, job } = sent;
-    await job?.ended;
+    const { batch, hashed } = sent;
     let i = 0;
     try {
-      const ids = sent.isDropped ? undefined : job?.result().ids;
+      const ids = hashed === undefined ? undefined : await this.#turns?.result(hashed);
       for (; i < batch.count && !sent.isDropped; i++) {
         if (!this.#isRight(batch, i, ids)) batch.put(i, await this.#alone(batch, i));
       }
@@ -316,20 +322,20 @@ export class BulkReader {
     return bytes;
   }
 
-  /** Resolves when a batch is checked; this thread takes part where it would only wait. */
-  async #finished(sent: UnderWay): Promise<void> {
-    await sent.isRead;
-    if (sent.job !== undefined) await this.#threads?.jobs.finished(sent.job);
-    await sent.done;
-  }
-
   /** Gives up all that is under way. */
   #drop(): void {
     for (const sent of this.#queue.splice(0)) {
       sent.isDropped = true;
-      sent.job?.cancel();
-      void sent.done?.then(() => this.#give(sent));
+      void this.#giveLater(sent);
     }
+  }
+
+  /** Gives memory back once nobody reads into it or looks at it. Never rejects. */
+  async #giveLater(sent: UnderWay): Promise<void> {
+    await sent.isRead;
+    if (sent.hashed !== undefined) await this.#turns?.drop(sent.hashed);
+    await sent.done;
+    this.#give(sent);
   }
 
   #giveHeld(): void {

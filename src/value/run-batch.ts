@@ -10,6 +10,7 @@ import { assert } from '../base/assert.ts';
 import type { FileNo } from '../base/brands.ts';
 import { emptyBytes } from '../base/bytes.ts';
 import { KiB } from '../base/limits.ts';
+import { copyShared } from '../base/shared-copy.ts';
 import { ChunkFrame, checkChunkFrame, chunkFrame, frameBytes, isPlainHeader } from '../format/chunk-frame.ts';
 import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import { sha256Into } from '../kernels/hash/sha256.ts';
@@ -33,6 +34,8 @@ interface Read {
 }
 
 const scratch = new ChunkFrame();
+/** What `copyShared` may write over. */
+const before = new Uint8Array(8);
 
 /** Used again and again: `plan`, `lend`, `read`, then what is asked of its bytes. */
 export class RunBatch {
@@ -199,7 +202,7 @@ export class RunBatch {
     for (let filled = 0; filled < out.length; ) {
       const view = this.view(this.#leaf);
       const to = Math.min(view.length, this.#at + out.length - filled);
-      out.set(this.#at === 0 && to === view.length ? view : view.subarray(this.#at, to), filled);
+      copyBehind(out, filled, view, this.#at, to);
       filled += to - this.#at;
       this.#at = to;
       if (to < view.length) continue;
@@ -257,4 +260,12 @@ export class RunBatch {
     const to = this.#payloadAt[i]! - chunkFrame.size + frameBytes(this.leaves.length[i]!);
     return to <= at + got;
   }
+}
+
+/** `out.set(from[start..end), at)`, where everything before `at` is to stay. */
+function copyBehind(out: Uint8Array, at: number, from: Uint8Array, start: number, end: number): void {
+  const kept = Math.max(0, at - before.length);
+  for (let i = kept; i < at; i++) before[i - kept] = out[i]!;
+  copyShared(out, at, from, start, end);
+  for (let i = kept; i < at; i++) out[i] = before[i - kept]!;
 }

@@ -70,7 +70,7 @@ test('a check on threads finds what one thread finds, whatever becomes of them',
   for (const faults of [{}, { dies: 30 }, { lies: 30 }] satisfies Faults[]) {
     const pool = new FakePool(2, new Prng(3), faults);
     const found = await report(disk.fork(), pool);
-    expect(pool.runs).toBeGreaterThan(3);
+    expect(pool.runs).toBeGreaterThan(1);
     expect([found.damage, found.checked]).toEqual([alone.damage, alone.checked]);
   }
 });

@@ -1,0 +1,117 @@
+/**
+ * Decides who hashes each batch of a reader: a thread that works and is free, or the thread that waits for
+ * it.
+ *
+ * A thread that starts takes as long as hashing many batches, so no batch waits for one; and the calling
+ * thread hashes what nobody has as long as it would only wait, so it asks for one thread less than there
+ * could be.
+ *
+ * Invariants (test/pool/hash-turns.test.ts)
+ * - each batch gets the digests of its ranges, whatever becomes of threads, and whoever is asked for first
+ *   ("each batch gets its digests, whatever becomes of threads");
+ * - no batch goes to a thread that has not answered yet, and none to a busy one ("nothing waits for a thread
+ *   that starts").
+ */
+import type { Job, Jobs } from './jobs.ts';
+import type { HashTask } from './port.ts';
+import { runTask } from './run-task.ts';
+
+const noRanges = new Uint32Array(0);
+
+/** Bytes to be hashed; they must not change before the batch is given up or its result is there. */
+export class HashBatch {
+  readonly shared: SharedArrayBuffer;
+  /** Pairs of from and to. */
+  readonly ranges: Uint32Array;
+  /** Once a thread has it. */
+  job: Job<HashTask> | undefined;
+  /** Once the calling thread has hashed it. */
+  ids: Uint8Array | undefined;
+
+  constructor(shared: SharedArrayBuffer, ranges: Uint32Array) {
+    this.shared = shared;
+    this.ranges = ranges;
+  }
+
+  /** The digests can be had without waiting. */
+  get isHashed(): boolean {
+    return this.ids !== undefined || this.job?.hasEnded === true;
+  }
+}
+
+/** Of one reader. */
+export class HashTurns {
+  readonly #jobs: Jobs;
+  /** Jobs of no bytes: each that has ended is a thread that works. */
+  readonly #starts: Job<HashTask>[] = [];
+  /** Nobody's yet, oldest first. */
+  readonly #waiting: HashBatch[] = [];
+  #busy = 0;
+
+  constructor(jobs: Jobs) {
+    this.#jobs = jobs;
+  }
+
+  /** The batch may be hashed. */
+  offer(shared: SharedArrayBuffer, ranges: Uint32Array): HashBatch {
+    const batch = new HashBatch(shared, ranges);
+    this.#waiting.push(batch);
+    this.#dispatch();
+    return batch;
+  }
+
+  /** SHA-256 of each range, 32 bytes apiece. While a thread has the batch this one hashes others. */
+  async result(batch: HashBatch): Promise<Uint8Array> {
+    if (this.#takeBack(batch)) this.#hash(batch);
+    const { job } = batch;
+    if (job === undefined) return batch.ids!;
+    while (!job.hasEnded) {
+      const other = this.#waiting.shift();
+      if (other === undefined) await this.#jobs.finished(job);
+      else {
+        this.#hash(other);
+        await this.#jobs.turn();
+      }
+    }
+    return job.result().ids;
+  }
+
+  /** Nobody asks for the batch any more. Resolves when nobody looks at its bytes. */
+  async drop(batch: HashBatch): Promise<void> {
+    this.#takeBack(batch);
+    batch.job?.cancel();
+    await batch.job?.ended;
+  }
+
+  #takeBack(batch: HashBatch): boolean {
+    const at = this.#waiting.indexOf(batch);
+    if (at >= 0) this.#waiting.splice(at, 1);
+    return at >= 0;
+  }
+
+  #hash(batch: HashBatch): void {
+    const { shared, ranges } = batch;
+    batch.ids = runTask({ kind: 'hash', shared, ranges }).ids;
+  }
+
+  #dispatch(): void {
+    const starts = this.#starts;
+    for (let batch = this.#waiting[0]; batch !== undefined && this.#jobs.usable; batch = this.#waiting[0]) {
+      const { shared, ranges } = batch;
+      while (starts.length < Math.max(1, this.#jobs.size - 1)) starts.push(this.#submit(shared, noRanges));
+      if (this.#busy >= starts.filter(({ hasEnded }) => hasEnded).length) return;
+      this.#waiting.shift();
+      const job = this.#submit(shared, ranges);
+      batch.job = job;
+      this.#busy++;
+      void job.ended.then(() => this.#busy--);
+    }
+  }
+
+  #submit(shared: SharedArrayBuffer, ranges: Uint32Array): Job<HashTask> {
+    const job = this.#jobs.submit({ kind: 'hash', shared, ranges });
+    // Behind what else waits for the end of this job.
+    void job.ended.then(() => queueMicrotask(() => this.#dispatch()));
+    return job;
+  }
+}
