@@ -77,7 +77,9 @@ describe('call pace', () => {
       throw new Error('no');
     };
     for (let i = 0; i < 20; i++)
-      await expect(calls.pace.run(fail, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+      await expect(
+        (async () => await calls.pace.run(fail, () => Promise.reject(new Error('no'))))(),
+      ).rejects.toThrow('no');
     expect(calls.pace.isQuick).toBe(false);
   });
 });

@@ -289,13 +289,30 @@ describe('bounded work', () => {
       ahead--;
       return i;
     };
-    for await (const i of inOrder(
-      Array.from({ length: 30 }, (_, i) => i),
-      6,
-      step,
-    ))
-      out.push(i);
-    expect(out).toEqual(Array.from({ length: 30 }, (_, i) => i));
+    const numbers = Array.from({ length: 30 }, (_, i) => i);
+    for await (const run of inOrder([numbers.slice(0, 20), [], numbers.slice(20)], 6, step)) out.push(...run);
+    expect(out).toEqual(numbers);
     expect(most).toBeLessThanOrEqual(6);
+  });
+
+  test('what is there at once is handed on together, and in order', async () => {
+    const pattern = fc.array(fc.array(fc.boolean(), { maxLength: 100 }), { maxLength: 5 });
+    await fc.assert(
+      fc.asyncProperty(pattern, async (runs) => {
+        let n = 0;
+        const source = runs.map((run) => run.map((isSlow) => ({ n: n++, isSlow })));
+        const step = (item: { n: number; isSlow: boolean }): number | Promise<number> =>
+          item.isSlow ? Promise.resolve(item.n) : item.n;
+        const out: number[] = [];
+        let given = 0;
+        for await (const run of inOrder(source, 4, step)) {
+          out.push(...run);
+          given++;
+        }
+        expect(out).toEqual(Array.from({ length: n }, (_, i) => i));
+        if (!runs.flat().includes(true)) expect(given).toBeLessThanOrEqual(runs.length + n / 64);
+      }),
+      { numRuns: 50 },
+    );
   });
 });

@@ -2,7 +2,7 @@ import { lstatSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CallPace } from '../../src/cli/tree/call-pace.ts';
-import { readWholeFile } from '../../src/cli/tree/read-file.ts';
+import { FileRoom, readWholeFile } from '../../src/cli/tree/read-file.ts';
 import { freshDir } from './kit.ts';
 
 /** A pace that makes every call on this thread, and one that has found them slow. */
@@ -59,12 +59,22 @@ describe('a small file', () => {
     writeFileSync(path, 'xxxxx');
     symlinkSync(path, join(dir, 'link'));
     for (const pace of await paces()) {
-      await expect(readWholeFile(Buffer.from(path), seen, 4, pace)).rejects.toThrow('changed while');
-      const link = readWholeFile(Buffer.from(join(dir, 'link')), seen, 4, pace);
-      await expect(link).rejects.toMatchObject({ code: 'ELOOP' });
-      const none = readWholeFile(Buffer.from(join(dir, 'none')), seen, 4, pace);
-      await expect(none).rejects.toMatchObject({ code: 'ENOENT' });
-      await expect(readWholeFile(Buffer.from(dir), seen, 4, pace)).rejects.toThrow();
+      const read = async (name: string): Promise<unknown> =>
+        await readWholeFile(Buffer.from(join(dir, name)), seen, 4, pace);
+      await expect(read('file')).rejects.toThrow('changed while');
+      await expect(read('link')).rejects.toMatchObject({ code: 'ELOOP' });
+      await expect(read('none')).rejects.toMatchObject({ code: 'ENOENT' });
+      await expect(read('')).rejects.toThrow();
     }
+  });
+
+  test('has bytes of its own', () => {
+    const room = new FileRoom();
+    const taken = [1, 100, 300_000, 0, 262_144, 500_000, 262_144, 262_144, 262_144, 7].map((length, i) => {
+      const bytes = room.take(length).fill(i);
+      expect(bytes.length).toBe(length);
+      return bytes;
+    });
+    for (const [i, bytes] of taken.entries()) expect(bytes.every((byte) => byte === i)).toBe(true);
   });
 });

@@ -42,16 +42,25 @@ export class CallPace {
     return this.#background === 0;
   }
 
-  /** Makes one call, or a few that belong together, in one of two ways that do the same. */
-  async run<T>(here: () => T, there: () => Promise<T>): Promise<T> {
-    const began = this.#now();
-    if (began - this.#turnedAt > turnMs) {
-      await setImmediate();
-      this.#turnedAt = this.#now();
-    }
+  /**
+   * Makes one call, or a few that belong together, in one of two ways that do the same. The result itself
+   * where it was made on this thread with no wait before it; what such a call throws is thrown.
+   */
+  run<T>(here: () => T, there: () => Promise<T>): T | Promise<T> {
+    if (this.#now() - this.#turnedAt > turnMs) return this.#makeAfterTurn(here, there);
+    return this.#make(here, there);
+  }
+
+  async #makeAfterTurn<T>(here: () => T, there: () => Promise<T>): Promise<T> {
+    await setImmediate();
+    this.#turnedAt = this.#now();
+    return await this.#make(here, there);
+  }
+
+  #make<T>(here: () => T, there: () => Promise<T>): T | Promise<T> {
     if (this.#background > 0) {
       this.#background--;
-      return await there();
+      return there();
     }
     const from = this.#now();
     try {

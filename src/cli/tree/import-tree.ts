@@ -6,7 +6,8 @@
  * - a file is stored as it was at one moment or not at all: one that changes while it is read is tried again,
  *   then reported, and its earlier version stays;
  * - one bad file never ends the import: it is reported and the rest goes on;
- * - at most 64 MiB of file contents are held: 16 small files being read, 2 batches being written, 4 streams.
+ * - at most 64 MiB of file contents are held: 80 small files read or being read, a batch being filled and 2
+ *   being written, 4 streams.
  */
 import type { BigIntStats } from 'node:fs';
 import { readlink } from 'node:fs/promises';
@@ -21,10 +22,17 @@ import { errnoOf } from '../text.ts';
 import { CallPace } from './call-pace.ts';
 import { deleteMissing } from './delete-missing.ts';
 import { SharedFiles } from './hard-links.ts';
-import { changedError, directFile, openRegular, readWholeFile } from './read-file.ts';
+import {
+  changedError,
+  directFile,
+  FileRoom,
+  openRegular,
+  readWholeFile,
+  type WholeFile,
+} from './read-file.ts';
 import { looksUnchanged, treeMetadata } from './tree-metadata.ts';
 import { type Problem, ProblemList, type TreeStore, wholeBytesMax } from './tree-store.ts';
-import { type FileIdentity, type FoundEntry, measureTree, type WalkItem, walkTree } from './walk.ts';
+import { type FileIdentity, type FoundEntry, measureTree, type WalkItem, walkRuns } from './walk.ts';
 import { inOrder, WorkPool } from './work-pool.ts';
 
 export interface ImportOptions {
@@ -100,10 +108,13 @@ export async function importTree(
   const run = new ImportRun(store, prefix, options, new Meter('import', total, onProgress), pace);
   const before = store.stats().chunks;
   try {
-    const walk = walkTree(root, { exclude, signal, pace });
-    for await (const prepared of inOrder(walk, readsAhead, run.prepare)) {
-      throwIfAborted(signal);
-      await run.take(prepared);
+    const walk = walkRuns(root, { exclude, signal, pace });
+    for await (const entries of inOrder(walk, readsAhead, run.prepare)) {
+      for (const entry of entries) {
+        throwIfAborted(signal);
+        const busy = run.take(entry);
+        if (busy !== undefined) await busy;
+      }
     }
     await run.finish();
   } catch (error) {
@@ -142,6 +153,7 @@ class ImportRun {
   readonly #skipped = new ProblemList();
   readonly #failed = new ProblemList();
   readonly #shared = new SharedFiles();
+  readonly #room = new FileRoom();
   #operations: BatchOperation[] = [];
   #operationBytes = 0;
   #directories = 0;
@@ -156,30 +168,32 @@ class ImportRun {
     this.#meter = meter;
   }
 
-  /** Reads what fits into a batch. Never rejects: an error is part of the result. */
-  readonly prepare = async (item: WalkItem): Promise<Prepared> => {
+  /** Reads what fits into a batch. Neither throws nor rejects: an error is part of the result. */
+  readonly prepare = (item: WalkItem): Prepared | Promise<Prepared> => {
+    if (item.kind === 'failed') return { item, error: item.error };
+    const failed = (error: unknown): Prepared => ({ item, error });
     try {
-      if (item.kind === 'failed') return { item, error: item.error };
-      const key = concatBytes([this.#prefix, item.key]);
-      if (item.kind === 'directory') return { item, operation: putOf(key, item) };
-      if (item.kind === 'symlink') {
-        const target = await readlink(item.path, { encoding: 'buffer' });
-        return { item, operation: putOf(key, item, target) };
-      }
-      if (item.kind === 'other') return { item };
-      // Before the first wait: names are counted in their order.
-      const hardLink = this.#shared.firstKeyOf(item.stat, key);
-      if (this.#options.trustMtime === true && (await this.#isUnchanged(key, item, hardLink)))
-        return { item, unchanged: true };
-      if (item.stat.size > BigInt(wholeBytesMax)) return { item, hardLink };
-      return await this.#prepareFile(key, item, hardLink);
+      const prepared = this.#prepare(item);
+      return prepared instanceof Promise ? prepared.catch(failed) : prepared;
     } catch (error) {
-      return { item, error };
+      return failed(error);
     }
   };
 
-  /** Takes the next entry in order; waits while too much is under way. Throws what the store throws. */
-  async take({ item, operation, bytes, unchanged, hardLink, error }: Prepared): Promise<void> {
+  #prepare(item: FoundEntry): Prepared | Promise<Prepared> {
+    const key = this.#keyOf(item);
+    if (item.kind === 'directory') return { item, operation: putOf(key, item) };
+    if (item.kind === 'symlink') return prepareLink(key, item);
+    if (item.kind === 'other') return { item };
+    // Before the first wait: names are counted in their order.
+    const hardLink = this.#shared.firstKeyOf(item.stat, key);
+    return this.#options.trustMtime === true
+      ? this.#prepareChanged(key, item, hardLink)
+      : this.#prepareFile(key, item, hardLink);
+  }
+
+  /** Takes the next entry in order; a promise while too much is under way. Fails with what the store does. */
+  take({ item, operation, bytes, unchanged, hardLink, error }: Prepared): Promise<void> | undefined {
     if (error !== undefined) this.#fail(item.key, error);
     else if (unchanged === true) {
       this.#unchanged++;
@@ -191,9 +205,10 @@ class ImportRun {
         this.#meter.add(bytes ?? 0);
         this.#meter.addFile();
       }
-      await this.#add(operation, bytes ?? 0);
-    } else if (item.kind === 'file') await this.#streams.start(1, () => this.#putLarge(item, hardLink));
+      return this.#add(operation, bytes ?? 0);
+    } else if (item.kind === 'file') return this.#streams.start(1, () => this.#putLarge(item, hardLink));
     else if (item.kind === 'other') this.#skipped.add({ path: item.key, reason: skipReason(item) });
+    return undefined;
   }
 
   async finish(): Promise<void> {
@@ -224,25 +239,53 @@ class ImportRun {
     };
   }
 
-  async #isUnchanged(key: Uint8Array, item: FoundEntry, hardLink: Uint8Array | undefined): Promise<boolean> {
+  async #prepareChanged(
+    key: Uint8Array,
+    item: FoundEntry,
+    hardLink: Uint8Array | undefined,
+  ): Promise<Prepared> {
     const stored = await this.#store.stat(key);
-    return stored !== undefined && looksUnchanged(stored.metadata, stored.size, item.stat, hardLink);
+    const isUnchanged =
+      stored !== undefined && looksUnchanged(stored.metadata, stored.size, item.stat, hardLink);
+    return isUnchanged ? { item, unchanged: true } : await this.#prepareFile(key, item, hardLink);
   }
 
-  async #prepareFile(key: Uint8Array, item: FoundEntry, hardLink: Uint8Array | undefined): Promise<Prepared> {
-    return await twice(async () => {
-      const { bytes: value, stat } = await readWholeFile(item.path, item.stat, wholeBytesMax, this.#pace);
+  /** Reads the file, and once more where it changed meanwhile; a large one is left to be streamed. */
+  #prepareFile(
+    key: Uint8Array,
+    item: FoundEntry,
+    hardLink: Uint8Array | undefined,
+  ): Prepared | Promise<Prepared> {
+    if (item.stat.size > BigInt(wholeBytesMax)) return { item, hardLink };
+    const read = (): WholeFile | Promise<WholeFile> =>
+      readWholeFile(item.path, item.stat, wholeBytesMax, this.#pace, this.#room);
+    const again = (error: unknown): WholeFile | Promise<WholeFile> => {
+      if (!isChange(error)) throw error;
+      return read();
+    };
+    const prepared = ({ bytes: value, stat }: WholeFile): Prepared => {
       const metadata = fileMetadata(stat, item, hardLink);
-      const operation = { type: 'put', key, value, metadata } as const;
-      return { item, operation, bytes: value.length };
-    });
+      return { item, operation: { type: 'put', key, value, metadata }, bytes: value.length };
+    };
+    let file: WholeFile | Promise<WholeFile>;
+    try {
+      file = read();
+    } catch (error) {
+      file = again(error);
+    }
+    return file instanceof Promise ? file.catch(again).then(prepared) : prepared(file);
   }
 
-  async #add(operation: BatchOperation, bytes: number): Promise<void> {
+  #keyOf(item: FoundEntry): Uint8Array {
+    return this.#prefix.length === 0 ? item.key : concatBytes([this.#prefix, item.key]);
+  }
+
+  /** A promise where a batch is full and others are under way. */
+  #add(operation: BatchOperation, bytes: number): Promise<void> | undefined {
     this.#operations.push(operation);
     this.#operationBytes += bytes;
     const full = this.#operations.length >= batchEntriesMax || this.#operationBytes >= batchBytesTarget;
-    if (full) await this.#commit();
+    return full ? this.#commit() : undefined;
   }
 
   async #commit(): Promise<void> {
@@ -283,7 +326,7 @@ class ImportRun {
       source.error = error;
     };
     try {
-      const key = concatBytes([this.#prefix, item.key]);
+      const key = this.#keyOf(item);
       const metadata = fileMetadata(file.stat, item, hardLink);
       const value = directFile(file, onBytes, onError);
       await this.#store.put(key, value, { metadata, signal: this.#options.signal });
@@ -299,6 +342,11 @@ class ImportRun {
     const reason = error instanceof Error ? error.message : String(error);
     this.#failed.add({ path, reason, code: errnoOf(error) });
   }
+}
+
+async function prepareLink(key: Uint8Array, item: FoundEntry): Promise<Prepared> {
+  const target = await readlink(item.path, { encoding: 'buffer' });
+  return { item, operation: putOf(key, item, target) };
 }
 
 function putOf(key: Uint8Array, item: FoundEntry, target?: Uint8Array): Prepared['operation'] {
@@ -320,12 +368,16 @@ function skipReason(item: FoundEntry): string {
   return stat.isDirectory() ? 'the store itself' : 'neither file, directory nor link';
 }
 
+function isChange(error: unknown): boolean {
+  return error instanceof Error && error.message === changedError().message;
+}
+
 /** Runs `attempt`, and once more when the file changed under it. */
 async function twice<T>(attempt: () => Promise<T>): Promise<T> {
   try {
     return await attempt();
   } catch (error) {
-    if (!(error instanceof Error) || error.message !== changedError().message) throw error;
+    if (!isChange(error)) throw error;
     return await attempt();
   }
 }

@@ -1,12 +1,17 @@
 /** Reading files that may change, vanish or turn out to be something else while they are read. */
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { emptyBytes } from '../../base/bytes.ts';
 import { VarveError } from '../../base/errors.ts';
+import { MiB } from '../../base/limits.ts';
 import { DirectSource } from '../../value/direct-source.ts';
 import type { CallPace } from './call-pace.ts';
 
 // A link put in the file's place is refused, and a pipe cannot hang the open. Windows has neither flag.
 const openFlags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+
+/** Bytes of which the contents of many small files are parts. */
+const slabBytes: number = MiB;
 
 /** An open regular file with its state when it was opened. The caller closes it. */
 export interface OpenedFile {
@@ -47,22 +52,41 @@ export function readWholeFile(
   seen: BigIntStats,
   bytesMax: number,
   pace: CallPace,
-): Promise<WholeFile> {
+  room: FileRoom = new FileRoom(),
+): WholeFile | Promise<WholeFile> {
   return pace.run(
-    () => readHere(path, seen, bytesMax),
+    () => readHere(path, seen, bytesMax, room),
     () => readThere(path, bytesMax),
   );
 }
 
-function readHere(path: Buffer, seen: BigIntStats, bytesMax: number): WholeFile {
+/** Memory for the contents of small files, a slab for many of them. */
+export class FileRoom {
+  #slab: Uint8Array = emptyBytes;
+  #used = 0;
+
+  /** `length` bytes, the caller's. */
+  take(length: number): Uint8Array {
+    if (length > slabBytes / 4) return new Uint8Array(length);
+    if (this.#used + length > this.#slab.length) {
+      this.#slab = new Uint8Array(slabBytes);
+      this.#used = 0;
+    }
+    const from = this.#used;
+    this.#used += length;
+    return this.#slab.subarray(from, this.#used);
+  }
+}
+
+function readHere(path: Buffer, seen: BigIntStats, bytesMax: number, room: FileRoom): WholeFile {
   const fd = openSync(path, openFlags);
   try {
-    const expected = readSoMuch(fd, bufferFor(seen, bytesMax));
+    const expected = readSoMuch(fd, room.take(neededFor(seen, bytesMax)));
     const after = fstatSync(fd, { bigint: true });
     // The file that was seen, and as it was then: one look at it is enough.
     if (expected !== undefined && isSame(seen, after) && seen.ino === after.ino && seen.dev === after.dev)
       return { bytes: expected, stat: after };
-    const bytes = readSoMuch(fd, bufferFor(after, bytesMax));
+    const bytes = readSoMuch(fd, room.take(neededFor(after, bytesMax)));
     if (bytes === undefined || !isSame(after, fstatSync(fd, { bigint: true }))) throw changedError();
     return { bytes, stat: after };
   } finally {
@@ -71,7 +95,7 @@ function readHere(path: Buffer, seen: BigIntStats, bytesMax: number): WholeFile 
 }
 
 /** Undefined when there are more or fewer bytes than `buf` has room for but one. */
-function readSoMuch(fd: number, buf: Buffer): Uint8Array | undefined {
+function readSoMuch(fd: number, buf: Uint8Array): Uint8Array | undefined {
   let got = 0;
   let read: number;
   do {
@@ -84,7 +108,7 @@ function readSoMuch(fd: number, buf: Buffer): Uint8Array | undefined {
 async function readThere(path: Buffer, bytesMax: number): Promise<WholeFile> {
   const { handle, stat } = await openRegular(path);
   try {
-    const buf = bufferFor(stat, bytesMax);
+    const buf = new Uint8Array(neededFor(stat, bytesMax));
     let got = 0;
     let read: number;
     do {
@@ -99,10 +123,10 @@ async function readThere(path: Buffer, bytesMax: number): Promise<WholeFile> {
 }
 
 /** One byte more than expected, to see growth. */
-function bufferFor(stat: BigIntStats, bytesMax: number): Buffer {
+function neededFor(stat: BigIntStats, bytesMax: number): number {
   requireRegular(stat);
   if (stat.size > BigInt(bytesMax)) throw changedError();
-  return Buffer.allocUnsafeSlow(Number(stat.size) + 1);
+  return Number(stat.size) + 1;
 }
 
 function requireRegular(stat: BigIntStats): void {

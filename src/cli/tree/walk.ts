@@ -70,33 +70,64 @@ export async function identityAt(path: string): Promise<FileIdentity | undefined
  * VARVE_INVALID_ARGUMENT when it is something else, VARVE_IO when it cannot be read.
  */
 export async function* walkTree(root: string, options: WalkOptions = {}): AsyncGenerator<WalkItem> {
+  for await (const items of walkRuns(root, options)) yield* items;
+}
+
+/** `walkTree` with as many entries at a time as are known. A directory is the last of its run. */
+export async function* walkRuns(root: string, options: WalkOptions = {}): AsyncGenerator<WalkItem[]> {
   const rootPath = Buffer.from(root);
   const pace = options.pace ?? new CallPace();
-  const levels = [lookAt(rootPath, new Uint8Array(0), await listRoot(rootPath, root), pace)];
+  const levels = [new Level(lookAt(rootPath, new Uint8Array(0), await listRoot(rootPath, root), pace))];
   try {
     while (levels.length > 0) {
       throwIfAborted(options.signal);
-      const next = await levels.at(-1)!.next();
-      if (next.done === true) {
+      const items = await levels.at(-1)!.next();
+      const last = items.at(-1);
+      if (last === undefined) {
         levels.pop();
         continue;
       }
-      const item = next.value;
-      if (item.kind !== 'directory') {
-        yield item;
+      if (last.kind === 'directory' && isSame(last.stat, options.exclude)) {
+        items[items.length - 1] = { ...last, kind: 'other' };
+        yield items;
         continue;
       }
-      if (isSame(item.stat, options.exclude)) {
-        yield { ...item, kind: 'other' };
-        continue;
-      }
-      yield item;
-      const listed = await list(item.path);
-      if (listed instanceof Error) yield { kind: 'failed', key: item.key, subtree: true, error: listed };
-      else levels.push(lookAt(item.path, item.key, listed, pace));
+      yield items;
+      if (last.kind !== 'directory') continue;
+      const listed = await list(last.path);
+      if (listed instanceof Error) yield [{ kind: 'failed', key: last.key, subtree: true, error: listed }];
+      else levels.push(new Level(lookAt(last.path, last.key, listed, pace)));
     }
   } finally {
-    for (const level of levels) await level.return(undefined);
+    for (const level of levels) await level.end();
+  }
+}
+
+/** The entries of one directory, in runs that end with a subdirectory. */
+class Level {
+  readonly #runs: AsyncGenerator<WalkItem[]>;
+  #run: readonly WalkItem[] = [];
+  #at = 0;
+
+  constructor(runs: AsyncGenerator<WalkItem[]>) {
+    this.#runs = runs;
+  }
+
+  /** The next ones; none at the end. */
+  async next(): Promise<WalkItem[]> {
+    if (this.#at === this.#run.length) {
+      const { value, done } = await this.#runs.next();
+      if (done === true) return [];
+      this.#run = value;
+      this.#at = 0;
+    }
+    const from = this.#at;
+    while (this.#at < this.#run.length && this.#run[this.#at++]!.kind !== 'directory');
+    return this.#run.slice(from, this.#at);
+  }
+
+  async end(): Promise<void> {
+    await this.#runs.return(undefined);
   }
 }
 
@@ -127,23 +158,24 @@ function lookAt(
   parentKey: Uint8Array,
   listed: readonly Listed[],
   pace: CallPace,
-): AsyncGenerator<WalkItem> {
-  return inOrder(listed, statsAhead, async ({ name, isDirectory }): Promise<WalkItem> => {
+): AsyncGenerator<WalkItem[]> {
+  return inOrder([listed], statsAhead, ({ name, isDirectory }): WalkItem | Promise<WalkItem> => {
     const path = Buffer.concat([parent, slash, name]);
     const key = concatBytes(isDirectory ? [parentKey, name, slash] : [parentKey, name]);
+    const failed = (error: unknown): FailedEntry => ({ kind: 'failed', key, subtree: isDirectory, error });
+    const found = (stat: BigIntStats): WalkItem => {
+      const kind = kindOf(stat);
+      if ((kind === 'directory') === isDirectory) return { kind, key, path, stat };
+      return failed(new VarveError('VARVE_IO', 'became something else while its directory was read'));
+    };
     try {
-      const stat = await pace.run(
+      const stat = pace.run(
         () => lstatSync(path, { bigint: true }),
         () => lstat(path, { bigint: true }),
       );
-      const kind = kindOf(stat);
-      if ((kind === 'directory') !== isDirectory) {
-        const error = new VarveError('VARVE_IO', 'became something else while its directory was read');
-        return { kind: 'failed', key, subtree: isDirectory, error };
-      }
-      return { kind, key, path, stat };
+      return stat instanceof Promise ? stat.then(found, failed) : found(stat);
     } catch (error) {
-      return { kind: 'failed', key, subtree: isDirectory, error };
+      return failed(error);
     }
   });
 }

@@ -149,8 +149,8 @@ export async function openNewFile(
 ): Promise<NewFile> {
   // Nobody else reads the content before the file has its own mode.
   const mode = tree?.mode === undefined ? 0o666 : 0o600;
-  const opened = (): Promise<number> =>
-    pace.run(
+  const opened = async (): Promise<number> =>
+    await pace.run(
       () => openSync(path, createFlags, mode),
       () => there.open(path, createFlags, mode),
     );
