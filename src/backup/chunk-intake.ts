@@ -18,7 +18,7 @@ import type { HashThreads } from '../pool/id-checker.ts';
 import type { Job } from '../pool/jobs.ts';
 import type { HashTask } from '../pool/port.ts';
 import type { StoreBuilder } from './store-builder.ts';
-import type { PlacedFrame, VaultReader } from './vault-reader.ts';
+import type { PlacedFrame, ReadFrame, VaultReader } from './vault-reader.ts';
 
 /** Actions that wait for one batch: it is sent before there are more. */
 const actionsMax = 1024;
@@ -70,15 +70,39 @@ export class ChunkIntake {
     this.#expected = options.expected;
   }
 
-  /** Sees that the store gets the chunk, or `owner` is told. VARVE_CORRUPT when that is known at once. */
-  async take(buf: Uint8Array, idAt: number, owner: ChunkOwner): Promise<void> {
-    const { builder, reader, threads } = this.#options;
+  /**
+   * Sees that the store gets the chunk, or `owner` is told. A promise: wait for it before the next call.
+   * VARVE_CORRUPT when that is known at once.
+   */
+  take(buf: Uint8Array, idAt: number, owner: ChunkOwner): void | Promise<void> {
     const id = toHex(buf.subarray(idAt, idAt + chunkIdBytes));
     const taken = this.#taken.get(id);
     if (taken !== undefined) {
       taken.owners.push(owner);
-      return;
+      return undefined;
     }
+    // As a rule the batch has room, and the frame is in memory: nothing is waited for.
+    const has = this.#filling === undefined ? undefined : this.#options.builder.hasNow(buf, idAt);
+    if (has === true) return undefined;
+    const read = has === undefined ? undefined : this.#readNow(buf, idAt);
+    const batch = read === undefined ? undefined : this.#batchFor(read.frame.next - read.pos);
+    if (read === undefined || batch === undefined) return this.#takeLater(id, buf, idAt, owner);
+    this.#expected -= read.frame.storedLen;
+    this.#put(batch, id, read, owner);
+  }
+
+  /** Undefined also where what lies there is damaged: the other way tells. */
+  #readNow(buf: Uint8Array, idAt: number): PlacedFrame | undefined {
+    try {
+      return this.#options.reader.readNow(buf, idAt);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION')) throw error;
+      return undefined;
+    }
+  }
+
+  async #takeLater(id: string, buf: Uint8Array, idAt: number, owner: ChunkOwner): Promise<void> {
+    const { builder, reader, threads } = this.#options;
     if ((await builder.find(buf, idAt)) !== undefined) return;
     if (threads === undefined || !threads.jobs.pays(this.#expected)) {
       const { buf: bytes, pos, frame } = await reader.readFrame(buf, idAt);
@@ -204,29 +228,38 @@ export class ChunkIntake {
     const batch = this.#sent[0]!;
     const { threads } = this.#options;
     const { ids } = await threads!.jobs.result(batch.job!);
-    for (const [i, taken] of batch.frames.entries()) await this.#store(batch, taken, ids, i * sha256Bytes);
+    for (const [i, taken] of batch.frames.entries()) {
+      const stored = this.#store(batch, taken, ids, i * sha256Bytes);
+      if (stored !== undefined) await stored;
+      this.#taken.delete(taken.id);
+    }
     // Only now: until here others found these chunks among what was taken.
     this.#sent.shift();
     threads!.ring.give(batch.shared);
     for (const action of batch.actions) await action();
   }
 
-  async #store({ bytes }: Batch, taken: TakenFrame, digests: Uint8Array, at: number): Promise<void> {
+  #store({ bytes }: Batch, taken: TakenFrame, digests: Uint8Array, at: number): void | Promise<void> {
+    const { frame, pos } = taken;
+    for (let i = 0; i < sha256Bytes; i++)
+      if (digests[at + i] !== bytes[frame.idAt + i]) return this.#storeCopy(bytes, taken);
+    return this.#options.builder.addFrame(bytes, pos, frame);
+  }
+
+  /**
+   * Another copy of a chunk whose bytes are not what its id says; where there is none its owners are told.
+   */
+  async #storeCopy(bytes: Uint8Array, { frame, file, offset, owners }: TakenFrame): Promise<void> {
     const { builder, reader } = this.#options;
-    const { frame, pos, file, offset, owners } = taken;
-    let isRight = true;
-    for (let i = 0; i < sha256Bytes; i++) isRight &&= digests[at + i] === bytes[frame.idAt + i];
+    let copy: ReadFrame;
     try {
-      if (isRight) await builder.addFrame(bytes, pos, frame);
-      else {
-        const error = corrupt('chunk does not have the bytes its id names', { file, offset });
-        const copy = await reader.readCopy(bytes.slice(frame.idAt, frame.idAt + chunkIdBytes), error);
-        await builder.addFrame(copy.buf, copy.pos, copy.frame);
-      }
+      const error = corrupt('chunk does not have the bytes its id names', { file, offset });
+      copy = await reader.readCopy(bytes.slice(frame.idAt, frame.idAt + chunkIdBytes), error);
     } catch (error) {
       if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
       for (const owner of owners) owner.failed ??= error;
+      return;
     }
-    this.#taken.delete(taken.id);
+    await builder.addFrame(copy.buf, copy.pos, copy.frame);
   }
 }

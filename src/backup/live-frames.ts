@@ -15,7 +15,7 @@ import type { SegmentSet } from '../segment/segment-set.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import type { ChunkTree } from '../tree/chunk-tree.ts';
 import { OK } from '../tree/cursor.ts';
-import { checkFrameId } from './pack-reader.ts';
+import { checkFrameId, hasFrameId } from './pack-reader.ts';
 import type { ReadFrame } from './vault-reader.ts';
 
 const runBytes: number = MiB;
@@ -32,11 +32,41 @@ export class LiveFrames {
   readonly #segments: SegmentSet;
   readonly #chunks: ChunkTree;
   readonly #runs: Run[] = [];
+  readonly #hit = new ChunkHit();
 
   /** Both are borrowed for as long as this is used. */
   constructor(segments: SegmentSet, chunks: ChunkTree) {
     this.#segments = segments;
     this.#chunks = chunks;
+  }
+
+  /**
+   * As `read`, where the frame lies in a run that was read and nothing must be read to find it; undefined
+   * where something must, or it is not whole.
+   */
+  readNow(
+    buf: Uint8Array,
+    idAt: number,
+    hint: ChunkLocation | undefined,
+    prove = true,
+  ): ReadFrame | undefined {
+    let place: { segment: number; off8: number } | undefined = hint;
+    if (place === undefined) {
+      if (this.#chunks.find(buf, idAt, this.#hit) !== OK) return undefined;
+      place = this.#hit;
+    }
+    const { segment, off8 } = place;
+    for (const run of this.#runs) {
+      if (run.segment !== segment) continue;
+      const i = indexIn(run, off8);
+      if (i < 0 || run.codec[i] !== codecs.raw) continue;
+      const at = run.idAt[i]!;
+      for (let k = 0; k < chunkIdBytes; k++) if (run.bytes[at + k] !== buf[idAt + k]) return undefined;
+      const frame = frameOf(run, i);
+      if (prove && !hasFrameId(run.bytes, frame)) return undefined;
+      return { buf: run.bytes, pos: frame.payloadFrom - chunkFrame.size, frame };
+    }
+    return undefined;
   }
 
   /**

@@ -23,11 +23,14 @@ const digest = new Uint8Array(chunkIdBytes);
  */
 export function checkFrameId(buf: Uint8Array, frame: ChunkFrame, file: string, offset: number): void {
   if (frame.codec !== codecs.raw) throw chunkFrameError('unsupported', file, offset);
-  sha256Into(buf, frame.payloadFrom, frame.payloadTo, digest, 0);
-  for (let i = 0; i < chunkIdBytes; i++) {
-    if (digest[i] !== buf[frame.idAt + i])
-      throw corrupt('chunk does not have the bytes its id names', { file, offset });
-  }
+  if (!hasFrameId(buf, frame)) throw corrupt('chunk does not have the bytes its id names', { file, offset });
+}
+
+/** True where the bytes of the frame, which is not compressed, are those its id names. */
+export function hasFrameId(buf: Uint8Array, { payloadFrom, payloadTo, idAt }: ChunkFrame): boolean {
+  sha256Into(buf, payloadFrom, payloadTo, digest, 0);
+  for (let i = 0; i < chunkIdBytes; i++) if (digest[i] !== buf[idAt + i]) return false;
+  return true;
 }
 
 /**

@@ -322,9 +322,9 @@ class RestoreRun {
   /** Sees that the new store gets every chunk of the record, or `owner` is told. */
   async #chunksOf(record: ValueRecord, owner: ChunkOwner): Promise<void> {
     await visitChunks(record, {
-      data: async (buf, idAt) => {
+      data: (buf, idAt) => {
         throwIfAborted(this.#options.signal);
-        await this.#intake.take(buf, idAt, owner);
+        return this.#intake.take(buf, idAt, owner);
       },
       node: async (buf, idAt) => {
         if (this.#counted.has(buf, idAt)) return undefined;

@@ -32,7 +32,7 @@ import { FrozenChunks } from '../tree/chunk-cursor.ts';
 import { ChunkHit, ChunkTable as TreeChunkTable } from '../tree/chunk-table-reader.ts';
 import { writeChunkTable } from '../tree/chunk-table-writer.ts';
 import { ChunkTree } from '../tree/chunk-tree.ts';
-import { OK } from '../tree/cursor.ts';
+import { MISS, OK } from '../tree/cursor.ts';
 import { KeyMemtable } from '../tree/key-memtable.ts';
 import { writeKeyTable } from '../tree/table-writer.ts';
 
@@ -111,17 +111,20 @@ export class StoreBuilder {
     return { segment, off8, storedLen, rawLen };
   }
 
-  /** Stores the checked frame at buf[pos..frame.next), copied. */
-  async addFrame(buf: Uint8Array, pos: number, frame: ChunkFrame): Promise<ChunkLocation> {
-    const writer = await this.#writer(frame.kind === chunkKinds.list, frame.next - pos);
-    const off8 = writer.appendFrame(buf, pos, frame);
-    const { idAt, storedLen, rawLen, kind, codec } = frame;
-    this.#chunks.setLocation(buf, idAt, writer.no, off8, storedLen, rawLen, kind, codec);
-    this.#chunks.note(this.#options.seq);
-    this.bytes += frame.next - pos;
-    if (writer.needsDrain) await writer.drain();
-    if (this.#chunks.active.full) await this.#flushChunks();
-    return { segment: writer.no, off8, storedLen, rawLen };
+  /** Whether a chunk is in the new store; undefined where something must be read to tell: ask `find`. */
+  hasNow(id: Uint8Array, idAt: number): boolean | undefined {
+    const step = this.#chunks.find(id, idAt, this.#hit);
+    return step === MISS ? undefined : step === OK;
+  }
+
+  /**
+   * Stores the checked frame at buf[pos..frame.next), copied. A promise: wait for it before the next call.
+   */
+  addFrame(buf: Uint8Array, pos: number, frame: ChunkFrame): void | Promise<void> {
+    const isNode = frame.kind === chunkKinds.list;
+    const writer = this.#openWriter(isNode, frame.next - pos);
+    if (writer !== undefined) return this.#append(writer, buf, pos, frame);
+    return this.#nextWriter(isNode).then((next) => this.#append(next, buf, pos, frame));
   }
 
   /** Counts one reference. */
@@ -136,7 +139,7 @@ export class StoreBuilder {
     // Equal bytes that were stored as data are no node.
     const known = (await this.#chunks.findAsync(id, 0, hit)) === OK && hit.kind === chunkKinds.list;
     if (!known) {
-      const writer = await this.#writer(true, chunkFrameBytes(node.length));
+      const writer = this.#openWriter(true, chunkFrameBytes(node.length)) ?? (await this.#nextWriter(true));
       const off8 = writer.append(id, 0, node, 0, node.length, chunkKinds.list, codecs.raw, node.length);
       const { length } = node;
       this.#chunks.setLocation(id, 0, writer.no, off8, length, length, chunkKinds.list, codecs.raw);
@@ -209,11 +212,29 @@ export class StoreBuilder {
     await Promise.all(tables.map((table) => table.closed()));
   }
 
-  async #writer(isNode: boolean, length: number): Promise<SegmentWriter> {
-    const which = isNode ? 'nodes' : 'data';
+  #append(writer: SegmentWriter, buf: Uint8Array, pos: number, frame: ChunkFrame): void | Promise<void> {
+    const off8 = writer.appendFrame(buf, pos, frame);
+    const { idAt, storedLen, rawLen, kind, codec } = frame;
+    this.#chunks.setLocation(buf, idAt, writer.no, off8, storedLen, rawLen, kind, codec);
+    this.#chunks.note(this.#options.seq);
+    this.bytes += frame.next - pos;
+    if (writer.needsDrain || this.#chunks.active.full) return this.#makeRoom(writer);
+  }
+
+  async #makeRoom(writer: SegmentWriter): Promise<void> {
+    if (writer.needsDrain) await writer.drain();
+    if (this.#chunks.active.full) await this.#flushChunks();
+  }
+
+  /** Undefined where the next one is to be made first. */
+  #openWriter(isNode: boolean, length: number): SegmentWriter | undefined {
     const open = isNode ? this.#nodes : this.#data;
-    if (open !== undefined && open.end < this.#options.segmentBytes && open.fits(length)) return open;
-    await this.#seal(which);
+    const fits = open !== undefined && open.end < this.#options.segmentBytes && open.fits(length);
+    return fits ? open : undefined;
+  }
+
+  async #nextWriter(isNode: boolean): Promise<SegmentWriter> {
+    await this.#seal(isNode ? 'nodes' : 'data');
     const { identity, random } = this.#options;
     const writer = await SegmentWriter.create(this.#fs, {
       no: this.#nextNo++,

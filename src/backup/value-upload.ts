@@ -41,15 +41,20 @@ export class ValueUpload {
         const known = this.#index.has(record.buf, refIdAt(record, i));
         if (typeof known === 'boolean' ? known : await known) continue;
         const { buf } = record;
-        await this.#fetch(buf, refIdAt(record, i), refHint(record, i), refRawLen(record, i), chunkKinds.data);
+        const hint = refHint(record, i);
+        const fetched = this.#fetch(buf, refIdAt(record, i), hint, refRawLen(record, i), chunkKinds.data);
+        if (fetched !== undefined) await fetched;
       }
       return;
     }
     await visitChunks(record, {
-      data: async (buf, idAt, rawLen) => {
+      data: (buf, idAt, rawLen) => {
         const known = this.#index.has(buf, idAt);
-        if (typeof known === 'boolean' ? known : await known) return;
-        await this.#fetch(buf, idAt, undefined, rawLen, chunkKinds.data);
+        if (known === true) return undefined;
+        if (known === false) return this.#fetch(buf, idAt, undefined, rawLen, chunkKinds.data);
+        return known.then((isThere) => {
+          if (!isThere) return this.#fetch(buf, idAt, undefined, rawLen, chunkKinds.data);
+        });
       },
       node: async (buf, idAt) => {
         if (this.#seen.has(buf, idAt)) return undefined;
@@ -64,18 +69,23 @@ export class ValueUpload {
     });
   }
 
-  async #fetch(
+  #fetch(
     buf: Uint8Array,
     idAt: number,
     hint: ChunkLocation | undefined,
     rawLen: number,
     kind: number,
-  ): Promise<void> {
+  ): void | Promise<void> {
     if (this.#dryRun) {
-      const id = buf.slice(idAt, idAt + chunkIdBytes);
-      await this.#upload.count(id, rawLen, kind);
-      return;
+      this.#upload.count(buf.slice(idAt, idAt + chunkIdBytes), rawLen, kind);
+      return undefined;
     }
+    const found = this.#frames.readNow(buf, idAt, hint, this.#upload.needsProof);
+    if (found === undefined) return this.#read(buf, idAt, hint);
+    return this.#upload.addFrame(found.buf, found.pos, found.frame);
+  }
+
+  async #read(buf: Uint8Array, idAt: number, hint: ChunkLocation | undefined): Promise<void> {
     const found = await this.#frames.read(buf, idAt, hint, this.#upload.needsProof);
     await this.#upload.addFrame(found.buf, found.pos, found.frame);
   }

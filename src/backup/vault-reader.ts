@@ -90,6 +90,17 @@ export class VaultReader {
    * As `readFrame`, but for the SHA-256 of the bytes: the caller computes it, and asks `readCopy` if wrong.
    */
   async readUnproved(id: Uint8Array, idAt: number): Promise<PlacedFrame> {
+    const known = this.readNow(id, idAt);
+    if (known !== undefined) return known;
+    const hit = new IndexHit();
+    const answer = this.index.find(id, idAt, hit);
+    if (!(typeof answer === 'boolean' ? answer : await answer)) throw missingChunk(id, idAt);
+    const window = await this.#load(hit);
+    return frameIn(window, hit.off8 * 8, id, idAt);
+  }
+
+  /** As `readUnproved` where the chunk is in a window; undefined where it must be read. */
+  readNow(id: Uint8Array, idAt: number): PlacedFrame | undefined {
     for (let i = this.#windows.length - 1; i >= 0; i--) {
       const window = this.#windows[i]!;
       const offset = window.offsetOf(id, idAt);
@@ -97,11 +108,7 @@ export class VaultReader {
       this.#used(i);
       return frameIn(window, offset, id, idAt);
     }
-    const hit = new IndexHit();
-    const answer = this.index.find(id, idAt, hit);
-    if (!(typeof answer === 'boolean' ? answer : await answer)) throw missingChunk(id, idAt);
-    const window = await this.#load(hit);
-    return frameIn(window, hit.off8 * 8, id, idAt);
+    return undefined;
   }
 
   /** Another copy of a chunk, checked, where the one that is read first is not whole; else throws `error`. */
