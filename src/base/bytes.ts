@@ -167,7 +167,7 @@ export function u48le(bytes: Uint8Array, at: number): number {
 }
 
 /** Below this a loop beats `set` on a fresh view. */
-const loopBytesMax = 96;
+const loopBytesMax = 32;
 
 /** Copies `from[start..end)` to `to` at `at`; makes no object for a short range. */
 export function copyRange(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void {
