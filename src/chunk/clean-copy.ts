@@ -17,7 +17,7 @@
 import type { FileNo } from '../base/brands.ts';
 import { align8, compareRange } from '../base/bytes.ts';
 import { corrupt, isDamage, type VarveError } from '../base/errors.ts';
-import { KiB, MiB } from '../base/limits.ts';
+import { KiB } from '../base/limits.ts';
 import { ChunkFrame, chunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
@@ -42,7 +42,7 @@ interface Reading {
 
 /** Garbage between two live frames that is read along. */
 const gapBytes = 64 * KiB;
-/** Least bytes read, and written, at once; most is 1 MiB. */
+/** Least bytes read, and written, at once. */
 const bufferBytesMin = 16 * KiB;
 /** One id in so many is compared with its bytes. */
 const idsChecked = 64;
@@ -59,6 +59,10 @@ export interface CopyPorts {
   readonly frames: number;
   /** Buffers nobody uses, for this copier and later ones: new ones would be memory to clear, and garbage. */
   readonly spare: Uint8Array[];
+  /** Read, and written, at once at most; less where others wait for the thread. */
+  readonly runBytes: number;
+  /** Syncs `bytes` of an output by `work`. */
+  readonly sync: <T>(bytes: number, work: () => Promise<T>) => Promise<T>;
   /** Bytes were read or written: slows the copy down, and rejects when it is to end. */
   readonly spend: (bytes: number) => Promise<void>;
 }
@@ -81,7 +85,7 @@ export class FrameCopier {
   constructor(ports: CopyPorts) {
     this.#ports = ports;
     this.moves = new Moves(ports.frames);
-    this.#bufferBytes = Math.max(bufferBytesMin, Math.min(MiB, align8(ports.segmentBytes)));
+    this.#bufferBytes = Math.max(bufferBytesMin, Math.min(ports.runBytes, align8(ports.segmentBytes)));
   }
 
   /**
@@ -152,7 +156,7 @@ export class FrameCopier {
     }
     await this.#ports.spend(end - from);
     this.#takeSpare(this.#writer);
-    const buffer = this.#ports.spare.pop() ?? new Uint8Array(this.#bufferBytes);
+    const buffer = this.#spareBuffer() ?? new Uint8Array(this.#bufferBytes);
     const run = this.#read(segment, from, end, buffer);
     // Whoever waits for it is told.
     run.catch(() => undefined);
@@ -294,7 +298,7 @@ export class FrameCopier {
 
   async #sealOne(writer: SegmentWriter): Promise<void> {
     try {
-      const info = await writer.seal();
+      const info = await this.#ports.sync(writer.dataLen, () => writer.seal());
       this.#takeSpare(writer);
       this.outputs.push(info);
     } finally {
@@ -306,6 +310,14 @@ export class FrameCopier {
   #takeSpare(writer: SegmentWriter | undefined): void {
     for (let buffer = writer?.spareBuffer(); buffer !== undefined; buffer = writer?.spareBuffer())
       this.#keep(buffer);
+  }
+
+  #spareBuffer(): Uint8Array | undefined {
+    const buffer = this.#ports.spare.pop();
+    if (buffer === undefined || buffer.length === this.#bufferBytes) return buffer;
+    // Runs have another length than those of the copier before.
+    this.#ports.spare.length = 0;
+    return undefined;
   }
 
   /** As many as are written at once, and two that are read into. */

@@ -26,7 +26,8 @@ test('any frames, live in any pattern and damaged anywhere, are copied as they a
         const { set } = segmentSet(fs);
         const wanted = new Map<string, Uint8Array>();
         const copier = new FrameCopier({
-          ...{ fs, dbUuid, segments: set, segmentBytes, frames: 0, spare: [] },
+          ...{ fs, dbUuid, segments: set, segmentBytes, frames: 0, spare: [], runBytes: 2 ** 20 },
+          sync: (_bytes, work) => work(),
           random: (n) => prng.bytes(n),
           takeFileNo: (
             (no) => () =>

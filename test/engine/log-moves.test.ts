@@ -33,7 +33,11 @@ async function movedWhile(isFlushed: boolean): Promise<{ before: number[]; place
   if (isFlushed) await engine.flush();
   expect(chunks.hasChangesSince(since)).toBe(!isFlushed);
   const { txn, log, pacer, checkpointer } = store.writable();
-  await logMoves({ forest: store.forest, txn, log, pacer, checkpointer }, moves, since);
+  await logMoves(
+    { forest: store.forest, txn, log, pacer, checkpointer, courtesy: { isWanted: false } },
+    moves,
+    since,
+  );
   const hit = new ChunkHit();
   const places = kinds.map((kind, i) => {
     if (chunks.findSync(moves.ids, 32 * i, hit) !== OK) return undefined;

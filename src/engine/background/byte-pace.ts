@@ -4,6 +4,8 @@ import { VarveError } from '../../base/errors.ts';
 
 /** Time spent without letting others run, ms. */
 const sliceMs = 4;
+/** And while somebody waits. */
+const yieldingSliceMs = 1;
 /** What may be spent at once after a pause, as a share of a second. */
 const burstSeconds = 1;
 /** Longest sleep before looking again whether to go on, ms. */
@@ -20,6 +22,10 @@ export interface PaceBounds {
   readonly cancelled: () => boolean;
   /** Resolves when work that was paused may go on. */
   readonly goOn: () => Promise<void>;
+  /** Somebody waits for a commit. */
+  readonly yields: () => boolean;
+  /** Gives the thread back where all of the time may be worked. */
+  readonly turn: () => Promise<void>;
 }
 
 /** Gives the thread back after `worked` ms, for as long as the share says. */
@@ -53,7 +59,8 @@ export class BytePace {
   /** Counts bytes and waits as long as they are worth. VARVE_ABORTED when the work is to end. */
   async spend(bytes: number): Promise<void> {
     this.#check();
-    if (this.#clock.monotonic() - this.#since >= sliceMs) await this.#rest();
+    const slice = this.#bounds.yields() ? yieldingSliceMs : sliceMs;
+    if (this.#clock.monotonic() - this.#since >= slice) await this.#rest();
     if (this.#bytesPerSecond === undefined) return;
     this.#allowed -= bytes;
     this.#fill(this.#bytesPerSecond);
@@ -73,7 +80,8 @@ export class BytePace {
   }
 
   async #rest(): Promise<void> {
-    await restFor(this.#clock, this.#bounds, this.#clock.monotonic() - this.#since);
+    if (this.#bounds.share === 1) await this.#bounds.turn();
+    else await restFor(this.#clock, this.#bounds, this.#clock.monotonic() - this.#since);
     await this.#bounds.goOn();
     this.#check();
     this.#since = this.#clock.monotonic();

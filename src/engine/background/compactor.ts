@@ -110,6 +110,8 @@ export class Compactor {
   readonly #retry: RetryWait;
   #jobBytesMax = Number.MAX_SAFE_INTEGER;
   #running: Promise<void> | undefined;
+  /** How merges on request give the thread back. */
+  #turn: (() => Promise<void>) | undefined;
   #stopped = false;
 
   constructor(options: CompactorOptions) {
@@ -131,16 +133,19 @@ export class Compactor {
   /**
    * Merges until every tree is one sorted run from which everything is gone that nobody needs, unless that is
    * nothing to be had: tables made since the call are not merged again, those of level `C` only with `spent`.
-   * `cancelled` ends it after the merge under way. Rejects with what a merge fails with.
+   * `cancelled` ends it after the merge under way; `turn` gives the thread back. Rejects with what a merge
+   * fails with.
    */
-  async mergeAll(spent: boolean, cancelled: () => boolean): Promise<void> {
+  async mergeAll(spent: boolean, cancelled: () => boolean, turn: () => Promise<void>): Promise<void> {
     await this.idle();
     const below = this.#options.catalogs.nextFileNo;
+    this.#turn = turn;
     const all = this.#runAll(below, spent, cancelled);
     this.#running = all
       .catch(() => undefined)
       .finally(() => {
         this.#running = undefined;
+        this.#turn = undefined;
         this.#measure();
       });
     await all;
@@ -296,7 +301,7 @@ export class Compactor {
         random: env.random,
         pace: {
           monotonic: () => env.clock.monotonic(),
-          turn: () => env.clock.turn(),
+          turn: () => this.#turn?.() ?? env.clock.turn(),
           yields: () => checkpointer.running !== undefined || log.isWaitedFor,
           cancelled: () => this.#isOver(),
         },

@@ -22,6 +22,7 @@
  */
 import type { FileNo, Seq } from '../../base/brands.ts';
 import { VarveError } from '../../base/errors.ts';
+import { KiB, MiB } from '../../base/limits.ts';
 import { Mutex } from '../../base/sync.ts';
 import type { CatalogStore } from '../../catalog/catalog-store.ts';
 import type { ChunkStore } from '../../chunk/chunk-store.ts';
@@ -35,7 +36,6 @@ import type { ChunkMemtable } from '../../tree/chunk-memtable.ts';
 import type { Forest } from '../../tree/forest.ts';
 import type { MergePace } from '../../tree/merge-slice.ts';
 import type { TxnWriter } from '../../txn/txn-writer.ts';
-import { BytePace, restFor } from '../background/byte-pace.ts';
 import type { Checkpointer } from '../background/checkpointer.ts';
 import { PauseGate } from '../background/pause-gate.ts';
 import type { Env } from '../env.ts';
@@ -43,11 +43,13 @@ import type { HealthBook } from '../health/health-book.ts';
 import type { Logger } from '../options.ts';
 import type { ReadMarks } from '../reading/read-marks.ts';
 import type { WritePacer } from '../writing/write-pacer.ts';
+import { type CleanPaceOptions, copyPace, scanPace } from './clean-pace.ts';
 import { CleanPlans, roomToCopy, segmentsToPlan } from './clean-plans.ts';
 import { type CleanOutcome, type CleanTask, newOutcome } from './clean-run.ts';
+import { Courtesy } from './courtesy.ts';
 import { LeavingSegments } from './leaving-segments.ts';
 import { logMoves } from './log-moves.ts';
-import { type Found, portionsOf } from './portions.ts';
+import { expectedFrames, type Found, portionsOf } from './portions.ts';
 
 export interface CleanerOptions {
   readonly env: Env;
@@ -66,7 +68,12 @@ export interface CleanerOptions {
   readonly logger: Logger;
   /** Bytes at which segments are sealed. */
   readonly segmentBytes: number;
+  /** A commit is acknowledged when it is on disk. */
+  readonly waitsForDisk: boolean;
 }
+
+/** Read and checked at once while others commit. */
+const politeRunBytes = 256 * KiB;
 
 /** What the last scan said, and when. */
 export interface Measured {
@@ -85,6 +92,8 @@ export class Cleaner {
   readonly calls: Mutex = new Mutex();
   /** Holds runs up where the thread is given back next. */
   readonly gate: PauseGate;
+  readonly courtesy: Courtesy;
+  readonly #pace: CleanPaceOptions;
   readonly #options: CleanerOptions;
   readonly #turns = new Mutex();
   /** Damaged: not touched again before the store is reopened, unless nothing in them is live. */
@@ -96,8 +105,12 @@ export class Cleaner {
 
   constructor(options: CleanerOptions) {
     this.#options = options;
+    const { env, log, chunks, waitsForDisk } = options;
     this.leaving = new LeavingSegments(options, this.counters);
-    this.gate = new PauseGate(options.env.clock);
+    this.gate = new PauseGate(env.clock);
+    const storedBytes = (): number => chunks.counters.storedBytes;
+    this.courtesy = new Courtesy({ clock: env.clock, log, storedBytes, waitsForDisk });
+    this.#pace = { clock: env.clock, log, gate: this.gate, courtesy: this.courtesy };
   }
 
   get measured(): Measured | undefined {
@@ -179,20 +192,13 @@ export class Cleaner {
     return this.#stopped || log.failure !== undefined || health.refusal !== undefined || task.cancelled();
   }
 
+  /** The task, which also ends where writing does. */
+  #ending<T extends Pick<CleanTask, 'cancelled'>>(task: T): T {
+    return { ...task, cancelled: () => this.#isOver(task) };
+  }
+
   #paceOf(task: Pick<CleanTask, 'cancelled' | 'share' | 'isAwaited'>): MergePace {
-    const { env, log } = this.#options;
-    const { clock } = env;
-    let since = clock.monotonic();
-    return {
-      monotonic: () => clock.monotonic(),
-      turn: async () => {
-        await restFor(clock, task, clock.monotonic() - since);
-        await this.gate.passed(() => this.#isOver(task));
-        since = clock.monotonic();
-      },
-      yields: () => log.isWaitedFor,
-      cancelled: () => this.#isOver(task),
-    };
+    return scanPace(this.#pace, this.#ending(task));
   }
 
   async #measure(task: Pick<CleanTask, 'cancelled' | 'share' | 'isAwaited'>): Promise<Liveness> {
@@ -263,12 +269,13 @@ export class Cleaner {
     outcome: CleanOutcome,
     emptied: Set<FileNo>,
   ): Promise<void> {
-    const { forest, chunks } = this.#options;
+    const { forest, chunks, lanes } = this.#options;
     const pace = this.#paceOf(task);
     // What changes from here on is in this memtable or a later one.
     const since = forest.chunks.active;
     const held = chunks.guard.heldNow();
-    const found = await findLiveFrames(forest.chunks, drained, held, pace, this.#expected());
+    const expected = expectedFrames(lanes.sealed(), this.#measured?.liveness);
+    const found = await findLiveFrames(forest.chunks, drained, held, pace, expected);
     await this.#refuseWithoutSpace(Array.from(found.values()).reduce((sum, { bytes }) => sum + bytes, 0));
     for (const portion of portionsOf(found, task.copyBytesMax)) {
       if (this.#isOver(task) || (emptied.size > 0 && outcome.copiedBytes >= task.copyBytesMax)) return;
@@ -332,25 +339,9 @@ export class Cleaner {
     );
   }
 
-  /** Live frames of a segment, about, by the last scan. */
-  #expected(): (no: FileNo) => number {
-    const sealed = new Map(this.#options.lanes.sealed().map((info) => [info.no, info]));
-    const live = this.#measured?.liveness.live;
-    return (no) => {
-      const { frames = 0, dataLen = 1 } = sealed.get(no) ?? {};
-      return Math.ceil(frames * Math.min(1, ((live?.get(no) ?? 0) / Math.max(1, dataLen)) * 1.1));
-    };
-  }
-
   #copier(task: CleanTask, frames: number): FrameCopier {
     const { env, dbUuid, catalogs, segments, segmentBytes } = this.#options;
-    const pace = new BytePace(env.clock, {
-      bytesPerSecond: task.bytesPerSecond,
-      share: task.share,
-      isAwaited: task.isAwaited,
-      cancelled: () => this.#isOver(task),
-      goOn: () => this.gate.passed(() => this.#isOver(task)),
-    });
+    const isPolite = this.courtesy.isWanted;
     return new FrameCopier({
       fs: env.fs,
       dbUuid,
@@ -360,7 +351,9 @@ export class Cleaner {
       segmentBytes,
       frames,
       spare: this.#spare,
-      spend: (bytes) => pace.spend(bytes),
+      runBytes: isPolite ? politeRunBytes : MiB,
+      sync: (bytes, work) => this.courtesy.sync(bytes, work),
+      spend: copyPace(this.#pace, this.#ending(task)),
     });
   }
 
@@ -372,7 +365,9 @@ export class Cleaner {
       lanes.adopt(info);
     }
     try {
-      await logMoves(this.#options, copier.moves, since);
+      await this.courtesy.own(() =>
+        logMoves({ ...this.#options, courtesy: this.courtesy }, copier.moves, since),
+      );
     } catch (error) {
       // What was logged stands; copies nothing refers to are garbage for a later run.
       if (log.failure !== undefined) throw log.failure;

@@ -200,6 +200,9 @@ class Compaction {
     });
   }
 
+  #turn = (): Promise<void> =>
+    this.#write.cleaner.courtesy.turn({ isAwaited: true, cancelled: () => this.#isAborted });
+
   get #isAborted(): boolean {
     return this.#options.signal?.aborted === true;
   }
@@ -227,7 +230,7 @@ class Compaction {
   /** A disk too full for merges is no reason not to empty segments, which makes room. */
   async #merge(): Promise<void> {
     try {
-      await this.#write.compactor.mergeAll(false, () => this.#isAborted);
+      await this.#write.compactor.mergeAll(false, () => this.#isAborted, this.#turn);
     } catch (error) {
       if (!isVarveError(error, 'VARVE_NO_SPACE')) throw error;
       this.#go();
@@ -268,7 +271,7 @@ class Compaction {
     if (liveness.spent === 0 || liveness.spent < liveness.entries * spentShare) return;
     // What is in memory goes to a table first, so that all parts of an entry meet.
     await checkpointer.run();
-    await compactor.mergeAll(true, () => this.#isAborted);
+    await compactor.mergeAll(true, () => this.#isAborted, this.#turn);
     this.#go();
   }
 

@@ -14,8 +14,9 @@ import type { TxnWriter } from '../../txn/txn-writer.ts';
 import type { Checkpointer } from '../background/checkpointer.ts';
 import type { WritePacer } from '../writing/write-pacer.ts';
 
-/** MOVE ops of one commit, and what one takes in a frame, at most. */
+/** MOVE ops of one commit, also while others commit, and what one takes in a frame, at most. */
 const movesPerCommit = 512;
+const movesBesideOthers = 128;
 const moveBytes = 64;
 
 export interface MoveOptions {
@@ -24,6 +25,8 @@ export interface MoveOptions {
   readonly log: GroupCommit;
   readonly pacer: WritePacer;
   readonly checkpointer: Checkpointer;
+  /** Whether others commit. */
+  readonly courtesy: { readonly isWanted: boolean };
 }
 
 /**
@@ -38,8 +41,9 @@ export async function logMoves(options: MoveOptions, moves: Moves, since: ChunkM
   const hit = new ChunkHit();
   // Neighbours in the index follow each other, so that a block of it is looked at once.
   const order = moves.byId();
-  for (let from = 0; from < order.length; from += movesPerCommit) {
-    const batch = order.subarray(from, from + movesPerCommit);
+  const count = options.courtesy.isWanted ? movesBesideOthers : movesPerCommit;
+  for (let from = 0; from < order.length; from += count) {
+    const batch = order.subarray(from, from + count);
     await pacer.wait();
     await whileFull(options);
     // Else read here, so that what is decided in one turn below finds its blocks in memory.

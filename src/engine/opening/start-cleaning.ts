@@ -44,10 +44,17 @@ export function fullLimits(segmentBytes: number): CleanLimits {
 export function startCleaning(
   { env, forest, segments, health, options }: Found,
   segmentBytes: number,
-  parts: Omit<CleanerOptions, 'env' | 'forest' | 'segments' | 'health' | 'logger' | 'segmentBytes'>,
+  parts: Omit<
+    CleanerOptions,
+    'env' | 'forest' | 'segments' | 'health' | 'logger' | 'segmentBytes' | 'waitsForDisk'
+  >,
 ): { cleaner: Cleaner; cleaning: BackgroundCleaning; room: DiskRoom } {
   const { logger } = options;
-  const cleaner = new Cleaner({ ...parts, env, forest, segments, health, logger, segmentBytes });
+  const waitsForDisk = options.durability === 'full';
+  const cleaner = new Cleaner({
+    ...parts,
+    ...{ env, forest, segments, health, logger, segmentBytes, waitsForDisk },
+  });
   const cleaning = new BackgroundCleaning({
     ...{ env, health, logger, cleaner },
     chunkTree: forest.chunks,
