@@ -67,6 +67,10 @@ describe('pieces', () => {
     await left.next();
     expect(await left.return?.()).toMatchObject({ done: true });
     expect(await left.next()).toMatchObject({ done: true });
+    const early = engine.pieces('k', { verify: true });
+    const first = early.next();
+    await early.return?.();
+    expect(await first).toMatchObject({ done: true });
     const abort = new AbortController();
     const aborted = engine.pieces('k', { signal: abort.signal });
     await aborted.next();

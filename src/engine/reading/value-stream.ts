@@ -55,6 +55,8 @@ class ValueRead {
         throwIfAborted(this.#request.options.signal);
         this.#request.check();
         this.#reader ??= await this.#open();
+        // The caller may have left while the version was looked for.
+        if (this.#isOver) this.#reader.cancel();
         const taken = await take(this.#reader);
         if (taken === undefined) this.end();
         return taken;
