@@ -206,8 +206,7 @@ class BackupRun {
       again.goOn();
       tree = await this.#pass(state, [], 0);
     }
-    const proved = this.#options.verify === false ? 0 : Math.max(1, this.#env.clock.now());
-    const done = manifest(proved);
+    const done = manifest(this.#options.verify === false ? 0 : Math.max(1, this.#env.clock.now()));
     await this.#commit(snapName(timeMs, toHex(backupId)), encodeBackupManifest(done, this.#env.random(12)));
     await this.#env.store.delete(part);
     const untidy = await tidyIndexes(this.#env, state);
@@ -294,6 +293,7 @@ class BackupRun {
       tree = await scan.run();
       await upload.finish();
     } finally {
+      upload.release();
       this.wrongIds ||= upload.wrongIds;
     }
     const packs = new Set([...upload.own, ...unnamed]);

@@ -32,7 +32,8 @@ export class PackProof {
   }
 
   /**
-   * The next frame begins at bytes[pos], which lies in shared memory; borrowed until `isWhole` resolves.
+   * The next frame begins at bytes[pos], which lies in shared memory; borrowed until `isWhole` resolves, or
+   * `release`.
    */
   add(bytes: Uint8Array, pos: number, storedLen: number): void {
     const from = bytes.byteOffset + pos + chunkFrame.size;
@@ -53,6 +54,11 @@ export class PackProof {
       if (!areRight(of, job.task.ranges, job.result().ids)) isWhole = false;
     }
     return isWhole;
+  }
+
+  /** Gives up what no thread has begun. */
+  release(): void {
+    for (const { job } of this.#parts) job.cancel();
   }
 
   #submit(bytes: Uint8Array): void {

@@ -120,6 +120,12 @@ export class Upload {
     await this.#settled();
   }
 
+  /** Gives up the pack that fills. Idempotent. */
+  release(): void {
+    this.#open?.proof?.release();
+    this.#open = undefined;
+  }
+
   async #settled(): Promise<void> {
     await Promise.all(this.#putting);
     this.#rethrow();

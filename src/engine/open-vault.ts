@@ -13,6 +13,7 @@ import { nodeLock } from '../fs/writer-lock.ts';
 import { setSha256 } from '../kernels/hash/sha256.ts';
 import { checkPoint } from './backups/restore-point.ts';
 import { throwIfAborted } from './key-args.ts';
+import { LastingThreads } from './lasting-threads.ts';
 import type { Providers } from './open-directory.ts';
 import { vaultThreads } from './threads.ts';
 
@@ -25,8 +26,9 @@ export async function openVaultWith(
   checkNames(options, ['create', 'readOnly'], 'option');
   checkFlags(options, ['create', 'readOnly']);
   setSha256(sha256);
-  const threads = pool === undefined ? undefined : () => vaultThreads(pool, systemClock);
-  const means = { clock: systemClock, random, threads };
+  const lasting =
+    pool === undefined ? undefined : new LastingThreads(() => vaultThreads(pool, systemClock), systemClock);
+  const means = { clock: systemClock, random, threads: lasting && (() => lasting.take()) };
   if (typeof target !== 'string') return await openVaultIn(checkStore(target), options, means);
   const { create = false, readOnly = false } = options;
   const fs = await openNodeFileSystem(target, readOnly ? { readOnly } : { create });
