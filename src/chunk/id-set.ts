@@ -4,7 +4,8 @@
  */
 import { u32le } from '../base/bytes.ts';
 
-const firstSlots = 64;
+/** 64 bytes, which V8 keeps among its objects: there is a set for each put under way, and most stay small. */
+const firstSlots = 16;
 
 export class IdSet {
   /** 0 = free. */
