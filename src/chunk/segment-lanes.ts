@@ -73,6 +73,11 @@ export class SegmentLanes {
     return writer;
   }
 
+  /** Bytes of the lane wait for the disk: nothing more should be appended for now. */
+  isFull(lane: number): boolean {
+    return this.#lane(lane).writer?.needsDrain === true;
+  }
+
   /**
    * Drains, rolls or opens a segment until the lane had room. Others may have used it up when the promise
    * settles: ask `current` again, and take its writer before anything else runs.

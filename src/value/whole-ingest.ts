@@ -7,10 +7,12 @@
  * - the value is stored as ValueIngest stores it ("a whole value is stored like the same value as a stream");
  * - what has to wait is refused before anything is stored ("nothing is stored when a lane has no segment to
  *   append to");
+ * - a value that is there needs no segment ("a value that is there needs no lane");
  * - what is found or stored is claimed for who gives claims ("a whole value that waits claims what it relies
  *   on").
  */
 
+import { assert } from '../base/assert.ts';
 import { directChunksMax, KiB } from '../base/limits.ts';
 import { Births } from '../chunk/births.ts';
 import { type ChunkStore, type Found, found, newLocation } from '../chunk/chunk-store.ts';
@@ -66,13 +68,13 @@ export class WholeIngest {
     const lane = lanes.acquireData();
     lanes.releaseData(lane);
     const writer = lanes.current(lane);
-    if (writer === undefined) return undefined;
+    if (writer === undefined && lanes.isFull(lane)) return undefined;
     const count = this.#cut(bytes);
     for (let i = 0, from = 0; i < count; i++) {
       const to = this.#ends[i]!;
       sha256Into(bytes, from, to, this.#ids, i * chunkIdBytes);
       const how = this.#store.findNow(this.#ids, i * chunkIdBytes, this.#row, this.#place);
-      if (how === undefined) return undefined;
+      if (how === undefined || (how === found.absent && writer === undefined)) return undefined;
       this.#note(i, how);
       from = to;
     }
@@ -118,8 +120,9 @@ export class WholeIngest {
     return count;
   }
 
+  /** `writer`: undefined where nothing is to be stored. */
   #storeAll(
-    writer: SegmentWriter,
+    writer: SegmentWriter | undefined,
     bytes: Uint8Array,
     count: number,
     claims: PutClaims | undefined,
@@ -142,6 +145,7 @@ export class WholeIngest {
         const holder = store.lanes.writerOf(place.segment);
         if (holder !== undefined) files.add(holder);
       } else {
+        assert(writer !== undefined, 'what is not there has a segment to go to');
         claims?.frame(writer.no);
         store.append(writer, this.#ids, at, bytes, from, to, chunkKinds.data, place);
         births.add(this.#ids, at, place, chunkKinds.data, false);

@@ -28,7 +28,9 @@ describe('a put that is sequenced in the turn of its call', () => {
       await later.engine.put(key, 'text', {});
       expect(await now.engine.stat(key)).toEqual(await later.engine.stat(key));
     }
-    expect(now.engine.stats().chunks).toEqual(later.engine.stats().chunks);
+    const { lookups, ...chunks } = later.engine.stats().chunks;
+    // The first put looked for its chunks before it found no segment open.
+    expect(now.engine.stats().chunks).toEqual({ ...chunks, lookups: lookups + 1 });
   });
 
   test('takes the bytes before it returns', async () => {

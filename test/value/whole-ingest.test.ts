@@ -58,6 +58,21 @@ test('nothing is stored when a lane has no segment to append to', async () => {
   expect([body.chunks, body.size, toHex(body.digest).length]).toEqual([parts.store.counters.stored, 500, 64]);
 });
 
+test('a value that is there needs no lane', async () => {
+  const parts = await writeParts(1 << 20);
+  const value = bytesOf(1, 500);
+  await lanesReady(parts);
+  const ingest = new WholeIngest(parts.store, parts.chunkers);
+  const { body, named } = ingest.take(value)!;
+  const prefix = Uint8Array.of(0, 0, 0, 0, 65, 0, 1);
+  await parts.txn.commit([{ kind: 'put', prefix, body, metadata: undefined }], [named], [])!.done;
+  await parts.lanes.sealAll();
+  const again = ingest.take(value)!;
+  expect([again.newChunks, again.named.births.count, again.named.files.size]).toEqual([0, 0, 0]);
+  expect(again.body).toEqual(body);
+  expect(ingest.take(bytesOf(2, 500))).toBeUndefined();
+});
+
 test('a whole value that waits claims what it relies on', async () => {
   const parts = await writeParts(1 << 20);
   await lanesReady(parts);
