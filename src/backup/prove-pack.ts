@@ -26,8 +26,7 @@ import {
 } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
-import type { HashThreads } from '../pool/id-checker.ts';
-import { RangeChecker } from '../pool/range-checker.ts';
+import { type HashThreads, IdChecker } from '../pool/id-checker.ts';
 import { readRange } from './blob-store.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
 
@@ -59,24 +58,28 @@ export async function provePack(
   options: ProveOptions = {},
 ): Promise<Trailer | undefined> {
   if (env.store.caps.local !== true) return undefined;
-  const checker = new RangeChecker(options.threads);
+  const ends = await readEnds(env, pack);
+  if (ends === undefined) return undefined;
+  const { header, trailer, tail } = ends;
+  const skeleton = new SkeletonBuilder(header, trailer.count);
+  let wrong = 0;
+  const checker = new IdChecker(options.threads, () => {
+    wrong++;
+  });
+  const frames = new FrameReader(env, packName(pack.hash), trailer, checker, skeleton);
   try {
-    const ends = await readEnds(env, pack);
-    if (ends === undefined) return undefined;
-    const { header, trailer, tail } = ends;
-    const skeleton = new SkeletonBuilder(header, trailer.count);
     for (let from = 0; from < trailer.count; ) {
-      const to = await readRun(env, pack, trailer, from, { checker, skeleton });
-      if (to === undefined) return undefined;
+      const to = await frames.read(from);
+      if (to === undefined || wrong > 0) return undefined;
       from = to;
       const rest = options.pause?.();
       if (rest !== undefined) await rest;
     }
-    if (sha256Hex(skeleton.finish(tail)) !== pack.hash) return undefined;
-    return (await checker.finish()) ? trailer : undefined;
+    await checker.finish();
   } finally {
     checker.release();
   }
+  return wrong === 0 && sha256Hex(skeleton.finish(tail)) === pack.hash ? trailer : undefined;
 }
 
 async function readEnds(
@@ -100,49 +103,70 @@ async function readEnds(
   }
 }
 
-/**
- * Reads and sends frames from number `first` on; the number behind them, undefined where one is not right.
- */
-async function readRun(
-  { store }: VaultEnv,
-  { hash }: Pick<PackState, 'hash'>,
-  { count, ids, off8, storedLen, rawLen, kind, codec }: Trailer,
-  first: number,
-  { checker, skeleton }: { checker: RangeChecker; skeleton: SkeletonBuilder },
-): Promise<number | undefined> {
-  const begin = off8[first]! * 8;
-  let length = frameBytes(storedLen[first]!);
-  let to = first + 1;
-  const most = Math.min(runBytes, checker.bytesMax);
-  for (; to < count && length + frameBytes(storedLen[to]!) <= most; to++)
-    length += frameBytes(storedLen[to]!);
-  const buffer = await checker.buffer(length);
-  if (buffer === undefined) return undefined;
-  const bytes = await readRange(store, packName(hash), begin, buffer);
-  if (bytes.length !== length) return undefined;
-  if (bytes.buffer !== buffer.buffer) buffer.set(bytes);
-  const ranges = new Uint32Array(2 * (to - first));
-  for (let i = first, pos = 0; i < to; i++) {
-    const stored = storedLen[i]!;
-    const next = pos + frameBytes(stored);
-    const { at } = chunkFrame;
-    const isRight =
-      codec[i] === codecs.raw &&
-      u32le(buffer, pos + at.magic) === chunkFrameMagic &&
-      u32le(buffer, pos + at.storedLen) === stored &&
-      u32le(buffer, pos + at.rawLen) === rawLen[i] &&
-      buffer[pos + at.kind] === kind[i] &&
-      buffer[pos + at.codec] === codec[i] &&
-      hasId(buffer, pos + at.chunkId, ids, i) &&
-      isZero(buffer, pos + chunkFrame.size + stored, next);
-    if (!isRight) return undefined;
-    skeleton.add(buffer, pos);
-    ranges[2 * (i - first)] = pos + chunkFrame.size;
-    ranges[2 * (i - first) + 1] = pos + chunkFrame.size + stored;
-    pos = next;
+/** Reads frames into memory that threads see, where there is any, and gives them to be checked. */
+class FrameReader {
+  readonly #env: VaultEnv;
+  readonly #name: string;
+  readonly #trailer: Trailer;
+  readonly #checker: IdChecker;
+  readonly #skeleton: SkeletonBuilder;
+  #own = new Uint8Array(0);
+
+  constructor(env: VaultEnv, name: string, trailer: Trailer, checker: IdChecker, skeleton: SkeletonBuilder) {
+    this.#env = env;
+    this.#name = name;
+    this.#trailer = trailer;
+    this.#checker = checker;
+    this.#skeleton = skeleton;
   }
-  checker.send(buffer, ranges, ids.subarray(first * chunkIdBytes, to * chunkIdBytes));
-  return to;
+
+  /** Frames from number `first` on; the number behind them, undefined where one is not right. */
+  async read(first: number): Promise<number | undefined> {
+    const { count, off8, storedLen } = this.#trailer;
+    const lent = await this.#checker.memory();
+    const most = Math.min(runBytes, lent?.length ?? runBytes);
+    let length = frameBytes(storedLen[first]!);
+    let to = first + 1;
+    for (; to < count && length + frameBytes(storedLen[to]!) <= most; to++)
+      length += frameBytes(storedLen[to]!);
+    const isLent = lent !== undefined && length <= lent.length;
+    const buffer = isLent ? lent.subarray(0, length) : this.#room(length);
+    const bytes = await readRange(this.#env.store, this.#name, off8[first]! * 8, buffer);
+    if (bytes.length !== length) return undefined;
+    if (bytes.buffer !== buffer.buffer) buffer.set(bytes);
+    for (let i = first, pos = 0; i < to; i++) {
+      if (!this.#isAsTrailer(buffer, pos, i)) return undefined;
+      this.#skeleton.add(buffer, pos);
+      const from = pos + chunkFrame.size;
+      const stored = storedLen[i]!;
+      const added = this.#checker.add(buffer, pos + chunkFrame.at.chunkId, from, from + stored, i);
+      if (added !== undefined) await added;
+      pos += frameBytes(stored);
+    }
+    return to;
+  }
+
+  #room(length: number): Uint8Array {
+    if (length > this.#own.length) this.#own = new Uint8Array(length);
+    return this.#own.subarray(0, length);
+  }
+
+  /** Frame `i` begins at bytes[pos], has what the trailer says, and zeros behind it. */
+  #isAsTrailer(bytes: Uint8Array, pos: number, i: number): boolean {
+    const { at } = chunkFrame;
+    const { ids, storedLen, rawLen, kind, codec } = this.#trailer;
+    const stored = storedLen[i]!;
+    return (
+      codec[i] === codecs.raw &&
+      u32le(bytes, pos + at.magic) === chunkFrameMagic &&
+      u32le(bytes, pos + at.storedLen) === stored &&
+      u32le(bytes, pos + at.rawLen) === rawLen[i] &&
+      bytes[pos + at.kind] === kind[i] &&
+      bytes[pos + at.codec] === codec[i] &&
+      hasId(bytes, pos + at.chunkId, ids, i) &&
+      isZero(bytes, pos + chunkFrame.size + stored, pos + frameBytes(stored))
+    );
+  }
 }
 
 function hasId(buf: Uint8Array, at: number, ids: Uint8Array, i: number): boolean {
