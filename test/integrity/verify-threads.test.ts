@@ -3,6 +3,7 @@ import { Prng } from '../../src/base/prng.ts';
 import { writeChecksum } from '../../src/codec/checksum.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Env } from '../../src/engine/env.ts';
+import { repairWithEnv } from '../../src/engine/health/repairing.ts';
 import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { ChunkFrame, checkChunkFrame, chunkFrame } from '../../src/format/chunk-frame.ts';
 import { chunkKinds } from '../../src/format/chunk-ref.ts';
@@ -12,11 +13,15 @@ import type { VerifyReport } from '../../src/integrity/verify-types.ts';
 import { bytesOf, smallChunks, TestClock } from '../engine/engine-kit.ts';
 import { FakePool, type Faults } from '../pool/fake-pool.ts';
 
-async function open(disk: MemoryFileSystem, pool: FakePool | undefined): Promise<Engine> {
+function envWith(disk: MemoryFileSystem, pool: FakePool | undefined): Env {
   const clock = new TestClock();
   const prng = new Prng(1);
   const env: Env = { fs: disk, lock: memoryLock(disk, clock), clock, random: (n) => prng.bytes(n) };
-  const given = pool === undefined ? env : { ...env, pool: { cores: 2, open: () => pool } };
+  return pool === undefined ? env : { ...env, pool: { cores: 2, open: () => pool } };
+}
+
+async function open(disk: MemoryFileSystem, pool: FakePool | undefined): Promise<Engine> {
+  const given = envWith(disk, pool);
   const options = { chunking: smallChunks };
   const threads = { bytesMin: 1, bufferBytes: 20_000, buffers: 6 };
   const engine = await openWithEnv(given, options, { threads });
@@ -89,4 +94,24 @@ test('an aborted check gives its buffers back, one that takes a share of the tim
   const runs = pool.runs;
   const slowly = await engine.verify({ level: 'full', share: 0.999 });
   expect([slowly.ok, slowly.checked.chunks > 100, pool.runs]).toEqual([true, true, runs]);
+});
+
+test('a repair on threads finds and mends what one thread does, and ends them', async () => {
+  const disk = new MemoryFileSystem();
+  const engine = await open(disk, undefined);
+  for (let i = 0; i < 6; i++) await engine.put(`k${i}`, bytesOf(i, 60_000));
+  await engine.close();
+  expect(forge(disk, 9)).toBeGreaterThan(5);
+  const options = { chunking: smallChunks };
+  const { ms: _, ...alone } = await repairWithEnv(envWith(disk.fork(), undefined), options);
+  expect(alone.lost.keys.length).toBeGreaterThan(0);
+  for (const faults of [{}, { dies: 30 }, { lies: 30 }] satisfies Faults[]) {
+    const pool = new FakePool(2, new Prng(3), faults);
+    const mended = disk.fork();
+    const found = await repairWithEnv(envWith(mended, pool), options);
+    expect(pool.runs).toBeGreaterThan(0);
+    expect(pool.closed).toBe(true);
+    expect(found).toMatchObject(alone);
+    expect((await report(mended, undefined)).damage.every(({ kind }) => kind === 'chunk')).toBe(true);
+  }
 });
