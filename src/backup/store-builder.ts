@@ -287,7 +287,7 @@ export class StoreBuilder {
     const memtable = this.#keys;
     if (memtable.entries === 0) return;
     memtable.freeze();
-    this.#keys = new KeyMemtable({ bytesMax: this.#options.memtableBytes }, undefined, memtable);
+    this.#keys = new KeyMemtable({ bytesMax: this.#options.memtableBytes });
     this.#tables.push(
       await writeKeyTable(this.#fs, { ...this.#identity(trees.K, 1), rows: memtable.cursor() }),
     );

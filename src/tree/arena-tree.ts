@@ -19,7 +19,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { compareRange } from '../base/bytes.ts';
-import { growShared, type RecordArena, roomFor, signedWord } from './arena.ts';
+import { growShared, type RecordArena, roomFor } from './arena.ts';
 
 const fanout = 64;
 const half = fanout / 2;
@@ -52,7 +52,6 @@ emptyTree.fill(none, lowFence, after + 1);
 /** Ordered set of record handles. Positions it returns are good until the next insert. */
 export class ArenaTree {
   readonly #arena: RecordArena;
-  readonly #expected: number;
   #nodes = emptyTree;
   #usedWords = leafWords;
   #root = 0;
@@ -68,10 +67,8 @@ export class ArenaTree {
   /** Grows with every `seek` and insert: as long as it stays, the found place is the last seek's and good. */
   moves = 0;
 
-  /** `expected`: bytes of nodes there will be, about; 0: unknown. */
-  constructor(arena: RecordArena, expected = 0) {
+  constructor(arena: RecordArena) {
     this.#arena = arena;
-    this.#expected = expected;
   }
 
   get entries(): number {
@@ -81,10 +78,6 @@ export class ArenaTree {
   /** Bytes taken by nodes. */
   get bytesUsed(): number {
     return this.#usedWords * 4;
-  }
-
-  get bytesReserved(): number {
-    return this.#nodes.byteLength;
   }
 
   get firstLeaf(): number {
@@ -199,8 +192,8 @@ export class ArenaTree {
       const side = compareRange(key, from + known, keyEnd, this.#arena.bytes, first + known, first + shared);
       if (side !== 0) return side < 0 ? low : high;
     }
-    const head = signedWord(key, from + shared, to);
-    const rest = signedWord(key, from + shared + 4, to);
+    const head = word(key, from + shared, to);
+    const rest = word(key, from + shared + 4, to);
     while (low < high) {
       const middle = (low + high) >>> 1;
       const entryHead = nodes[node + heads + middle]!;
@@ -356,8 +349,8 @@ export class ArenaTree {
     const handle = this.#nodes[node + handles + index]!;
     const from = this.#arena.keyFrom(handle) + skipped;
     const to = this.#arena.keyTo(handle);
-    this.#nodes[node + heads + index] = signedWord(this.#arena.bytes, from, to);
-    this.#nodes[node + rests + index] = signedWord(this.#arena.bytes, from + 4, to);
+    this.#nodes[node + heads + index] = word(this.#arena.bytes, from, to);
+    this.#nodes[node + rests + index] = word(this.#arena.bytes, from + 4, to);
   }
 
   /** Length of the common prefix of two records' keys, at most `limit`; `known` bytes of it are known. */
@@ -390,7 +383,17 @@ export class ArenaTree {
     if (needed <= this.#nodes.length) return;
     const old = new Uint8Array(this.#nodes.buffer);
     this.#nodes = new Int32Array(
-      growShared(old, roomFor(old.length, needed * 4, this.#expected)).buffer as SharedArrayBuffer,
+      growShared(old, roomFor(old.length, needed * 4)).buffer as SharedArrayBuffer,
     );
   }
+}
+
+/** Four key bytes at `at` for a signed compare; bytes from `to` on count as zero. */
+function word(bytes: Uint8Array, at: number, to: number): number {
+  if (at + 4 <= to) {
+    return ((bytes[at]! ^ 0x80) << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+  }
+  let value = 0;
+  for (let shift = 24; shift >= 0; shift -= 8, at++) if (at < to) value |= bytes[at]! << shift;
+  return value ^ 0x80000000;
 }

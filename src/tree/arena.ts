@@ -24,23 +24,13 @@ const growthUnit = 64 * KiB;
 const smallUnit = 4 * KiB;
 const headerBytes = 8;
 
-/**
- * Bytes to reserve so that `needed` fit, in whole units: what is `expected` at once, then an eighth more each
- * time; without an expectation doubled from `capacity`. Memory that was outgrown waits for V8, and what is
- * reserved and never used may be resident.
- */
-export function roomFor(capacity: number, needed: number, expected = 0): number {
+/** Bytes to reserve so that `needed` fit: doubled from `capacity`, in whole units. */
+export function roomFor(capacity: number, needed: number): number {
   assert(needed <= sharedBytesMax, 'a memtable stays below 2 GiB');
-  const more = expected === 0 ? capacity : Math.ceil(capacity / 8);
-  const wanted = Math.max(capacity < expected ? expected : capacity + more, needed);
+  const wanted = Math.max(capacity * 2, needed);
   const unit = wanted < growthUnit ? smallUnit : growthUnit;
   const room = Math.ceil(wanted / unit) * unit;
   return Math.min(room, sharedBytesMax);
-}
-
-/** Bytes to expect where a predecessor took `used`; 0 stands for unknown. */
-export function expectedAfter(used: number): number {
-  return Math.ceil((used * 17) / 16);
 }
 
 /** A zeroed shared array of `bytes` bytes that begins with a copy of `old`. */
@@ -56,15 +46,9 @@ const emptyWords = new Uint32Array(emptyShared.buffer);
 
 /** Append-only records of key and value bytes. */
 export class RecordArena {
-  readonly #expected: number;
   #bytes = emptyShared;
   #words = emptyWords;
   #used = 0;
-
-  /** `expected`: bytes of records that will come, about; 0: unknown. */
-  constructor(expected = 0) {
-    this.#expected = expected;
-  }
 
   /** The memory; replaced on growth, so read it at each use. */
   get bytes(): Uint8Array {
@@ -114,17 +98,7 @@ export class RecordArena {
   }
 
   #grow(needed: number): void {
-    this.#bytes = growShared(this.#bytes, roomFor(this.#bytes.length, needed, this.#expected));
+    this.#bytes = growShared(this.#bytes, roomFor(this.#bytes.length, needed));
     this.#words = new Uint32Array(this.#bytes.buffer);
   }
-}
-
-/** Four key bytes at `at` for a signed compare; bytes from `to` on count as zero. */
-export function signedWord(bytes: Uint8Array, at: number, to: number): number {
-  if (at + 4 <= to) {
-    return ((bytes[at]! ^ 0x80) << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
-  }
-  let value = 0;
-  for (let shift = 24; shift >= 0; shift -= 8, at++) if (at < to) value |= bytes[at]! << shift;
-  return value ^ 0x80000000;
 }

@@ -21,7 +21,7 @@ import { i32le } from '../base/bytes.ts';
 import { mix32 } from '../codec/key-hash.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import { chunkBitsHash, chunkBucketHash } from '../format/chunk-table.ts';
-import { emptyShared, expectedAfter, growShared, roomFor } from './arena.ts';
+import { emptyShared, growShared, roomFor } from './arena.ts';
 import { checkedBytesMax, type MemtableOptions } from './key-memtable.ts';
 import type { RecentFilter } from './recent-filter.ts';
 import { sortSlots } from './slot-sort.ts';
@@ -51,8 +51,6 @@ const refsMin = -(2 ** 31);
 /** What commits since the last checkpoint say of chunks. One thread writes; ids are copied in. */
 export class ChunkMemtable {
   readonly bytesMax: number;
-  /** Bytes of entries there will be, about; 0: unknown. */
-  readonly #expected: number;
   #bytes = emptyShared;
   #halves = new Uint16Array(this.#bytes.buffer);
   #words = new Uint32Array(this.#bytes.buffer);
@@ -66,11 +64,10 @@ export class ChunkMemtable {
   /** Has every id there is here, perhaps with those of other memtables. */
   readonly recent: RecentFilter | undefined;
 
-  /** `recent` is told of every id; `before`: the memtable it follows, which it will be as large as. */
-  constructor(options: MemtableOptions, recent?: RecentFilter, before?: ChunkMemtable) {
+  /** `recent` is told of every id. */
+  constructor(options: MemtableOptions, recent?: RecentFilter) {
     this.bytesMax = checkedBytesMax(options);
     this.recent = recent;
-    this.#expected = expectedAfter(before === undefined ? 0 : before.entries * entryBytes);
   }
 
   /** Entries; slots are 0 .. entries - 1. */
@@ -81,11 +78,6 @@ export class ChunkMemtable {
   /** Bytes of entries and index. */
   get bytesUsed(): number {
     return this.#entries * entryBytes + Math.max(indexEntriesMin, this.#index.length) * 4;
-  }
-
-  /** Bytes of memory it has, used or not. */
-  get bytesReserved(): number {
-    return this.#bytes.length + this.#index.byteLength;
   }
 
   /** The budget is used up: time to freeze. Never while empty. Changes are taken all the same. */
@@ -270,7 +262,7 @@ export class ChunkMemtable {
   #reserve(): void {
     const needed = (this.#entries + 1) * entryBytes;
     if (needed > this.#bytes.length) {
-      this.#bytes = growShared(this.#bytes, roomFor(this.#bytes.length, needed, this.#expected));
+      this.#bytes = growShared(this.#bytes, roomFor(this.#bytes.length, needed));
       this.#halves = new Uint16Array(this.#bytes.buffer);
       this.#words = new Uint32Array(this.#bytes.buffer);
       this.#signed = new Int32Array(this.#bytes.buffer);

@@ -332,7 +332,7 @@ export class ChunkTree {
     const frozen = this.#active;
     frozen.freeze();
     const recent = this.#recent.next(frozen.recent, frozen.entries);
-    this.#active = new ChunkMemtable({ bytesMax: this.#memtableBytes }, recent, frozen);
+    this.#active = new ChunkMemtable({ bytesMax: this.#memtableBytes }, recent);
     this.#frozen = [frozen, ...this.#frozen];
     return frozen;
   }

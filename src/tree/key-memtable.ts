@@ -18,7 +18,7 @@ import { assert, unreachable } from '../base/assert.ts';
 import { compareRange } from '../base/bytes.ts';
 import { invalid } from '../base/errors.ts';
 import { seqBytes, seqOf } from '../format/internal-key.ts';
-import { expectedAfter, memtableBytesMax, RecordArena } from './arena.ts';
+import { memtableBytesMax, RecordArena } from './arena.ts';
 import { ArenaTree } from './arena-tree.ts';
 import { END, type KeyCursor, OK, type Step } from './cursor.ts';
 import type { RecentFilter } from './recent-filter.ts';
@@ -43,8 +43,8 @@ export class KeyMemtable {
   readonly bytesMax: number;
   /** Has every row there is here, perhaps with those of other memtables. */
   readonly recent: RecentFilter | undefined;
-  readonly #arena: RecordArena;
-  readonly #tree: ArenaTree;
+  readonly #arena = new RecordArena();
+  readonly #tree = new ArenaTree(this.#arena);
   #minSeq = 0;
   #maxSeq = 0;
   #frozen = false;
@@ -55,12 +55,10 @@ export class KeyMemtable {
   #soughtSeq = 0;
   #soughtMoves = -1;
 
-  /** `recent` is told of every row; `before`: the memtable it follows, which it will be as large as. */
-  constructor(options: MemtableOptions, recent?: RecentFilter, before?: KeyMemtable) {
+  /** `recent` is told of every row. */
+  constructor(options: MemtableOptions, recent?: RecentFilter) {
     this.bytesMax = checkedBytesMax(options);
     this.recent = recent;
-    this.#arena = new RecordArena(expectedAfter(before === undefined ? 0 : before.#arena.used));
-    this.#tree = new ArenaTree(this.#arena, expectedAfter(before === undefined ? 0 : before.#tree.bytesUsed));
   }
 
   get entries(): number {
@@ -88,11 +86,6 @@ export class KeyMemtable {
 
   get maxSeq(): number {
     return this.#maxSeq;
-  }
-
-  /** Bytes of memory it has, used or not. */
-  get bytesReserved(): number {
-    return this.#arena.bytes.length + this.#tree.bytesReserved;
   }
 
   /** Memory the handles point into; replaced on growth, so read it at each use. Never write to it. */

@@ -185,7 +185,7 @@ export class KeyTree {
     const frozen = this.#active;
     frozen.freeze();
     const recent = this.#recent.next(frozen.recent, frozen.entries);
-    this.#active = new KeyMemtable({ bytesMax: this.#memtableBytes }, recent, frozen);
+    this.#active = new KeyMemtable({ bytesMax: this.#memtableBytes }, recent);
     this.#frozen = [frozen, ...this.#frozen];
     return frozen;
   }

@@ -201,18 +201,6 @@ describe('chunk memtable', () => {
     expect([...table.sorted()]).toEqual([slot]);
   });
 
-  test('one that follows another reserves its entries once', () => {
-    const ids = new Prng(9).bytes(32 * 6000);
-    const first = new ChunkMemtable({ bytesMax: GiB });
-    for (let at = 0; at < ids.length; at += 32) first.addRefs(ids, at, 1);
-    const next = new ChunkMemtable({ bytesMax: GiB }, undefined, first);
-    for (let at = 0; at < ids.length; at += 32) next.addRefs(ids, at, 1);
-    expect(next.bytesUsed).toBe(first.bytesUsed);
-    const index = first.bytesUsed - 6000 * 56;
-    expect(next.bytesReserved - index).toBe(393_216);
-    expect(first.bytesReserved - index).toBe(524_288);
-  });
-
   test('the budget counts entries and index, says full at the bound and takes changes beyond it', () => {
     const probe = new ChunkMemtable({ bytesMax: GiB });
     const empty = probe.bytesUsed;

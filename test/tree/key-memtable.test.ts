@@ -339,27 +339,6 @@ describe('key memtable', () => {
     expect(new KeyMemtable({ bytesMax: 1 }).full).toBe(false);
   });
 
-  test('one that follows another reserves once, for as many rows and a few more', () => {
-    const rows = Array.from({ length: 5000 }, (_, i) => ({
-      key: rowKey(new Prng(i).bytes(20), i + 1),
-      value: new Uint8Array(100),
-    }));
-    const first = new KeyMemtable({ bytesMax: GiB });
-    for (const row of rows) insert(first, row);
-    const next = new KeyMemtable({ bytesMax: GiB }, undefined, first);
-    expect(next.bytesReserved).toBeLessThan(2000);
-    insert(next, rows[0]!);
-    const { arena } = next;
-    for (const row of rows.slice(1)) insert(next, row);
-    expect(next.arena).toBe(arena);
-    expect(next.bytesReserved).toBeLessThan(next.bytesUsed * 1.25);
-    // More than was expected: an eighth each time.
-    for (const row of rows) insert(next, { ...row, key: concatBytes([none, row.key.slice(1)]) });
-    expect(next.entries).toBe(10_000);
-    expect(next.bytesReserved).toBeLessThan(next.bytesUsed * 1.25);
-    expect(scan(next, true)).toHaveLength(10_000);
-  });
-
   test('a budget out of bounds is refused', () => {
     for (const bytesMax of [0, -1, 1.5, Number.NaN, GiB + 1]) {
       expect(() => new KeyMemtable({ bytesMax })).toThrow(
