@@ -1,13 +1,8 @@
 #!/usr/bin/env node
 /** The `varve` program: binds the command line to the process. */
 import process from 'node:process';
-import { setFlagsFromString } from 'node:v8';
 import { exitCodes } from './exit-codes.ts';
-import { laterOptimizing } from './optimizing.ts';
 import { runCli } from './program.ts';
-
-const optimizing = laterOptimizing(process.versions.v8);
-if (optimizing !== undefined) setFlagsFromString(optimizing);
 
 const controller = new AbortController();
 
