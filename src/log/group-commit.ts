@@ -96,9 +96,9 @@ export class GroupCommit {
     return this.#durableSeq;
   }
 
-  /** A commit is under way: its caller has not been told. */
+  /** A commit is under way: its caller has not been told. None is once a write or sync has failed. */
   get isWaitedFor(): boolean {
-    return this.#visibleSeq < this.#lastSeq;
+    return this.#visibleSeq < this.#lastSeq && this.#failure === undefined;
   }
 
   get lastTimeMs(): number {

@@ -252,6 +252,7 @@ describe('after a failure', () => {
     expect(await Promise.all(pending)).toEqual(['VARVE_COMMIT_UNKNOWN', 'VARVE_COMMIT_UNKNOWN']);
     expect([log.visibleSeq, log.durableSeq, log.pendingBytes]).toEqual([11, 11, 0]);
     expect([failures.length, failures[0]!.code, log.failure?.errno]).toEqual([1, 'VARVE_IO', 'EIO']);
+    expect(log.isWaitedFor).toBe(false);
     sink.failing = undefined;
     expect(await codeOf(() => join('d'))).toBe('VARVE_POISONED');
     expect(await codeOf(log.drained())).toBe('VARVE_POISONED');
