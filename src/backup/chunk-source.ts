@@ -15,7 +15,7 @@ import { MiB } from '../base/limits.ts';
 import { ChunkFrame } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { type Trailer, trailerEntry } from '../format/segment.ts';
-import { readPackFrame, readPackTrailer } from './pack-reader.ts';
+import { readPackEnds, readPackFrame } from './pack-reader.ts';
 import { throwIfAborted } from './throttle.ts';
 import { checkVault, type Vault } from './vault.ts';
 import type { IndexHit } from './vault-index.ts';
@@ -116,7 +116,7 @@ class VaultChunkSource implements ChunkSource {
     if (this.#trailers.has(hash)) return this.#trailers.get(hash);
     let trailer: Trailer | undefined;
     try {
-      trailer = await readPackTrailer(this.#env.store, hash, size, this.#env.vaultId);
+      ({ trailer } = await readPackEnds(this.#env.store, hash, size, this.#env.vaultId));
     } catch (error) {
       if (!isVarveError(error, 'VARVE_NOT_FOUND', 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION')) throw error;
     }

@@ -86,19 +86,34 @@ export function checkWholeFrame(
   checkFrameId(buf, out, file, offset);
 }
 
-/** Header, footer and trailer of a pack, checked. `size`: of the object. */
-export async function readPackTrailer(
+/** Front and end of a pack. */
+export interface PackEnds {
+  readonly header: Uint8Array;
+  /** How the pack is named: one of `packNamings`. */
+  readonly subKind: number;
+  readonly trailer: Trailer;
+  /** Trailer and footer as they lie there. */
+  readonly tail: Uint8Array;
+}
+
+/**
+ * Header, footer and trailer of a pack, checked; bytes of its own. `size`: of the object. VARVE_CORRUPT,
+ * VARVE_FORMAT_VERSION; VARVE_NOT_FOUND, VARVE_IO and the like from the target.
+ */
+export async function readPackEnds(
   store: BlobStore,
   hash: string,
   size: number,
   vaultId: Uint8Array,
-): Promise<Trailer> {
+): Promise<PackEnds> {
   const name = packName(hash);
   if (size < segmentDataFrom + segmentFooter.size || size > segmentBytesMax)
     throw corrupt('pack has an impossible size', { file: name, offset: 0 }, undefined, size);
-  const head = await store.getRange(name, 0, fileHeader.size);
-  const { seed } = decodePackHeader(head, vaultId, name);
-  const tail = await store.getRange(name, size - segmentFooter.size, segmentFooter.size);
-  const footer = decodeSegmentFooter(tail, seed, size, name);
-  return decodeTrailer(await store.getRange(name, footer.trailerOff, footer.trailerLen), footer, name);
+  const header = await store.getRange(name, 0, fileHeader.size);
+  const { seed, subKind } = decodePackHeader(header, vaultId, name);
+  const end = await store.getRange(name, size - segmentFooter.size, segmentFooter.size);
+  const footer = decodeSegmentFooter(end, seed, size, name);
+  const tail = await store.getRange(name, footer.trailerOff, size - footer.trailerOff);
+  const trailer = decodeTrailer(tail.subarray(0, footer.trailerLen), footer, name);
+  return { header, subKind, trailer, tail };
 }

@@ -12,22 +12,15 @@
  */
 import { isZero, u32le } from '../base/bytes.ts';
 import { isVarveError } from '../base/errors.ts';
-import { segmentBytesMax } from '../base/limits.ts';
 import { chunkFrame, chunkFrameMagic, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
-import { fileHeader } from '../format/file-header.ts';
-import { decodePackHeader, packNamings, SkeletonBuilder } from '../format/pack-header.ts';
-import {
-  decodeSegmentFooter,
-  decodeTrailer,
-  segmentDataFrom,
-  segmentFooter,
-  type Trailer,
-} from '../format/segment.ts';
+import { packNamings, SkeletonBuilder } from '../format/pack-header.ts';
+import type { Trailer } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
 import { type HashThreads, IdChecker } from '../pool/id-checker.ts';
 import { readRange } from './blob-store.ts';
+import { type PackEnds, readPackEnds } from './pack-reader.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
 
 /** Bytes that are read at once, no more than a buffer has, unless one frame is longer. */
@@ -40,14 +33,6 @@ export interface ProveOptions {
   readonly pause?: () => Promise<void> | undefined;
 }
 
-/** Front and end of a pack. */
-interface Ends {
-  readonly header: Uint8Array;
-  readonly trailer: Trailer;
-  /** Trailer and footer as they lie there. */
-  readonly tail: Uint8Array;
-}
-
 /**
  * The trailer of the pack, every byte of which has been proved; undefined where it is damaged, or is not to
  * be told in this way. VARVE_NOT_FOUND, VARVE_IO and the like from the target.
@@ -58,7 +43,7 @@ export async function provePack(
   options: ProveOptions = {},
 ): Promise<Trailer | undefined> {
   if (env.store.caps.local !== true) return undefined;
-  const ends = await readEnds(env, pack);
+  const ends = await soundEnds(env, pack);
   if (ends === undefined) return undefined;
   const { header, trailer, tail } = ends;
   const skeleton = new SkeletonBuilder(header, trailer.count);
@@ -82,21 +67,14 @@ export async function provePack(
   return wrong === 0 && sha256Hex(skeleton.finish(tail)) === pack.hash ? trailer : undefined;
 }
 
-async function readEnds(
+/** Undefined where they are damaged, or the pack is not named by its skeleton. */
+async function soundEnds(
   { store, vaultId }: VaultEnv,
   { hash, size }: Pick<PackState, 'hash' | 'size'>,
-): Promise<Ends | undefined> {
-  const name = packName(hash);
-  if (size < segmentDataFrom + segmentFooter.size || size > segmentBytesMax) return undefined;
+): Promise<PackEnds | undefined> {
   try {
-    const header = await store.getRange(name, 0, fileHeader.size);
-    const { seed, subKind } = decodePackHeader(header, vaultId, name);
-    if (subKind !== packNamings.skeleton) return undefined;
-    const end = await store.getRange(name, size - segmentFooter.size, segmentFooter.size);
-    const footer = decodeSegmentFooter(end, seed, size, name);
-    const tail = await store.getRange(name, footer.trailerOff, size - footer.trailerOff);
-    const trailer = decodeTrailer(tail.subarray(0, footer.trailerLen), footer, name);
-    return { header, trailer, tail };
+    const ends = await readPackEnds(store, hash, size, vaultId);
+    return ends.subKind === packNamings.skeleton ? ends : undefined;
   } catch (error) {
     if (isVarveError(error, 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION')) return undefined;
     throw error;

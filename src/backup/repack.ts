@@ -16,7 +16,7 @@ import { isVarveError } from '../base/errors.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import type { IndexMarks } from './index-marks.ts';
 import { packBytesTarget } from './pack-builder.ts';
-import { readPackTrailer } from './pack-reader.ts';
+import { readPackEnds } from './pack-reader.ts';
 import { RunIndexes } from './run-indexes.ts';
 import type { Slices } from './throttle.ts';
 import { Upload } from './upload.ts';
@@ -72,7 +72,8 @@ export async function repackPacks(
   for (const number of packs) {
     const { hash, size } = state.packs[number]!;
     try {
-      const { ids, off8, count } = await readPackTrailer(env.store, hash, size, env.vaultId);
+      const { trailer } = await readPackEnds(env.store, hash, size, env.vaultId);
+      const { ids, off8, count } = trailer;
       for (let i = 0; i < count; i++) {
         const rest = slices.step();
         if (rest !== undefined) await rest;

@@ -23,7 +23,7 @@ import type { HashThreads } from '../pool/id-checker.ts';
 import type { BlobStore } from './blob-store.ts';
 import { entriesAtMost, type IndexBounds, IndexObject, IndexPages } from './index-object.ts';
 import { checkPack } from './pack-check.ts';
-import { readPackTrailer } from './pack-reader.ts';
+import { readPackEnds } from './pack-reader.ts';
 import { type IndexSource, VaultIndex } from './vault-index.ts';
 
 /** What everything about a vault needs. */
@@ -271,7 +271,7 @@ export async function adoptOrphans(
         const { faults } = await checkPack(bytes, pack.hash, env.vaultId, { named: true });
         if (faults.length > 0) continue;
       }
-      const trailer = await readPackTrailer(env.store, pack.hash, pack.size, env.vaultId);
+      const { trailer } = await readPackEnds(env.store, pack.hash, pack.size, env.vaultId);
       const { ids, off8, storedLen, rawLen, kind, codec } = trailer;
       for (let i = 0; i < trailer.count; i++) {
         const at = i * chunkIdBytes;

@@ -8,7 +8,7 @@ import { packName } from '../format/vault-names.ts';
 import { readRange } from './blob-store.ts';
 import { checkPack, type PackCheckOptions } from './pack-check.ts';
 import { PackDigest, type PackDigests } from './pack-digests.ts';
-import { readPackTrailer } from './pack-reader.ts';
+import { readPackEnds } from './pack-reader.ts';
 import { type ProveOptions, provePack } from './prove-pack.ts';
 import { steadily, type VaultIndex } from './vault-index.ts';
 import type { VaultEnv, VaultState } from './vault-state.ts';
@@ -46,7 +46,7 @@ export async function checkPackTrailer(
   { digests, isOrphan }: KnownOfPack,
 ): Promise<void> {
   const { hash, size } = packs[number]!;
-  const trailer = await readPackTrailer(env.store, hash, size, env.vaultId);
+  const { trailer } = await readPackEnds(env.store, hash, size, env.vaultId);
   if (isOrphan || digests.agrees(number, digestOf(trailer))) return;
   const { ids, off8 } = trailer;
   const there = new Map<string, number>();

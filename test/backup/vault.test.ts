@@ -27,6 +27,16 @@ async function vaultWith(
   return { vault, engine, ids };
 }
 
+/** A store of one key, a vault for it whose clock a test moves while `put` puts, and what `put` was. */
+async function slowTarget() {
+  const store = new MemoryBlobs();
+  const clock = new TestClock();
+  const { engine } = await newStore();
+  const vault = await vaultOn(store, clock);
+  await engine.put('a', bytesOf(1, 9000));
+  return { store, clock, engine, vault, put: store.put.bind(store) };
+}
+
 describe('vault', () => {
   test('is made when asked for, found again, and never made over backups', async () => {
     const store = new MemoryBlobs();
@@ -141,12 +151,7 @@ describe('vault', () => {
   });
 
   test('a run that never ended is given up, and can no more commit', async () => {
-    const store = new MemoryBlobs();
-    const clock = new TestClock();
-    const { engine } = await newStore();
-    const vault = await vaultOn(store, clock);
-    await engine.put('a', bytesOf(1, 9000));
-    const put = store.put.bind(store);
+    const { store, clock, engine, vault, put } = await slowTarget();
     store.put = async (name, data, options) => {
       if (name.endsWith('.snap') && clock.ms === 1_700_000_000_000) {
         clock.ms += 25 * 3600 * 1000;
@@ -161,12 +166,7 @@ describe('vault', () => {
   });
 
   test('a run whose packs took more than a day to put is not taken for dead', async () => {
-    const store = new MemoryBlobs();
-    const clock = new TestClock();
-    const { engine } = await newStore();
-    const vault = await vaultOn(store, clock);
-    await engine.put('a', bytesOf(1, 9000));
-    const put = store.put.bind(store);
+    const { store, clock, engine, vault, put } = await slowTarget();
     let expired: number | undefined;
     store.put = async (name, data, options) => {
       if (name.startsWith('packs/')) clock.ms += 30 * 3600 * 1000;
