@@ -14,10 +14,9 @@
  * - nothing in a condemned segment is a hit (test/engine/cleaner.test.ts).
  */
 import type { FileNo } from '../base/brands.ts';
-import { compareRange, toHex } from '../base/bytes.ts';
+import { toHex } from '../base/bytes.ts';
 import { corrupt, isPassing, isVarveError, type VarveError } from '../base/errors.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
-import { frameBytes } from '../format/chunk-frame.ts';
 import { type ChunkKind, type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { filePath } from '../format/file-names.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
@@ -25,6 +24,7 @@ import type { SegmentWriter } from '../segment/segment-writer.ts';
 import { ChunkHit } from '../tree/chunk-table-reader.ts';
 import type { ChunkTree } from '../tree/chunk-tree.ts';
 import { MISS, OK, type Step } from '../tree/cursor.ts';
+import { withId } from './kept-chunk.ts';
 import type { LocalityCache } from './locality-cache.ts';
 import { PutGuard } from './put-guard.ts';
 import type { SegmentLanes } from './segment-lanes.ts';
@@ -32,6 +32,9 @@ import type { SegmentLanes } from './segment-lanes.ts';
 /** What a lookup found: nothing, an entry of the chunk tree, or a frame that no entry names yet. */
 export const found = { absent: 0, entry: 1, frame: 2 } as const;
 export type Found = (typeof found)[keyof typeof found];
+
+/** So often the tree is asked for a list node where its answer is damage. */
+const nodeLookupsMax = 4;
 
 export interface ChunkStoreOptions {
   readonly chunks: ChunkTree;
@@ -125,20 +128,23 @@ export class ChunkStore {
   }
 
   /**
-   * True when the chunk tree has an entry for the list node, exactly. Damage is reported and counts as
-   * absent: the children of the node may then be counted twice, which keeps them. Errors of the moment are
-   * thrown: counts of a sound store stay exact.
+   * True when the chunk tree has an entry for the list node, exactly. Damage is reported, and asked again: a
+   * read that went wrong on its way is right the next time. Damage that stays counts as absent: the children
+   * of the node may then be counted twice, which keeps them until a repair counts anew. Errors of the moment
+   * are thrown: counts of a sound store stay exact.
    */
   async isNodePresent(id: Uint8Array, at: number): Promise<boolean> {
     const row = new ChunkHit();
-    try {
-      // Bytes stored as data under the same id have counted no children.
-      return (await this.#chunks.findAsync(id, at, row)) === OK && row.kind === chunkKinds.list;
-    } catch (error) {
-      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO') || isPassing(error)) throw error;
-      this.#onDamage(error);
-      return false;
+    for (let tries = 1; tries <= nodeLookupsMax; tries++) {
+      try {
+        // Bytes stored as data under the same id have counted no children.
+        return (await this.#chunks.findAsync(id, at, row)) === OK && row.kind === chunkKinds.list;
+      } catch (error) {
+        if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_IO') || isPassing(error)) throw error;
+        this.#onDamage(error);
+      }
     }
+    return false;
   }
 
   /**
@@ -367,19 +373,6 @@ export class ChunkStore {
       this.#onDamage(error);
     }
   }
-}
-
-/** The id and the chunk behind it: the frame the chunk was read with where that is all its memory holds. */
-function withId(id: Uint8Array, bytes: Uint8Array): Uint8Array {
-  const { buffer, byteOffset, length } = bytes;
-  if (byteOffset >= chunkIdBytes && buffer.byteLength <= frameBytes(length)) {
-    const framed = new Uint8Array(buffer, byteOffset - chunkIdBytes, chunkIdBytes + length);
-    if (compareRange(framed, 0, chunkIdBytes, id, 0, chunkIdBytes) === 0) return framed;
-  }
-  const copy = new Uint8Array(chunkIdBytes + length);
-  copy.set(id);
-  copy.set(bytes, chunkIdBytes);
-  return copy;
 }
 
 export function newLocation(): ChunkLocation {
