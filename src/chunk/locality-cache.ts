@@ -14,6 +14,7 @@
  */
 import type { FileNo } from '../base/brands.ts';
 import { u32le } from '../base/bytes.ts';
+import { grownBytes, grownWords, pagedWords } from '../base/own-pages.ts';
 import { type ChunkLocation, chunkIdBytes } from '../format/chunk-ref.ts';
 
 /** Columns of one segment's trailer, in the order the frames were appended. */
@@ -215,8 +216,8 @@ export class LocalityCache {
     const lastSegment = this.#lastHolder < 0 ? undefined : this.#held[this.#lastHolder]?.segment;
     let size = 1024;
     while (size < (this.#entries + entries) * 4) size *= 2;
-    this.#slotHolder = new Uint32Array(size).fill(none);
-    this.#slotEntry = new Uint32Array(size);
+    this.#slotHolder = pagedWords(size).fill(none);
+    this.#slotEntry = pagedWords(size);
     this.#slotsUsed = 0;
     this.#held = live;
     this.#bySegment.clear();
@@ -240,15 +241,9 @@ function sameId(ids: Uint8Array, entry: number, id: Uint8Array, at: number): boo
 }
 
 function grow(held: Held): void {
-  const wider = (column: Uint32Array): Uint32Array => {
-    const out = new Uint32Array(column.length * 2);
-    out.set(column);
-    return out;
-  };
-  const ids = new Uint8Array(held.ids.length * 2);
-  ids.set(held.ids);
-  held.ids = ids;
-  held.off8 = wider(held.off8);
-  held.storedLen = wider(held.storedLen);
-  held.rawLen = wider(held.rawLen);
+  const entries = held.off8.length * 2;
+  held.ids = grownBytes(held.ids, entries * chunkIdBytes);
+  held.off8 = grownWords(held.off8, entries);
+  held.storedLen = grownWords(held.storedLen, entries);
+  held.rawLen = grownWords(held.rawLen, entries);
 }

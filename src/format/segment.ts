@@ -7,6 +7,7 @@ import type { FileNo } from '../base/brands.ts';
 import { equalBytes, viewOf } from '../base/bytes.ts';
 import { corrupt, VarveError } from '../base/errors.ts';
 import { segmentBytesMax } from '../base/limits.ts';
+import { pagedBytes } from '../base/own-pages.ts';
 import { type FileSeed, storedChecksum, writeChecksum, xxh64 } from '../codec/checksum.ts';
 import { decodeLayout, defineLayout, encodeLayout, f } from '../codec/layout.ts';
 import { chunkPayloadBytesMax, frameBytes, knownKindAndCodec } from './chunk-frame.ts';
@@ -152,7 +153,7 @@ export class TrailerBuilder {
 
   #reserve(length: number): void {
     if (length <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, length));
+    const grown = new Uint8Array(pagedBytes(Math.max(this.#bytes.length * 2, length)));
     grown.set(this.#bytes.subarray(0, this.#count * trailerEntry.size));
     this.#bytes = grown;
     this.#view = viewOf(grown);

@@ -40,6 +40,12 @@ export function separatorBetween(
   return out;
 }
 
+/** Least bytes of an entry beside its separator: six varints. */
+export const indexEntryBytesLeast = 6;
+
+/** Memory of a block: its columns. */
+const columnBytes = 24;
+
 /** What an index entry says of a block or partition. */
 export interface IndexEntry {
   separator: Uint8Array;
@@ -161,7 +167,7 @@ export class TableIndex {
   readonly #length: Uint32Array;
   readonly #rows: Uint32Array;
   readonly #maxSeqs: Float64Array;
-  readonly #separators = new ByteWriter(1024);
+  readonly #separators: ByteWriter;
   #filled = 0;
   #end: number;
   #rowSum = 0;
@@ -172,22 +178,32 @@ export class TableIndex {
 
   /**
    * `blocks` is bounded by the caller, by the size of the file; `dataFrom` is where the first lies
-   * (undefined: where its entry says), and `first` its separator.
+   * (undefined: where its entry says), and `first` its separator. `separatorBytes`: about what separators
+   * take.
    */
-  constructor(blocks: number, dataFrom: number | undefined, first: Uint8Array = emptyBytes) {
+  constructor(
+    blocks: number,
+    dataFrom: number | undefined,
+    first: Uint8Array = emptyBytes,
+    separatorBytes = 1024,
+  ) {
     this.blocks = blocks;
     this.#first = first;
-    this.#separatorEnd = new Uint32Array(blocks);
-    this.#offset8 = new Uint32Array(blocks);
-    this.#length = new Uint32Array(blocks);
-    this.#rows = new Uint32Array(blocks);
-    this.#maxSeqs = new Float64Array(blocks);
+    // One array under all columns: thousands of partitions are in memory, and come and go.
+    const memory = new ArrayBuffer(columnBytes * blocks);
+    const column = (at: number): Uint32Array => new Uint32Array(memory, at * blocks, blocks);
+    this.#maxSeqs = new Float64Array(memory, 0, blocks);
+    this.#separatorEnd = column(8);
+    this.#offset8 = column(12);
+    this.#length = column(16);
+    this.#rows = column(20);
+    this.#separators = new ByteWriter(separatorBytes);
     this.#end = dataFrom ?? -1;
   }
 
   /** Bytes of memory. */
   get bytes(): number {
-    return this.#separators.bytes.length + 24 * this.blocks;
+    return this.#separators.bytes.length + columnBytes * this.blocks;
   }
 
   addPartition(raw: Uint8Array, partition: Pick<IndexEntry, 'rows'>, place: Place): void {

@@ -13,6 +13,7 @@
 import { assert } from '../base/assert.ts';
 import { copyRange } from '../base/bytes.ts';
 import { GiB, KiB } from '../base/limits.ts';
+import { ownPagesBytes, pagedBytes } from '../base/own-pages.ts';
 
 /** Largest budget of one memtable, bytes: keeps every offset inside 31 bits. */
 export const memtableBytesMax = GiB;
@@ -24,13 +25,16 @@ const growthUnit = 64 * KiB;
 const smallUnit = 4 * KiB;
 const headerBytes = 8;
 
-/** Bytes to reserve so that `needed` fit: doubled from `capacity`, in whole units. */
+/**
+ * Bytes to reserve so that `needed` fit: doubled from `capacity`, in whole units, and from a mebibyte on
+ * pages of its own at once: no further copies, and none of the freed ones in between that the heap keeps.
+ */
 export function roomFor(capacity: number, needed: number): number {
   assert(needed <= sharedBytesMax, 'a memtable stays below 2 GiB');
   const wanted = Math.max(capacity * 2, needed);
   const unit = wanted < growthUnit ? smallUnit : growthUnit;
   const room = Math.ceil(wanted / unit) * unit;
-  return Math.min(room, sharedBytesMax);
+  return Math.min(pagedBytes(room), sharedBytesMax);
 }
 
 /** A zeroed shared array of `bytes` bytes that begins with a copy of `old`. */
@@ -38,6 +42,14 @@ export function growShared(old: Uint8Array, bytes: number): Uint8Array {
   const grown = new Uint8Array(new SharedArrayBuffer(bytes));
   grown.set(old);
   return grown;
+}
+
+/**
+ * What stands for shared arrays in the sums by which V8 decides when to collect, since it counts none of
+ * them: a dead memtable would stay until something else fills memory. Never written, so that it takes none.
+ */
+export function weightOf(shared: Uint8Array): ArrayBuffer | undefined {
+  return shared.length < ownPagesBytes ? undefined : new ArrayBuffer(shared.length);
 }
 
 /** No memory yet: what everything starts with, as most memtables never get a record. Never written. */
@@ -48,6 +60,8 @@ const emptyWords = new Uint32Array(emptyShared.buffer);
 export class RecordArena {
   #bytes = emptyShared;
   #words = emptyWords;
+  /** Held as long as the memory is. */
+  #weight: ArrayBuffer | undefined;
   #used = 0;
 
   /** The memory; replaced on growth, so read it at each use. */
@@ -100,5 +114,6 @@ export class RecordArena {
   #grow(needed: number): void {
     this.#bytes = growShared(this.#bytes, roomFor(this.#bytes.length, needed));
     this.#words = new Uint32Array(this.#bytes.buffer);
+    this.#weight ??= weightOf(this.#bytes);
   }
 }

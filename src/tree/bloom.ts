@@ -12,6 +12,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { viewOf } from '../base/bytes.ts';
+import { pagedWords } from '../base/own-pages.ts';
 import { mix32 } from '../codec/key-hash.ts';
 
 export const bucketBytes = 32;
@@ -44,7 +45,7 @@ export class BloomFilter {
   constructor(buckets: number) {
     assert(buckets >= 1 && buckets <= bucketsMax, 'buckets of a filter are in range');
     this.buckets = buckets;
-    this.#words = new Uint32Array(buckets * 8);
+    this.#words = pagedWords(buckets * 8);
   }
 
   /** Bytes of memory, and in a file. */
@@ -105,6 +106,12 @@ export class FilterWords {
     const view = viewOf(bytes);
     const words = new Uint32Array(bytes.length / 4);
     for (let i = 0; i < words.length; i++) words[i] = view.getUint32(4 * i, true);
+    return new FilterWords(words);
+  }
+
+  /** The same in other memory (taken), as long as these. */
+  movedTo(words: Uint32Array): FilterWords {
+    words.set(this.#words);
     return new FilterWords(words);
   }
 

@@ -18,10 +18,11 @@
  */
 import { assert } from '../base/assert.ts';
 import { i32le } from '../base/bytes.ts';
+import { pagedBytes } from '../base/own-pages.ts';
 import { mix32 } from '../codec/key-hash.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import { chunkBitsHash, chunkBucketHash } from '../format/chunk-table.ts';
-import { emptyShared, growShared, roomFor } from './arena.ts';
+import { emptyShared, growShared, roomFor, weightOf } from './arena.ts';
 import { checkedBytesMax, type MemtableOptions } from './key-memtable.ts';
 import type { RecentFilter } from './recent-filter.ts';
 import { sortSlots } from './slot-sort.ts';
@@ -56,6 +57,8 @@ export class ChunkMemtable {
   #words = new Uint32Array(this.#bytes.buffer);
   #signed = new Int32Array(this.#bytes.buffer);
   #index = emptyIndex;
+  /** Held as long as the memory is. */
+  #weight: ArrayBuffer | undefined;
   #entries = 0;
   #minSeq = 0;
   #maxSeq = 0;
@@ -266,11 +269,12 @@ export class ChunkMemtable {
       this.#halves = new Uint16Array(this.#bytes.buffer);
       this.#words = new Uint32Array(this.#bytes.buffer);
       this.#signed = new Int32Array(this.#bytes.buffer);
+      this.#weight ??= weightOf(this.#bytes);
     }
     if ((this.#entries + 1) * 2 <= this.#index.length) return;
     assert(this.#entries + 1 < slotMask, 'slots fit the index');
     const length = Math.max(indexEntriesMin, this.#index.length * 2);
-    const index = new Uint32Array(new SharedArrayBuffer(length * 4));
+    const index = new Uint32Array(new SharedArrayBuffer(pagedBytes(length * 4)), 0, length);
     for (let slot = 0; slot < this.#entries; slot++)
       place(index, hashOf(this.#bytes, slot * entryBytes), slot);
     this.#index = index;

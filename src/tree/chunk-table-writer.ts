@@ -44,7 +44,8 @@ export interface ChunkTableInput extends Omit<TableIdentity, 'tree'> {
 export async function writeChunkTable(fs: FsPort, input: ChunkTableInput): Promise<CatalogTable> {
   const { no, level, minSeq, maxSeq } = input;
   const writer = new EntriesWriter(input);
-  const identity = { no, level, tree: trees.C, dbUuid: input.dbUuid, salt: input.salt };
+  const { dbUuid, salt, scratch } = input;
+  const identity = { no, level, tree: trees.C, dbUuid, salt, ...(scratch === undefined ? {} : { scratch }) };
   const { size, checksum } = await TableOutput.write(fs, identity, (out) => writer.write(out));
   const { entries, minKey, maxKey } = writer;
   return { tree: trees.C, level, no, size, entries, minKey, maxKey, minSeq, maxSeq, checksum };

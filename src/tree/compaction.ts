@@ -31,7 +31,7 @@ import { type IsSpent, MergedEntries } from './merged-entries.ts';
 import { MergedRows } from './merged-rows.ts';
 import { RowRetention } from './row-retention.ts';
 import { newestFirst } from './table-order.ts';
-import { discardTable } from './table-output.ts';
+import { discardTable, TableScratch } from './table-output.ts';
 import { KeyTable } from './table-reader.ts';
 import { writeKeyTable } from './table-writer.ts';
 
@@ -129,7 +129,7 @@ async function mergeRows(
   const retention = new RowRetention(job.rule, job.tree);
   const rows = new MergedRows(
     new MergeCursor(
-      inputs.map((table) => table.scan(pieceBytesOf(job))),
+      inputs.map((table) => table.scan(pieceBytesOf(job), true)),
       sharedOf(inputs),
     ),
     retention,
@@ -137,8 +137,9 @@ async function mergeRows(
     new MergeSlice(ports.pace),
     job.tableBytes,
   );
+  const scratch = new TableScratch();
   while (await rows.more()) {
-    tables.push(await writeKeyTable(ports.fs, { ...identityOf(job, ports), rows }));
+    tables.push(await writeKeyTable(ports.fs, { ...identityOf(job, ports), scratch, rows }));
   }
   const { read, given, superseded, deletes } = rows;
   const written = entriesOf(tables);
@@ -186,10 +187,18 @@ async function mergeChunks(
   );
   const minSeq = Math.min(...metas.map((meta) => meta.minSeq));
   const maxSeq = Math.max(...metas.map((meta) => meta.maxSeq));
+  const scratch = new TableScratch();
   while (await entries.more()) {
     const entriesMax = Math.min(tableEntries, rowsRead - entries.given);
     tables.push(
-      await writeChunkTable(ports.fs, { ...identityOf(job, ports), entries, entriesMax, minSeq, maxSeq }),
+      await writeChunkTable(ports.fs, {
+        ...identityOf(job, ports),
+        scratch,
+        entries,
+        entriesMax,
+        minSeq,
+        maxSeq,
+      }),
     );
   }
   const written = entriesOf(tables);

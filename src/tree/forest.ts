@@ -29,7 +29,7 @@ import { KeyTree } from './key-tree.ts';
 import { PartRoom } from './part-room.ts';
 import { RangeRows } from './range-rows.ts';
 import type { TableOpen } from './table-file.ts';
-import { discardTable } from './table-output.ts';
+import { discardTable, TableScratch } from './table-output.ts';
 import { KeyTable } from './table-reader.ts';
 import { writeKeyTable } from './table-writer.ts';
 
@@ -210,7 +210,9 @@ export class Forest {
     random: (bytes: number) => Uint8Array,
   ): Promise<CatalogTable[]> {
     const written: CatalogTable[] = [];
+    const scratch = new TableScratch();
     const identity = () => ({
+      scratch,
       no: takeFileNo(),
       level: 0,
       dbUuid: this.#options.dbUuid,

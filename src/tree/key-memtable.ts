@@ -2,7 +2,8 @@
  * Memtable of the key trees (K, X, S): internal keys in order, in shared memory, insert-only.
  *
  * Budget: 8 B per entry of record header, its key and value, padded to 4, and 12 B of leaf at a fill between
- * one half (random keys, about 17 B then) and one (ascending keys). Reserved memory is at most twice that.
+ * one half (random keys, about 17 B then) and one (ascending keys). Reserved memory is at most twice that;
+ * what is reserved in large arrays and not written to takes none (own-pages.ts).
  *
  * Invariants
  * - Entries are never changed or removed; a handle stays valid as long as the memtable ("memtable equals a

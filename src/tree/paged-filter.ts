@@ -15,6 +15,7 @@ import type { BlockHold } from './block-hold.ts';
 import { bucketBytes, bucketOf, FilterWords, remix } from './bloom.ts';
 import { END, OK, type Step } from './cursor.ts';
 import { Part, type PartRoom } from './part-room.ts';
+import type { PartSlot, PartSlots } from './part-slots.ts';
 import type { TableFile } from './table-file.ts';
 import { TableParts } from './table-parts.ts';
 
@@ -24,11 +25,33 @@ const sealedPartBytes = sealedBytes(filterPartitionBytes);
 
 /** A piece: buckets from `number * partBuckets` on; without words it says "maybe" to everything. */
 export class FilterPart extends Part {
-  readonly words: FilterWords | undefined;
+  #words: FilterWords | undefined;
+  #slot: PartSlot | undefined;
 
   constructor(owner: PagedFilter, number: number, words: FilterWords | undefined) {
     super(owner, number, words?.bytes ?? 0);
-    this.words = words;
+    this.#words = words;
+  }
+
+  /** False when no key with this hash of its bits is in the bucket of the filter. */
+  has(bucket: number, bitsHash: number): boolean {
+    const words = this.#words;
+    return words === undefined || words.has(bucket - this.number * partBuckets, bitsHash);
+  }
+
+  /** Moves to memory that is kept for pieces of its size. */
+  settle(slots: PartSlots | undefined): void {
+    if (slots === undefined || this.#words?.bytes !== slots.slotBytes) return;
+    this.#slot = slots.take();
+    this.#words = this.#words.movedTo(this.#slot.words);
+  }
+
+  /** Gives that memory back: whoever still has the piece hears maybe. */
+  leave(slots: PartSlots | undefined): void {
+    if (this.#slot === undefined || slots === undefined) return;
+    this.#words = undefined;
+    slots.give(this.#slot);
+    this.#slot = undefined;
   }
 }
 
@@ -53,7 +76,7 @@ export class PagedFilter extends TableParts<FilterPart> {
     const bucket = bucketOf(bucketHash, this.#buckets);
     const number = Math.floor(bucket / partBuckets);
     const part = this.cached(number) ?? hold.held(this, number);
-    if (part !== undefined) return has(part, bucket, bitsHash) ? OK : END;
+    if (part !== undefined) return part.has(bucket, bitsHash) ? OK : END;
     // Where no room can be made a block is read instead, which is smaller.
     if (this.#unusable.has(number) || !this.room.offer(this.#bytesOf(number))) return OK;
     return hold.want(this, number);
@@ -68,7 +91,7 @@ export class PagedFilter extends TableParts<FilterPart> {
     if (this.#buckets === 0) return true;
     const bucket = bucketOf(bucketHash, this.#buckets);
     const part = this.cached(Math.floor(bucket / partBuckets));
-    return part === undefined || has(part, bucket, bitsHash);
+    return part === undefined || part.has(bucket, bitsHash);
   }
 
   /** Reads the pieces that the budget has room for. */
@@ -101,6 +124,14 @@ export class PagedFilter extends TableParts<FilterPart> {
     return this.room.offer(part.bytes);
   }
 
+  protected override settle(part: FilterPart): void {
+    part.settle(this.room.slots);
+  }
+
+  protected override leave(part: FilterPart): void {
+    part.leave(this.room.slots);
+  }
+
   #made(number: number, raw: Uint8Array): FilterPart {
     return new FilterPart(this, number, FilterWords.from(raw));
   }
@@ -119,8 +150,4 @@ export class PagedFilter extends TableParts<FilterPart> {
   #offsetOf(number: number): number {
     return this.file.footer.filterOff + number * sealedPartBytes;
   }
-}
-
-function has(part: FilterPart, bucket: number, bitsHash: number): boolean {
-  return part.words === undefined || part.words.has(bucket - part.number * partBuckets, bitsHash);
 }

@@ -13,7 +13,7 @@ import { corrupt, type Place } from '../base/errors.ts';
 import { fileHeader } from '../format/file-header.ts';
 import { seqBytes } from '../format/internal-key.ts';
 import { blockTrailer, type TableProps } from '../format/table.ts';
-import { TableIndex } from '../format/table-index.ts';
+import { indexEntryBytesLeast, TableIndex } from '../format/table-index.ts';
 import type { BlockHold } from './block-hold.ts';
 import { Part, type PartOwner, type PartRoom } from './part-room.ts';
 import type { TableFile } from './table-file.ts';
@@ -199,7 +199,9 @@ export class PagedIndex extends TableParts<IndexPart> {
     const { filterOff } = this.file.footer;
     const rows = this.#firsts[number + 1]! - this.#firsts[number]!;
     const from = number === 0 ? fileHeader.size : undefined;
-    const index = new TableIndex(rows, from, this.#top.separatorOf(number));
+    // What is not separators: so the memory for them need not grow.
+    const separatorBytes = Math.max(0, raw.length - indexEntryBytesLeast * rows);
+    const index = new TableIndex(rows, from, this.#top.separatorOf(number), separatorBytes);
     index.addPartition(raw, { rows }, place);
     const { end, maxSeq } = index.sums;
     const isLast = number + 1 === this.count;

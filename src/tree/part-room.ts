@@ -10,6 +10,8 @@
  * - What is used again and again stays where others come and go ("a piece in use outlives those used once").
  */
 import type { FileNo } from '../base/brands.ts';
+import { filterPartitionBytes } from '../format/table.ts';
+import { PartSlots } from './part-slots.ts';
 
 /** Pieces that an offer looks at, and the share of offers to a full room that look at any. */
 const looksMax = 4;
@@ -43,6 +45,8 @@ export class Part {
 /** A budget in bytes and the pieces that take it. */
 export class PartRoom {
   readonly budget: number;
+  /** Memory for whole pieces of filters; undefined where there is no budget. */
+  readonly slots: PartSlots | undefined;
   readonly #ring: Part[] = [];
   #hand = 0;
   #refused = 0;
@@ -51,6 +55,8 @@ export class PartRoom {
   /** `budget` in bytes. */
   constructor(budget: number = Number.MAX_SAFE_INTEGER) {
     this.budget = budget;
+    if (budget < Number.MAX_SAFE_INTEGER)
+      this.slots = new PartSlots(filterPartitionBytes, Math.floor(budget / filterPartitionBytes));
   }
 
   get used(): number {

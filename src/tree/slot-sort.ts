@@ -1,5 +1,6 @@
 /** Order of fixed-size entries by a leading id, without moving them. */
 import { compareRange, i32be } from '../base/bytes.ts';
+import { pagedWords } from '../base/own-pages.ts';
 
 const digitBits = 11;
 const digits = 2 ** digitBits;
@@ -10,14 +11,14 @@ const digits = 2 ** digitBits;
  * comparisons within the few groups that share them. Needs 16 B per slot while it runs.
  */
 export function sortSlots(bytes: Uint8Array, stride: number, idBytes: number, n: number): Uint32Array {
-  let words = new Uint32Array(n);
-  let slots = new Uint32Array(n);
+  let words = pagedWords(n);
+  let slots = pagedWords(n);
   for (let slot = 0, at = 0; slot < n; slot++, at += stride) {
     words[slot] = i32be(bytes, at);
     slots[slot] = slot;
   }
-  let otherWords = new Uint32Array(n);
-  let otherSlots = new Uint32Array(n);
+  let otherWords = pagedWords(n);
+  let otherSlots = pagedWords(n);
   for (let shift = 0; shift < 32; shift += digitBits) {
     distribute(words, slots, otherWords, otherSlots, shift);
     [words, otherWords] = [otherWords, words];

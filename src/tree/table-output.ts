@@ -35,6 +35,16 @@ const bufferBytes = MiB;
 const firstBufferBytes = 8 * KiB;
 const verifyBytes = MiB;
 
+/** Memory for writing one table after the other, as a merge does: kept from each for the next. */
+export class TableScratch {
+  /** Filled and written; grows to `bufferBytes`. */
+  buffer: Uint8Array = new Uint8Array(firstBufferBytes);
+  /** Reads tables back. */
+  proof: Uint8Array = new Uint8Array(0);
+  /** Hashes of rows. */
+  words: Uint32Array = new Uint32Array(1024);
+}
+
 /** Identity of a table about to be written. */
 export interface TableIdentity {
   no: FileNo;
@@ -43,6 +53,8 @@ export interface TableIdentity {
   dbUuid: Uint8Array;
   /** 12 random bytes. */
   salt: Uint8Array;
+  /** Of one writer at a time. Memory of its own when left out. */
+  scratch?: TableScratch;
 }
 
 /** An open table file under construction. */
@@ -53,7 +65,7 @@ export class TableOutput {
   readonly #file: FsFile;
   readonly #identity: TableIdentity;
   readonly #checksum = new StreamingChecksum();
-  #buffer = new Uint8Array(firstBufferBytes);
+  readonly #scratch: TableScratch;
   #buffered = 0;
   /** Bytes of the buffer that are in the checksum. */
   #summed = 0;
@@ -63,6 +75,7 @@ export class TableOutput {
     this.#fs = fs;
     this.#file = file;
     this.#identity = identity;
+    this.#scratch = identity.scratch ?? new TableScratch();
     this.seed = header.seed;
     this.path = file.path;
   }
@@ -108,7 +121,7 @@ export class TableOutput {
     while (from < bytes.length) {
       const n = Math.min(bytes.length - from, bufferBytes - this.#buffered);
       this.#reserve(this.#buffered + n);
-      this.#buffer.set(bytes.subarray(from, from + n), this.#buffered);
+      this.#scratch.buffer.set(bytes.subarray(from, from + n), this.#buffered);
       this.#buffered += n;
       from += n;
       if (this.#buffered === bufferBytes) await this.#flush();
@@ -153,17 +166,18 @@ export class TableOutput {
 
   /** Room for `needed` bytes, `bufferBytes` at most. */
   #reserve(needed: number): void {
-    if (needed <= this.#buffer.length) return;
-    const grown = new Uint8Array(Math.min(bufferBytes, Math.max(needed, this.#buffer.length * 4)));
-    grown.set(this.#buffer.subarray(0, this.#buffered));
-    this.#buffer = grown;
+    const { buffer } = this.#scratch;
+    if (needed <= buffer.length) return;
+    const grown = new Uint8Array(Math.min(bufferBytes, Math.max(needed, buffer.length * 4)));
+    grown.set(buffer.subarray(0, this.#buffered));
+    this.#scratch.buffer = grown;
   }
 
   async #flush(): Promise<void> {
     if (this.#buffered === 0) return;
     assert(this.pos < tableBytesMax, 'a table stays below its bound');
     this.#sum();
-    await this.#file.write(this.#buffer.subarray(0, this.#buffered), this.#written);
+    await this.#file.write(this.#scratch.buffer.subarray(0, this.#buffered), this.#written);
     this.#written += this.#buffered;
     this.#buffered = 0;
     this.#summed = 0;
@@ -171,7 +185,7 @@ export class TableOutput {
 
   /** Takes what the buffer holds into the checksum, once. */
   #sum(): void {
-    this.#checksum.update(this.#buffer.subarray(this.#summed, this.#buffered));
+    this.#checksum.update(this.#scratch.buffer.subarray(this.#summed, this.#buffered));
     this.#summed = this.#buffered;
   }
 
@@ -182,7 +196,10 @@ export class TableOutput {
       const size = await file.size();
       const place = { file: this.path };
       if (size !== this.pos) throw corrupt('table reads back with another size', place, this.pos, size);
-      const first = new Uint8Array(Math.min(size, verifyBytes));
+      const length = Math.min(size, verifyBytes);
+      const scratch = this.#scratch;
+      if (scratch.proof.length < length) scratch.proof = new Uint8Array(length);
+      const first = scratch.proof.subarray(0, length);
       await readExact(file, first, 0);
       const { no, dbUuid, tree } = this.#identity;
       const header = decodeFileHeader(

@@ -5,6 +5,8 @@
  * Invariants (test/tree/table-parts.test.ts)
  * - A lookup that waits for a piece finds it, whatever the budget ("lookups end and answer the same with any
  *   budget").
+ * - A piece that is let go, and that a lookup still has, is told before its memory serves another ("a piece
+ *   dropped under a lookup says maybe").
  * - A closed table holds no memory ("a closed table gives its room back, also one whose
  *   open failed").
  */
@@ -82,12 +84,17 @@ export abstract class TableParts<T extends Part> implements BlockSource<T>, Part
     if (part === undefined) return;
     this.#parts[number] = undefined;
     this.#bytes -= part.bytes;
+    this.leave?.(part);
   }
 
   protected abstract read(number: number): Promise<T>;
   protected abstract readSync(number: number): T;
   /** Makes room for a piece that was read; false: it serves this once. */
   protected abstract makeRoom(part: T): boolean;
+  /** The piece is kept from now on. */
+  protected settle?(part: T): void;
+  /** It is kept no more. */
+  protected leave?(part: T): void;
 
   #keep(number: number, part: T): T {
     const other = this.#parts[number];
@@ -95,11 +102,16 @@ export abstract class TableParts<T extends Part> implements BlockSource<T>, Part
     if (!this.file.held || !this.makeRoom(part) || !this.room.hold(part)) return part;
     this.#parts[number] = part;
     this.#bytes += part.bytes;
+    this.settle?.(part);
     return part;
   }
 
   #giveAll(): void {
-    for (const part of this.#parts) if (part !== undefined) this.room.give(part);
+    for (const part of this.#parts) {
+      if (part === undefined) continue;
+      this.room.give(part);
+      this.leave?.(part);
+    }
     this.#parts.fill(undefined);
     this.#bytes = 0;
   }

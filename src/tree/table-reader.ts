@@ -143,11 +143,11 @@ export class KeyTable implements BlockSource {
   }
 
   /**
-   * A cursor that reads the table front to back past the cache, for merges: `pieceBytes` at once. Valid while
-   * it is held.
+   * A cursor that reads the table front to back past the cache, `pieceBytes` at once. Valid while it is held.
+   * `reuses`, for merges: it is not turned round, and a row is good until the next move only.
    */
-  scan(pieceBytes?: number): KeyCursor {
-    return new TableCursor(new TableScan(this.#file, this.index, pieceBytes), this.index, undefined);
+  scan(pieceBytes?: number, reuses = false): KeyCursor {
+    return new TableCursor(new TableScan(this.#file, this.index, pieceBytes, reuses), this.index, undefined);
   }
 
   /** Seeds the checksums of its blocks. */

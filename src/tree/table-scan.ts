@@ -4,11 +4,13 @@
  *
  * Invariants
  * - Each block is checked when it is read ("a merge stops at a damaged block").
+ * - A block stays as it is until the piece after the next is read, or for good where buffers are not reused
+ *   ("a scan that reuses its buffers gives the rows of one that does not").
  * - Damage is met at the block it lies in, and not before ("a scan that reads ahead gives every row before a
  *   damaged block", test/tree/scan-ahead.test.ts).
  */
 import type { FileNo } from '../base/brands.ts';
-import { align8 } from '../base/bytes.ts';
+import { align8, emptyBytes } from '../base/bytes.ts';
 import { isDamage } from '../base/errors.ts';
 import { KiB } from '../base/limits.ts';
 import { checkDataBlock } from '../format/data-block.ts';
@@ -26,13 +28,19 @@ export class TableScan implements BlockSource {
   readonly #file: TableFile;
   readonly #index: PagedIndex;
   readonly #pieceBytes: number;
+  /** Of pieces, the older one first; undefined where each piece has one of its own. */
+  readonly #buffers: Uint8Array[] | undefined;
   #part: IndexPart | undefined;
   /** Blocks `#from` and following, checked. */
   #blocks: Uint8Array[] = [];
   #from = 0;
 
-  /** `pieceBytes`: read at once, unless one block is longer. */
-  constructor(file: TableFile, index: PagedIndex, pieceBytes: number = mergePieceBytes) {
+  /**
+   * `pieceBytes`: read at once, unless one block is longer. `reuses`: for a cursor that only goes forward,
+   * and whose owner keeps nothing of a row once it has moved on.
+   */
+  constructor(file: TableFile, index: PagedIndex, pieceBytes: number = mergePieceBytes, reuses = false) {
+    this.#buffers = reuses ? [emptyBytes, emptyBytes] : undefined;
     this.no = file.no;
     this.#pieceBytes = pieceBytes;
     this.#file = file;
@@ -46,7 +54,7 @@ export class TableScan implements BlockSource {
   async loadBlock(block: number): Promise<Uint8Array> {
     const part = this.#partWith(block) ?? (await this.#index.once(this.#index.numberOf(block)));
     const offset = part.offsetOf(block);
-    const piece = new Uint8Array(pieceEnd(part, block, this.#pieceBytes) - offset);
+    const piece = this.#piece(pieceEnd(part, block, this.#pieceBytes) - offset);
     const got = await this.#file.read(piece, offset).then(() => piece, orDamage);
     if (got !== undefined) return this.#admit(block, part, got);
     // Something in the piece cannot be read: the block itself may be.
@@ -70,6 +78,17 @@ export class TableScan implements BlockSource {
 
   release(): void {
     this.#file.release();
+  }
+
+  /** Memory for a piece of so many bytes. */
+  #piece(length: number): Uint8Array {
+    const buffers = this.#buffers;
+    if (buffers === undefined) return new Uint8Array(length);
+    const [older, newer] = buffers as [Uint8Array, Uint8Array];
+    const buffer = older.length >= length ? older : new Uint8Array(Math.max(length, this.#pieceBytes));
+    buffers[0] = newer;
+    buffers[1] = buffer;
+    return buffer.subarray(0, length);
   }
 
   #partWith(block: number): IndexPart | undefined {

@@ -1,6 +1,7 @@
 /** Writes the rows of an ordered tree (K, X, S) to an immutable table. */
 import { assert } from '../base/assert.ts';
 import { corrupt } from '../base/errors.ts';
+import { grownWords } from '../base/own-pages.ts';
 import { hashKey32, keyHashVersion } from '../codec/key-hash.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { DataBlockBuilder, restartInterval } from '../format/data-block.ts';
@@ -21,7 +22,7 @@ import { trees } from '../format/trees.ts';
 import type { FsPort } from '../fs/port.ts';
 import { BloomFilter, bucketsFor } from './bloom.ts';
 import { MISS, OK, type RowSource } from './cursor.ts';
-import { type TableIdentity, TableOutput } from './table-output.ts';
+import { type TableIdentity, TableOutput, TableScratch } from './table-output.ts';
 
 const filterBitsPerKey = 12;
 
@@ -65,7 +66,8 @@ class RowsWriter {
   readonly #blockBytes: number;
   readonly #block = new DataBlockBuilder();
   readonly #index = new IndexBuilder();
-  readonly #hashes = new HashList();
+  readonly #hashes: HashList;
+  readonly #scratch: TableScratch;
   #blocks = 0;
   #tombstones = 0;
   #blockTombstones = 0;
@@ -73,6 +75,8 @@ class RowsWriter {
   #separator: Uint8Array = new Uint8Array(0);
 
   constructor(identity: TableIdentity) {
+    this.#scratch = identity.scratch ?? new TableScratch();
+    this.#hashes = new HashList(this.#scratch.words);
     this.#tree = identity.tree;
     this.#level = identity.level;
     this.#blockBytes = identity.tree === trees.X ? indexDataBlockBytesTarget : dataBlockBytesTarget;
@@ -149,6 +153,7 @@ class RowsWriter {
     const filterOff = out.pos;
     const filter = new BloomFilter(bucketsFor(this.#hashes.count, filterBitsPerKey));
     this.#hashes.each((hash) => filter.addHash(hash));
+    this.#scratch.words = this.#hashes.words;
     const filterLen = await out.appendFilter(filter);
     const indexOff = out.pos;
     this.#index.finish();
@@ -194,15 +199,22 @@ class RowsWriter {
 
 /** Hashes of the rows in order, neighbours that are equal kept once: 4 B each. */
 class HashList {
-  #hashes = new Uint32Array(1024);
+  #hashes: Uint32Array<ArrayBufferLike>;
   count = 0;
+
+  constructor(words: Uint32Array) {
+    this.#hashes = words;
+  }
+
+  /** The memory, for the next list. */
+  get words(): Uint32Array {
+    return this.#hashes;
+  }
 
   add(hash: number): void {
     if (this.count > 0 && this.#hashes[this.count - 1] === hash) return;
     if (this.count === this.#hashes.length) {
-      const grown = new Uint32Array(this.#hashes.length * 2);
-      grown.set(this.#hashes);
-      this.#hashes = grown;
+      this.#hashes = grownWords(this.#hashes, this.#hashes.length * 2);
     }
     this.#hashes[this.count++] = hash;
   }

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { align8 } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
+import { hashKey32 } from '../../src/codec/key-hash.ts';
 import type { CatalogTable } from '../../src/format/catalog.ts';
 import { decodeFileHeader } from '../../src/format/file-header.ts';
 import { filePath } from '../../src/format/file-names.ts';
@@ -15,6 +16,7 @@ import {
 import { decodeTopIndex } from '../../src/format/table-index.ts';
 import { trees } from '../../src/format/trees.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { BlockHold } from '../../src/tree/block-hold.ts';
 import { ChunkBatch } from '../../src/tree/chunk-batch.ts';
 import { ChunkHit, ChunkTable } from '../../src/tree/chunk-table-reader.ts';
 import { ChunkTree } from '../../src/tree/chunk-tree.ts';
@@ -188,6 +190,38 @@ describe('pieces of filters and indexes', () => {
     expect(rounds).toBe(3);
     expect(out.seq).toBe(newestOf(7));
     tree.close();
+  });
+
+  test('a piece dropped under a lookup says maybe, and its memory serves another', async () => {
+    const meta = (await large)[2]!;
+    const filters = new PartRoom(1 << 20);
+    const how = { dbUuid, cache: noCache(), filters, isLazy: true };
+    const table = await KeyTable.open(fs, meta, how);
+    const absent = Array.from({ length: 400 }, (_, n) => {
+      const prefix = prefixOf(`absent ${n}`);
+      return hashKey32(prefix, 0, prefix.length);
+    });
+    const hold = new BlockHold();
+    for (const hash of absent) if (table.filter.ask(hash, hold) === MISS) hold.loadSync();
+    const denied = absent.filter((hash) => table.filter.ask(hash, hold) === END);
+    expect(denied.length).toBeGreaterThan(380);
+    const kept = filters.slots!.bytes;
+    expect(kept).toBeGreaterThan(0);
+    filters.clear();
+    // The lookup still has the pieces. All but the last one were whole, and said for what others have now.
+    const other = await KeyTable.open(fs, meta, { ...how, isLazy: false });
+    expect(filters.slots!.bytes).toBe(kept);
+    expect(denied.filter((hash) => table.filter.ask(hash, hold) === END).length).toBeLessThan(200);
+    for (let n = 0; n < keys; n += 9) {
+      const prefix = prefixOf(longKey(n));
+      const hash = hashKey32(prefix, 0, prefix.length);
+      expect(table.filter.ask(hash, hold)).not.toBe(END);
+      expect(other.mayContain(hash)).toBe(true);
+    }
+    hold.clear();
+    table.release();
+    other.release();
+    expect(filters.used).toBe(0);
   });
 
   test('a closed table gives its room back, also one whose open failed', async () => {
