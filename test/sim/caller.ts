@@ -69,6 +69,7 @@ export class Caller {
     const { life } = this;
     if (life.closing && isVarveError(error, 'VARVE_CLOSED')) return;
     if (life.faulted && isVarveError(error, ...faultCodes)) return;
+    if (isVarveError(error, 'VARVE_CORRUPT') && life.mayHaveLost(error.file)) return;
     if (life.liedTo && isVarveError(error, 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION')) return;
     throw error;
   }

@@ -35,8 +35,8 @@ export class Injector {
   lies = 0;
   /** Faults that failed an operation, delays apart. */
   fired = 0;
-  /** Syncs among them. */
-  syncsFailed = 0;
+  /** Paths of the files whose syncs are among them. */
+  readonly failedSyncs: string[] = [];
   /** Operations that will not end in this life. */
   stuck = 0;
   /** Told before each unlink of a file and each sync of a catalog. */
@@ -96,7 +96,7 @@ export class Injector {
       }
       if (!('errno' in act) || !this.#hits(armed, op) || found !== undefined) continue;
       this.fired++;
-      if (armed.fault.target === 'sync') this.syncsFailed++;
+      if (armed.fault.target === 'sync') this.failedSyncs.push(op.path);
       this.onFault(kindOf(armed.fault), armed.fault);
       this.log.push(`${act.errno}${act.lost ?? ''} ${op.kind} ${op.path}`);
       this.#scheduler.note(`${act.errno} ${op.kind} ${op.path}`);

@@ -72,7 +72,7 @@ export class Life {
     };
     this.#faultsBefore = world.injector.fired;
     this.#liesBefore = world.injector.lies;
-    this.#syncFaultsBefore = world.injector.syncsFailed;
+    this.#syncFaultsBefore = world.injector.failedSyncs.length;
   }
 
   /** True when the disk has refused something since this life began. */
@@ -91,7 +91,15 @@ export class Life {
 
   /** True when a sync has failed since this life began. */
   get syncFailed(): boolean {
-    return this.world.injector.syncsFailed > this.#syncFaultsBefore;
+    return this.world.injector.failedSyncs.length > this.#syncFaultsBefore;
+  }
+
+  /**
+   * True when the kernel may have thrown away what a file was handed: its sync has failed in this life. What
+   * is acknowledged unsynced is read from it, and then found cut off.
+   */
+  mayHaveLost(file: string | undefined): boolean {
+    return !this.full && this.world.injector.failedSyncs.indexOf(file ?? '', this.#syncFaultsBefore) >= 0;
   }
 
   /** What readers see now: as stats() says, which gathers all other figures too, and is asked beside it. */
