@@ -44,13 +44,14 @@ async function numbersIn(fs: FsPort, kind: 'cat' | 'wal'): Promise<FileNo[]> {
 /**
  * Unlinks `files`, removes leaf directories that became empty and syncs the directories. Absent files are
  * fine; a failure goes to `onFailure` and the rest goes on: what stays is swept up after the next opening.
- * `nextFileNo` keeps the directories that new files are about to enter.
+ * `nextFileNo` keeps the directories that new files are about to enter. Each file is unlinked by `around`.
  */
 export async function removeFiles(
   fs: FsPort,
   files: readonly NumberedFile[],
   nextFileNo: FileNo,
   onFailure: (error: unknown, path: string) => void,
+  around: (unlink: () => Promise<void>) => Promise<void> = (unlink) => unlink(),
 ): Promise<void> {
   const guard = async (path: string, step: () => Promise<unknown>): Promise<void> => {
     try {
@@ -62,7 +63,11 @@ export async function removeFiles(
   const touched = new Map<string, NumberedFile>();
   for (const file of files) {
     const path = filePath(file.kind, file.no);
-    await guard(path, () => fs.unlink(path));
+    await guard(path, () =>
+      around(async () => {
+        await fs.unlink(path);
+      }),
+    );
     touched.set(fileDir(file.kind, file.no), file);
   }
   for (const [dir, file] of touched) {

@@ -192,10 +192,14 @@ export class CatalogStore {
 
   /**
    * Unlinks what an install gave as unlinkable, ignoring absent files, and removes directories that became
-   * empty. Failures go to `onFailure`; nothing is thrown for them.
+   * empty. Failures go to `onFailure`; nothing is thrown for them. Each file is unlinked by `around`.
    */
-  cleanUp(files: readonly NumberedFile[], onFailure: (error: unknown, path: string) => void): Promise<void> {
-    return removeFiles(this.#fs, files, this.#nextFileNo, onFailure);
+  cleanUp(
+    files: readonly NumberedFile[],
+    onFailure: (error: unknown, path: string) => void,
+    around?: (unlink: () => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    return removeFiles(this.#fs, files, this.#nextFileNo, onFailure, around);
   }
 
   /** Notes a clean close in a slot that names the same catalogs. Durable when it resolves. */

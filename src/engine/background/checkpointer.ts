@@ -26,6 +26,7 @@ import type { HeldFile, LeaseGate } from '../leases/lease-gate.ts';
 import type { Logger } from '../options.ts';
 import { FlushPace } from './flush-pace.ts';
 import { bytesNamed } from './log-history-room.ts';
+import { Removals } from './removals.ts';
 
 /** Failures of the table writer before the engine refuses writes. */
 const flushTriesMax = 3;
@@ -60,6 +61,7 @@ export class Checkpointer {
   readonly #installs = new Mutex();
   /** Tables that may go, once nobody reads them. */
   readonly #heldBack = new Map<string, HeldFile>();
+  readonly #removals: Removals;
   #flushedBytes = 0;
   readonly #pace: FlushPace;
   #running: Promise<void> | undefined;
@@ -68,7 +70,18 @@ export class Checkpointer {
   constructor(options: CheckpointerOptions) {
     this.#options = options;
     this.#logFile = options.logFile;
-    this.#pace = new FlushPace(options.env.clock);
+    const { env, log, catalogs } = options;
+    this.#pace = new FlushPace(env.clock);
+    this.#removals = new Removals({
+      clock: env.clock,
+      log,
+      remove: (files, around) => catalogs.cleanUp(files, this.#stays, around),
+    });
+  }
+
+  /** Segments that nothing needs any more, on their way out. */
+  get removals(): Pick<Removals, 'done' | 'end'> {
+    return this.#removals;
   }
 
   get logFile(): LogWriter {
@@ -268,9 +281,12 @@ export class Checkpointer {
     }
   }
 
-  /** Unlinks; tables that somebody still reads wait for a later call, or for the next open. */
+  /**
+   * Unlinks; tables that somebody still reads wait for a later call, or for the next open. Segments go in the
+   * background: `removals` says when.
+   */
   async cleanUp(files: readonly NumberedFile[]): Promise<void> {
-    const { catalogs, forest, logger, leases } = this.#options;
+    const { catalogs, forest, leases } = this.#options;
     this.hold(files);
     const listed = Array.from(this.#heldBack.values());
     this.#heldBack.clear();
@@ -281,11 +297,14 @@ export class Checkpointer {
       this.#heldBack.set(nameOf(held.file), held);
     const all = parted.ready.filter((each) => !isRead(each)).map(({ file }) => file);
     const old = all.filter(({ kind }) => kind === 'wal').map(({ no }) => no);
-    const failed = (error: unknown, path: string): void => logger.warn?.('could not unlink', { path, error });
-    const going = new Set(await this.#options.logHistory.mayGo(old, failed));
-    const ready = all.filter((file) => file.kind !== 'wal' || going.has(file.no));
-    await catalogs.cleanUp(ready, failed);
+    const going = new Set(await this.#options.logHistory.mayGo(old, this.#stays));
+    this.#removals.add(all.filter(({ kind }) => kind === 'seg'));
+    const ready = all.filter(({ kind, no }) => kind !== 'seg' && (kind !== 'wal' || going.has(no)));
+    await catalogs.cleanUp(ready, this.#stays);
   }
+
+  #stays = (error: unknown, path: string): void =>
+    this.#options.logger.warn?.('could not unlink', { path, error });
 
   async #flush(frozen: FrozenSet): Promise<CatalogTable[]> {
     const { forest, catalogs, env, logger } = this.#options;

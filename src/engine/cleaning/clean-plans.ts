@@ -79,6 +79,8 @@ export class CleanPlans {
       const plan = await this.#plan(this.#liveness, outcome);
       if (plan !== undefined) return plan;
     }
+    // What was emptied is gone as far as it may: the scan then counts what still says where it lay.
+    await this.#options.leaving.released();
     const liveness = await this.#scan();
     this.#liveness = liveness;
     this.#plansLeft = cyclesPerScan - 1;
@@ -105,7 +107,9 @@ export class CleanPlans {
     let room = await roomToCopy(fs);
     if (plan.copyBytes > room && outcome.emptied > 0) {
       // Files that were emptied before go two installs after they were dropped: now they are missed.
+      await leaving.released();
       for (let installs = 0; installs < 2; installs++) await checkpointer.removeSegments([]);
+      await checkpointer.removals.done();
       room = await roomToCopy(fs);
     }
     return withinRoom(plan, segments, room);

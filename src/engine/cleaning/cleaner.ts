@@ -22,17 +22,14 @@
  */
 import type { FileNo, Seq } from '../../base/brands.ts';
 import { VarveError } from '../../base/errors.ts';
-import { KiB, MiB } from '../../base/limits.ts';
 import { Mutex } from '../../base/sync.ts';
 import type { CatalogStore } from '../../catalog/catalog-store.ts';
 import type { ChunkStore } from '../../chunk/chunk-store.ts';
-import { FrameCopier } from '../../chunk/clean-copy.ts';
 import { type CleanLimits, type CleanPlan, planCleaning } from '../../chunk/clean-planner.ts';
-import { findLiveFrames, type Liveness, measureLiveness } from '../../chunk/liveness.ts';
+import { type Liveness, measureLiveness } from '../../chunk/liveness.ts';
 import type { SegmentLanes } from '../../chunk/segment-lanes.ts';
 import type { GroupCommit } from '../../log/group-commit.ts';
 import type { SegmentSet } from '../../segment/segment-set.ts';
-import type { ChunkMemtable } from '../../tree/chunk-memtable.ts';
 import type { Forest } from '../../tree/forest.ts';
 import type { MergePace } from '../../tree/merge-slice.ts';
 import type { TxnWriter } from '../../txn/txn-writer.ts';
@@ -43,13 +40,12 @@ import type { HealthBook } from '../health/health-book.ts';
 import type { Logger } from '../options.ts';
 import type { ReadMarks } from '../reading/read-marks.ts';
 import type { WritePacer } from '../writing/write-pacer.ts';
-import { type CleanPaceOptions, copyPace, scanPace } from './clean-pace.ts';
-import { CleanPlans, roomToCopy, segmentsToPlan } from './clean-plans.ts';
+import { type CleanPaceOptions, scanPace } from './clean-pace.ts';
+import { CleanPlans, segmentsToPlan } from './clean-plans.ts';
 import { type CleanOutcome, type CleanTask, newOutcome } from './clean-run.ts';
 import { Courtesy } from './courtesy.ts';
+import { Emptying } from './emptying.ts';
 import { LeavingSegments } from './leaving-segments.ts';
-import { logMoves } from './log-moves.ts';
-import { expectedFrames, type Found, portionsOf } from './portions.ts';
 
 export interface CleanerOptions {
   readonly env: Env;
@@ -71,9 +67,6 @@ export interface CleanerOptions {
   /** A commit is acknowledged when it is on disk. */
   readonly waitsForDisk: boolean;
 }
-
-/** Read and checked at once while others commit. */
-const politeRunBytes = 256 * KiB;
 
 /** What the last scan said, and when. */
 export interface Measured {
@@ -100,8 +93,7 @@ export class Cleaner {
   readonly #damaged = new Set<FileNo>();
   #measured: Measured | undefined;
   #stopped = false;
-  /** Buffers for copies, while a run is under way. */
-  readonly #spare: Uint8Array[] = [];
+  readonly #emptying: Emptying;
 
   constructor(options: CleanerOptions) {
     this.#options = options;
@@ -111,6 +103,11 @@ export class Cleaner {
     const storedBytes = (): number => chunks.counters.storedBytes;
     this.courtesy = new Courtesy({ clock: env.clock, log, storedBytes, waitsForDisk });
     this.#pace = { clock: env.clock, log, gate: this.gate, courtesy: this.courtesy };
+    const { leaving, courtesy, counters } = this;
+    this.#emptying = new Emptying({
+      ...options,
+      ...{ leaving, courtesy, counters, pace: this.#pace, damaged: this.#damaged },
+    });
   }
 
   get measured(): Measured | undefined {
@@ -153,17 +150,20 @@ export class Cleaner {
           const plan = await plans.next(outcome);
           if (plan === undefined) break;
           await this.#cycle(plan, task, outcome);
+          // Beside the next cycle.
           await this.leaving.release();
           task.onStep?.(outcome);
           if (outcome.copiedBytes >= task.copyBytesMax) break;
         }
+        await this.leaving.released();
       } catch (error) {
         if (!isCancelled(error)) {
           this.counters.failures++;
           throw error;
         }
       } finally {
-        this.#spare.length = 0;
+        this.#emptying.end();
+        await Promise.allSettled([this.leaving.released()]);
       }
       return outcome;
     });
@@ -233,7 +233,7 @@ export class Cleaner {
     const emptied = new Set<FileNo>();
     try {
       const drained = await this.#drain(chosen, task, outcome);
-      await this.#empty(drained, task, outcome, emptied);
+      await this.#emptying.run(drained, this.#ending(task), this.#measured?.liveness, { outcome, emptied });
     } finally {
       for (const no of chosen) if (!emptied.has(no)) chunks.pardon(no);
     }
@@ -257,131 +257,6 @@ export class Cleaner {
     const busy = chosen.filter((no) => guard.isPinned(no));
     outcome.busy.push(...busy);
     return chosen.filter((no) => !guard.isPinned(no));
-  }
-
-  /**
-   * Copies what is live in drained segments and logs where it lies, portion by portion: what is over when a
-   * run ends early stays done. Adds the segments left empty to `emptied`.
-   */
-  async #empty(
-    drained: readonly FileNo[],
-    task: CleanTask,
-    outcome: CleanOutcome,
-    emptied: Set<FileNo>,
-  ): Promise<void> {
-    const { forest, chunks, lanes } = this.#options;
-    const pace = this.#paceOf(task);
-    // What changes from here on is in this memtable or a later one.
-    const since = forest.chunks.active;
-    const held = chunks.guard.heldNow();
-    const expected = expectedFrames(lanes.sealed(), this.#measured?.liveness);
-    const found = await findLiveFrames(forest.chunks, drained, held, pace, expected);
-    await this.#refuseWithoutSpace(Array.from(found.values()).reduce((sum, { bytes }) => sum + bytes, 0));
-    for (const portion of portionsOf(found, task.copyBytesMax)) {
-      if (this.#isOver(task) || (emptied.size > 0 && outcome.copiedBytes >= task.copyBytesMax)) return;
-      await this.#emptyPortion(portion, since, task, outcome, emptied);
-      task.onStep?.(outcome);
-    }
-  }
-
-  async #emptyPortion(
-    portion: readonly Found[],
-    since: ChunkMemtable,
-    task: CleanTask,
-    outcome: CleanOutcome,
-    emptied: Set<FileNo>,
-  ): Promise<void> {
-    const { chunks, log, health, lanes } = this.#options;
-    const damaged = new Set<FileNo>();
-    const copier = this.#copier(
-      task,
-      portion.reduce((sum, [, { count }]) => sum + count, 0),
-    );
-    try {
-      for (const [no, frames] of portion) {
-        const damage = await copier.copy(no, frames);
-        if (damage.length === 0) continue;
-        damaged.add(no);
-        for (const error of damage) health.note(error);
-        outcome.damage.push(...damage);
-      }
-      await copier.finish();
-    } catch (error) {
-      await this.#discard(copier);
-      throw error;
-    }
-    await this.#adopt(copier, since);
-    outcome.copiedBytes += copier.copiedBytes;
-    outcome.copiedFrames += copier.moves.count;
-    this.counters.copiedBytes += copier.copiedBytes;
-    for (const no of damaged) {
-      this.#damaged.add(no);
-      chunks.distrust(no);
-    }
-    const sizes = new Map(lanes.sealed().map(({ no, size }) => [no, size]));
-    for (const [no] of portion) {
-      if (damaged.has(no)) continue;
-      const bytes = sizes.get(no) ?? 0;
-      emptied.add(no);
-      this.leaving.add(no, bytes, log.lastSeq);
-      outcome.emptied++;
-      outcome.emptiedBytes += bytes;
-    }
-  }
-
-  async #refuseWithoutSpace(bytes: number): Promise<void> {
-    if (bytes === 0) return;
-    const room = await roomToCopy(this.#options.env.fs);
-    if (bytes <= room) return;
-    throw new VarveError(
-      'VARVE_NO_SPACE',
-      `${bytes} bytes to copy, room for ${Math.floor(room)} on the disk`,
-    );
-  }
-
-  #copier(task: CleanTask, frames: number): FrameCopier {
-    const { env, dbUuid, catalogs, segments, segmentBytes } = this.#options;
-    const isPolite = this.courtesy.isWanted;
-    return new FrameCopier({
-      fs: env.fs,
-      dbUuid,
-      random: env.random,
-      takeFileNo: () => catalogs.takeFileNo(),
-      segments,
-      segmentBytes,
-      frames,
-      spare: this.#spare,
-      runBytes: isPolite ? politeRunBytes : MiB,
-      sync: (bytes, work) => this.courtesy.sync(bytes, work),
-      spend: copyPace(this.#pace, this.#ending(task)),
-    });
-  }
-
-  /** The copies become live segments, and the log says where the chunks lie. */
-  async #adopt(copier: FrameCopier, since: ChunkMemtable): Promise<void> {
-    const { segments, lanes, log } = this.#options;
-    for (const info of copier.outputs) {
-      segments.add(info.no, info);
-      lanes.adopt(info);
-    }
-    try {
-      await this.courtesy.own(() =>
-        logMoves({ ...this.#options, courtesy: this.courtesy }, copier.moves, since),
-      );
-    } catch (error) {
-      // What was logged stands; copies nothing refers to are garbage for a later run.
-      if (log.failure !== undefined) throw log.failure;
-      throw error;
-    }
-  }
-
-  async #discard(copier: FrameCopier): Promise<void> {
-    try {
-      await copier.discard();
-    } catch (error) {
-      // The next open removes what nothing names.
-      this.#options.logger.warn?.('could not remove unfinished copies', { error });
-    }
   }
 }
 

@@ -285,6 +285,7 @@ class Compaction {
     this.#go();
     await checkpointer.removeSegments([]);
     await checkpointer.removeSegments([]);
+    await checkpointer.removals.done();
   }
 
   #tell(

@@ -38,6 +38,7 @@ export class LeavingSegments {
   readonly #options: LeavingOptions;
   readonly #counters: { removed: number; removedBytes: number };
   readonly #all = new Map<FileNo, Leaving>();
+  #releasing: Promise<void> | undefined;
 
   /** Counts what it removes in `counters`. */
   constructor(options: LeavingOptions, counters: { removed: number; removedBytes: number }) {
@@ -76,11 +77,30 @@ export class LeavingSegments {
     await this.#remove(Array.from(this.#all.values()).filter(({ seq }) => seq <= checkpointSeq));
   }
 
-  /** Takes emptied segments over a checkpoint, then out, as far as readers allow. */
+  /**
+   * Begins to take emptied segments over a checkpoint, then out, as far as readers allow. Resolves when what
+   * was begun before has ended, and rejects as it did.
+   */
   async release(): Promise<void> {
+    await this.released();
     if (this.#all.size === 0) return;
+    this.#releasing = this.#release();
+    // Whoever waits for it is told.
+    this.#releasing.catch(() => undefined);
+  }
+
+  /** Waits for what `release` has begun, and rejects as a checkpoint or an install that failed. */
+  async released(): Promise<void> {
+    const releasing = this.#releasing;
+    this.#releasing = undefined;
+    await releasing;
+  }
+
+  async #release(): Promise<void> {
     await this.#fence();
     await this.removeReady();
+    // What was dropped goes with the install behind it.
+    await this.#options.checkpointer.removeSegments([]);
   }
 
   async #fence(): Promise<void> {

@@ -371,17 +371,17 @@ async function close(closing: Closing): Promise<void> {
     if (log.failure !== undefined) throw stopped(log.failure);
     await checkpointer.run();
     await cleaner.leaving.removeAll();
-    const { logFile } = checkpointer;
     await log.frame(frameTypes.seal, [], () => undefined);
     await log.syncNow();
     // Behind the checkpoint came only OPEN and SEAL: the final catalog covers them too.
     const { walFirstNo } = catalogs.catalog;
     await checkpointer.cleanUp(await checkpointer.install(log.lastSeq, walFirstNo, [], []));
+    await checkpointer.removals.end();
     await catalogs.markClean();
-    await logFile.close();
+    await checkpointer.logFile.close();
   } catch (error) {
     // What was under way when a write failed ends before the lock goes: it may still be making a file.
-    await Promise.allSettled([checkpointer.running, log.settled()]);
+    await Promise.allSettled([checkpointer.running, checkpointer.removals.end(), log.settled()]);
     await lanes.abandon();
     await checkpointer.logFile.close();
     throw error;
