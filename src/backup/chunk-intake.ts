@@ -1,50 +1,49 @@
 /**
- * Chunks of a vault on their way into a store that is restored: read, copied into shared memory, held against
- * their ids on threads, and stored then, a batch at a time. What depends on them waits in order.
+ * Chunks of a vault on their way into a store that is restored: stretches of packs are read into memory that
+ * threads share, the chunks asked for are held against their ids there, and frames that lie behind each other
+ * are written to the store from where they lie. Nothing is copied on the way. What depends on chunks waits in
+ * order behind them.
  *
- * Memory: the buffers of the ring, and what waits: `actionsMax` rows for each of them.
+ * A stretch is sent to be hashed once all of it was asked for, or its memory is wanted, or too much waits for
+ * it; it stays readable until its memory is needed, for chunks that are asked for later.
+ *
+ * Memory: the buffers of the ring, and `actionsMax` rows that wait.
  *
  * Invariants (test/backup/chunk-intake.test.ts)
  * - No chunk is stored that was not found to be what its id says ("what is restored does not depend on
  *   threads").
  * - Actions run in the order they were given, each behind all chunks taken before it (same test).
+ * - However it ends, every buffer goes back, and none before its bytes are written ("a failed write gives
+ *   every buffer back", "an abort on the way gives every buffer back").
  */
-import { toHex } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
-import { ChunkFrame, chunkFrame } from '../format/chunk-frame.ts';
+import { KiB, MiB } from '../base/limits.ts';
+import { type Deferred, deferred } from '../base/sync.ts';
+import { ChunkFrame, chunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { sha256Bytes } from '../kernels/hash/sha256.ts';
+import { HashTurns } from '../pool/hash-turns.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
-import type { Job } from '../pool/jobs.ts';
-import type { HashTask } from '../pool/port.ts';
+import type { FrameWindow } from './frame-window.ts';
+import { type ChunkOwner, IntakeWindow } from './intake-window.ts';
+import { checkFramePlace } from './pack-reader.ts';
 import type { StoreBuilder } from './store-builder.ts';
-import type { PlacedFrame, ReadFrame, VaultReader } from './vault-reader.ts';
+import type { IndexHit } from './vault-index.ts';
+import type { ReadFrame, VaultReader } from './vault-reader.ts';
 
-/** Actions that wait for one batch: it is sent before there are more. */
-const actionsMax = 1024;
+/** Actions that wait: what they wait for is stored before there are more. */
+const actionsMax = 4096;
+/** Of a stretch that does not begin where another one ends. */
+const firstBytes: number = MiB;
+/** Runs that are shorter, and than a fourth of a buffer, are copied: a write each would cost more. */
+const runBytesMin: number = 128 * KiB;
+/** Buffers that are not for stretches that still fill: others are hashed and written meanwhile. */
+const buffersBehind = 3;
 
-/** Whatever needs chunks. */
-export interface ChunkOwner {
-  /** Why one of them is not to be had. */
-  failed: VarveError | undefined;
-}
-
-interface TakenFrame {
-  readonly id: string;
-  readonly pos: number;
-  readonly frame: ChunkFrame;
-  readonly file: string;
-  readonly offset: number;
-  readonly owners: ChunkOwner[];
-}
-
-interface Batch {
-  readonly shared: SharedArrayBuffer;
-  readonly bytes: Uint8Array;
-  readonly frames: TakenFrame[];
-  readonly actions: (() => Promise<void>)[];
-  filled: number;
-  job: Job<HashTask> | undefined;
+interface Action {
+  /** Behind the chunks that were taken before this moment. */
+  readonly at: number;
+  readonly run: () => Promise<void>;
 }
 
 export interface IntakeOptions {
@@ -58,16 +57,24 @@ export interface IntakeOptions {
 
 export class ChunkIntake {
   readonly #options: IntakeOptions;
-  /** Batches under way, oldest first. */
-  readonly #sent: Batch[] = [];
-  readonly #taken = new Map<string, TakenFrame>();
-  #filling: Batch | undefined;
+  readonly #turns: HashTurns | undefined;
+  /** Stretches in memory, used last last. */
+  readonly #windows: IntakeWindow[] = [];
+  /** Those that are being hashed, oldest first. */
+  readonly #sent: IntakeWindow[] = [];
+  #actions: Action[] = [];
+  readonly #frame = new ChunkFrame();
   #expected: number;
+  #now = 0;
   #joined = false;
+  #released = false;
+  /** Who waits for a run to be written. */
+  #written: Deferred<void> | undefined;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
     this.#expected = options.expected;
+    if (options.threads !== undefined) this.#turns = new HashTurns(options.threads.jobs);
   }
 
   /**
@@ -75,191 +82,262 @@ export class ChunkIntake {
    * VARVE_CORRUPT when that is known at once.
    */
   take(buf: Uint8Array, idAt: number, owner: ChunkOwner): void | Promise<void> {
-    const id = toHex(buf.subarray(idAt, idAt + chunkIdBytes));
-    const taken = this.#taken.get(id);
-    if (taken !== undefined) {
-      taken.owners.push(owner);
-      return undefined;
+    let open: IntakeWindow | undefined;
+    let frame = -1;
+    for (let w = this.#windows.length - 1; w >= 0; w--) {
+      const window = this.#windows[w]!;
+      const i = window.frames.find(buf, idAt);
+      if (i < 0) continue;
+      if (window.isStored(i)) return undefined;
+      if (window.isWanted(i)) {
+        window.want(i, owner, this.#now++);
+        return undefined;
+      }
+      if (open !== undefined || window.hashed !== undefined) continue;
+      open = window;
+      frame = i;
     }
-    // As a rule the batch has room, and the frame is in memory: nothing is waited for.
-    const has = this.#filling === undefined ? undefined : this.#options.builder.hasNow(buf, idAt);
+    // As a rule it lies in a stretch that is in memory: nothing is waited for.
+    const has = this.#options.builder.hasNow(buf, idAt);
     if (has === true) return undefined;
-    const read = has === undefined ? undefined : this.#readNow(buf, idAt);
-    const batch = read === undefined ? undefined : this.#batchFor(read.frame.next - read.pos);
-    if (read === undefined || batch === undefined) return this.#takeLater(id, buf, idAt, owner);
-    this.#expected -= read.frame.storedLen;
-    this.#put(batch, id, read, owner);
-  }
-
-  /** Undefined also where what lies there is damaged: the other way tells. */
-  #readNow(buf: Uint8Array, idAt: number): PlacedFrame | undefined {
-    try {
-      return this.#options.reader.readNow(buf, idAt);
-    } catch (error) {
-      if (!isVarveError(error, 'VARVE_CORRUPT', 'VARVE_FORMAT_VERSION')) throw error;
-      return undefined;
-    }
-  }
-
-  async #takeLater(id: string, buf: Uint8Array, idAt: number, owner: ChunkOwner): Promise<void> {
-    const { builder, reader, threads } = this.#options;
-    if ((await builder.find(buf, idAt)) !== undefined) return;
-    if (threads === undefined || !threads.jobs.pays(this.#expected)) {
-      const { buf: bytes, pos, frame } = await reader.readFrame(buf, idAt);
-      this.#passed(frame);
-      await builder.addFrame(bytes, pos, frame);
-      return;
-    }
-    let read: PlacedFrame;
-    try {
-      read = await reader.readUnproved(buf, idAt);
-    } catch (error) {
-      if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
-      const copy = await reader.readCopy(buf.slice(idAt, idAt + chunkIdBytes), error);
-      await builder.addFrame(copy.buf, copy.pos, copy.frame);
-      return;
-    }
-    this.#expected -= read.frame.storedLen;
-    const length = read.frame.next - read.pos;
-    const batch = this.#batchFor(length) ?? (await this.#nextBatch(length));
-    if (batch !== undefined) {
-      this.#put(batch, id, read, owner);
-      return;
-    }
-    // Read again: waiting for a buffer others may have been read into its window.
-    const { buf: bytes, pos, frame } = await reader.readFrame(buf, idAt);
-    await builder.addFrame(bytes, pos, frame);
+    if (has === undefined || open === undefined) return this.#takeLater(buf, idAt, owner);
+    this.#want(open, frame, owner);
   }
 
   /** Runs `action` behind all that was taken before; waits where too much is waiting. */
   async behind(action: () => Promise<void>): Promise<void> {
-    const last = this.#filling ?? this.#sent.at(-1);
-    if (last === undefined) {
+    if (this.#actions.length === 0 && this.#oldest() === undefined) {
       await action();
       return;
     }
-    last.actions.push(action);
-    if (last.actions.length < actionsMax) return;
-    this.#send();
-    await this.#storeOldest();
+    this.#actions.push({ at: this.#now, run: action });
+    while (this.#actions.length >= actionsMax) await this.#storeNow(this.#oldest()!);
   }
 
   /** Resolves when everything is stored and every action has run. */
   async finish(): Promise<void> {
-    this.#send();
-    while (this.#sent.length > 0) await this.#storeOldest();
+    for (let oldest = this.#oldest(); oldest !== undefined; oldest = this.#oldest())
+      await this.#storeNow(oldest);
   }
 
-  /** Gives up what is under way, and every buffer. Idempotent. */
+  /** Gives up what is under way, and every buffer once nothing is written from it. Idempotent. */
   release(): void {
-    const { threads } = this.#options;
-    const batches = this.#filling === undefined ? this.#sent : [...this.#sent, this.#filling];
-    for (const { job, shared } of batches) {
-      job?.cancel();
-      threads?.ring.give(shared);
+    if (this.#released) return;
+    this.#released = true;
+    const ring = this.#options.threads?.ring;
+    for (const { hashed, writing, shared } of this.#windows) {
+      // What a thread still makes of it is nobody's.
+      if (hashed !== undefined) void this.#turns?.drop(hashed);
+      if (writing === 0) ring?.give(shared);
     }
+    this.#windows.length = 0;
     this.#sent.length = 0;
-    this.#filling = undefined;
-    this.#taken.clear();
-    if (this.#joined) threads?.ring.leave();
-    this.#joined = false;
+    this.#actions = [];
+    if (this.#joined) ring?.leave();
   }
 
-  #passed({ storedLen }: ChunkFrame): void {
-    this.#expected -= storedLen;
-    this.#options.threads?.jobs.passed(storedLen);
+  async #takeLater(buf: Uint8Array, idAt: number, owner: ChunkOwner): Promise<void> {
+    const { builder, reader, threads } = this.#options;
+    if ((await builder.find(buf, idAt)) !== undefined) return;
+    if (threads === undefined || !threads.jobs.pays(this.#expected)) {
+      const { buf: bytes, pos, frame } = await reader.readFrame(buf, idAt);
+      this.#expected -= frame.storedLen;
+      threads?.jobs.passed(frame.storedLen);
+      await builder.addFrame(bytes, pos, frame);
+      return;
+    }
+    let read: ReadFrame;
+    try {
+      const window = await this.#windowOf(buf, idAt, threads);
+      if (window !== undefined) {
+        const i = window.frames.find(buf, idAt);
+        if (!window.isStored(i)) this.#want(window, i, owner);
+        return;
+      }
+      read = await reader.readFrame(buf, idAt);
+    } catch (error) {
+      if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
+      read = await reader.readCopy(buf.slice(idAt, idAt + chunkIdBytes), error);
+    }
+    await builder.addFrame(read.buf, read.pos, read.frame);
   }
 
-  #batchFor(length: number): Batch | undefined {
-    const batch = this.#filling;
-    return batch !== undefined && batch.filled + length <= batch.bytes.length ? batch : undefined;
+  /** The stretch the chunk lies in, where more can be asked for; undefined: there is no memory for it. */
+  async #windowOf(buf: Uint8Array, idAt: number, threads: HashThreads): Promise<IntakeWindow | undefined> {
+    const known = this.#windows.find(({ frames }) => frames.find(buf, idAt) >= 0);
+    if (known !== undefined) {
+      while (known.hashed !== undefined) await this.#storeOldest();
+      return known;
+    }
+    const hit = await this.#options.reader.locate(buf, idAt);
+    const { bufferBytes } = threads.ring;
+    const isAhead = this.#windows.some(
+      ({ pack, frames }) => pack === hit.pack && frames.next === hit.off8 * 8,
+    );
+    const length = Math.max(
+      frameBytes(hit.storedLen),
+      Math.min(isAhead ? bufferBytes : firstBytes, bufferBytes),
+    );
+    const shared = length > bufferBytes ? undefined : await this.#room(threads);
+    if (shared === undefined) return undefined;
+    const window = await this.#read(hit, new Uint8Array(shared, 0, length), buf, idAt).catch(
+      (error: unknown) => {
+        threads.ring.give(shared);
+        throw error;
+      },
+    );
+    const opened = new IntakeWindow(shared, hit.pack, window);
+    this.#windows.push(opened);
+    return opened;
   }
 
-  /** A batch with room; undefined where a frame of that length finds none. */
-  async #nextBatch(length: number): Promise<Batch | undefined> {
-    const { ring, jobs } = this.#options.threads!;
-    if (length > ring.bufferBytes) return undefined;
-    this.#send();
-    while (this.#sent[0]?.job?.hasEnded === true) await this.#storeOldest();
+  /** VARVE_CORRUPT or VARVE_FORMAT_VERSION unless the frame of the chunk comes first. */
+  async #read(hit: IndexHit, memory: Uint8Array, id: Uint8Array, idAt: number): Promise<FrameWindow> {
+    const window = await this.#options.reader.readStretch(hit, memory);
+    if (window.find(id, idAt) !== 0) {
+      checkFramePlace(window.bytes, 0, window.name, window.from, this.#frame, id, idAt);
+      throw corrupt('pack does not have the frame its index names', {
+        file: window.name,
+        offset: window.from,
+      });
+    }
+    return window;
+  }
+
+  /** A buffer nobody uses; undefined where none is to be had. */
+  async #room({ ring, jobs }: HashThreads): Promise<SharedArrayBuffer | undefined> {
     if (!this.#joined) ring.join();
     this.#joined = true;
+    while (this.#sent[0]?.hashed?.isHashed === true) await this.#storeOldest();
+    const filling = this.#windows.filter(({ wanted, hashed }) => wanted > 0 && hashed === undefined);
+    if (filling.length > Math.max(1, ring.count - buffersBehind)) this.#send(filling[0]!);
     for (;;) {
-      const shared = jobs.usable ? ring.take(this.#sent.length) : undefined;
-      if (shared !== undefined) {
-        const bytes = new Uint8Array(shared);
-        this.#filling = { shared, bytes, frames: [], actions: [], filled: 0, job: undefined };
-        return this.#filling;
-      }
-      if (this.#sent.length === 0) return undefined;
-      await this.#storeOldest();
+      const spare =
+        this.#idle(({ isComplete }) => isComplete) ??
+        (jobs.usable ? ring.take(this.#windows.length) : undefined) ??
+        this.#idle(() => true);
+      if (spare !== undefined) return spare;
+      const [oldest] = this.#windows;
+      if (this.#sent.length > 0) await this.#storeOldest();
+      else if (this.#windows.some(({ writing }) => writing > 0)) await this.#nextWritten();
+      else if (oldest !== undefined) this.#send(oldest);
+      else return undefined;
     }
   }
 
-  #put(batch: Batch, id: string, { buf, pos, frame, file, offset }: PlacedFrame, owner: ChunkOwner): void {
-    const at = batch.filled;
-    batch.bytes.set(buf.subarray(pos, frame.next), at);
-    batch.filled = at + frame.next - pos;
-    const own = new ChunkFrame();
-    Object.assign(own, frame);
-    own.idAt = at + chunkFrame.at.chunkId;
-    own.payloadFrom = at + chunkFrame.size;
-    own.payloadTo = own.payloadFrom + frame.storedLen;
-    own.next = batch.filled;
-    const taken = { id, pos: at, frame: own, file, offset, owners: [owner] };
-    batch.frames.push(taken);
-    this.#taken.set(id, taken);
+  /** The memory of a stretch of which nothing is wanted or being written. */
+  #idle(isRight: (window: IntakeWindow) => boolean): SharedArrayBuffer | undefined {
+    const at = this.#windows.findIndex((one) => one.wanted === 0 && one.writing === 0 && isRight(one));
+    return at < 0 ? undefined : this.#windows.splice(at, 1)[0]!.shared;
   }
 
-  #send(): void {
-    const batch = this.#filling;
-    if (batch === undefined) return;
-    const { shared, frames } = batch;
-    const ranges = new Uint32Array(2 * frames.length);
-    for (const [i, { frame }] of frames.entries()) {
-      ranges[2 * i] = frame.payloadFrom;
-      ranges[2 * i + 1] = frame.payloadTo;
+  #want(window: IntakeWindow, i: number, owner: ChunkOwner): void {
+    window.want(i, owner, this.#now++);
+    if (this.#windows.at(-1) !== window) {
+      this.#windows.splice(this.#windows.indexOf(window), 1);
+      this.#windows.push(window);
     }
-    batch.job = this.#options.threads!.jobs.submit({ kind: 'hash', shared, ranges });
-    this.#sent.push(batch);
-    this.#filling = undefined;
+    if (window.isComplete) this.#send(window);
+  }
+
+  #send(window: IntakeWindow): void {
+    window.hashed = this.#turns!.offer(window.shared, window.ranges());
+    this.#expected -= window.frames.bytes.length;
+    this.#sent.push(window);
+  }
+
+  /** The stretch that has waited longest for something that is wanted. */
+  #oldest(): IntakeWindow | undefined {
+    let oldest: IntakeWindow | undefined;
+    for (const window of this.#windows)
+      if (window.wanted > 0 && (oldest === undefined || window.since < oldest.since)) oldest = window;
+    return oldest;
+  }
+
+  async #storeNow(window: IntakeWindow): Promise<void> {
+    if (window.hashed === undefined) this.#send(window);
+    while (window.hashed !== undefined) await this.#storeOldest();
   }
 
   async #storeOldest(): Promise<void> {
-    const batch = this.#sent[0]!;
-    const { threads } = this.#options;
-    const { ids } = await threads!.jobs.result(batch.job!);
-    for (const [i, taken] of batch.frames.entries()) {
-      const stored = this.#store(batch, taken, ids, i * sha256Bytes);
-      if (stored !== undefined) await stored;
-      this.#taken.delete(taken.id);
-    }
-    // Only now: until here others found these chunks among what was taken.
+    const window = this.#sent[0]!;
+    const digests = await this.#turns!.result(window.hashed!);
+    const lost = await this.#store(window, digests);
     this.#sent.shift();
-    threads!.ring.give(batch.shared);
-    for (const action of batch.actions) await action();
+    window.settle(lost);
+    await this.#act();
   }
 
-  #store({ bytes }: Batch, taken: TakenFrame, digests: Uint8Array, at: number): void | Promise<void> {
-    const { frame, pos } = taken;
-    for (let i = 0; i < sha256Bytes; i++)
-      if (digests[at + i] !== bytes[frame.idAt + i]) return this.#storeCopy(bytes, taken);
-    return this.#options.builder.addFrame(bytes, pos, frame);
+  /** Runs the actions that nothing wanted lies before. */
+  async #act(): Promise<void> {
+    const barrier = this.#oldest()?.since ?? Number.POSITIVE_INFINITY;
+    const actions = this.#actions;
+    let count = 0;
+    while (count < actions.length && actions[count]!.at <= barrier) await actions[count++]!.run();
+    if (count > 0) this.#actions = actions.slice(count);
   }
 
-  /**
-   * Another copy of a chunk whose bytes are not what its id says; where there is none its owners are told.
-   */
-  async #storeCopy(bytes: Uint8Array, { frame, file, offset, owners }: TakenFrame): Promise<void> {
-    const { builder, reader } = this.#options;
-    let copy: ReadFrame;
-    try {
-      const error = corrupt('chunk does not have the bytes its id names', { file, offset });
-      copy = await reader.readCopy(bytes.slice(frame.idAt, frame.idAt + chunkIdBytes), error);
-    } catch (error) {
-      if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
-      for (const owner of owners) owner.failed ??= error;
+  /** Stores what is wanted of a stretch; returns the frames that are not to be had. */
+  async #store(window: IntakeWindow, digests: Uint8Array): Promise<number[]> {
+    const { count, bytes, positions } = window.frames;
+    const lost: number[] = [];
+    let run = -1;
+    for (let i = 0, digest = 0; i <= count; i++) {
+      const isWanted = i < count && window.isWanted(i);
+      const fault = isWanted ? window.faultOf(i, digests, digest++ * sha256Bytes, this.#frame) : undefined;
+      const isWhole = isWanted && fault === undefined;
+      if (isWhole && window.isData(i)) {
+        if (run < 0) run = i;
+        continue;
+      }
+      const pos = positions[i]!;
+      if (run >= 0) await this.#storeRun(window, run, i);
+      run = -1;
+      // Where equal bytes were stored as a list node.
+      if (isWhole) await this.#options.builder.addRun(bytes.subarray(pos, positions[i + 1]!), 1);
+      if (fault !== undefined && !(await this.#storeCopy(window, i, fault))) lost.push(i);
+    }
+    return lost;
+  }
+
+  /** Frames `from` to `to` - 1, which lie behind each other. */
+  async #storeRun(window: IntakeWindow, from: number, to: number): Promise<void> {
+    const { bytes, positions } = window.frames;
+    const run = bytes.subarray(positions[from]!, positions[to]!);
+    if (run.length < Math.min(runBytesMin, window.shared.byteLength / 4)) {
+      await this.#options.builder.addRun(run, to - from);
       return;
     }
+    window.writing++;
+    await this.#options.builder.addRun(run, to - from, () => this.#runWritten(window));
+  }
+
+  #runWritten(window: IntakeWindow): void {
+    window.writing--;
+    if (this.#released && window.writing === 0) this.#options.threads?.ring.give(window.shared);
+    this.#written?.resolve();
+    this.#written = undefined;
+  }
+
+  async #nextWritten(): Promise<void> {
+    this.#written ??= deferred();
+    await this.#written.promise;
+  }
+
+  /** Another copy of a chunk that is not whole; false where there is none, and its owners are told. */
+  async #storeCopy(window: IntakeWindow, i: number, fault: VarveError): Promise<boolean> {
+    const { builder, reader } = this.#options;
+    const { bytes, positions } = window.frames;
+    const idAt = positions[i]! + chunkFrame.at.chunkId;
+    let copy: ReadFrame;
+    try {
+      copy = await reader.readCopy(bytes.slice(idAt, idAt + chunkIdBytes), fault);
+    } catch (error) {
+      if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
+      for (const owner of window.ownersOf(i)) owner.failed ??= error;
+      return false;
+    }
     await builder.addFrame(copy.buf, copy.pos, copy.frame);
+    return true;
   }
 }

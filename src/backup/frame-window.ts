@@ -13,10 +13,14 @@ export class FrameWindow {
   readonly bytes: Uint8Array;
   /** What the bytes lie in, for the window after this one. */
   readonly memory: Uint8Array;
-  /** Where the first frame that is not whole in it begins in the pack. */
-  readonly next: number;
-  /** Positions of frames + 1, by their ids; 0: free. */
+  /** What look like whole frames. */
+  readonly count: number;
+  /** Where each of them begins in the bytes, and in the end where the last one ends. */
+  readonly positions: Uint32Array;
+  /** Numbers of frames + 1, by their ids; 0: free. */
   readonly #slots: Uint32Array;
+  /** Looked at first: chunks are asked for in the order they were stored in. */
+  #expected = 0;
 
   /**
    * `bytes`, which lie in `memory`, are taken. What looks like a frame is one for now: whoever reads it
@@ -27,38 +31,58 @@ export class FrameWindow {
     this.from = from;
     this.bytes = bytes;
     this.memory = memory;
-    const positions: number[] = [];
+    const positions: number[] = [0];
     let pos = 0;
     while (pos + chunkFrame.size <= bytes.length && u32le(bytes, pos + at.magic) === chunkFrameMagic) {
-      const next = pos + frameBytes(u32le(bytes, pos + at.storedLen));
-      if (next > bytes.length) break;
+      pos += frameBytes(u32le(bytes, pos + at.storedLen));
+      if (pos > bytes.length) break;
       positions.push(pos);
-      pos = next;
     }
-    this.next = from + pos;
+    this.positions = Uint32Array.from(positions);
+    this.count = positions.length - 1;
     let size = 4;
-    while (size < positions.length * 2) size *= 2;
+    while (size < this.count * 2) size *= 2;
     this.#slots = new Uint32Array(size);
-    for (const pos of positions) {
-      let slot = u32le(bytes, pos + at.chunkId) & (size - 1);
+    for (let i = 0; i < this.count; i++) {
+      let slot = u32le(bytes, positions[i]! + at.chunkId) & (size - 1);
       while (this.#slots[slot] !== 0) slot = (slot + 1) & (size - 1);
-      this.#slots[slot] = pos + 1;
+      this.#slots[slot] = i + 1;
     }
+  }
+
+  /** Where the first frame that is not whole in it begins in the pack. */
+  get next(): number {
+    return this.from + this.positions[this.count]!;
+  }
+
+  /** Number of the frame that seems to have the chunk; -1: it is not here. */
+  find(id: Uint8Array, idAt: number): number {
+    const expected = this.#expected;
+    if (expected < this.count && this.#hasId(expected, id, idAt)) {
+      this.#expected++;
+      return expected;
+    }
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let slot = u32le(id, idAt) & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const i = slots[slot]! - 1;
+      if (!this.#hasId(i, id, idAt)) continue;
+      this.#expected = i + 1;
+      return i;
+    }
+    return -1;
   }
 
   /** Where in the pack the frame of the chunk seems to begin; -1: not here. */
   offsetOf(id: Uint8Array, idAt: number): number {
-    const slots = this.#slots;
-    const mask = slots.length - 1;
-    for (let slot = u32le(id, idAt) & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const pos = slots[slot]! - 1;
-      if (isSame(this.bytes, pos + at.chunkId, id, idAt)) return this.from + pos;
-    }
-    return -1;
+    const i = this.find(id, idAt);
+    return i < 0 ? -1 : this.from + this.positions[i]!;
   }
-}
 
-function isSame(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
-  for (let i = 0; i < chunkIdBytes; i++) if (a[aAt + i] !== b[bAt + i]) return false;
-  return true;
+  #hasId(i: number, id: Uint8Array, idAt: number): boolean {
+    const { bytes } = this;
+    const from = this.positions[i]! + at.chunkId;
+    for (let k = 0; k < chunkIdBytes; k++) if (bytes[from + k] !== id[idAt + k]) return false;
+    return true;
+  }
 }

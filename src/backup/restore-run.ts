@@ -17,8 +17,9 @@ import type { FsPort } from '../fs/port.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
 import { pointOf, type RestorePoint } from './archived-changes.ts';
 import { damageOf, decodeExtra, type VaultDamage, type VaultProgress } from './backup-info.ts';
-import { ChunkIntake, type ChunkOwner } from './chunk-intake.ts';
+import { ChunkIntake } from './chunk-intake.ts';
 import { ChunkTable } from './chunk-table.ts';
+import type { ChunkOwner } from './intake-window.ts';
 import { keyText, treeKeyText } from './key-text.ts';
 import { KeyTreeBuilder } from './key-tree-builder.ts';
 import { leavesOf, visitChunks, type WalkOptions } from './key-tree-walk.ts';
@@ -188,7 +189,8 @@ class RestoreRun {
       return this.#report(proved);
     } catch (error) {
       await this.#builder.close();
-      throw error;
+      // Whoever writes after the write that failed is refused: what that failed with tells what to do.
+      throw isVarveError(error, 'VARVE_POISONED') && isVarveError(error.cause) ? error.cause : error;
     }
   }
 
@@ -304,10 +306,11 @@ class RestoreRun {
 
   async #store(prefix: Uint8Array, seq: Seq, bytes: Uint8Array, own: ValueRecord): Promise<void> {
     for (let i = 0; i < refCount(own); i++) {
-      const place = await this.#builder.find(bytes, refIdAt(own, i));
+      const idAt = refIdAt(own, i);
+      const place = this.#builder.findNow(bytes, idAt) ?? (await this.#builder.find(bytes, idAt));
       if (place === undefined) throw corrupt('a chunk that was stored is not found', { file: this.#fs.root });
       setPlace(own, i, place);
-      this.#builder.addRef(bytes, refIdAt(own, i));
+      this.#builder.addRef(bytes, idAt);
     }
     await this.#builder.addRow(prefix, seq, bytes);
     if (own.expireAtMs !== undefined) {

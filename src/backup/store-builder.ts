@@ -17,7 +17,7 @@ import { MiB } from '../base/limits.ts';
 import { BlockCache } from '../cache/block-cache.ts';
 import { publishStore, type StoreIdentity } from '../catalog/catalog-create.ts';
 import type { CatalogTable } from '../format/catalog.ts';
-import { type ChunkFrame, frameBytes as chunkFrameBytes } from '../format/chunk-frame.ts';
+import { ChunkFrame, frameBytes as chunkFrameBytes, describeChunkFrame } from '../format/chunk-frame.ts';
 import { type ChunkLocation, chunkIdBytes, chunkKinds, codecs } from '../format/chunk-ref.ts';
 import { storeDirs } from '../format/file-names.ts';
 import { encodeSysKey, seqBytes, writeSeq } from '../format/internal-key.ts';
@@ -56,6 +56,7 @@ export class StoreBuilder {
   readonly #chunks: ChunkTree;
   readonly #cache = new BlockCache(cacheBytes);
   readonly #hit = new ChunkHit();
+  readonly #frame = new ChunkFrame();
   readonly #tables: CatalogTable[] = [];
   readonly #sealed: SealedSegment[] = [];
   #keys: KeyMemtable;
@@ -111,6 +112,11 @@ export class StoreBuilder {
     return { segment, off8, storedLen, rawLen };
   }
 
+  /** As `find` where nothing must be read, borrowed until the next call; undefined also where it must. */
+  findNow(id: Uint8Array, idAt: number): Readonly<ChunkLocation> | undefined {
+    return this.#chunks.find(id, idAt, this.#hit) === OK ? this.#hit : undefined;
+  }
+
   /** Whether a chunk is in the new store; undefined where something must be read to tell: ask `find`. */
   hasNow(id: Uint8Array, idAt: number): boolean | undefined {
     const step = this.#chunks.find(id, idAt, this.#hit);
@@ -125,6 +131,52 @@ export class StoreBuilder {
     const writer = this.#openWriter(isNode, frame.next - pos);
     if (writer !== undefined) return this.#append(writer, buf, pos, frame);
     return this.#nextWriter(isNode).then((next) => this.#append(next, buf, pos, frame));
+  }
+
+  /**
+   * Stores the checked frames that lie back to back in `bytes`, `count` of them. With `done` they are data
+   * and written from where they lie: `bytes` must not change before it is called, once, whatever happens;
+   * without they are copied. Wait for it before the next call.
+   */
+  async addRun(bytes: Uint8Array, count: number, done?: () => void): Promise<void> {
+    if (done !== undefined) {
+      await this.#addLent(bytes, count, done);
+      return;
+    }
+    const frame = this.#frame;
+    for (let i = 0, pos = 0; i < count; i++) {
+      describeChunkFrame(bytes, pos, frame);
+      const added = this.addFrame(bytes, pos, frame);
+      pos = frame.next;
+      if (added !== undefined) await added;
+    }
+  }
+
+  async #addLent(bytes: Uint8Array, count: number, done: () => void): Promise<void> {
+    const { length } = bytes;
+    let pos = 0;
+    const describe = (_i: number, frame: ChunkFrame): void => {
+      describeChunkFrame(bytes, pos, frame);
+      pos = frame.next;
+    };
+    let writer: SegmentWriter;
+    let off8: number;
+    try {
+      writer = this.#openWriter(false, length, count) ?? (await this.#nextWriter(false));
+      off8 = writer.appendRun(bytes, length, count, describe, done);
+    } catch (error) {
+      done();
+      throw error;
+    }
+    const frame = this.#frame;
+    for (pos = 0; pos < length; pos = frame.next) {
+      describeChunkFrame(bytes, pos, frame);
+      const { idAt, storedLen, rawLen, kind, codec } = frame;
+      this.#chunks.setLocation(bytes, idAt, writer.no, off8 + pos / 8, storedLen, rawLen, kind, codec);
+    }
+    this.#chunks.note(this.#options.seq);
+    this.bytes += length;
+    if (writer.needsDrain || this.#chunks.active.full) await this.#makeRoom(writer);
   }
 
   /** Counts one reference. */
@@ -227,9 +279,9 @@ export class StoreBuilder {
   }
 
   /** Undefined where the next one is to be made first. */
-  #openWriter(isNode: boolean, length: number): SegmentWriter | undefined {
+  #openWriter(isNode: boolean, length: number, count = 1): SegmentWriter | undefined {
     const open = isNode ? this.#nodes : this.#data;
-    const fits = open !== undefined && open.end < this.#options.segmentBytes && open.fits(length);
+    const fits = open !== undefined && open.end < this.#options.segmentBytes && open.fits(length, count);
     return fits ? open : undefined;
   }
 

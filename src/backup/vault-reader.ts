@@ -92,11 +92,17 @@ export class VaultReader {
   async readUnproved(id: Uint8Array, idAt: number): Promise<PlacedFrame> {
     const known = this.readNow(id, idAt);
     if (known !== undefined) return known;
+    const hit = await this.locate(id, idAt);
+    const window = await this.#load(hit);
+    return frameIn(window, hit.off8 * 8, id, idAt);
+  }
+
+  /** Where a chunk lies. VARVE_CORRUPT: in no pack. */
+  async locate(id: Uint8Array, idAt: number): Promise<IndexHit> {
     const hit = new IndexHit();
     const answer = this.index.find(id, idAt, hit);
     if (!(typeof answer === 'boolean' ? answer : await answer)) throw missingChunk(id, idAt);
-    const window = await this.#load(hit);
-    return frameIn(window, hit.off8 * 8, id, idAt);
+    return hit;
   }
 
   /** As `readUnproved` where the chunk is in a window; undefined where it must be read. */
@@ -143,15 +149,36 @@ export class VaultReader {
     // What is read ahead of is read whole: it may be the oldest no more.
     const memory =
       oldest !== undefined && oldest.memory.length >= length ? oldest.memory : new Uint8Array(length);
-    const read = readRange(this.#env.store, name, offset, memory.subarray(0, length));
-    const bytes = await read.catch((error: unknown) => {
-      // A prune has taken it since the index was read, or somebody else has.
-      if (isVarveError(error, 'VARVE_NOT_FOUND')) throw corrupt('pack is gone', { file: name, offset });
-      throw error;
-    });
+    const bytes = await this.#readPack(name, offset, memory.subarray(0, length));
     const window = new FrameWindow(name, offset, bytes, memory);
     this.#windows.push(window);
     return window;
+  }
+
+  /**
+   * What lies in a pack from `hit` on, read into `memory` (taken), which threads may share: as much as fits.
+   * VARVE_CORRUPT where the pack is gone; VARVE_IO and the like.
+   */
+  async readStretch({ pack, off8 }: IndexHit, memory: Uint8Array): Promise<FrameWindow> {
+    const { hash, size } = this.#packs[pack]!;
+    const offset = off8 * 8;
+    const name = packName(hash);
+    const into = memory.subarray(0, Math.max(0, size - offset));
+    // A target far away may know nothing of memory that is shared.
+    const isOwn = this.#env.store.caps.local === true;
+    const read = await this.#readPack(name, offset, isOwn ? into : new Uint8Array(into.length));
+    if (read.buffer !== into.buffer) into.set(read);
+    return new FrameWindow(name, offset, into.subarray(0, read.length), memory);
+  }
+
+  async #readPack(name: string, offset: number, into: Uint8Array): Promise<Uint8Array> {
+    try {
+      return await readRange(this.#env.store, name, offset, into);
+    } catch (error) {
+      // A prune has taken it since the index was read, or somebody else has.
+      if (isVarveError(error, 'VARVE_NOT_FOUND')) throw corrupt('pack is gone', { file: name, offset });
+      throw error;
+    }
   }
 }
 

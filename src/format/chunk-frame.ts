@@ -118,6 +118,19 @@ export class ChunkFrame {
   next = 0;
 }
 
+/** Fills `out` with what the header at `pos` of `buf` says, of a frame that was checked. */
+export function describeChunkFrame(buf: Uint8Array, pos: number, out: ChunkFrame): void {
+  const storedLen = u32le(buf, pos + at.storedLen);
+  out.storedLen = storedLen;
+  out.rawLen = u32le(buf, pos + at.rawLen);
+  out.kind = buf[pos + at.kind]!;
+  out.codec = buf[pos + at.codec]!;
+  out.idAt = pos + at.chunkId;
+  out.payloadFrom = pos + chunkFrame.size;
+  out.payloadTo = out.payloadFrom + storedLen;
+  out.next = pos + frameBytes(storedLen);
+}
+
 /**
  * Checks the frame at `pos` of `buf`, of which bytes below `end` may be used, and fills `out`. Never throws:
  * the caller knows what a verdict means at this place, and `chunkFrameError` makes the error.

@@ -12,11 +12,18 @@
  * - no batch goes to a thread that has not answered yet, and none to a busy one ("nothing waits for a thread
  *   that starts").
  */
+import { KiB } from '../base/limits.ts';
+import { sha256Bytes } from '../kernels/hash/sha256.ts';
 import type { Job, Jobs } from './jobs.ts';
 import type { HashTask } from './port.ts';
 import { runTask } from './run-task.ts';
 
 const noRanges = new Uint32Array(0);
+/**
+ * The calling thread looks after others whenever it has hashed so many: a thread that has ended its batch
+ * would wait for the next one.
+ */
+const pieceBytes: number = 256 * KiB;
 
 /** Bytes to be hashed; they must not change before the batch is given up or its result is there. */
 export class HashBatch {
@@ -27,6 +34,9 @@ export class HashBatch {
   job: Job<HashTask> | undefined;
   /** Once the calling thread has hashed it. */
   ids: Uint8Array | undefined;
+  /** While the calling thread hashes it, and after. */
+  here: Promise<void> | undefined;
+  isDropped = false;
 
   constructor(shared: SharedArrayBuffer, ranges: Uint32Array) {
     this.shared = shared;
@@ -62,14 +72,18 @@ export class HashTurns {
 
   /** SHA-256 of each range, 32 bytes apiece. While a thread has the batch this one hashes others. */
   async result(batch: HashBatch): Promise<Uint8Array> {
-    if (this.#takeBack(batch)) this.#hash(batch);
+    if (this.#takeBack(batch)) this.#hashHere(batch);
     const { job } = batch;
-    if (job === undefined) return batch.ids!;
+    if (job === undefined) {
+      await batch.here;
+      return batch.ids!;
+    }
     while (!job.hasEnded) {
       const other = this.#waiting.shift();
       if (other === undefined) await this.#jobs.finished(job);
       else {
-        this.#hash(other);
+        this.#hashHere(other);
+        await other.here;
         await this.#jobs.turn();
       }
     }
@@ -79,8 +93,10 @@ export class HashTurns {
   /** Nobody asks for the batch any more. Resolves when nobody looks at its bytes. */
   async drop(batch: HashBatch): Promise<void> {
     this.#takeBack(batch);
+    batch.isDropped = true;
     batch.job?.cancel();
     await batch.job?.ended;
+    await batch.here;
   }
 
   #takeBack(batch: HashBatch): boolean {
@@ -89,9 +105,22 @@ export class HashTurns {
     return at >= 0;
   }
 
-  #hash(batch: HashBatch): void {
+  #hashHere(batch: HashBatch): void {
+    batch.here = this.#hash(batch);
+  }
+
+  async #hash(batch: HashBatch): Promise<void> {
     const { shared, ranges } = batch;
-    batch.ids = runTask({ kind: 'hash', shared, ranges }).ids;
+    const count = ranges.length / 2;
+    const ids = new Uint8Array(count * sha256Bytes);
+    for (let from = 0, to = 0; from < count && !batch.isDropped; from = to) {
+      if (from > 0) await this.#jobs.turn();
+      for (let bytes = 0; to < count && bytes < pieceBytes; to++)
+        bytes += ranges[2 * to + 1]! - ranges[2 * to]!;
+      const piece = runTask({ kind: 'hash', shared, ranges: ranges.subarray(2 * from, 2 * to) });
+      ids.set(piece.ids, from * sha256Bytes);
+    }
+    batch.ids = ids;
   }
 
   #dispatch(): void {

@@ -177,14 +177,16 @@ export class SegmentWriter {
 
   /**
    * Appends the frames that lie back to back in bytes[0..length), which the caller has just checked and
-   * `describe`s one by one, its position in `bytes` and all. Takes the bytes: nothing is copied. Returns the
-   * offset of the first, divided by 8. Otherwise as `append`.
+   * `describe`s one by one, its position in `bytes` and all. Takes the bytes: nothing is copied. With `done`
+   * they are borrowed until that is called, once: when the file has them, or nothing is written any more.
+   * Returns the offset of the first, divided by 8. Otherwise as `append`; `done` is not called then.
    */
   appendRun(
     bytes: Uint8Array,
     length: number,
     count: number,
     describe: (i: number, frame: ChunkFrame) => void,
+    done?: () => void,
   ): number {
     assert(this.#sealing === undefined, 'a sealed segment is not appended to');
     assert(this.fits(length, count), 'segment has room for the frames');
@@ -205,7 +207,7 @@ export class SegmentWriter {
       pos += frameBytes(frame.storedLen);
     }
     assert(pos === length, 'frames have their length');
-    this.#out.hand(bytes, length);
+    this.#out.hand(bytes, length, done);
     return first;
   }
 

@@ -34,6 +34,8 @@ export interface WriteBuffer {
   written: number;
   /** Nothing more is appended to it. */
   closed: boolean;
+  /** Who is told when nobody reads it any more: it is theirs again. */
+  readonly done?: (() => void) | undefined;
 }
 
 interface Waiter {
@@ -134,13 +136,17 @@ export class WriteBehind {
     if (buffer.filled === buffer.capacity) this.#closeBuffer(buffer);
   }
 
-  /** Appends bytes[0..length), which are taken: nothing is copied. Errors as `room`. */
-  hand(bytes: Uint8Array, length: number): void {
+  /**
+   * Appends bytes[0..length), which are taken: nothing is copied. With `done` they are only borrowed, until
+   * that is called, once: when the file has them, or nothing is written any more. Errors as `room`, and then
+   * it is not called.
+   */
+  hand(bytes: Uint8Array, length: number, done?: () => void): void {
     const refusal = this.refusal();
     if (refusal !== undefined) throw refusal;
     const last = this.#buffers[this.#buffers.length - 1];
     if (last !== undefined && !last.closed) this.#closeBuffer(last);
-    const buffer = { bytes, capacity: length, base: this.#end, filled: 0, written: 0, closed: false };
+    const buffer = { bytes, capacity: length, base: this.#end, filled: 0, written: 0, closed: false, done };
     this.#buffers.push(buffer);
     this.added(buffer, length);
   }
@@ -211,6 +217,12 @@ export class WriteBehind {
     await Promise.allSettled([this.#pumping, this.#runningSync, this.#nextSync]);
     await this.#aheadSync;
     this.#spare.length = 0;
+    for (let i = this.#buffers.length - 1; i >= 0; i--) {
+      const { done } = this.#buffers[i]!;
+      if (done === undefined) continue;
+      this.#buffers.splice(i, 1);
+      done();
+    }
   }
 
   #newBytes(length: number): Uint8Array {
@@ -230,7 +242,8 @@ export class WriteBehind {
   #recycle(buffer: WriteBuffer): void {
     assert(this.#buffers[0] === buffer, 'buffers are written in order');
     this.#buffers.shift();
-    const reusable = buffer.bytes.length === this.#bufferBytes;
+    buffer.done?.();
+    const reusable = buffer.done === undefined && buffer.bytes.length === this.#bufferBytes;
     if (reusable && this.#spare.length < writeBuffersMax) this.#spare.push(buffer.bytes);
   }
 

@@ -1,34 +1,65 @@
 /** Restores with threads, also such that die, and of vaults with damage that only a SHA-256 shows. */
 import { describe, expect, test } from 'vitest';
+import type { BlobCaps } from '../../src/backup/blob-store.ts';
 import { MemoryBlobs } from '../../src/backup/memory-blobs.ts';
 import { type RestoreReport, runRestore } from '../../src/backup/restore-run.ts';
+import { VarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { writeChecksum } from '../../src/codec/checksum.ts';
 import { chunkFrame } from '../../src/format/chunk-frame.ts';
 import { packName } from '../../src/format/vault-names.ts';
+import { alteredPort } from '../../src/fs/altered-port.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { BufferRing } from '../../src/pool/buffer-ring.ts';
 import type { HashThreads } from '../../src/pool/id-checker.ts';
 import { Jobs } from '../../src/pool/jobs.ts';
-import { bytesOf, newStore, openOn, TestClock } from '../engine/engine-kit.ts';
+import { bytesOf, newStore, openOn, TestClock, turn } from '../engine/engine-kit.ts';
 import { FakePool, type Faults } from '../pool/fake-pool.ts';
 import { entriesOf, everything, refsOf, vaultOn } from './backup-kit.ts';
 
-function threadsOf(seed: number, faults: Faults): HashThreads {
+function threadsOf(seed: number, faults: Faults, buffers = 4): HashThreads {
   const pool = new FakePool(2, new Prng(seed), faults);
   const jobs = new Jobs({ pool, clock: new TestClock(), onFailure: () => undefined, startBytes: 0 });
-  return { jobs, ring: new BufferRing(64 * 1024, 4) };
+  return { jobs, ring: new BufferRing(64 * 1024, buffers) };
 }
 
-/** A vault of small and large values that share chunks; `wrong`: a chunk whose frame has other bytes. */
-async function vaultWith(wrong = false) {
+/** Reading takes a while, as it does from a disk. */
+class SlowBlobs extends MemoryBlobs {
+  override readonly caps: BlobCaps;
+
+  constructor(local: boolean) {
+    super();
+    this.caps = { conditionalPut: true, local };
+  }
+
+  override async getRange(name: string, from: number, length: number): Promise<Uint8Array> {
+    await turn();
+    return await super.getRange(name, from, length);
+  }
+}
+
+interface Kind {
+  /** Chunks have frames with other bytes. */
+  readonly wrong?: boolean;
+  readonly local?: boolean;
+  /** Backups, each of which changes some keys: what the last one has lies in all their packs. */
+  readonly backups?: number;
+}
+
+/** A vault of small and large values that share chunks. */
+async function vaultWith({ wrong = false, local = true, backups = 1 }: Kind = {}) {
   const { engine } = await newStore();
   for (let i = 0; i < 60; i++) await engine.put(`k${i}`, bytesOf(i % 40, 3000 + i));
   for (let i = 0; i < 4; i++) await engine.put(`tree${i}`, bytesOf(100 + (i % 3), 150_000));
   for (let i = 0; i < 20; i++) await engine.put(`small${i}`, `value ${i}`);
-  const store = new MemoryBlobs();
+  const store = new SlowBlobs(local);
   const vault = await vaultOn(store);
   await engine.backup(vault);
+  for (let n = 1; n < backups; n++) {
+    for (let i = n; i < 60; i += backups) await engine.put(`k${i}`, bytesOf(1000 * n + (i % 40), 3000 + i));
+    await engine.put(`tree${n % 4}`, bytesOf(100 + (n % 3), 150_000 + n));
+    await engine.backup(vault);
+  }
   if (wrong) {
     const data = (await entriesOf(vault)).filter(({ kind }) => kind === 0);
     for (const { pack, off8 } of [data[3]!, data[30]!]) {
@@ -44,9 +75,11 @@ async function vaultWith(wrong = false) {
 }
 
 describe('an intake of chunks', () => {
-  test('what is restored does not depend on threads', async () => {
-    for (const wrong of [false, true]) {
-      const { vault, engine } = await vaultWith(wrong);
+  test.for<Kind>([{}, { wrong: true }, { backups: 5 }, { wrong: true, backups: 5, local: false }])(
+    'what is restored does not depend on threads (%o)',
+    async (kind) => {
+      const { wrong = false } = kind;
+      const { vault, engine } = await vaultWith(kind);
       const restore = async (threads: HashThreads | undefined) => {
         const disk = new MemoryFileSystem();
         const bounds = { segmentBytes: 16 * 1024, memtableBytes: 32 * 1024, threads };
@@ -63,13 +96,43 @@ describe('an intake of chunks', () => {
       expect(alone.rest.proved).toBe(!wrong);
       if (wrong) expect(alone.told.length).toBeGreaterThan(1);
       else expect(alone.all).toEqual(await everything(engine));
-      for (const faults of [{}, { dies: 20 }]) {
-        const threads = threadsOf(wrong ? 3 : 4, faults);
+      for (const [faults, buffers] of [
+        [{}, 4],
+        [{ dies: 20 }, 2],
+        [{}, 1],
+      ] as const) {
+        const threads = threadsOf(wrong ? 3 : 4, faults, buffers);
         expect(await restore(threads)).toEqual(alone);
-        expect(threads.jobs.counters.tasks).toBeGreaterThan(2);
+        if (buffers > 1) expect(threads.jobs.counters.tasks).toBeGreaterThan(2);
         expect(threads.ring.out).toBe(0);
         expect(threads.ring.users).toBe(0);
       }
+    },
+  );
+
+  test('a failed write gives every buffer back', async () => {
+    const { vault } = await vaultWith();
+    for (const which of [1, 4]) {
+      let writes = 0;
+      const disk = new MemoryFileSystem();
+      const fs = alteredPort(disk, {
+        open: async (path, mode) => {
+          const file = await disk.open(path, mode);
+          if (!path.startsWith('seg/') || mode !== 'create') return file;
+          const write = file.write.bind(file);
+          file.write = async (bytes, offset) => {
+            // The header comes first, and alone.
+            if (offset > 0 && ++writes === which) throw new VarveError('VARVE_IO', 'refused', { file: path });
+            await write(bytes, offset);
+          };
+          return file;
+        },
+      });
+      const threads = threadsOf(6, {});
+      await expect(runRestore(vault.env, fs, {}, { threads })).rejects.toMatchObject({ code: 'VARVE_IO' });
+      expect(writes).toBeGreaterThanOrEqual(which);
+      expect([threads.ring.out, threads.ring.users]).toEqual([0, 0]);
+      expect(await disk.stat('SUPER')).toBeNull();
     }
   });
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { VarveError } from '../../src/base/errors.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsFile } from '../../src/fs/port.ts';
@@ -110,6 +111,28 @@ describe('write-behind', () => {
     }
     expect(most).toBeLessThanOrEqual(writeBuffersMax * bufferBytes + 40);
     expect(most).toBeGreaterThan(bufferBytes);
+  });
+
+  test('memory that was lent is given back once the file has it, or the writer has ended', async () => {
+    const { fs, out } = await open();
+    const told: string[] = [];
+    out.hand(new Uint8Array(100).fill(1), 100, () => told.push('first'));
+    append(out, new Uint8Array(50).fill(2));
+    expect(told).toEqual([]);
+    await out.flush();
+    expect(told).toEqual(['first']);
+    expect(out.spare()).toBeUndefined();
+    fs.schedule = async ({ kind }) => {
+      if (kind === 'write') throw new VarveError('VARVE_IO', 'the disk refused it');
+    };
+    out.hand(new Uint8Array(100).fill(3), 100, () => told.push('second'));
+    await expect(out.flush()).rejects.toThrow('the disk refused it');
+    expect(told).toEqual(['first']);
+    await out.settle();
+    expect(told).toEqual(['first', 'second']);
+    expect(() => out.hand(new Uint8Array(1), 1, () => told.push('third'))).toThrow('earlier write');
+    await out.settle();
+    expect(told).toEqual(['first', 'second']);
   });
 
   test('concurrent syncs share one, and one asked for later covers what came between', async () => {
