@@ -59,6 +59,10 @@ class CountingClock implements Clock {
     return new Promise(() => undefined);
   }
 
+  keepAlive(): () => void {
+    return () => undefined;
+  }
+
   turn(): Promise<void> {
     return new Promise((resolve) => setImmediate(resolve));
   }

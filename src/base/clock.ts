@@ -11,4 +11,16 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal, isAwaited?: boolean): Promise<void>;
   /** Resolves after the reactions and callbacks that are already queued have run: lets a group fill. */
   turn(): Promise<void>;
+  /** Keeps the process alive until the returned function is called: what is waited for may only rest. */
+  keepAlive(): () => void;
+}
+
+/** `work`, with the process kept alive until it has settled. */
+export async function awaited<T>(clock: Clock, work: () => Promise<T>): Promise<T> {
+  const release = clock.keepAlive();
+  try {
+    return await work();
+  } finally {
+    release();
+  }
 }

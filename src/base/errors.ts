@@ -41,6 +41,8 @@ export interface VarveErrorFields {
   actual?: unknown;
   /** Operating system error name such as ENOSPC, for VARVE_IO and VARVE_NO_SPACE. */
   errno?: string;
+  /** The file operation that was refused, such as read or write, for VARVE_IO and VARVE_NO_SPACE. */
+  operation?: string;
 }
 
 const retryableByDefault: ReadonlySet<VarveErrorCode> = new Set([
@@ -59,6 +61,7 @@ export class VarveError extends Error {
   readonly expected?: unknown;
   readonly actual?: unknown;
   readonly errno?: string;
+  readonly operation?: string;
 
   constructor(code: VarveErrorCode, message: string, fields: VarveErrorFields = {}) {
     super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
@@ -69,6 +72,7 @@ export class VarveError extends Error {
     if (fields.expected !== undefined) this.expected = fields.expected;
     if (fields.actual !== undefined) this.actual = fields.actual;
     if (fields.errno !== undefined) this.errno = fields.errno;
+    if (fields.operation !== undefined) this.operation = fields.operation;
   }
 }
 
@@ -101,14 +105,25 @@ export function isVarveError(error: unknown, ...codes: VarveErrorCode[]): error 
   return error instanceof VarveError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** An error of the moment (no descriptors left, no permission), not of the file: nothing is damaged by it. */
+/** Operations that change nothing: one that fails says that the disk does not give back what is there. */
+const reading: ReadonlySet<string> = new Set(['open', 'read', 'stat', 'fstat', 'lookup', 'list', 'size']);
+
+/** The disk cannot read what is there. A write it refuses says nothing of a file: whoever wrote was told. */
+function isUnreadable({ errno, operation }: VarveError): boolean {
+  return errno === 'EIO' && (operation === undefined || reading.has(operation));
+}
+
+/**
+ * An error of the moment (no descriptors left, no permission, a write refused), not of the file: nothing is
+ * damaged by it.
+ */
 export function isPassing(error: unknown): boolean {
-  return isVarveError(error, 'VARVE_IO') && error.errno !== 'ENOENT' && error.errno !== 'EIO';
+  return isVarveError(error, 'VARVE_IO') && error.errno !== 'ENOENT' && !isUnreadable(error);
 }
 
 /** Damage of a file: its bytes fail a check, or the disk cannot read them (EIO). */
 export function isDamage(error: unknown): error is VarveError {
-  return isVarveError(error, 'VARVE_CORRUPT') || (isVarveError(error, 'VARVE_IO') && error.errno === 'EIO');
+  return isVarveError(error, 'VARVE_CORRUPT') || (isVarveError(error, 'VARVE_IO') && isUnreadable(error));
 }
 
 /** Damage because a file is not there, as an error whose cause says so. */

@@ -6,6 +6,7 @@
  * - once a write or sync has failed, or damage was found at open, no write is accepted; reads go on.
  */
 import type { Seq } from '../base/brands.ts';
+import { awaited } from '../base/clock.ts';
 import { isGoneFile, isVarveError, VarveError } from '../base/errors.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
@@ -309,7 +310,8 @@ export class Store {
    * kept.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    // Work in the background that only rests would let the process end before all is closed.
+    this.#closing ??= awaited(this.parts.env.clock, () => this.#close());
     return this.#closing;
   }
 

@@ -4,15 +4,20 @@ import { VarveError } from '../base/errors.ts';
 
 const noSpace: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
+const operations =
+  /^(open|close|read|write|f?stat|statfs|list|lookup|size|sync|dataSync|truncate|create|chmod|mkdir|rename|link|unlink|rmdir)\b/;
+
 /**
  * The error of a refused operation: VARVE_NO_SPACE for ENOSPC, EDQUOT and EFBIG, VARVE_IO otherwise.
- * `what` completes "<path>: <what>".
+ * `what` completes "<path>: <what>"; the operation it begins with is kept.
  */
 export function fsError(errno: string | undefined, what: string, path: string, cause?: unknown): VarveError {
   const full = errno !== undefined && noSpace.has(errno);
+  const operation = operations.exec(what)?.[0];
   const name = errno === undefined ? '' : ` (${errno})`;
   return new VarveError(full ? 'VARVE_NO_SPACE' : 'VARVE_IO', `${path === '' ? '.' : path}: ${what}${name}`, {
     file: path,
+    ...(operation === undefined ? {} : { operation }),
     ...(errno === undefined ? {} : { errno }),
     ...(cause === undefined ? {} : { cause }),
   });

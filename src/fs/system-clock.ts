@@ -18,6 +18,10 @@ export const systemClock: Clock = {
     } while (left > 0);
   },
   turn: () => new Promise((resolve) => setImmediate(resolve)),
+  keepAlive() {
+    const handle = setInterval(() => undefined, timerMsMax);
+    return () => clearInterval(handle);
+  },
 };
 
 function timer(ms: number, signal: AbortSignal | undefined, isAwaited: boolean): Promise<void> {

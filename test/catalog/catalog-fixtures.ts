@@ -26,7 +26,10 @@ export function randomOf(seed: number): (n: number) => Uint8Array {
 
 export function openOptions(seed: number, writerEpochFloor = 0): OpenForWrite {
   const never = (): Promise<never> => Promise.reject(new Error('nothing waits here'));
-  const clock = { now: () => 1_700_000_001_000, monotonic: () => 0, sleep: never, turn: never };
+  const keepAlive = (): never => {
+    throw new Error('nothing waits here');
+  };
+  const clock = { now: () => 1_700_000_001_000, monotonic: () => 0, sleep: never, turn: never, keepAlive };
   return { writerEpochFloor, clock, random: randomOf(seed + 17) };
 }
 

@@ -52,4 +52,18 @@ describe('the checker behind a fault', () => {
     const told = { ...run, attempts };
     await expect(checkAfterFault(disk, told, { ...sequenceShape, merges: false }, 7)).rejects.toThrow(found);
   });
+
+  test('excuses what an expired value had superseded once tables are merged, and nothing put behind it', async () => {
+    const { disk, run } = await sound();
+    const shape = { ...sequenceShape, merges: true };
+    const [one] = run.attempts;
+    const lost = (kind: Attempt['kind'], seq: number): Attempt => {
+      const changes = new Map([['6666', new Uint8Array(3)]]);
+      return { ...one!, kind, seq, changes, mark: undefined, range: undefined, acked: true, durable: true };
+    };
+    const before = { ...run, attempts: [...run.attempts, lost('put', 903), lost('brief', 905)] };
+    await checkAfterFault(disk.fork(), before, shape, 7);
+    const behind = { ...run, attempts: [...run.attempts, lost('brief', 905), lost('put', 907)] };
+    await expect(checkAfterFault(disk.fork(), behind, shape, 7)).rejects.toThrow('lost key 6666');
+  });
 });

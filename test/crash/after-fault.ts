@@ -81,10 +81,11 @@ function mayBeGone({ rows, run, shape }: Found, key: string, seq: number): boole
     rows.some((row) => row.key === key && row.seq > seq) ||
     run.attempts.some(
       ({ kind, range, changes, seq: by }) =>
-        // A delete may have no number of its own. What is deleted, or has expired, goes with its delete.
+        // A delete may have no number of its own. What is deleted, or has expired, goes with its delete, and
+        // with what it had superseded.
         ((by ?? seq + 1) > seq &&
           (range?.has(key) === true || (changes.has(key) && changes.get(key) === undefined))) ||
-        (kind === 'brief' && changes.has(key) && (by ?? seq) === seq),
+        (kind === 'brief' && changes.has(key) && (by ?? seq) >= seq),
     )
   );
 }

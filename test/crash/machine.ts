@@ -56,6 +56,7 @@ export function simulatedClock(start: number = laterMs): Clock {
       now += ms;
     },
     turn,
+    keepAlive: () => () => undefined,
   };
 }
 

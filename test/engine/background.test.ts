@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { corrupt, VarveError } from '../../src/base/errors.ts';
 import { Background, type BackgroundOptions } from '../../src/engine/background/background.ts';
 import { HealthBook } from '../../src/engine/health/health-book.ts';
+import { fsError } from '../../src/fs/fs-errors.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { TestClock } from './engine-kit.ts';
@@ -62,7 +63,8 @@ describe('work in the background', () => {
   });
 
   test('a step that fails is tried again later, damage is not', async () => {
-    let error: Error | undefined = new VarveError('VARVE_IO', 'for now');
+    // A file that cannot be written is not one that is damaged.
+    let error: Error | undefined = fsError('EIO', 'write failed', 'cat/000000000000000a.cat');
     let left = 1;
     const { work, steps, clock, health } = kit(
       () => {
@@ -74,6 +76,7 @@ describe('work in the background', () => {
     work.startIfDue();
     await work.idle();
     expect([steps(), work.failures, work.stuck]).toEqual([1, 1, undefined]);
+    expect(health.report(false).damage).toEqual([]);
     work.startIfDue();
     await work.idle();
     expect(steps()).toBe(1);

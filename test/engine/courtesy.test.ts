@@ -11,6 +11,7 @@ function newWorld(waitsForDisk = true) {
     now: () => world.ms,
     monotonic: () => world.ms,
     turn: async () => undefined,
+    keepAlive: () => () => undefined,
     sleep: async (ms) => {
       world.ms += ms;
       world.slept += ms;

@@ -15,6 +15,8 @@ export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(r
 /** A clock that only `advance` and its own sleeps move. */
 export class TestClock implements Clock {
   ms = 1_700_000_000_000;
+  /** Calls that keep the process alive. */
+  awaiting = 0;
   readonly #sleepers: { at: number; wake: () => void }[] = [];
 
   now(): number {
@@ -27,6 +29,13 @@ export class TestClock implements Clock {
 
   sleep(ms: number): Promise<void> {
     return new Promise((wake) => this.#sleepers.push({ at: this.ms + ms, wake }));
+  }
+
+  keepAlive(): () => void {
+    this.awaiting++;
+    return () => {
+      this.awaiting--;
+    };
   }
 
   turn(): Promise<void> {

@@ -52,6 +52,7 @@ export class Scheduler {
       now: () => clock.now(),
       monotonic: () => clock.monotonic(),
       turn,
+      keepAlive: () => clock.keepAlive(),
       sleep: async (ms) => {
         await this.point();
         this.#turns++;

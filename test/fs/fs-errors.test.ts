@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { isDamage, isPassing } from '../../src/base/errors.ts';
 import { hasErrno } from '../../src/fs/dirs.ts';
 import { errnoOf, fsError } from '../../src/fs/fs-errors.ts';
 
@@ -15,6 +16,21 @@ test('a full disk, a quota and a file size limit are VARVE_NO_SPACE, all else is
   });
   expect(hasErrno(fsError('EIO', 'x', 'a'), 'EIO')).toBe(true);
   expect(hasErrno(new Error('EIO'), 'EIO')).toBe(false);
+});
+
+test('a read that the disk refuses is damage, a write that it refuses is not', () => {
+  for (const what of ['open failed', 'read failed', 'fstat failed', 'list failed']) {
+    const error = fsError('EIO', what, 'a');
+    expect([what, isDamage(error), isPassing(error)]).toEqual([what, true, false]);
+  }
+  for (const what of ['write failed after 3 of 9 bytes', 'dataSync failed', 'sync failed', 'rename failed']) {
+    const error = fsError('EIO', what, 'a');
+    expect([what, isDamage(error), isPassing(error)]).toEqual([what, false, true]);
+    expect(error.operation).toBe(what.split(' ', 1)[0]);
+  }
+  expect(isPassing(fsError('EMFILE', 'open failed', 'a'))).toBe(true);
+  expect(isDamage(fsError('ENOENT', 'open failed', 'a'))).toBe(false);
+  expect(fsError('ENOENT', 'no such file', 'a').operation).toBeUndefined();
 });
 
 test('only names of the operating system count as errno', () => {

@@ -20,6 +20,10 @@ export class LockClock implements Clock {
     return this.time;
   }
 
+  keepAlive(): () => void {
+    return () => undefined;
+  }
+
   turn(): Promise<void> {
     return new Promise((resolve) => setImmediate(resolve));
   }

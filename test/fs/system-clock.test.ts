@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { awaited } from '../../src/base/clock.ts';
 import { systemClock } from '../../src/fs/system-clock.ts';
 
 const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
@@ -12,5 +13,19 @@ test('a sleep that a caller waits for keeps the process alive, others do not', a
   expect(timers()).toBe(before + 1);
   over.abort();
   for (const { status } of await Promise.allSettled(sleeps)) expect(status).toBe('rejected');
+  expect(timers()).toBe(before);
+});
+
+test('a call keeps the process alive until it has settled, whether it fails or not', async () => {
+  const before = timers();
+  const calls = [
+    awaited(systemClock, () => systemClock.sleep(5)),
+    awaited(systemClock, async () => {
+      await systemClock.sleep(5);
+      throw new Error('failed');
+    }),
+  ];
+  expect(timers()).toBe(before + 2);
+  expect((await Promise.allSettled(calls)).map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
   expect(timers()).toBe(before);
 });

@@ -31,6 +31,10 @@ class Machine implements Clock {
     throw new Error('nothing sleeps here');
   }
 
+  keepAlive(): () => void {
+    return () => undefined;
+  }
+
   turn(): Promise<void> {
     const { promise, resolve } = deferred<void>();
     this.#turns.push(resolve);

@@ -35,3 +35,21 @@ test('a process that waits for a paced check, scrub or compaction stays alive wh
   expect(await restsOf(() => engine.compact(paced))).toEqual(new Set([true]));
   await engine.close();
 });
+
+test('a process that waits for a close, or for work in the background to end, stays alive while that rests', async () => {
+  const clock = new TestClock();
+  const engine = await openOn(new MemoryFileSystem(), {}, undefined, clock);
+  await engine.put('key', 'value');
+  expect(clock.awaiting).toBe(0);
+  const closed = engine.close();
+  expect(clock.awaiting).toBeGreaterThan(0);
+  await closed;
+  expect(clock.awaiting).toBe(0);
+
+  const other = await openOn(new MemoryFileSystem(), {}, undefined, clock);
+  const compacted = other.compact();
+  expect(clock.awaiting).toBeGreaterThan(0);
+  await compacted;
+  expect(clock.awaiting).toBe(0);
+  await other.close();
+});

@@ -72,6 +72,7 @@ export class Scheduler {
     monotonic: () => this.#time,
     sleep: (ms, signal) => this.sleep(ms, signal),
     turn: () => this.turn('turn'),
+    keepAlive: () => () => undefined,
   };
 
   #told(ms: number): number {

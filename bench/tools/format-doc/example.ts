@@ -14,6 +14,7 @@ const stoppedClock: Clock = {
   monotonic: () => exampleMs,
   sleep: () => Promise.resolve(),
   turn: () => new Promise((resolve) => setImmediate(resolve)),
+  keepAlive: () => () => undefined,
 };
 
 /** The example's files before and after its clean close. */

@@ -8,6 +8,7 @@
  * - A failure is tried again after a wait that grows; damage ends the work until the store is reopened ("a
  *   step that fails is tried again later, damage is not").
  */
+import { awaited } from '../../base/clock.ts';
 import { isDamage, isVarveError } from '../../base/errors.ts';
 import { deferred } from '../../base/sync.ts';
 import type { GroupCommit } from '../../log/group-commit.ts';
@@ -86,7 +87,9 @@ export class Background {
 
   /** Resolves when nothing runs any more; does not wait for what becomes due later. */
   async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
+    await awaited(this.#options.env.clock, async () => {
+      while (this.#running !== undefined) await this.#running;
+    });
   }
 
   /** Ends with the step under way; a commit of it is not waited for. Idempotent. */

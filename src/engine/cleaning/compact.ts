@@ -12,6 +12,7 @@
  *   stays, and no file is left over").
  * - It may be ended anywhere ("a signal ends it, and another call goes on").
  */
+import { awaited } from '../../base/clock.ts';
 import { invalid, isVarveError } from '../../base/errors.ts';
 import { MiB } from '../../base/limits.ts';
 import { checkFlags, checkFunctions, checkNames } from '../../base/names.ts';
@@ -58,7 +59,10 @@ export async function compact(store: Store, options: CompactOptions = {}): Promi
   try {
     return options.dryRun === true
       ? await dryRun(store, write, options)
-      : await write.cleaner.calls.run(() => new Compaction(store, write, options).run());
+      : await awaited(store.parts.env.clock, () =>
+          // One that runs in the background is waited for, and may rest.
+          write.cleaner.calls.run(() => new Compaction(store, write, options).run()),
+        );
   } catch (error) {
     // Scans and merges end early where writing has ended as well: then that is what the caller is told.
     if (isVarveError(error, 'VARVE_ABORTED') && options.signal?.aborted !== true) store.stillWritable();
