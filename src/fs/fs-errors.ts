@@ -4,8 +4,9 @@ import { VarveError } from '../base/errors.ts';
 
 const noSpace: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-const operations =
-  /^(open|close|read|write|f?stat|statfs|list|lookup|size|sync|dataSync|truncate|create|chmod|mkdir|rename|link|unlink|rmdir)\b/;
+const changing = 'write|sync|dataSync|truncate|create|chmod|mkdir|rename|link|unlink|rmdir';
+const reading = 'open|close|read|f?stat|statfs|list|lookup|size';
+const operations = new RegExp(`^(${changing}|${reading})\\b`);
 
 /**
  * The error of a refused operation: VARVE_NO_SPACE for ENOSPC, EDQUOT and EFBIG, VARVE_IO otherwise.

@@ -53,7 +53,7 @@ describe('the checker behind a fault', () => {
     await expect(checkAfterFault(disk, told, { ...sequenceShape, merges: false }, 7)).rejects.toThrow(found);
   });
 
-  test('excuses what an expired value had superseded once tables are merged, and nothing put behind it', async () => {
+  test('excuses what an expired value had superseded, and nothing put behind it', async () => {
     const { disk, run } = await sound();
     const shape = { ...sequenceShape, merges: true };
     const [one] = run.attempts;

@@ -36,7 +36,7 @@ test('a process that waits for a paced check, scrub or compaction stays alive wh
   await engine.close();
 });
 
-test('a process that waits for a close, or for work in the background to end, stays alive while that rests', async () => {
+test('a process that waits for a close, or for work in the background, stays alive', async () => {
   const clock = new TestClock();
   const engine = await openOn(new MemoryFileSystem(), {}, undefined, clock);
   await engine.put('key', 'value');
