@@ -3,7 +3,7 @@
  * one fills.
  *
  * Memory: two packs, the one that fills and one under way (two where the target is not local), whose buffers
- * are used again; `ownRowsMax` rows.
+ * are used again, by the next run too; `ownRowsMax` rows.
  *
  * Invariants (test/backup/vault-crash.test.ts)
  * - `finish` resolves only when every pack is durable in the vault; the first failure is thrown by the next
@@ -17,6 +17,7 @@ import { trailerEntry } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
 import { newPackMemory, type Pack, PackBuilder } from './pack-builder.ts';
+import { givePackMemory, takePackMemory } from './pack-memory.ts';
 import { PackProof } from './pack-proof.ts';
 import { isGivenBack, notGivenBack } from './read-back.ts';
 import { throwIfAborted } from './throttle.ts';
@@ -118,6 +119,7 @@ export class Upload {
   async finish(): Promise<void> {
     await this.#close();
     await this.#settled();
+    for (const buffer of this.#buffers.splice(0)) givePackMemory(buffer, this.#env.clock);
   }
 
   /** Gives up the pack that fills. Idempotent. */
@@ -145,8 +147,7 @@ export class Upload {
       const { threads, dryRun, prove, expected = 0 } = this.#options;
       // Not for targets that may know nothing of such memory.
       const shared = prove && !dryRun && this.#env.store.caps.local === true && threads !== undefined;
-      // The first one grows: most backups are small.
-      const memory = this.#buffers.pop() ?? newPackMemory(packBytes, shared, this.files === 0);
+      const memory = this.#buffers.pop() ?? this.#newMemory(shared);
       const proof =
         shared && threads.jobs.pays(Math.max(packBytes, expected - this.bytes))
           ? new PackProof(threads.jobs)
@@ -158,6 +159,16 @@ export class Upload {
       this.#open = { builder, number, proof };
     }
     return this.#open;
+  }
+
+  #newMemory(shared: boolean): Uint8Array {
+    const { packBytes, dryRun } = this.#options;
+    const kind = shared ? 'shared' : this.#env.store.caps.local === true ? 'any' : 'own';
+    // The first one grows: most backups are small.
+    return (
+      (dryRun ? undefined : takePackMemory(packBytes, kind)) ??
+      newPackMemory(packBytes, shared, this.files === 0)
+    );
   }
 
   async #close(): Promise<void> {
@@ -183,6 +194,7 @@ export class Upload {
       .then(async () => {
         await this.#put(hash, bytes);
         if (this.#buffers.length < this.#underWayMax) this.#buffers.push(new Uint8Array(bytes.buffer));
+        else givePackMemory(bytes, this.#env.clock);
       })
       .catch((error: unknown) => {
         this.#failed ??= { error };
