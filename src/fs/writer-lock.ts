@@ -13,7 +13,7 @@
  */
 import path from 'node:path';
 import { toHex } from '../base/bytes.ts';
-import type { Clock } from '../base/clock.ts';
+import { awaited, type Clock } from '../base/clock.ts';
 import { isVarveError, VarveError } from '../base/errors.ts';
 import { lockName } from '../format/file-names.ts';
 import type { FlockProvider } from './flock.ts';
@@ -31,7 +31,6 @@ export const lockSilenceMs = 60_000;
 const watchStepMs = 1_000;
 const pollFirstMs = 5;
 const pollLastMs = 500;
-const keepAliveMs = 2 ** 30;
 
 export interface WriterLockOptions extends LockRequest {
   /** The store directory; must exist. */
@@ -60,8 +59,7 @@ export async function acquireWriterLock(options: WriterLockOptions): Promise<Wri
   const { clock, signal } = options;
   const deadline = clock.monotonic() + options.waitMs;
   // The clock's timers let the process end, which must not happen to one that only waits for the lock.
-  const keepAlive = setInterval(() => undefined, keepAliveMs);
-  try {
+  return await awaited(clock, async () => {
     for (let pause = pollFirstMs; ; pause = Math.min(pause * 2, pollLastMs)) {
       if (signal?.aborted) {
         throw new VarveError('VARVE_ABORTED', 'LOCK: waiting was aborted', { cause: signal.reason });
@@ -72,9 +70,7 @@ export async function acquireWriterLock(options: WriterLockOptions): Promise<Wri
       if (left <= 0) throw outcome;
       await clock.sleep(Math.min(pause, left), signal);
     }
-  } finally {
-    clearInterval(keepAlive);
-  }
+  });
 }
 
 /** The owner record and what can be seen of its owner; null where no writer ever was. Takes nothing. */

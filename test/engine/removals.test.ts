@@ -22,6 +22,7 @@ async function newWorld(count: number) {
     now: () => world.ms,
     monotonic: () => world.ms,
     turn: async () => undefined,
+    keepAlive: () => () => undefined,
     sleep: async (ms) => {
       world.ms += ms;
       world.slept += ms;
