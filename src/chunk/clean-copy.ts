@@ -61,6 +61,8 @@ export interface CopyPorts {
   readonly spare: Uint8Array[];
   /** Read, and written, at once at most; less where others wait for the thread. */
   readonly runBytes: number;
+  /** Bytes of an output that may wait for a sync, now. */
+  readonly unsyncedMax: () => number;
   /** Syncs `bytes` of an output by `work`. */
   readonly sync: <T>(bytes: number, work: () => Promise<T>) => Promise<T>;
   /** Bytes were read or written: slows the copy down, and rejects when it is to end. */
@@ -218,7 +220,14 @@ export class FrameCopier {
     } else await this.#appendAll(run, length, segment, lent);
     this.copiedBytes += length;
     if (this.#writer!.needsDrain) await this.#writer!.drain();
+    await this.#syncPortion(this.#writer!);
     await spend(length);
+  }
+
+  /** Where others wait for the disk, the sync of the whole output would hold them up for long. */
+  async #syncPortion(writer: SegmentWriter): Promise<void> {
+    const bytes = unsyncedBytes(writer);
+    if (bytes >= this.#ports.unsyncedMax()) await this.#ports.sync(bytes, () => writer.sync());
   }
 
   async #appendAll(run: FrameRun, length: number, segment: FileNo, lent: Uint8Array): Promise<void> {
@@ -298,7 +307,7 @@ export class FrameCopier {
 
   async #sealOne(writer: SegmentWriter): Promise<void> {
     try {
-      const info = await this.#ports.sync(writer.dataLen, () => writer.seal());
+      const info = await this.#ports.sync(unsyncedBytes(writer), () => writer.seal());
       this.#takeSpare(writer);
       this.outputs.push(info);
     } finally {
@@ -325,6 +334,10 @@ export class FrameCopier {
     const { spare } = this.#ports;
     if (spare.length <= writeBuffersMax + 1) spare.push(buffer);
   }
+}
+
+function unsyncedBytes({ end, syncedEnd }: SegmentWriter): number {
+  return end - Math.max(syncedEnd, segmentDataFrom);
 }
 
 /** Waits until nothing is read into its buffer any more. */

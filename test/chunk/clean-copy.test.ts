@@ -20,14 +20,20 @@ test('any frames, live in any pattern and damaged anywhere, are copied as they a
       fc.nat(),
       fc.constantFrom(0, 0, 1, 3),
       fc.constantFrom(8 * 1024, 30_000, 200_000),
-      async (segments, seed, damaged, segmentBytes) => {
+      fc.constantFrom(Number.POSITIVE_INFINITY, 5000),
+      async (segments, seed, damaged, segmentBytes, unsyncedMax) => {
         const prng = new Prng(seed);
         const fs = new MemoryFileSystem();
         const { set } = segmentSet(fs);
         const wanted = new Map<string, Uint8Array>();
+        let synced = 0;
         const copier = new FrameCopier({
           ...{ fs, dbUuid, segments: set, segmentBytes, frames: 0, spare: [], runBytes: 2 ** 20 },
-          sync: (_bytes, work) => work(),
+          unsyncedMax: () => unsyncedMax,
+          sync: async (bytes, work) => {
+            synced += bytes;
+            return await work();
+          },
           random: (n) => prng.bytes(n),
           takeFileNo: (
             (no) => () =>
@@ -77,6 +83,9 @@ test('any frames, live in any pattern and damaged anywhere, are copied as they a
         }
         const frames = copier.outputs.reduce((sum, info) => sum + info.frames, 0);
         expect(frames).toBe(wanted.size);
+        // Each byte once, in how many portions ever.
+        expect(synced).toBe(copier.outputs.reduce((sum, { dataLen }) => sum + dataLen, 0));
+        expect(synced).toBe(copier.copiedBytes);
         for (const info of copier.outputs) {
           expect(info.frames === 1 || info.dataLen + 64 <= segmentBytes).toBe(true);
           expect((await set.readTrailer(info.no)).count).toBe(info.frames);

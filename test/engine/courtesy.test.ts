@@ -51,11 +51,11 @@ test('it syncs for a small share of the time while others commit, and no longer'
   log.counters.count++;
   await syncFor(64 * MiB, 80);
   await courtesy.rest(restful);
-  expect(world.slept).toBe(15 * 80);
+  expect(world.slept).toBe(7 * 80);
   // Small syncs disturb nobody.
-  await syncFor(MiB, 80);
+  await syncFor(MiB / 32, 80);
   await courtesy.rest(restful);
-  expect(world.slept).toBe(15 * 80);
+  expect(world.slept).toBe(7 * 80);
   // Others stop: it goes on after a moment.
   await syncFor(64 * MiB, 80);
   world.onSleep = () => undefined;
@@ -63,6 +63,18 @@ test('it syncs for a small share of the time while others commit, and no longer'
   await courtesy.rest(restful);
   expect(world.slept - before).toBeLessThanOrEqual(300);
   expect(courtesy.isWanted).toBe(false);
+});
+
+test('it syncs in portions while commits wait for the disk', () => {
+  const { world, log, courtesy } = newWorld();
+  expect(courtesy.unsyncedMax).toBe(Number.POSITIVE_INFINITY);
+  log.counters.count++;
+  expect(courtesy.unsyncedMax).toBe(MiB);
+  world.ms += 1000;
+  expect(courtesy.unsyncedMax).toBe(Number.POSITIVE_INFINITY);
+  const other = newWorld(false);
+  other.log.counters.count++;
+  expect(other.courtesy.unsyncedMax).toBe(Number.POSITIVE_INFINITY);
 });
 
 test('it rests behind no sync where commits do not wait for the disk, nor when it is cancelled', async () => {

@@ -1,27 +1,30 @@
 /**
  * Makes cleaning give way to commits of others, and only while there are some: it works in shorter slices and
- * rests until the commit under way is done, and where commits wait for the disk it keeps the disk busy with
- * its own syncs for a small share of the time. A commit that has to wait behind the sync of a whole segment
- * takes many times as long as any other, so what such commits are in a hundred decides about the 99th
- * percentile.
+ * rests until the commit under way is done, and where commits wait for the disk it syncs what it writes in
+ * small portions, for a small share of the time. While a whole segment is synced every commit takes many
+ * times as long as any other, and those that do are about one in a hundred, which is the 99th percentile;
+ * behind a portion it is hardly longer.
  *
  * Where others store so much that cleaning at that rate would fall behind, it goes twice as fast as they do.
  *
  * Invariants (test/engine/courtesy.test.ts)
  * - While nobody else commits nothing waits ("alone it never rests").
+ * - While others commit it syncs in portions ("it syncs in portions while commits wait for the disk").
  * - Between two syncs it rests as long as its share of the disk says ("it syncs for a small share of the time
  *   while others commit").
  * - It keeps up with what others store ("it goes twice as fast as others store").
  */
 import type { Clock } from '../../base/clock.ts';
-import { MiB } from '../../base/limits.ts';
+import { KiB, MiB } from '../../base/limits.ts';
 
 /** Others have committed within this time: they will again, ms. */
 const recentMs = 250;
 /** Time of the disk for syncs of cleaning while others wait for it: one part in so many. */
-const diskParts = 16;
+const diskParts = 8;
+/** Synced at once while others wait for the disk, bytes. */
+const portionBytes = MiB;
 /** What is synced in no time disturbs nobody, bytes. */
-const restBytesMin = 4 * MiB;
+const restBytesMin = 64 * KiB;
 /** A commit under way is waited for in steps of so long, ms, and for so many of them. */
 const stepMs = 1;
 const stepsMax = 4;
@@ -70,6 +73,11 @@ export class Courtesy {
       this.#seenMs = now;
     }
     return now - this.#seenMs < recentMs;
+  }
+
+  /** Bytes of an output that may wait for a sync. */
+  get unsyncedMax(): number {
+    return this.#options.waitsForDisk && this.isWanted ? portionBytes : Number.POSITIVE_INFINITY;
   }
 
   /** Does work that commits by itself: its commits are not those of others. */

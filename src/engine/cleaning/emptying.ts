@@ -200,6 +200,7 @@ export class Emptying {
       frames,
       spare: this.#spare,
       runBytes: courtesy.isWanted ? politeRunBytes : MiB,
+      unsyncedMax: () => courtesy.unsyncedMax,
       sync: (bytes, work) => courtesy.sync(bytes, work),
       spend: copyPace(pace, task),
     });
