@@ -79,7 +79,7 @@ export class ChunkTable implements BlockSource {
       const filter = new PagedFilter(file, props, how.filters ?? new PartRoom());
       const prefixes = new ChunkPrefixes(file, how.indexes ?? new PartRoom());
       if (loadsAll) {
-        await filter.loadAll();
+        await filter.loadAll(how.slice);
         await prefixes.loadBlock(0);
       }
       return new ChunkTable(meta, file, filter, prefixes, how.cache);

@@ -12,7 +12,7 @@
  */
 import { assert } from '../base/assert.ts';
 import type { FileNo } from '../base/brands.ts';
-import { corrupt, isVarveError, type VarveError } from '../base/errors.ts';
+import { isVarveError, type VarveError } from '../base/errors.ts';
 import type { BlockCache } from '../cache/block-cache.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import { filePath } from '../format/file-names.ts';
@@ -26,6 +26,8 @@ import { ChunkTree } from './chunk-tree.ts';
 import { HistoryRows } from './history-rows.ts';
 import type { KeyMemtable } from './key-memtable.ts';
 import { KeyTree } from './key-tree.ts';
+import { type MergePace, MergeSlice } from './merge-slice.ts';
+import { closeTables, openTables } from './open-tables.ts';
 import { PartRoom } from './part-room.ts';
 import { RangeRows } from './range-rows.ts';
 import type { TableOpen } from './table-file.ts';
@@ -33,8 +35,6 @@ import { discardTable, TableScratch } from './table-output.ts';
 import { KeyTable } from './table-reader.ts';
 import { writeKeyTable } from './table-writer.ts';
 
-/** Tables opened at the same time. */
-const opensMax = 32;
 const saltBytes = 12;
 
 /** How a forest is opened. */
@@ -240,10 +240,11 @@ export class Forest {
 
   /**
    * Opens the tables of a flushed set and puts them in the place of its memtables in one step; views keep
-   * what they have. Call it once the catalog that names them is durable. On failure nothing changed.
+   * what they have. Call it once the catalog that names them is durable. On failure nothing changed. `pace`
+   * as in `prepare`.
    */
-  async install(frozen: FrozenSet, metas: readonly CatalogTable[]): Promise<void> {
-    const { opened, failed } = await openTables(this.#fs, metas, this.#options);
+  async install(frozen: FrozenSet, metas: readonly CatalogTable[], pace?: MergePace): Promise<void> {
+    const { opened, failed } = await openTables(this.#fs, metas, this.#paced(pace));
     if (failed.length > 0) {
       await closeTables(opened);
       throw failed[0]!.error;
@@ -278,10 +279,16 @@ export class Forest {
 
   /**
    * Opens tables a merge has made (or moved) and gives back the step that puts them in the place of its
-   * inputs, to be taken once the catalog that names them is durable. On failure nothing changed.
+   * inputs, to be taken once the catalog that names them is durable. On failure nothing changed. What is read
+   * of them takes a hundred ms and more of the thread: with `pace` it is given back in between, and
+   * VARVE_ABORTED when it says so.
    */
-  async prepare(inputs: readonly Table[], metas: readonly CatalogTable[]): Promise<PreparedTables> {
-    const { opened, failed } = await openTables(this.#fs, metas, this.#options);
+  async prepare(
+    inputs: readonly Table[],
+    metas: readonly CatalogTable[],
+    pace?: MergePace,
+  ): Promise<PreparedTables> {
+    const { opened, failed } = await openTables(this.#fs, metas, this.#paced(pace));
     if (failed.length > 0) {
       await closeTables(opened);
       throw failed[0]!.error;
@@ -339,6 +346,10 @@ export class Forest {
     await Promise.all(all.map((table) => table.closed()));
   }
 
+  #paced(pace: MergePace | undefined): TableOpen {
+    return { ...this.#options, slice: pace && new MergeSlice(pace) };
+  }
+
   #actives(): (KeyMemtable | ChunkMemtable)[] {
     return [this.keys.active, this.chunks.active, this.indexes.active, this.system.active];
   }
@@ -364,34 +375,4 @@ function chunkTables(tables: readonly Table[]): ChunkTable[] {
 function memtableOf(frozen: FrozenSet, tree: number): KeyMemtable | undefined {
   if (tree === trees.K) return frozen.keys;
   return tree === trees.X ? frozen.indexes : frozen.system;
-}
-
-/** Opens tables a few at a time; every one is in one of the two results. */
-async function openTables(
-  fs: FsPort,
-  metas: readonly CatalogTable[],
-  options: TableOpen,
-): Promise<{ opened: Table[]; failed: { meta: CatalogTable; error: unknown }[] }> {
-  const opened: Table[] = [];
-  const failed: { meta: CatalogTable; error: unknown }[] = [];
-  for (let from = 0; from < metas.length; from += opensMax) {
-    const some = metas.slice(from, from + opensMax);
-    const results = await Promise.allSettled(some.map((meta) => openTable(fs, meta, options)));
-    for (const [i, result] of results.entries()) {
-      if (result.status === 'fulfilled') opened.push(result.value);
-      else failed.push({ meta: some[i]!, error: result.reason });
-    }
-  }
-  return { opened, failed };
-}
-
-async function openTable(fs: FsPort, meta: CatalogTable, how: TableOpen): Promise<Table> {
-  if (!isTree(meta.tree)) throw corrupt('table of an unknown tree', { file: filePath('tab', meta.no) });
-  if (meta.tree === trees.C) return await ChunkTable.open(fs, meta, how);
-  return await KeyTable.open(fs, meta, how);
-}
-
-async function closeTables(tables: readonly Table[]): Promise<void> {
-  for (const table of tables) table.release();
-  await Promise.all(tables.map((table) => table.closed()));
 }

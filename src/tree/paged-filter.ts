@@ -14,6 +14,7 @@ import { filterPartitionBytes, sealedBytes, type TableProps } from '../format/ta
 import type { BlockHold } from './block-hold.ts';
 import { bucketBytes, bucketOf, FilterWords, remix } from './bloom.ts';
 import { END, OK, type Step } from './cursor.ts';
+import type { MergeSlice } from './merge-slice.ts';
 import { Part, type PartRoom } from './part-room.ts';
 import type { PartSlot, PartSlots } from './part-slots.ts';
 import type { TableFile } from './table-file.ts';
@@ -95,8 +96,9 @@ export class PagedFilter extends TableParts<FilterPart> {
   }
 
   /** Reads the pieces that the budget has room for. */
-  async loadAll(): Promise<void> {
+  async loadAll(slice?: MergeSlice): Promise<void> {
     for (let number = 0; number < this.count; number++) {
+      if (slice?.isLate() === true) await slice.rest();
       if (this.cached(number) === undefined && this.room.offer(this.#bytesOf(number)))
         await this.loadBlock(number);
     }

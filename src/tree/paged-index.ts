@@ -15,6 +15,7 @@ import { seqBytes } from '../format/internal-key.ts';
 import { blockTrailer, type TableProps } from '../format/table.ts';
 import { indexEntryBytesLeast, TableIndex } from '../format/table-index.ts';
 import type { BlockHold } from './block-hold.ts';
+import type { MergeSlice } from './merge-slice.ts';
 import { Part, type PartOwner, type PartRoom } from './part-room.ts';
 import type { TableFile } from './table-file.ts';
 import { TableParts } from './table-parts.ts';
@@ -142,11 +143,12 @@ export class PagedIndex extends TableParts<IndexPart> {
    * Reads every partition, and checks that they go on where the one before ended and add up to the footer.
    * They are kept as far as the budget has room.
    */
-  async loadAll(): Promise<void> {
+  async loadAll(slice?: MergeSlice): Promise<void> {
     const { footer } = this.file;
     let rows = 0;
     let end: number = fileHeader.size;
     for (let number = 0; number < this.count; number++) {
+      if (slice?.isLate() === true) await slice.rest();
       const part = this.cached(number) ?? (await this.loadBlock(number));
       if (part.offsetOf(part.first) !== end)
         throw corrupt('data blocks do not follow each other', this.#place(number));

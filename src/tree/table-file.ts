@@ -32,6 +32,7 @@ import {
 } from '../format/table.ts';
 import { readExact, readExactSync } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
+import type { MergeSlice } from './merge-slice.ts';
 import type { PartRoom } from './part-room.ts';
 
 /** A table of this size is read at once when it is opened. */
@@ -53,6 +54,8 @@ export interface TableOpen {
    * at once, as far as the budgets have room, and checked as a whole.
    */
   readonly isLazy?: boolean;
+  /** Where much is read at once, the thread is given back as it says. */
+  readonly slice?: MergeSlice | undefined;
   /** Told of damage that costs no row and is met after the open. */
   readonly onDamage?: ((error: VarveError) => void) | undefined;
 }

@@ -69,8 +69,8 @@ export class KeyTable implements BlockSource {
       const filter = new PagedFilter(file, props, how.filters ?? new PartRoom());
       const index = await PagedIndex.open(file, props, how.indexes ?? new PartRoom());
       if (loadsAll) {
-        await filter.loadAll();
-        await index.loadAll();
+        await filter.loadAll(how.slice);
+        await index.loadAll(how.slice);
       }
       return new KeyTable(meta, file, filter, index, how.cache);
     });

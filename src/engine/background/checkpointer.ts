@@ -159,7 +159,9 @@ export class Checkpointer {
     await lanes.syncAll();
     const tables = await this.#flush(frozen);
     const installed = await this.install(cut.lastSeq, this.#logFile.no, tables, []);
-    await forest.install(frozen, tables);
+    const { clock } = this.#options.env;
+    const pace = { monotonic: () => clock.monotonic(), turn: () => clock.turn(), cancelled: () => false };
+    await forest.install(frozen, tables, pace);
     this.#pace.end();
     await this.cleanUp(installed);
     await this.#setAside();

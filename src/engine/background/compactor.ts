@@ -44,6 +44,7 @@ import {
 import type { Forest } from '../../tree/forest.ts';
 import { planFull } from '../../tree/full-compaction-planner.ts';
 import type { KeepRule } from '../../tree/keep-rule.ts';
+import type { MergePace } from '../../tree/merge-slice.ts';
 import { KeyTable } from '../../tree/table-reader.ts';
 import type { Env } from '../env.ts';
 import type { HealthBook } from '../health/health-book.ts';
@@ -253,6 +254,17 @@ export class Compactor {
     }
   }
 
+  /** How a merge shares the thread, and opening what it made. */
+  get #pace(): MergePace {
+    const { env, checkpointer, log } = this.#options;
+    return {
+      monotonic: () => env.clock.monotonic(),
+      turn: () => this.#turn?.() ?? env.clock.turn(),
+      yields: () => checkpointer.running !== undefined || log.isWaitedFor,
+      cancelled: () => this.#isOver(),
+    };
+  }
+
   async #step(plan: CompactionPlan): Promise<void> {
     const { forest } = this.#options;
     const inputs = plan.inputs.map((no) => forest.tables.find((table) => table.no === no)!);
@@ -276,7 +288,7 @@ export class Compactor {
   }
 
   async #merge(plan: CompactionPlan, inputs: readonly Table[]): Promise<void> {
-    const { env, catalogs, checkpointer, dbUuid, forest, limits, log, logger } = this.#options;
+    const { env, catalogs, dbUuid, forest, limits, logger } = this.#options;
     const free = await env.fs.free();
     if (free !== undefined && free < plan.bytes * (1 + spareShare)) {
       throw new VarveError('VARVE_NO_SPACE', `${plan.bytes} bytes to merge, ${free} free on the disk`);
@@ -299,12 +311,7 @@ export class Compactor {
         dbUuid,
         takeFileNo: () => catalogs.takeFileNo(),
         random: env.random,
-        pace: {
-          monotonic: () => env.clock.monotonic(),
-          turn: () => this.#turn?.() ?? env.clock.turn(),
-          yields: () => checkpointer.running !== undefined || log.isWaitedFor,
-          cancelled: () => this.#isOver(),
-        },
+        pace: this.#pace,
       },
     );
     await this.#install(inputs, result.tables);
@@ -329,7 +336,7 @@ export class Compactor {
     const { forest, checkpointer, onFailed } = this.#options;
     let prepared: Awaited<ReturnType<Forest['prepare']>>;
     try {
-      prepared = await forest.prepare(inputs, outputs);
+      prepared = await forest.prepare(inputs, outputs, this.#pace);
     } catch (error) {
       await this.#discard(inputs, outputs);
       throw error;
