@@ -14,14 +14,19 @@ export class Ahead<T> {
     this.#begin = begin;
   }
 
-  /** The result for the next item, once for each; rejects as `begin` did. */
-  async next(): Promise<T> {
+  /** Begins as many as may be under way, before any is taken. */
+  start(): void {
     while (this.#begun.length < this.#atOnce && this.#next < this.#items.length) {
       const task = this.#begin(this.#items[this.#next++]!);
       // Whoever takes it hears of a failure; nobody does of those that are given up.
       task.catch(() => undefined);
       this.#begun.push(task);
     }
+  }
+
+  /** The result for the next item, once for each; rejects as `begin` did. */
+  async next(): Promise<T> {
+    this.start();
     return await this.#begun.shift()!;
   }
 

@@ -9,7 +9,6 @@ import { readRange } from './blob-store.ts';
 import { checkPack, type PackCheckOptions } from './pack-check.ts';
 import { PackDigest, type PackDigests } from './pack-digests.ts';
 import { readPackEnds } from './pack-reader.ts';
-import { type ProveOptions, provePack } from './prove-pack.ts';
 import { steadily, type VaultIndex } from './vault-index.ts';
 import type { VaultEnv, VaultState } from './vault-state.ts';
 
@@ -72,16 +71,9 @@ function digestOf({ count, ids, off8, storedLen, rawLen, kind, codec }: Trailer)
   return digest;
 }
 
-/** True when every byte of pack `number` is proved and the index says the same of it: there is no damage. */
-export async function isPackProved(
-  env: VaultEnv,
-  { packs }: VaultState,
-  number: number,
-  { digests }: KnownOfPack,
-  options: ProveOptions,
-): Promise<boolean> {
-  const trailer = await provePack(env, packs[number]!, options);
-  return trailer !== undefined && digests.agrees(number, digestOf(trailer));
+/** True when the index says the same of pack `number` as its trailer, which is proved. */
+export function agreesWithIndex(number: number, trailer: Trailer, { digests }: KnownOfPack): boolean {
+  return digests.agrees(number, digestOf(trailer));
 }
 
 /**

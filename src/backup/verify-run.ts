@@ -12,27 +12,16 @@ import {
 import { sha256Hex } from '../kernels/hash/sha256.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
 import { affectedBy } from './affected.ts';
-import { Ahead } from './ahead.ts';
 import { archiveDirs, checkArchiveEnd, listArchives, readArchive, valuesIn } from './archive-objects.ts';
 import { damageOf, type VaultDamage, type VaultProgress } from './backup-info.ts';
 import { Marker } from './marker.ts';
-import { PackDigests } from './pack-digests.ts';
-import type { ProveOptions } from './prove-pack.ts';
 import { eachRunNote } from './run-notes.ts';
 import { listSnaps, type Snap } from './snaps.ts';
 import { Slices, throwIfAborted } from './throttle.ts';
 import { steadily } from './vault-index.ts';
 import { VaultReader } from './vault-reader.ts';
 import { adoptOrphans, everyPack, loadVault, type VaultEnv, type VaultState } from './vault-state.ts';
-import {
-  checkPackTrailer,
-  checkPackWhole,
-  idsOf,
-  isPackProved,
-  type KnownOfPack,
-  PackMemory,
-} from './verify-pack.ts';
-import { Rotation } from './verify-rotation.ts';
+import { PacksCheck } from './verify-packs.ts';
 import { sampleValues } from './verify-samples.ts';
 
 /** Options of a verify. */
@@ -85,15 +74,7 @@ interface Found {
   readonly keys?: readonly string[];
 }
 
-/** Whether a pack was proved at once, and how. */
-interface Proof {
-  readonly isProved: boolean;
-  readonly options: ProveOptions;
-}
-
 const damageMax = 1000;
-/** Packs that are read at the same time: while chunks of one are still hashed, the next is read. */
-const provedAtOnce = 2;
 
 export async function runVerify(env: VaultEnv, options: VerifyVaultOptions): Promise<VerifyVaultReport> {
   const threads = (options.level ?? 3) >= 3 ? env.threads?.() : undefined;
@@ -112,12 +93,9 @@ class VerifyRun {
   readonly #threads: HashThreads | undefined;
   readonly #startedAt: number;
   readonly #found: Found[] = [];
-  readonly #memory = new PackMemory();
-  #packs = 0;
-  #bytes = 0;
-  #complete = true;
+  #packs: PacksCheck | undefined;
+  #sampled = 0;
   #testedKeys = 0;
-  #coveredSince: Date | undefined;
 
   constructor(env: VaultEnv, options: VerifyVaultOptions, threads: HashThreads | undefined) {
     this.#env = env;
@@ -144,22 +122,28 @@ class VerifyRun {
     this.#missing(state);
     const orphans = new Set(await adoptOrphans(this.#env, state, everyPack));
     const reader = new VaultReader(this.#env, state);
-    await steadily(() => this.#walk(reader, snaps));
-    await this.#sample(reader, snaps);
-    await this.#archives(reader, snaps);
-    if (this.#level >= 2) await this.#checkPacks(state, orphans);
+    const packs = this.#level < 2 ? undefined : await this.#packsOf(state, orphans);
+    this.#packs = packs;
+    try {
+      await steadily(() => this.#walk(reader, snaps));
+      await this.#sample(reader, snaps);
+      await this.#archives(reader, snaps);
+      await packs?.run();
+    } finally {
+      await packs?.settled();
+    }
     if (this.#level >= 3) await this.#checkSmall(state);
     const damage = await this.#attributed(reader, snaps);
     return {
       ok: this.#found.length === 0,
       level: this.#level,
-      complete: this.#complete,
+      complete: packs?.complete ?? true,
       backups: snaps.length,
-      packs: this.#packs,
+      packs: packs?.packs ?? 0,
       bytes: this.#bytes,
       ms: Math.round(this.#env.clock.monotonic() - this.#startedAt),
       testedKeys: this.#testedKeys,
-      ...(this.#coveredSince === undefined ? {} : { coveredSince: this.#coveredSince }),
+      ...(packs?.coveredSince === undefined ? {} : { coveredSince: packs.coveredSince }),
       damage,
     };
   }
@@ -185,7 +169,7 @@ class VerifyRun {
       signal,
     });
     this.#testedKeys = keys;
-    this.#bytes += bytes;
+    this.#sampled += bytes;
     for (const { error, key, snapshot } of faults)
       this.#note({ error, ids: [], snapshots: [snapshot], ...(key === undefined ? {} : { keys: [key] }) });
   }
@@ -235,95 +219,29 @@ class VerifyRun {
     }
   }
 
-  async #checkPacks(state: VaultState, orphans: ReadonlySet<number>): Promise<void> {
-    const { subset, rotate } = this.#options;
-    const { part, of } = subset ?? { part: 1, of: 1 };
-    const hashes = state.packs.map(({ hash }) => hash);
-    const rotation = rotate === undefined ? undefined : await Rotation.load(this.#env, this.#level);
-    const chosen =
-      rotation?.choose(hashes, rotate!) ??
-      [...hashes.keys()].filter((i) => Number.parseInt(hashes[i]!.slice(0, 8), 16) % of === part - 1);
-    const last = [...hashes].sort().at(-1);
-    const digests = await steadily(() => PackDigests.of(state.index, () => this.#slices.step()));
-    const knownOf = (number: number): KnownOfPack => ({ digests, isOrphan: orphans.has(number) });
-    const proofs = this.#proofs(state, chosen, knownOf);
-    try {
-      await this.#eachPack(chosen, rotation, async (number) => {
-        const { hash } = state.packs[number]!;
-        await this.#attempt(
-          () => idsOf(state, number),
-          () => this.#checkPack(state, number, knownOf(number), proofs),
-        );
-        rotation?.passed(hash, hash === last);
-      });
-    } finally {
-      await proofs?.settled();
-    }
-    await rotation?.save();
-    this.#coveredSince = rotation?.coveredSince;
+  /** Bytes read of packs. */
+  get #bytes(): number {
+    return this.#sampled + (this.#packs?.bytes ?? 0);
   }
 
-  /** Runs `check` for each pack, as long as there is time. */
-  async #eachPack(
-    chosen: readonly number[],
-    rotation: Rotation | undefined,
-    check: (number: number) => Promise<void>,
-  ): Promise<void> {
-    for (const [done, number] of chosen.entries()) {
-      throwIfAborted(this.#options.signal);
-      // A rotation moves on however little time there is.
-      if (this.#isOver() && (done > 0 || rotation === undefined)) {
-        this.#complete = false;
-        return;
-      }
-      this.#progress('packs', done, chosen.length, 'packs');
-      await check(number);
-      this.#packs++;
-    }
-  }
-
-  /** Undefined below level 3, which reads packs whole. */
-  #proofs(
-    state: VaultState,
-    chosen: readonly number[],
-    knownOf: (number: number) => KnownOfPack,
-  ): Ahead<Proof> | undefined {
-    if (this.#level < 3) return undefined;
-    let left = chosen.reduce((sum, number) => sum + state.packs[number]!.size, 0);
-    const pause = (): Promise<void> | undefined => this.#slices.step();
-    return new Ahead(chosen, provedAtOnce, async (number) => {
-      const { size } = state.packs[number]!;
-      const options = { threads: this.#threadsFor(size, left), pause };
-      left -= size;
-      return { isProved: await isPackProved(this.#env, state, number, knownOf(number), options), options };
+  async #packsOf(state: VaultState, orphans: ReadonlySet<number>): Promise<PacksCheck> {
+    const { subset, rotate, maxMs, signal } = this.#options;
+    return await PacksCheck.begin({
+      env: this.#env,
+      state,
+      orphans,
+      level: this.#level,
+      threads: this.#threads,
+      slices: this.#slices,
+      subset,
+      rotate,
+      isTimed: maxMs !== undefined,
+      isOver: () => this.#isOver(),
+      signal,
+      attempt: (concerned, check) => this.#attempt(concerned, check),
+      note: (found) => this.#note(found),
+      onProgress: (done, total) => this.#progress('packs', done, total, 'packs'),
     });
-  }
-
-  async #checkPack(
-    state: VaultState,
-    number: number,
-    known: KnownOfPack,
-    proofs: Ahead<Proof> | undefined,
-  ): Promise<void> {
-    if (proofs === undefined) {
-      await checkPackTrailer(this.#env, state, number, known);
-      return;
-    }
-    const { isProved, options } = await proofs.next();
-    if (!isProved) {
-      const memory = this.#memory;
-      for (const found of await checkPackWhole(this.#env, state, number, known, { ...options, memory }))
-        this.#note(found);
-    }
-    this.#bytes += state.packs[number]!.size;
-  }
-
-  /** Threads where what is left of the check pays for them. */
-  #threadsFor(bytes: number, ahead: number): HashThreads | undefined {
-    const threads = this.#threads;
-    if (threads?.jobs.pays(ahead) === true) return threads;
-    threads?.jobs.passed(bytes);
-    return undefined;
   }
 
   /** Index objects by their names, markers, notes of runs, and whose turn it is. */

@@ -40,6 +40,24 @@ describe('verify', () => {
     expect(ids).toHaveLength(2);
   });
 
+  test('packs are read while trees are walked, but none before its turn where time may run out', async () => {
+    const { vault, store } = await made();
+    const headers: string[] = [];
+    const getRange = store.getRange.bind(store);
+    store.getRange = async (name, from, length) => {
+      if (name.startsWith('packs/') && from === 0) headers.push(name);
+      return await getRange(name, from, length);
+    };
+    let atWalk = -1;
+    const onProgress = ({ phase }: { phase: string }): void => {
+      if (phase === 'walk' && atWalk < 0) atWalk = headers.length;
+    };
+    expect(await vault.verify({ onProgress })).toMatchObject({ ok: true, packs: 2 });
+    expect([atWalk, headers.length]).toEqual([2, 2]);
+    expect(await vault.verify({ maxMs: 0 })).toMatchObject({ complete: false, packs: 0 });
+    expect(headers).toHaveLength(2);
+  });
+
   test('every flipped bit is found by level 3, and what is restored all the same is right', async () => {
     const { vault, store } = await made();
     await store.put(pendingName('0'.repeat(64)), encodePendingMarker(5));
