@@ -84,7 +84,7 @@ export class RunStretches implements ChunkStretches {
   constructor(tables: readonly ChunkTable[]) {
     assert(tables.length > 0, 'a run has tables');
     this.#tables = tables;
-    this.#blocks = tables[0]!.scanBlocks();
+    this.#blocks = tables[0]!.scanBlocks(undefined, true);
   }
 
   get bytes(): Uint8Array {
@@ -106,7 +106,7 @@ export class RunStretches implements ChunkStretches {
       if (step === OK && this.#starts) this.#checkStart();
       if (step !== END || this.#table + 1 === this.#tables.length) return step;
       this.#table++;
-      this.#blocks = this.#tables[this.#table]!.scanBlocks();
+      this.#blocks = this.#tables[this.#table]!.scanBlocks(undefined, true);
       this.#starts = true;
     }
   }

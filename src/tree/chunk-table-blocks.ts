@@ -6,6 +6,8 @@
  *   anywhere in a chunk table is detected").
  * - A whole scan meets as many entries and references as the footer says ("every entry of a table is found
  *   and a scan proves the sums").
+ * - What is read ahead changes nothing before its time ("a piece read ahead that fails is met where it
+ *   begins", test/tree/chunk-stretches.test.ts).
  */
 import { viewOf } from '../base/bytes.ts';
 import { corrupt } from '../base/errors.ts';
@@ -56,10 +58,22 @@ export interface ChunkStretches {
   readonly to: number;
 }
 
-/** Each block of a table is a stretch. Holds one piece; valid while the table is held. */
-export class ChunkTableBlocks implements ChunkStretches {
+/** A piece of a table on its way into memory. */
+interface Piece {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** Number of the block behind it. */
+  readonly end: number;
+  readonly read: Promise<void>;
+}
+
+/**
+ * Each block of a table is a stretch. Holds one piece, and where it reads ahead the next one; valid while the
+ * table is held.
+ */
+export class ChunkTableBlocks implements ChunkStretches {
+  bytes: Uint8Array;
+  view: DataView;
   from = 0;
   to = 0;
   readonly #file: TableFile;
@@ -72,9 +86,22 @@ export class ChunkTableBlocks implements ChunkStretches {
   #next = 0;
   #entries = 0;
   #sumRefs = 0;
+  readonly #readsAhead: boolean;
+  /** The piece behind the one in the buffer. */
+  #ahead: Piece | undefined;
+  #spare: Pick<Piece, 'bytes' | 'view'> | undefined;
 
-  /** `pieceBytes`: read at once, unless that is less than a block or more than 128 KiB. */
-  constructor(file: TableFile, blocks: number, pieceBytes: number = pieceBlocksMax * chunkBlockBytes) {
+  /**
+   * `pieceBytes`: read at once, unless that is less than a block or more than 128 KiB. `readsAhead`: while a
+   * piece is gone through the next one is read.
+   */
+  constructor(
+    file: TableFile,
+    blocks: number,
+    pieceBytes: number = pieceBlocksMax * chunkBlockBytes,
+    readsAhead = false,
+  ) {
+    this.#readsAhead = readsAhead;
     this.#file = file;
     this.#blocks = blocks;
     const inPiece = Math.max(1, Math.floor(pieceBytes / chunkBlockBytes));
@@ -103,10 +130,31 @@ export class ChunkTableBlocks implements ChunkStretches {
   /** Reads the next piece. The current stretch is over. */
   async load(): Promise<void> {
     if (this.#next === this.#blocks || this.#next < this.#loadedTo) return;
-    const count = Math.min(this.#pieceBlocks, this.#blocks - this.#next);
-    await this.#file.read(this.bytes.subarray(0, count * chunkBlockBytes), chunkBlockOffset(this.#next));
+    const piece = this.#ahead ?? this.#begin(this.#next, this);
+    this.#ahead = undefined;
+    await piece.read;
+    if (piece.bytes !== this.bytes) this.#spare = { bytes: this.bytes, view: this.view };
+    this.bytes = piece.bytes;
+    this.view = piece.view;
     this.#loadedFrom = this.#next;
-    this.#loadedTo = this.#next + count;
+    this.#loadedTo = piece.end;
+    if (!this.#readsAhead || piece.end === this.#blocks) return;
+    this.#ahead = this.#begin(piece.end, this.#spareBuffer());
+    // Whoever comes to it is told.
+    this.#ahead.read.catch(() => undefined);
+  }
+
+  /** Reads blocks from `first` on into `buffer`. */
+  #begin(first: number, { bytes, view }: Pick<Piece, 'bytes' | 'view'>): Piece {
+    const end = Math.min(first + this.#pieceBlocks, this.#blocks);
+    const part = bytes.subarray(0, (end - first) * chunkBlockBytes);
+    return { bytes, view, end, read: this.#file.read(part, chunkBlockOffset(first)) };
+  }
+
+  #spareBuffer(): Pick<Piece, 'bytes' | 'view'> {
+    if (this.#spare !== undefined) return this.#spare;
+    const bytes = new Uint8Array(this.bytes.length);
+    return { bytes, view: viewOf(bytes) };
   }
 
   #check(number: number, at: number, count: number): void {

@@ -160,9 +160,9 @@ export class ChunkTable implements BlockSource {
     return new ChunkTableScan(this.scanBlocks(pieceBytes));
   }
 
-  /** As `scan`, block by block. */
-  scanBlocks(pieceBytes?: number): ChunkTableBlocks {
-    return new ChunkTableBlocks(this.#file, this.footer.dataBlocks, pieceBytes);
+  /** As `scan`, block by block; `readsAhead`: the next piece while one is gone through. */
+  scanBlocks(pieceBytes?: number, readsAhead = false): ChunkTableBlocks {
+    return new ChunkTableBlocks(this.#file, this.footer.dataBlocks, pieceBytes, readsAhead);
   }
 
   get held(): boolean {

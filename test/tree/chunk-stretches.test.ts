@@ -141,6 +141,25 @@ describe('stretches', () => {
     tree.close();
   });
 
+  test('a piece read ahead that fails is met where it begins', async () => {
+    const fs = new MemoryFileSystem();
+    const all = Array.from({ length: 9000 }, (_, n): Change => ({ kind: 'set', n, x: 1 }));
+    const table = (await tableOf(fs, { level: 1, changes: all, from: 0 }, 1))!;
+    const tree = new ChunkTree(memtableBytes, [table]);
+    let reads = 0;
+    fs.faults = ({ kind }) => (kind === 'read' && ++reads === 3 ? { errno: 'EIO' } : undefined);
+    let entries = 0;
+    const scan = tree.scanStretches((_, __, from, to) => {
+      entries += (to - from) / 56;
+    }, pace);
+    await expect(scan).rejects.toMatchObject({ code: 'VARVE_IO' });
+    // Pieces of 32 blocks of 72 or 73.
+    expect(entries).toBeGreaterThan(2 * 32 * 70);
+    expect(entries).toBeLessThan(2 * 32 * 74);
+    expect(reads).toBe(3);
+    tree.close();
+  });
+
   test('a run whose tables are out of order is damage', async () => {
     const fs = new MemoryFileSystem();
     const changes: Change[] = [{ kind: 'set', n: 1, x: 1 }];
