@@ -127,6 +127,7 @@ async function mergeRows(
 ): Promise<Merged> {
   const inputs = newestFirst(job.inputs.filter((table) => table instanceof KeyTable));
   const retention = new RowRetention(job.rule, job.tree);
+  const slice = new MergeSlice(ports.pace);
   const rows = new MergedRows(
     new MergeCursor(
       inputs.map((table) => table.scan(pieceBytesOf(job), true)),
@@ -134,12 +135,12 @@ async function mergeRows(
     ),
     retention,
     new DeeperRanges(job.around, job.outputLevel),
-    new MergeSlice(ports.pace),
+    slice,
     job.tableBytes,
   );
   const scratch = new TableScratch();
   while (await rows.more()) {
-    tables.push(await writeKeyTable(ports.fs, { ...identityOf(job, ports), scratch, rows }));
+    tables.push(await writeKeyTable(ports.fs, { ...identityOf(job, ports), scratch, slice, rows }));
   }
   const { read, given, superseded, deletes } = rows;
   const written = entriesOf(tables);

@@ -201,18 +201,21 @@ export class Forest {
 
   /**
    * Writes a frozen set to tables of level 0, durable and proven when it resolves; readers notice nothing.
-   * `random(n)` gives n random bytes. On failure no table is left and it may be called again:
-   * VARVE_NO_SPACE, VARVE_IO, VARVE_CORRUPT when a table reads back differently.
+   * `random(n)` gives n random bytes; `pace` as in `prepare`, for the making of filters. On failure no table
+   * is left and it may be called again: VARVE_NO_SPACE, VARVE_IO, VARVE_CORRUPT when a table reads back
+   * differently.
    */
   async flush(
     frozen: FrozenSet,
     takeFileNo: () => FileNo,
     random: (bytes: number) => Uint8Array,
+    pace?: MergePace,
   ): Promise<CatalogTable[]> {
     const written: CatalogTable[] = [];
     const scratch = new TableScratch();
+    const shared = pace === undefined ? { scratch } : { scratch, slice: new MergeSlice(pace) };
     const identity = () => ({
-      scratch,
+      ...shared,
       no: takeFileNo(),
       level: 0,
       dbUuid: this.#options.dbUuid,

@@ -26,6 +26,7 @@ import {
 import { createFile, readExact } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import type { BloomFilter } from './bloom.ts';
+import type { MergeSlice } from './merge-slice.ts';
 
 /**
  * Each write is a wait for the event loop, which others keep busy: few of them, so that a flush ends soon.
@@ -55,6 +56,8 @@ export interface TableIdentity {
   salt: Uint8Array;
   /** Of one writer at a time. Memory of its own when left out. */
   scratch?: TableScratch;
+  /** How the thread is shared while the filter is made; kept until all is written when left out. */
+  slice?: MergeSlice;
 }
 
 /** An open table file under construction. */

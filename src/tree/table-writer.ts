@@ -22,9 +22,12 @@ import { trees } from '../format/trees.ts';
 import type { FsPort } from '../fs/port.ts';
 import { BloomFilter, bucketsFor } from './bloom.ts';
 import { MISS, OK, type RowSource } from './cursor.ts';
+import type { MergeSlice } from './merge-slice.ts';
 import { type TableIdentity, TableOutput, TableScratch } from './table-output.ts';
 
 const filterBitsPerKey = 12;
+/** Keys that go to a filter between two looks at the clock: their places in memory are far apart. */
+const hashesPerLook = 8192;
 
 /** What to write. */
 export interface KeyTableInput extends TableIdentity {
@@ -68,6 +71,7 @@ class RowsWriter {
   readonly #index = new IndexBuilder();
   readonly #hashes: HashList;
   readonly #scratch: TableScratch;
+  readonly #slice: MergeSlice | undefined;
   #blocks = 0;
   #tombstones = 0;
   #blockTombstones = 0;
@@ -76,6 +80,7 @@ class RowsWriter {
 
   constructor(identity: TableIdentity) {
     this.#scratch = identity.scratch ?? new TableScratch();
+    this.#slice = identity.slice;
     this.#hashes = new HashList(this.#scratch.words);
     this.#tree = identity.tree;
     this.#level = identity.level;
@@ -152,7 +157,10 @@ class RowsWriter {
   async #finish(out: TableOutput): Promise<Omit<TableFooter, 'fileChecksum'>> {
     const filterOff = out.pos;
     const filter = new BloomFilter(bucketsFor(this.#hashes.count, filterBitsPerKey));
-    this.#hashes.each((hash) => filter.addHash(hash));
+    for (let from = 0; from < this.#hashes.count; from += hashesPerLook) {
+      this.#hashes.addTo(filter, from, from + hashesPerLook);
+      if (this.#slice?.isLate() === true) await this.#slice.rest();
+    }
     this.#scratch.words = this.#hashes.words;
     const filterLen = await out.appendFilter(filter);
     const indexOff = out.pos;
@@ -219,7 +227,10 @@ class HashList {
     this.#hashes[this.count++] = hash;
   }
 
-  each(visit: (hash: number) => void): void {
-    for (let i = 0; i < this.count; i++) visit(this.#hashes[i]!);
+  /** Those in [from, to), as far as there are. */
+  addTo(filter: BloomFilter, from: number, to: number): void {
+    const hashes = this.#hashes;
+    const end = Math.min(to, this.count);
+    for (let i = from; i < end; i++) filter.addHash(hashes[i]!);
   }
 }

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { hashKey32 } from '../../src/codec/key-hash.ts';
 import { trees } from '../../src/format/trees.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { OK, settle } from '../../src/tree/cursor.ts';
 import { KeyTree } from '../../src/tree/key-tree.ts';
+import { MergeSlice } from '../../src/tree/merge-slice.ts';
 import { RowRef } from '../../src/tree/row-ref.ts';
 import { TableScratch } from '../../src/tree/table-output.ts';
 import { KeyTable } from '../../src/tree/table-reader.ts';
@@ -14,6 +16,7 @@ import {
   memtableOf,
   noCache,
   prefixOf,
+  putRow,
   type Row,
   rowValue,
   salt,
@@ -73,5 +76,28 @@ describe('memory of merges', () => {
       }
       tree.close();
     }
+  });
+
+  test('the filter of a table is made in slices of the thread, and has every key', async () => {
+    const fs = new MemoryFileSystem();
+    const rows = Array.from({ length: 20_000 }, (_, n) => putRow(`key ${n}`, n + 1, ''));
+    let ms = 0;
+    let turns = 0;
+    const slice = new MergeSlice({
+      monotonic: () => (ms += 4),
+      turn: async () => {
+        turns++;
+      },
+      cancelled: () => false,
+    });
+    const identity = { no: 1, tree: trees.K, level: 1, dbUuid, salt, slice };
+    const meta = await writeKeyTable(fs, { ...identity, rows: memtableOf(rows).cursor() });
+    expect(turns).toBe(3);
+    const table = await KeyTable.open(fs, meta, { dbUuid, cache: noCache() });
+    for (const { key } of rows) {
+      const prefix = prefixOf(key);
+      if (!table.mayContain(hashKey32(prefix, 0, prefix.length))) throw new Error(`${key} is denied`);
+    }
+    table.release();
   });
 });

@@ -19,6 +19,7 @@ import type { GroupCommit } from '../../log/group-commit.ts';
 import type { LogHistory } from '../../log/log-history.ts';
 import type { LogWriter } from '../../log/log-writer.ts';
 import type { Forest, FrozenSet } from '../../tree/forest.ts';
+import type { MergePace } from '../../tree/merge-slice.ts';
 import { growReserve } from '../cleaning/reserve.ts';
 import type { Env } from '../env.ts';
 import type { HealthBook } from '../health/health-book.ts';
@@ -159,9 +160,7 @@ export class Checkpointer {
     await lanes.syncAll();
     const tables = await this.#flush(frozen);
     const installed = await this.install(cut.lastSeq, this.#logFile.no, tables, []);
-    const { clock } = this.#options.env;
-    const pace = { monotonic: () => clock.monotonic(), turn: () => clock.turn(), cancelled: () => false };
-    await forest.install(frozen, tables, pace);
+    await forest.install(frozen, tables, this.#slices);
     this.#pace.end();
     await this.cleanUp(installed);
     await this.#setAside();
@@ -308,11 +307,17 @@ export class Checkpointer {
   #stays = (error: unknown, path: string): void =>
     this.#options.logger.warn?.('could not unlink', { path, error });
 
+  /** How a checkpoint shares the thread where it would keep it for long. */
+  get #slices(): MergePace {
+    const { clock } = this.#options.env;
+    return { monotonic: () => clock.monotonic(), turn: () => clock.turn(), cancelled: () => false };
+  }
+
   async #flush(frozen: FrozenSet): Promise<CatalogTable[]> {
     const { forest, catalogs, env, logger } = this.#options;
     for (let tries = 1; ; tries++) {
       try {
-        return await forest.flush(frozen, () => catalogs.takeFileNo(), env.random);
+        return await forest.flush(frozen, () => catalogs.takeFileNo(), env.random, this.#slices);
       } catch (error) {
         logger.warn?.('writing tables failed', { tries, error });
         if (tries === flushTriesMax) throw error;
