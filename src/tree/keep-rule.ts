@@ -42,6 +42,17 @@ export function keepsSuperseded(rule: KeepRule, space: number): boolean {
 }
 
 /**
+ * The rule for merges while range deletes with these numbers (ascending) are under way: for each of them the
+ * row that ends what lies below it stays, as if its number were pinned. Without that row a range delete would
+ * take a version that was ended before it, and waits in the trash, for one it has to end.
+ */
+export function ruleBeside(rule: KeepRule, ranges: readonly Seq[]): KeepRule {
+  if (ranges.length === 0) return rule;
+  const pinned = Array.from(new Set([...rule.pinned, ...ranges])).sort((a, b) => a - b);
+  return { ...rule, pinned };
+}
+
+/**
  * Some reader, now or later, may see a version s1 that was superseded at s2 and has `newer` superseded
  * versions above it: rows of its key between it and the newest one, deletions included, gone ones not.
  * Retention is judged apart, by the times of all of them (RetentionJudge).

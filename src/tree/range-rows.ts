@@ -7,6 +7,8 @@
  *   below the reader's ("a version is hidden as a search of all ranges says").
  * - A set never changes: a reader keeps the one it began with ("a set stays as it is while ranges come and
  *   go").
+ * - A range is among the numbers until the commit that carried it out is durable ("a range that is carried out
+ *   counts among the numbers until its end is durable").
  * - Where a range may be lost with a damaged table, no version it could hide is served ("a lost table that
  *   may hold a range refuses what the range could hide").
  */
@@ -141,6 +143,8 @@ export class RangeSet {
 /** The pending ranges of a store. One owner; synchronous but for `load`. */
 export class RangeRows {
   readonly #bySeq = new Map<Seq, RangeRow>();
+  /** Ranges carried out by a commit that a power cut may still take back: then they are pending again. */
+  #ended: { readonly seq: Seq; readonly at: Seq }[] = [];
   #lost: Lost;
   #current: RangeSet;
 
@@ -165,9 +169,17 @@ export class RangeRows {
     this.#rebuild();
   }
 
-  /** The range delete of that number is carried out, or was never there. */
-  remove(seq: Seq): void {
-    if (this.#bySeq.delete(seq)) this.#rebuild();
+  /** The range delete of that number is carried out by the commit `at`, or was never there. */
+  remove(seq: Seq, at: Seq): void {
+    if (!this.#bySeq.delete(seq)) return;
+    this.#ended.push({ seq, at });
+    this.#rebuild();
+  }
+
+  /** Numbers of the ranges that are pending, or would be with commits up to `durable` alone; ascending. */
+  numbers(durable: Seq): Seq[] {
+    this.#ended = this.#ended.filter(({ at }) => at > durable);
+    return [...this.#bySeq.keys(), ...this.#ended.map(({ seq }) => seq)].sort((a, b) => a - b);
   }
 
   get(seq: Seq): RangeRow | undefined {

@@ -10,8 +10,9 @@
  *
  * A delete marker at or below the horizon, late or not, goes where nothing of its key is left under it, in
  * the merge or in deeper tables. A late one lies in a table that is newer than those of all versions it
- * hides, so what it hides is in the merge or deeper. What a range delete that is still pending hides needs no
- * care: it hides whatever has a lower number, and dropping some of that changes no answer.
+ * hides, so what it hides is in the merge or deeper. What a range delete that is still under way hides can go
+ * as far as answers go; its number counts as pinned all the same (`ruleBeside`), for what it puts into the
+ * trash.
  *
  * Time rows of the system tree go at or below the horizon: they lead to no number that can be read.
  *

@@ -218,7 +218,7 @@ export class Applier implements OpVisitor {
     const key = buf.subarray(keyFrom, keyTo);
     const { ranges, history } = this.#forest;
     if (valueTo < 0) {
-      if (isRangeKey(key)) ranges.remove(rangeSeqOf(key));
+      if (isRangeKey(key)) ranges.remove(rangeSeqOf(key), seq);
       else history.apply(key, undefined, seq);
       this.#sysRow(key, seq, deleteMarker);
       return;

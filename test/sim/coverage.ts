@@ -20,6 +20,10 @@ export class Coverage {
     if (!instant.has(kind)) this.#underWay.set(kind, (this.#underWay.get(kind) ?? 0) + 1);
   }
 
+  isUnderWay(kind: string): boolean {
+    return (this.#underWay.get(kind) ?? 0) > 0;
+  }
+
   end(kind: string): void {
     if (!instant.has(kind)) this.#underWay.set(kind, this.#underWay.get(kind)! - 1);
   }
@@ -48,11 +52,6 @@ export class Coverage {
     const wanted = wantedPairs();
     return { total: wanted.length, missing: wanted.filter((pair) => !this.#seen.has(pair)) };
   }
-}
-
-/** True for a pair of a fault and a call: these take longest to come up. */
-export function isFaultPair(pair: string): boolean {
-  return faultKinds.some((fault) => pair.startsWith(`${fault} during `));
 }
 
 function wantedPairs(): string[] {

@@ -1,5 +1,6 @@
 /** Faults and ends of lives of a plan, drawn from its seed. */
 import type { Prng } from '../../src/base/prng.ts';
+import type { Aim } from './aim.ts';
 import type { FaultKind, FaultTarget, SimEnd, SimFault } from './plan.ts';
 
 /** All faults of a run of so many calls. */
@@ -100,14 +101,24 @@ function drawFavourite(prng: Prng, calls: number): SimFault[] {
   }));
 }
 
-/** One kind of fault all through the run. */
-export function drawAimed(prng: Prng, calls: number, kind: FaultKind): SimFault[] {
-  return Array.from({ length: kind === 'hang for ever' ? 4 : 12 }, () => {
-    const { target, act } = drawKind(prng, kind);
+/** There are few operations of these kinds while a call is made. */
+const rareTargets: ReadonlySet<FaultKind> = new Set(['EIO unlink', 'EIO list', 'EIO stat']);
+
+/** One kind of fault all through the run: some hit whatever there is, the others while an aimed call is made. */
+export function drawAimed(prng: Prng, calls: number, { fault, calls: aimed }: Aim): SimFault[] {
+  const free = Array.from({ length: fault === 'hang for ever' ? 1 : 4 }, (): SimFault => {
+    const { target, act } = drawKind(prng, fault);
     const rate = target in rates ? rates[target as keyof typeof rates] : 1;
     const skip = prng.below(Math.ceil(calls * rate * prng.pick([0.1, 0.5, 1])));
     return { target, path: '', skip, times: 1, act };
   });
+  const during = aimed.flatMap((call) =>
+    [1, 1, rareTargets.has(fault) ? 2 : 20].map((within): SimFault => {
+      const { target, act } = drawKind(prng, fault);
+      return { target, path: '', skip: prng.below(within), times: 1, during: call, act };
+    }),
+  );
+  return [...free, ...during];
 }
 
 function drawKind(prng: Prng, kind: FaultKind): Pick<SimFault, 'target' | 'act'> {

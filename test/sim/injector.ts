@@ -2,7 +2,7 @@
 import { superName } from '../../src/format/file-names.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsFault, FsOp } from '../../src/fs/sim-machine.ts';
-import type { FaultKind, FaultTarget, SimFault } from './plan.ts';
+import type { FaultKind, FaultTarget, OpKind, SimFault } from './plan.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** Virtual ms until an operation that hangs gives in. */
@@ -43,6 +43,8 @@ export class Injector {
   onFileEvent: (kind: 'unlink' | 'sync', path: string, disk: MemoryFileSystem) => void = () => undefined;
   /** Told of each fault, by its kind. */
   onFault: (kind: FaultKind, fault: SimFault) => void = () => undefined;
+  /** Whether a call of a kind is under way. */
+  isUnderWay: (kind: OpKind) => boolean = () => false;
   /** What was hit, for messages. */
   readonly log: string[] = [];
 
@@ -133,8 +135,10 @@ export class Injector {
 
   /** Counts the operation where it matches. */
   #hits(armed: Armed, op: FsOp): boolean {
-    const { target, path, skip, times } = armed.fault;
+    const { target, path, skip, times, during } = armed.fault;
+    if (armed.seen >= skip + times) return false;
     if (target !== targetOf(op.kind) || !op.path.startsWith(path)) return false;
+    if (during !== undefined && !this.isUnderWay(during)) return false;
     const n = armed.seen++;
     return n >= skip && n < skip + times;
   }

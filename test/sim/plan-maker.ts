@@ -4,7 +4,7 @@
  */
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
-import { type Aim, aimOf } from './aim.ts';
+import { type Aim, aimClients, aimOf } from './aim.ts';
 import { drawAimed, drawEnds, drawEveryFault } from './fault-maker.ts';
 import { opKinds } from './kinds.ts';
 import {
@@ -87,11 +87,11 @@ export function planOf(
   const aim = aimOf(seed);
   const options = { ...drawOptions(prng), ...aim?.options };
   const maker = new OpMaker(prng, options, aim);
-  const clientCount = aim === undefined ? prng.pick([1, 2, 3, 6]) : 6;
+  const clientCount = aim === undefined ? prng.pick([1, 2, 3, 6]) : aimClients;
   const total = calls.least + prng.below(calls.most - calls.least + 1);
   const clients: SimOp[][] = Array.from({ length: clientCount }, () => []);
-  for (let i = 0; i < total; i++) clients[i % clientCount]!.push(maker.next());
-  const faults = aim === undefined ? drawEveryFault(prng, total) : drawAimed(prng, total, aim.fault);
+  for (let i = 0; i < total; i++) clients[i % clientCount]!.push(maker.next(i % clientCount));
+  const faults = aim === undefined ? drawEveryFault(prng, total) : drawAimed(prng, total, aim);
   return { seed, options, clients, faults, ends: drawEnds(prng, total) };
 }
 
@@ -111,6 +111,7 @@ class OpMaker {
   readonly #options: SimOptions;
   readonly #keys: readonly string[];
   readonly #kinds: OpKind[] = [];
+  readonly #aim: Aim | undefined;
   readonly #made: ValueSpec[] = [];
   readonly #duplicates: number;
   /** How often a value is put twice at the same time; it is then long enough for list nodes. */
@@ -120,6 +121,7 @@ class OpMaker {
   constructor(prng: Prng, options: SimOptions, aim: Aim | undefined) {
     this.#prng = prng;
     this.#options = options;
+    this.#aim = aim;
     this.#keys = keyPool(prng, options);
     this.#duplicates = prng.pick([0, 0.3, 0.7]);
     this.#twins = prng.pick([0, 0, 0.1, 0.3]);
@@ -129,17 +131,15 @@ class OpMaker {
       for (let n = 0; n < weight; n++) this.#kinds.push(kind);
     }
     this.#kinds.push('put');
-    if (aim === undefined) return;
-    for (const kind of aim.beside) this.#kinds.push(kind, kind);
-    for (let n = Math.ceil(this.#kinds.length / 2); n > 0; n--) this.#kinds.push(aim.call);
+    for (const kind of aim?.beside ?? []) this.#kinds.push(kind, kind);
   }
 
-  /** The next call; the ones after each other are those of different clients. */
-  next(): SimOp {
+  /** The next call, which is that of `client`; the ones after each other are those of different clients. */
+  next(client: number): SimOp {
     const twin = this.#twin;
     this.#twin = undefined;
     if (twin !== undefined) return twin;
-    const op = this.#next();
+    const op = this.#next(client);
     const isPut = op.kind === 'put' || op.kind === 'stream' || op.kind === 'putIf';
     if (!isPut || this.#twins === 0 || !this.#prng.chance(this.#twins)) return op;
     const length = this.#prng.chance(0.1) ? 200_000 : 18_000 + this.#prng.below(14_000);
@@ -149,9 +149,10 @@ class OpMaker {
     return { ...op, value };
   }
 
-  #next(): SimOp {
+  #next(client: number): SimOp {
     const prng = this.#prng;
-    const kind = prng.pick(this.#kinds);
+    const aimed = this.#aim?.calls[client];
+    const kind = aimed !== undefined && prng.chance(0.5) ? aimed : prng.pick(this.#kinds);
     const space = this.#space();
     const key = prng.pick(this.#keys);
     switch (kind) {

@@ -157,6 +157,8 @@ export interface SimFault {
   readonly path: string;
   readonly skip: number;
   readonly times: number;
+  /** Only operations while a call of this kind is under way match. */
+  readonly during?: OpKind;
   readonly act:
     | { readonly errno: string; readonly written?: number; readonly lost?: 'dropped' | 'reverted' | 'zeroed' }
     | { readonly delayMs: number }

@@ -79,6 +79,7 @@ class Run {
     this.#disk = new MemoryFileSystem({ profile: plan.options.profile });
     injector.attach(this.#disk);
     injector.isOver = () => this.#isOver();
+    injector.isUnderWay = (kind) => coverage.isUnderWay(kind);
     injector.onFault = (kind, fault) => this.#noteFault(kind, fault);
     injector.onFileEvent = (kind, path, disk) => this.#audit.noteFile(kind, path, disk);
     scheduler.onStall = () => this.#cutStuck();

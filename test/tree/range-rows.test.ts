@@ -37,7 +37,7 @@ describe('range rows', () => {
           rows.add(added);
           model.push(added);
           if (removes < 3) {
-            rows.remove(model[0]!.seq);
+            rows.remove(model[0]!.seq, i + 1);
             model = model.slice(1);
           }
           expect(rows.oldest()).toBe(model[0]);
@@ -57,10 +57,18 @@ describe('range rows', () => {
     const none = rows.current;
     rows.add({ seq: 5, timeMs: 0, from: Uint8Array.of(1), to: undefined });
     const one = rows.current;
-    rows.remove(5);
+    rows.remove(5, 6);
     const key = Uint8Array.of(2);
     expect([none, one, rows.current].map((set) => set.hides(key, 0, 1, 4, 9))).toEqual([false, true, false]);
     expect([none, one, rows.current].map((set) => set.isEmpty)).toEqual([true, false, true]);
+  });
+
+  test('a range that is carried out counts among the numbers until its end is durable', () => {
+    const rows = new RangeRows([]);
+    for (const seq of [7, 5]) rows.add({ seq, timeMs: 0, from: Uint8Array.of(1), to: undefined });
+    expect(rows.numbers(0)).toEqual([5, 7]);
+    rows.remove(5, 9);
+    expect([rows.count, rows.numbers(8), rows.numbers(9), rows.numbers(8)]).toEqual([1, [5, 7], [7], [7]]);
   });
 
   test('a lost table that may hold a range refuses what the range could hide', () => {

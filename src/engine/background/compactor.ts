@@ -43,7 +43,7 @@ import {
 } from '../../tree/compaction-planner.ts';
 import type { Forest } from '../../tree/forest.ts';
 import { planFull } from '../../tree/full-compaction-planner.ts';
-import type { KeepRule } from '../../tree/keep-rule.ts';
+import { type KeepRule, ruleBeside } from '../../tree/keep-rule.ts';
 import type { MergePace } from '../../tree/merge-slice.ts';
 import { KeyTable } from '../../tree/table-reader.ts';
 import type { Env } from '../env.ts';
@@ -195,10 +195,16 @@ export class Compactor {
       free === undefined ? Number.MAX_SAFE_INTEGER : Math.max(mergeBytesLeast, free / mergeFreeShare);
   }
 
+  /** What a merge keeps, as of now. */
+  #rule(): KeepRule {
+    const { keepRule, forest, log } = this.#options;
+    return ruleBeside(keepRule(), forest.ranges.numbers(log.durableSeq));
+  }
+
   #plan(): CompactionPlan | undefined {
     const limits = this.#limits;
     if (limits === undefined) return undefined;
-    return planCompaction(this.#planTables(this.#options.keepRule()), limits, this.#avoid);
+    return planCompaction(this.#planTables(this.#rule()), limits, this.#avoid);
   }
 
   /** `rule`: tables it lets shrink are not settled. */
@@ -239,7 +245,7 @@ export class Compactor {
     while (!this.#isOver() && !cancelled()) {
       await this.#measureFree();
       const limits = this.#limits!;
-      const tables = this.#planTables(this.#options.keepRule());
+      const tables = this.#planTables(this.#rule());
       const isWorth = ({ tree, no, tombstones, settled }: PlanTable): boolean =>
         no < below && (tree === trees.C ? spent : tombstones > 0 || !settled);
       const plan =
@@ -294,7 +300,7 @@ export class Compactor {
       throw new VarveError('VARVE_NO_SPACE', `${plan.bytes} bytes to merge, ${free} free on the disk`);
     }
     await this.#options.advance();
-    const rule = this.#options.keepRule();
+    const rule = this.#rule();
     const result = await compactTables(
       {
         tree: plan.tree,
