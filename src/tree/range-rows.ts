@@ -7,8 +7,8 @@
  *   below the reader's ("a version is hidden as a search of all ranges says").
  * - A set never changes: a reader keeps the one it began with ("a set stays as it is while ranges come and
  *   go").
- * - A range is among the numbers until the commit that carried it out is durable ("a range that is carried out
- *   counts among the numbers until its end is durable").
+ * - A range is among the numbers until the commit that carried it out is durable ("a range that is carried
+ *   out counts among the numbers until its end is durable").
  * - Where a range may be lost with a damaged table, no version it could hide is served ("a lost table that
  *   may hold a range refuses what the range could hide").
  */
