@@ -12,7 +12,6 @@
  *   its inputs within its budget").
  */
 import type { FileNo } from '../base/brands.ts';
-import { sharedBytes } from '../base/bytes.ts';
 import { corrupt } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import type { CatalogTable } from '../format/catalog.ts';
@@ -30,7 +29,7 @@ import { type MergePace, MergeSlice } from './merge-slice.ts';
 import { type IsSpent, MergedEntries } from './merged-entries.ts';
 import { MergedRows } from './merged-rows.ts';
 import { RowRetention } from './row-retention.ts';
-import { newestFirst } from './table-order.ts';
+import { newestFirst, sharedStart } from './table-order.ts';
 import { discardTable, TableScratch } from './table-output.ts';
 import { KeyTable } from './table-reader.ts';
 import { writeKeyTable } from './table-writer.ts';
@@ -131,7 +130,7 @@ async function mergeRows(
   const rows = new MergedRows(
     new MergeCursor(
       inputs.map((table) => table.scan(pieceBytesOf(job), true)),
-      sharedOf(inputs),
+      sharedStart(inputs),
     ),
     retention,
     new DeeperRanges(job.around, job.outputLevel),
@@ -159,14 +158,6 @@ async function mergeRows(
     spent: 0,
     pinned,
   };
-}
-
-/** Bytes that all keys of the tables begin with. */
-function sharedOf(tables: readonly KeyTable[]): number {
-  const { minKey } = tables[0]!.meta;
-  return tables.reduce((least, { meta }) => {
-    return Math.min(least, sharedBytes(minKey, meta.minKey), sharedBytes(minKey, meta.maxKey));
-  }, minKey.length);
 }
 
 async function mergeChunks(

@@ -8,6 +8,8 @@
  * Invariants
  * - Both directions, turned at any entry, go through the same sequence ("scans both ways, turned
  *   anywhere, equal the model").
+ * - Keys that begin otherwise than those of tables are found in their place, whenever they are inserted
+ *   ("rows inserted under a scan of tables come in order, whatever they begin with").
  * - A move that answers MISS can be repeated until it ends ("a cursor without a cache ends every move").
  */
 import { assert } from '../base/assert.ts';
@@ -29,17 +31,25 @@ export class MergeCursor implements KeyCursor {
   #repeats = false;
   #forward = true;
   #positioned = false;
-  /** Bytes that all keys begin with; -1 = not known. */
-  readonly #shared: number;
+  /** What all keys begin with, and how many bytes that are; -1 = not known. */
+  readonly #start: Uint8Array | undefined;
+  #shared: number;
+  /** Sources before this one may have keys that begin otherwise. */
+  readonly #sureFrom: number;
   /** Per source, where that is known: the bytes of its key that follow, as a number (`keyHead`). */
   readonly #heads: Float64Array;
   /** Copy of the key a turn starts from, with a zero byte behind it: the next greater key. */
   #turnKey: Uint8Array = new Uint8Array(256);
 
-  /** `shared`: so many bytes are the same in all keys of all sources; those behind are compared first. */
-  constructor(sources: readonly KeyCursor[], shared = -1) {
-    this.#shared = shared;
-    this.#heads = new Float64Array(shared === -1 ? 0 : sources.length);
+  /**
+   * `start` (borrowed): what the keys of all sources begin with; the bytes behind it are compared first. It
+   * is looked whether those of the first `unsure` sources do: where one does not, all are compared whole.
+   */
+  constructor(sources: readonly KeyCursor[], start?: Uint8Array, unsure = 0) {
+    this.#start = start;
+    this.#shared = start === undefined ? -1 : start.length;
+    this.#sureFrom = unsure;
+    this.#heads = new Float64Array(start === undefined ? 0 : sources.length);
     this.#sources = sources;
     this.#placed = sources.map(() => false);
     this.#heap = new MergeHeap(sources.length, (a, b) => this.#precedes(a, b));
@@ -198,7 +208,9 @@ export class MergeCursor implements KeyCursor {
   #noteHead(source: number): void {
     if (this.#shared === -1) return;
     const { keyBytes, keyFrom, keyTo } = this.#sources[source]!;
-    this.#heads[source] = keyHead(keyBytes, keyFrom + this.#shared, keyTo);
+    const shared = this.#shared;
+    if (source < this.#sureFrom && !beginsWith(this.#start!, keyBytes, keyFrom, keyTo)) this.#shared = -1;
+    else this.#heads[source] = keyHead(keyBytes, keyFrom + shared, keyTo);
   }
 
   #precedes(a: number, b: number): boolean {
@@ -213,4 +225,11 @@ export class MergeCursor implements KeyCursor {
     if (order !== 0) return this.#forward ? order < 0 : order > 0;
     return this.#forward ? a < b : a > b;
   }
+}
+
+/** buf[from..to) begins with the bytes of `start`. */
+function beginsWith(start: Uint8Array, buf: Uint8Array, from: number, to: number): boolean {
+  if (to - from < start.length) return false;
+  for (let i = 0; i < start.length; i++) if (buf[from + i] !== start[i]) return false;
+  return true;
 }

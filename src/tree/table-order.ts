@@ -1,4 +1,5 @@
 /** The order in which the tables of a tree are looked up. */
+import { emptyBytes, sharedBytes } from '../base/bytes.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 
 /**
@@ -8,4 +9,15 @@ import type { CatalogTable } from '../format/catalog.ts';
  */
 export function newestFirst<T extends { readonly meta: CatalogTable }>(tables: readonly T[]): T[] {
   return [...tables].sort((a, b) => a.meta.level - b.meta.level || b.meta.no - a.meta.no);
+}
+
+/** The bytes that all keys of the tables begin with, a view; none without tables. */
+export function sharedStart(tables: readonly { readonly meta: CatalogTable }[]): Uint8Array {
+  const first = tables[0];
+  if (first === undefined) return emptyBytes;
+  const { minKey } = first.meta;
+  const shared = tables.reduce((least, { meta }) => {
+    return Math.min(least, sharedBytes(minKey, meta.minKey), sharedBytes(minKey, meta.maxKey));
+  }, minKey.length);
+  return minKey.subarray(0, shared);
 }

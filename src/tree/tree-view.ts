@@ -6,6 +6,7 @@ import type { KeyCursor } from './cursor.ts';
 import type { KeyMemtable } from './key-memtable.ts';
 import { MergeCursor } from './merge-cursor.ts';
 import type { RangeSet } from './range-rows.ts';
+import { sharedStart } from './table-order.ts';
 import type { KeyTable } from './table-reader.ts';
 
 /** The rows of a tree at one moment: its memtables and tables, pinned until `release`. */
@@ -62,10 +63,11 @@ export function mergeOf(
   above?: Seq,
   aheadBytes = 0,
 ): KeyCursor {
-  const sources = [
-    // What is inserted into an empty one later has numbers above those its readers see.
-    ...memtables.filter(({ entries }) => entries > 0).map((memtable) => memtable.cursor()),
-    ...tables.map((table) => table.cursor(hold, above, aheadBytes)),
-  ];
-  return sources.length === 1 ? sources[0]! : new MergeCursor(sources);
+  // What is inserted into an empty one later has numbers above those its readers see.
+  const inMemory = memtables.filter(({ entries }) => entries > 0).map((memtable) => memtable.cursor());
+  const sources = [...inMemory, ...tables.map((table) => table.cursor(hold, above, aheadBytes))];
+  if (sources.length === 1) return sources[0]!;
+  return tables.length === 0
+    ? new MergeCursor(sources)
+    : new MergeCursor(sources, sharedStart(tables), inMemory.length);
 }
