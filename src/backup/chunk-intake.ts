@@ -19,17 +19,16 @@
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
 import { KiB, MiB } from '../base/limits.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
-import { ChunkFrame, chunkFrame, frameBytes } from '../format/chunk-frame.ts';
-import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { ChunkFrame, checkChunkFrame, chunkFrame, frameBytes } from '../format/chunk-frame.ts';
+import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import { sha256Bytes } from '../kernels/hash/sha256.ts';
 import { HashTurns } from '../pool/hash-turns.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
-import type { FrameWindow } from './frame-window.ts';
 import { type ChunkOwner, IntakeWindow } from './intake-window.ts';
 import { checkFramePlace } from './pack-reader.ts';
 import type { StoreBuilder } from './store-builder.ts';
-import type { IndexHit } from './vault-index.ts';
-import type { ReadFrame, VaultReader } from './vault-reader.ts';
+import { IndexHit } from './vault-index.ts';
+import type { PlacedFrame, ReadFrame, VaultReader } from './vault-reader.ts';
 
 /** Actions that wait: what they wait for is stored before there are more. */
 const actionsMax = 4096;
@@ -73,8 +72,9 @@ export class ChunkIntake {
 
   constructor(options: IntakeOptions) {
     this.#options = options;
+    if (options.threads !== undefined) options.reader.near = (id, idAt) => this.#near(id, idAt);
     this.#expected = options.expected;
-    if (options.threads !== undefined) this.#turns = new HashTurns(options.threads.jobs);
+    if (options.threads !== undefined) this.#turns = new HashTurns(options.threads.jobs, true);
   }
 
   /**
@@ -162,6 +162,44 @@ export class ChunkIntake {
     await builder.addFrame(read.buf, read.pos, read.frame);
   }
 
+  /**
+   * A list node or a node of the key tree, where it lies in a stretch that is in memory or is the next to be
+   * read: chunks are asked for after the node that names them, and were stored before it. Its bytes are not
+   * proved. Undefined: it is to be read by itself.
+   */
+  async #near(id: Uint8Array, idAt: number): Promise<PlacedFrame | undefined> {
+    const window =
+      this.#windows.findLast(({ frames }) => frames.find(id, idAt) >= 0) ?? (await this.#nextWith(id, idAt));
+    const i = window?.frames.find(id, idAt) ?? -1;
+    if (window === undefined || i < 0) return undefined;
+    const { bytes: buf, positions, name: file, from } = window.frames;
+    const pos = positions[i]!;
+    const frame = new ChunkFrame();
+    if (checkChunkFrame(buf, pos, positions[i + 1]!, frame) !== 'ok' || frame.codec !== codecs.raw)
+      return undefined;
+    window.pass(i);
+    if (window.isComplete && window.wanted > 0 && window.hashed === undefined) this.#send(window);
+    return { buf, pos, frame, file, offset: from + pos };
+  }
+
+  /** Reads on behind a stretch where the chunk lies there, not far away. */
+  async #nextWith(id: Uint8Array, idAt: number): Promise<IntakeWindow | undefined> {
+    const { threads, reader } = this.#options;
+    if (this.#windows.length === 0 || threads === undefined) return undefined;
+    const hit = new IndexHit();
+    const answer = reader.index.find(id, idAt, hit);
+    if (!(typeof answer === 'boolean' ? answer : await answer)) return undefined;
+    const to = hit.off8 * 8 + frameBytes(hit.storedLen);
+    const before = this.#windows.find(({ pack, frames: { next } }) => {
+      return pack === hit.pack && next <= hit.off8 * 8 && to - next <= threads.ring.bufferBytes;
+    });
+    if (before === undefined) return undefined;
+    hit.off8 = before.frames.next / 8;
+    const shared = await this.#room(threads);
+    if (shared === undefined) return undefined;
+    return await this.#open(hit, shared, new Uint8Array(shared));
+  }
+
   /** The stretch the chunk lies in, where more can be asked for; undefined: there is no memory for it. */
   async #windowOf(buf: Uint8Array, idAt: number, threads: HashThreads): Promise<IntakeWindow | undefined> {
     const known = this.#windows.find(({ frames }) => frames.find(buf, idAt) >= 0);
@@ -180,28 +218,23 @@ export class ChunkIntake {
     );
     const shared = length > bufferBytes ? undefined : await this.#room(threads);
     if (shared === undefined) return undefined;
-    const window = await this.#read(hit, new Uint8Array(shared, 0, length), buf, idAt).catch(
-      (error: unknown) => {
-        threads.ring.give(shared);
-        throw error;
-      },
-    );
-    const opened = new IntakeWindow(shared, hit.pack, window);
-    this.#windows.push(opened);
-    return opened;
+    const opened = await this.#open(hit, shared, new Uint8Array(shared, 0, length));
+    const { frames } = opened;
+    if (frames.find(buf, idAt) === 0) return opened;
+    checkFramePlace(frames.bytes, 0, frames.name, frames.from, this.#frame, buf, idAt);
+    throw corrupt('pack does not have the frame its index names', { file: frames.name, offset: frames.from });
   }
 
-  /** VARVE_CORRUPT or VARVE_FORMAT_VERSION unless the frame of the chunk comes first. */
-  async #read(hit: IndexHit, memory: Uint8Array, id: Uint8Array, idAt: number): Promise<FrameWindow> {
-    const window = await this.#options.reader.readStretch(hit, memory);
-    if (window.find(id, idAt) !== 0) {
-      checkFramePlace(window.bytes, 0, window.name, window.from, this.#frame, id, idAt);
-      throw corrupt('pack does not have the frame its index names', {
-        file: window.name,
-        offset: window.from,
-      });
-    }
-    return window;
+  /** Reads what lies from `hit` on into `memory`, which lies in `shared`; both are taken. */
+  async #open(hit: IndexHit, shared: SharedArrayBuffer, memory: Uint8Array): Promise<IntakeWindow> {
+    const { reader, threads } = this.#options;
+    const frames = await reader.readStretch(hit, memory).catch((error: unknown) => {
+      threads!.ring.give(shared);
+      throw error;
+    });
+    const opened = new IntakeWindow(shared, hit.pack, frames);
+    this.#windows.push(opened);
+    return opened;
   }
 
   /** A buffer nobody uses; undefined where none is to be had. */

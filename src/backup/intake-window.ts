@@ -17,8 +17,8 @@ export interface ChunkOwner {
   failed: VarveError | undefined;
 }
 
-/** Of a frame: nobody has asked for it; it is asked for; the store has it. */
-const marks = { none: 0, wanted: 1, stored: 2 } as const;
+/** Of a frame: nobody has asked for it; it is asked for; the store has it; it was read, not for the store. */
+const marks = { none: 0, wanted: 1, stored: 2, passed: 3 } as const;
 
 export class IntakeWindow {
   readonly shared: SharedArrayBuffer;
@@ -64,15 +64,22 @@ export class IntakeWindow {
 
   /** `owner` wants frame `i`, at the moment `now`. */
   want(i: number, owner: ChunkOwner, now: number): void {
-    if (this.#marks[i] === marks.none) {
+    if (this.#marks[i] !== marks.wanted) {
+      if (this.#marks[i] === marks.none) this.#left--;
       this.#marks[i] = marks.wanted;
-      this.#left--;
       if (this.wanted++ === 0) this.since = now;
     }
     const last = this.#owners.length - 1;
     if (this.#owners[last] === owner && this.#owned[last] === i) return;
     this.#owners.push(owner);
     this.#owned.push(i);
+  }
+
+  /** Frame `i` was read for something else than the store. */
+  pass(i: number): void {
+    if (this.#marks[i] !== marks.none) return;
+    this.#marks[i] = marks.passed;
+    this.#left--;
   }
 
   /** Those who want frame `i`. */

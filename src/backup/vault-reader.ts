@@ -40,6 +40,8 @@ export interface PlacedFrame extends ReadFrame {
 
 export class VaultReader {
   readonly index: VaultIndex;
+  /** Asked where a chunk lies in no window: whoever else reads packs may have it, or read it soon. */
+  near: ((id: Uint8Array, idAt: number) => Promise<PlacedFrame | undefined>) | undefined;
   readonly #env: VaultEnv;
   readonly #packs: readonly PackState[];
   /** Last used last. */
@@ -90,7 +92,7 @@ export class VaultReader {
    * As `readFrame`, but for the SHA-256 of the bytes: the caller computes it, and asks `readCopy` if wrong.
    */
   async readUnproved(id: Uint8Array, idAt: number): Promise<PlacedFrame> {
-    const known = this.readNow(id, idAt);
+    const known = this.readNow(id, idAt) ?? (await this.near?.(id, idAt));
     if (known !== undefined) return known;
     const hit = await this.locate(id, idAt);
     const window = await this.#load(hit);

@@ -52,14 +52,18 @@ export class HashBatch {
 /** Of one reader. */
 export class HashTurns {
   readonly #jobs: Jobs;
+  /** Threads that are asked for. */
+  readonly #threads: number;
   /** Jobs of no bytes: each that has ended is a thread that works. */
   readonly #starts: Job<HashTask>[] = [];
   /** Nobody's yet, oldest first. */
   readonly #waiting: HashBatch[] = [];
   #busy = 0;
 
-  constructor(jobs: Jobs) {
+  /** `isBusy`: the calling thread has much else to do, so every thread is asked for. */
+  constructor(jobs: Jobs, isBusy = false) {
     this.#jobs = jobs;
+    this.#threads = Math.max(1, isBusy ? jobs.size : jobs.size - 1);
   }
 
   /** The batch may be hashed. */
@@ -127,7 +131,7 @@ export class HashTurns {
     const starts = this.#starts;
     for (let batch = this.#waiting[0]; batch !== undefined && this.#jobs.usable; batch = this.#waiting[0]) {
       const { shared, ranges } = batch;
-      while (starts.length < Math.max(1, this.#jobs.size - 1)) starts.push(this.#submit(shared, noRanges));
+      while (starts.length < this.#threads) starts.push(this.#submit(shared, noRanges));
       if (this.#busy >= starts.filter(({ hasEnded }) => hasEnded).length) return;
       this.#waiting.shift();
       const job = this.#submit(shared, ranges);
