@@ -91,7 +91,8 @@ export class Caller {
   ): Promise<void> {
     const { life } = this;
     const { oracle } = life.world;
-    const wasSick = life.isSick;
+    // Where nothing was refused a call that fails is a failure by itself: see `judge`.
+    const wasSick = life.faulted && life.isSick;
     const attempt = oracle.begin(kind, space, changes, life.view, conditions);
     const settled = await this.settle(() => call(attempt));
     if ('value' in settled) {

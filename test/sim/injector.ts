@@ -13,6 +13,8 @@ interface Armed {
   seen: number;
 }
 
+const none: readonly Armed[] = [];
+
 const targetOf = (kind: FsOp['kind']): FaultTarget | undefined => {
   if (kind === 'dataSync') return 'sync';
   if (kind === 'truncate') return 'write';
@@ -23,7 +25,8 @@ const targetOf = (kind: FsOp['kind']): FaultTarget | undefined => {
 
 export class Injector {
   readonly #scheduler: Scheduler;
-  readonly #armed: readonly Armed[];
+  /** By what they hit. */
+  readonly #armed: ReadonlyMap<FaultTarget, Armed[]>;
   /** Asked before each operation of the port; true ends the life there. */
   isOver: () => boolean = () => false;
   /** The disk as it stood when the life ended. */
@@ -50,7 +53,12 @@ export class Injector {
 
   constructor(scheduler: Scheduler, faults: readonly SimFault[]) {
     this.#scheduler = scheduler;
-    this.#armed = faults.map((fault) => ({ fault, seen: 0 }));
+    const armed = new Map<FaultTarget, Armed[]>();
+    for (const fault of faults) {
+      const { target } = fault;
+      armed.set(target, [...(armed.get(target) ?? []), { fault, seen: 0 }]);
+    }
+    this.#armed = armed;
   }
 
   /** Makes `disk` the one that is used. */
@@ -90,7 +98,7 @@ export class Injector {
 
   #fail(op: FsOp): FsFault | undefined {
     let found: FsFault | undefined;
-    for (const armed of this.#armed) {
+    for (const armed of this.#armedFor(op)) {
       const { act } = armed.fault;
       if ('lie' in act) {
         if (this.serving && this.#hits(armed, op)) found ??= this.#lie(armed.fault, act, op);
@@ -123,7 +131,7 @@ export class Injector {
   #delay(op: FsOp): number {
     let delay = 0;
     if (!this.enabled) return delay;
-    for (const armed of this.#armed) {
+    for (const armed of this.#armedFor(op)) {
       const { act } = armed.fault;
       if ('errno' in act || 'lie' in act || !this.#hits(armed, op)) continue;
       this.onFault(kindOf(armed.fault), armed.fault);
@@ -133,11 +141,16 @@ export class Injector {
     return delay;
   }
 
+  #armedFor({ kind }: FsOp): readonly Armed[] {
+    const target = targetOf(kind);
+    return target === undefined ? none : (this.#armed.get(target) ?? none);
+  }
+
   /** Counts the operation where it matches. */
   #hits(armed: Armed, op: FsOp): boolean {
-    const { target, path, skip, times, during } = armed.fault;
+    const { path, skip, times, during } = armed.fault;
     if (armed.seen >= skip + times) return false;
-    if (target !== targetOf(op.kind) || !op.path.startsWith(path)) return false;
+    if (!op.path.startsWith(path)) return false;
     if (during !== undefined && !this.isUnderWay(during)) return false;
     const n = armed.seen++;
     return n >= skip && n < skip + times;

@@ -13,6 +13,8 @@ export class InstalledCatalogs {
   readonly #synced = new Map<string, Uint8Array>();
   /** Number of the catalog that the slot of a generation names. */
   readonly #named = new Map<number, number>();
+  /** Slots as they were last looked at. */
+  readonly #slots: { readonly bytes: Uint8Array; readonly slot: SuperSlot | undefined }[] = [];
 
   /** To be told before a file is synced. */
   noteSync(path: string, disk: MemoryFileSystem): void {
@@ -48,11 +50,21 @@ export class InstalledCatalogs {
     return taken;
   }
 
+  /** What a slot says: decoded again only where its bytes are others than when it was last looked at. */
+  #slot(bytes: Uint8Array, index: number): SuperSlot | undefined {
+    const own = bytes.subarray(index * slotBytes, (index + 1) * slotBytes);
+    const known = this.#slots[index];
+    if (known !== undefined && Buffer.compare(known.bytes, own) === 0) return known.slot;
+    const slot = slotAt(own, index);
+    this.#slots[index] = { bytes: own, slot };
+    return slot;
+  }
+
   #nameNewest(disk: MemoryFileSystem): number {
     const bytes = disk.bytesOf(superName);
     let newest: SuperSlot | undefined;
     for (let i = 0; i < slotCount; i++) {
-      const slot = slotAt(bytes, i);
+      const slot = this.#slot(bytes, i);
       if (slot !== undefined && slot.generation > (newest?.generation ?? 0)) newest = slot;
     }
     if (newest !== undefined) this.#named.set(newest.generation, newest.catalogNo);
@@ -63,7 +75,7 @@ export class InstalledCatalogs {
 /** Undefined where the slot is torn, or the file shorter. */
 function slotAt(bytes: Uint8Array, index: number): SuperSlot | undefined {
   try {
-    return decodeSuperSlot(bytes.subarray(index * slotBytes, (index + 1) * slotBytes), index, superName);
+    return decodeSuperSlot(bytes, index, superName);
   } catch (error) {
     if (!isVarveError(error, 'VARVE_CORRUPT')) throw error;
     return undefined;

@@ -366,7 +366,7 @@ class Run {
     await this.#must(compareSpaces(again.engine, this.#world.oracle), 'comparison');
     const isReaped = (): boolean => again.engine.stats().ranges.pending === 0;
     await scheduler.until(isReaped, 'range deletes', scheduler.time + calmMs);
-    await this.#must(outliveLeases(again.engine, scheduler), 'leases');
+    await this.#must(outliveLeases(again.engine, scheduler, this.#disk), 'leases');
     again.closing = true;
     await this.#must(again.engine.close(), 'last close');
     // A merge under way has files of its own until it is closed.

@@ -36,7 +36,7 @@ describe('simulation', () => {
       const { plan } = JSON.parse(readFileSync(new URL(name, fixtures), 'utf8')) as { plan: SimPlan };
       expect({ name, failure: (await runPlan(plan)).failure }).toEqual({ name, failure: undefined });
     }
-  }, 60_000);
+  }, 120_000);
 
   test('a store that loses acknowledged commits is found out, and the plan made small', async () => {
     // The disk does not sync the log, and a power cut comes after calls that were acknowledged.
