@@ -7,7 +7,7 @@
  *
  * Frames go from the buffer they are read into to the disk without being copied in memory: the live ones of a
  * run are moved to its front, and the buffer itself becomes a write buffer of the output. While a run is
- * checked the next one is read, and while an output is synced the next one fills.
+ * checked the next ones are read, and while an output is synced the next one fills.
  *
  * Invariants (test/engine/cleaner.test.ts, test/chunk/clean-copy.test.ts)
  * - What is copied equals what was read, bit for bit ("frames are copied verbatim", "any frames, live in any
@@ -61,6 +61,8 @@ export interface CopyPorts {
   readonly spare: Uint8Array[];
   /** Read, and written, at once at most; less where others wait for the thread. */
   readonly runBytes: number;
+  /** Runs that are read while one is checked, at most. */
+  readonly runsAhead: number;
   /** Bytes of an output that may wait for a sync, now. */
   readonly unsyncedMax: () => number;
   /** Syncs `bytes` of an output by `work`. */
@@ -98,11 +100,13 @@ export class FrameCopier {
   async copy(segment: FileNo, frames: LiveFrames): Promise<VarveError[]> {
     const damage: VarveError[] = [];
     const order = frames.inOrder();
-    let ahead: Reading | undefined;
+    const ahead: Reading[] = [];
+    let reading: Reading | undefined;
     try {
       for (let i = 0; i < order.length; ) {
-        const reading = ahead ?? (await this.#begin(segment, frames, order, i));
-        ahead = undefined;
+        reading = ahead.shift() ?? (await this.#begin(segment, frames, order, i));
+        // Before this one is waited for, so that the disk has something to do meanwhile.
+        await this.#fill(ahead, reading.next, segment, frames, order);
         let run: FrameRun;
         try {
           run = await reading.run;
@@ -111,21 +115,18 @@ export class FrameCopier {
           this.#keep(reading.buffer);
           damage.push(error);
           i++;
+          if (i !== reading.next) await this.#giveUp(ahead);
           continue;
         }
-        if (reading.next < order.length) ahead = await this.#begin(segment, frames, order, reading.next);
         const { next, length } = this.#gather(run, segment, frames, order, i, damage);
         i = next;
-        if (ahead !== undefined && next !== ahead.first) {
-          // A frame that is not whole has ended the run early: it is read from there on.
-          await settle(ahead);
-          this.#keep(ahead.buffer);
-          ahead = undefined;
-        }
+        // A frame that is not whole has ended the run early: it is read from there on.
+        if (next !== reading.next) await this.#giveUp(ahead);
         await this.#append(run, length, segment, reading.buffer);
       }
     } finally {
-      await settle(ahead);
+      await Promise.allSettled([reading?.run]);
+      await this.#giveUp(ahead);
     }
     return damage;
   }
@@ -143,6 +144,29 @@ export class FrameCopier {
     this.#writer = undefined;
     for (const no of this.#created) await this.#ports.fs.unlink(filePath('seg', no));
     this.outputs.length = 0;
+  }
+
+  /** Begins runs from `order[i]` on, until as many are under way as may be. */
+  async #fill(
+    ahead: Reading[],
+    i: number,
+    segment: FileNo,
+    frames: LiveFrames,
+    order: Uint32Array,
+  ): Promise<void> {
+    let next = ahead.at(-1)?.next ?? i;
+    while (ahead.length < this.#ports.runsAhead && next < order.length) {
+      const reading = await this.#begin(segment, frames, order, next);
+      ahead.push(reading);
+      next = reading.next;
+    }
+  }
+
+  /** Waits until nothing is read into the buffers of `ahead` any more, which are free then. */
+  async #giveUp(ahead: Reading[]): Promise<void> {
+    await Promise.allSettled(ahead.map(({ run }) => run));
+    for (const { buffer } of ahead) this.#keep(buffer);
+    ahead.length = 0;
   }
 
   /** Begins to read from the live frame `order[i]` on, as far as the next ones lie close by. */
@@ -329,20 +353,15 @@ export class FrameCopier {
     return undefined;
   }
 
-  /** As many as are written at once, and two that are read into. */
+  /** As many as are written at once, and those that are read into. */
   #keep(buffer: Uint8Array): void {
-    const { spare } = this.#ports;
-    if (spare.length <= writeBuffersMax + 1) spare.push(buffer);
+    const { spare, runsAhead } = this.#ports;
+    if (spare.length <= writeBuffersMax + runsAhead) spare.push(buffer);
   }
 }
 
 function unsyncedBytes({ end, syncedEnd }: SegmentWriter): number {
   return end - Math.max(syncedEnd, segmentDataFrom);
-}
-
-/** Waits until nothing is read into its buffer any more. */
-async function settle(reading: Reading | undefined): Promise<void> {
-  await Promise.allSettled([reading?.run]);
 }
 
 /** VARVE_CORRUPT unless frame `i` of the run is the one the tree names. */

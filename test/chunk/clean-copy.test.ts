@@ -21,14 +21,15 @@ test('any frames, live in any pattern and damaged anywhere, are copied as they a
       fc.constantFrom(0, 0, 1, 3),
       fc.constantFrom(8 * 1024, 30_000, 200_000),
       fc.constantFrom(Number.POSITIVE_INFINITY, 5000),
-      async (segments, seed, damaged, segmentBytes, unsyncedMax) => {
+      fc.constantFrom(1, 3),
+      async (segments, seed, damaged, segmentBytes, unsyncedMax, runsAhead) => {
         const prng = new Prng(seed);
         const fs = new MemoryFileSystem();
         const { set } = segmentSet(fs);
         const wanted = new Map<string, Uint8Array>();
         let synced = 0;
         const copier = new FrameCopier({
-          ...{ fs, dbUuid, segments: set, segmentBytes, frames: 0, spare: [], runBytes: 2 ** 20 },
+          ...{ fs, dbUuid, segments: set, segmentBytes, frames: 0, spare: [], runBytes: 2 ** 20, runsAhead },
           unsyncedMax: () => unsyncedMax,
           sync: async (bytes, work) => {
             synced += bytes;

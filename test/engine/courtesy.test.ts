@@ -36,6 +36,9 @@ test('alone it never rests', async () => {
   // Its own commits are not those of others.
   await courtesy.own(async () => {
     log.counters.count += 100;
+    // Copies go on meanwhile.
+    expect(courtesy.isWanted).toBe(false);
+    expect(courtesy.unsyncedMax).toBe(Number.POSITIVE_INFINITY);
   });
   expect(courtesy.isWanted).toBe(false);
   await courtesy.rest(restful);
@@ -62,6 +65,19 @@ test('it syncs for a small share of the time while others commit, and no longer'
   const before = world.slept;
   await courtesy.rest(restful);
   expect(world.slept - before).toBeLessThanOrEqual(300);
+  expect(courtesy.isWanted).toBe(false);
+});
+
+test('it gives way also while it commits itself, for as long as that takes', async () => {
+  const { world, log, courtesy } = newWorld();
+  log.counters.count++;
+  await courtesy.own(async () => {
+    world.ms += 1000;
+    log.counters.count += 10;
+    expect(courtesy.isWanted).toBe(true);
+  });
+  expect(courtesy.isWanted).toBe(true);
+  world.ms += 1000;
   expect(courtesy.isWanted).toBe(false);
 });
 

@@ -17,7 +17,13 @@ async function newWorld(count: number) {
     await (await createFile(disk, filePath('seg', no))).close();
     files.push({ kind: 'seg', no });
   }
-  const world = { ms: 0, slept: 0, told: [] as string[], onSleep: (): void => undefined };
+  const world = {
+    ms: 0,
+    slept: 0,
+    told: [] as string[],
+    othersCommit: false,
+    onSleep: (): void => undefined,
+  };
   const clock: RemovalsOptions['clock'] = {
     now: () => world.ms,
     monotonic: () => world.ms,
@@ -29,10 +35,9 @@ async function newWorld(count: number) {
       world.onSleep();
     },
   };
-  const log = { isWaitedFor: false };
   const removals = new Removals({
     clock,
-    log,
+    othersCommit: () => world.othersCommit,
     remove: (some, around) =>
       removeFiles(
         disk,
@@ -46,7 +51,7 @@ async function newWorld(count: number) {
           }),
       ),
   });
-  return { disk, files, world, log, removals };
+  return { disk, files, world, removals };
 }
 
 test('files go beside other work, and done waits for them', async () => {
@@ -62,9 +67,9 @@ test('files go beside other work, and done waits for them', async () => {
   await removals.done();
 });
 
-test('it rests behind each file while commits are waited for, and not when the store is closed', async () => {
-  const { disk, files, world, log, removals } = await newWorld(20);
-  log.isWaitedFor = true;
+test('it rests behind each file while others commit, and not when the store is closed', async () => {
+  const { disk, files, world, removals } = await newWorld(20);
+  world.othersCommit = true;
   removals.add(files.slice(0, 10));
   await removals.done();
   expect(world.slept).toBe(10 * 7 * unlinkMs);

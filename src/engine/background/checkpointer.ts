@@ -63,6 +63,8 @@ export class Checkpointer {
   /** Tables that may go, once nobody reads them. */
   readonly #heldBack = new Map<string, HeldFile>();
   readonly #removals: Removals;
+  /** Others commit than cleaning itself. */
+  othersCommit: () => boolean = () => false;
   #flushedBytes = 0;
   readonly #pace: FlushPace;
   #running: Promise<void> | undefined;
@@ -71,11 +73,11 @@ export class Checkpointer {
   constructor(options: CheckpointerOptions) {
     this.#options = options;
     this.#logFile = options.logFile;
-    const { env, log, catalogs } = options;
+    const { env, catalogs } = options;
     this.#pace = new FlushPace(env.clock);
     this.#removals = new Removals({
       clock: env.clock,
-      log,
+      othersCommit: () => this.othersCommit(),
       remove: (files, around) => catalogs.cleanUp(files, this.#stays, around),
     });
   }

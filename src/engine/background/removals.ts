@@ -1,8 +1,8 @@
 /**
  * Unlinks segments nothing needs any more, one after another and beside other work. On some disks the call
  * waits until the room is given back (ext4 with `discard` and no journal: a tenth of a second for 64 MiB),
- * and no sync of a log ends meanwhile. So whoever cleans goes on, and while commits are waited for there is a
- * rest behind each file.
+ * and no sync of a log ends meanwhile. So whoever cleans goes on, and while others commit there is a rest
+ * behind each file.
  *
  * Invariants (test/engine/removals.test.ts)
  * - What was added is gone when `done` resolves ("files go beside other work, and done waits for them").
@@ -22,7 +22,8 @@ const lookMs = 50;
 
 export interface RemovalsOptions {
   readonly clock: Clock;
-  readonly log: { readonly isWaitedFor: boolean };
+  /** Others commit, who wait for the disk. */
+  readonly othersCommit: () => boolean;
   /**
    * Removes files and syncs their directories, each unlinked by `around`; tells failures, and never rejects.
    */
@@ -70,11 +71,11 @@ export class Removals {
   }
 
   async #unlink(unlink: () => Promise<void>): Promise<void> {
-    const { clock, log } = this.#options;
+    const { clock, othersCommit } = this.#options;
     const began = clock.monotonic();
     await unlink();
     const now = clock.monotonic();
-    if (!log.isWaitedFor) return;
+    if (!othersCommit()) return;
     const until = now + Math.min(restMsMax, (now - began) * (restParts - 1));
     for (let left = until - now; left > 0 && !this.#isUrgent; left = until - clock.monotonic())
       await clock.sleep(Math.min(left, lookMs), undefined, true);

@@ -52,6 +52,8 @@ export class Courtesy {
   /** Commits known, the cleaner's own among them. */
   #commits: number;
   #seenMs = Number.NEGATIVE_INFINITY;
+  /** Whether others committed before a call of `own` under way, in which nobody knows whose commits come. */
+  #before: boolean | undefined;
   /** Until when the disk is left to others. */
   #restUntil = Number.NEGATIVE_INFINITY;
   #syncedMs: number;
@@ -68,6 +70,7 @@ export class Courtesy {
   get isWanted(): boolean {
     const { clock, log } = this.#options;
     const now = clock.monotonic();
+    if (this.#before !== undefined) return this.#before;
     if (log.counters.count !== this.#commits) {
       this.#commits = log.counters.count;
       this.#seenMs = now;
@@ -80,12 +83,14 @@ export class Courtesy {
     return this.#options.waitsForDisk && this.isWanted ? portionBytes : Number.POSITIVE_INFINITY;
   }
 
-  /** Does work that commits by itself: its commits are not those of others. */
+  /** Does work that commits by itself: its commits are not those of others. One call at a time. */
   async own<T>(work: () => Promise<T>): Promise<T> {
     const wasWanted = this.isWanted;
+    this.#before = wasWanted;
     try {
       return await work();
     } finally {
+      this.#before = undefined;
       this.#commits = this.#options.log.counters.count;
       if (wasWanted) this.#seenMs = this.#options.clock.monotonic();
     }

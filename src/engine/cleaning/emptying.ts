@@ -48,8 +48,9 @@ export interface EmptyingOptions extends Omit<MoveOptions, 'courtesy'> {
   readonly damaged: Set<FileNo>;
 }
 
-/** Read and checked at once while others commit. */
-const politeRunBytes = 256 * KiB;
+/** Read and checked at once, also while others commit; and how many more are read meanwhile. */
+const runs = { runBytes: MiB, runsAhead: 3 };
+const politeRuns = { runBytes: 256 * KiB, runsAhead: 1 };
 
 /** A portion whose live frames are in outputs that nothing names yet. */
 interface Copied {
@@ -199,7 +200,7 @@ export class Emptying {
       segmentBytes,
       frames,
       spare: this.#spare,
-      runBytes: courtesy.isWanted ? politeRunBytes : MiB,
+      ...(courtesy.isWanted ? politeRuns : runs),
       unsyncedMax: () => courtesy.unsyncedMax,
       sync: (bytes, work) => courtesy.sync(bytes, work),
       spend: copyPace(pace, task),

@@ -55,6 +55,7 @@ export function startCleaning(
     ...parts,
     ...{ env, forest, segments, health, logger, segmentBytes, waitsForDisk },
   });
+  parts.checkpointer.othersCommit = () => waitsForDisk && cleaner.courtesy.isWanted;
   const cleaning = new BackgroundCleaning({
     ...{ env, health, logger, cleaner },
     chunkTree: forest.chunks,
