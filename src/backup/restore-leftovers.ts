@@ -1,4 +1,5 @@
 /** What an unfinished restore has left in its target: the note of what it was, and sealed segments. */
+import type { FileNo } from '../base/brands.ts';
 import { equalBytes, toHex } from '../base/bytes.ts';
 import { corrupt, isVarveError, VarveError } from '../base/errors.ts';
 import { KiB } from '../base/limits.ts';
@@ -85,17 +86,25 @@ export async function writeNote(fs: FsPort, note: RestoreNote): Promise<void> {
   await writeNewFile(fs, restoreNoteName, encodeMsgpack({ ...note }, 'note'));
 }
 
-/** Takes sealed segments into `builder` after reading every byte of them, and removes everything else. */
+/**
+ * Takes sealed segments into `builder` after reading every byte of them, and removes everything else: that
+ * first, since `builder` may make tables of its own for what it takes.
+ */
 export async function takeLeftovers(fs: FsPort, dbUuid: Uint8Array, builder: StoreBuilder): Promise<number> {
-  let taken = 0;
+  const segments: { path: string; no: FileNo }[] = [];
   for (const dir of ['seg', 'tab', 'cat', 'wal', 'tmp'] as const) {
     for await (const path of filesBelow(fs, dir)) {
       if (path === restoreNoteName) continue;
       const parsed = parseFileName(path.slice(path.lastIndexOf('/') + 1));
       if (parsed !== null) builder.raiseFileNo(parsed.no);
-      if (parsed?.kind === 'seg' && (await takeSegment(fs, path, parsed.no, dbUuid, builder))) taken++;
+      if (parsed?.kind === 'seg') segments.push({ path, no: parsed.no });
       else await fs.unlink(path);
     }
+  }
+  let taken = 0;
+  for (const { path, no } of segments) {
+    if (await takeSegment(fs, path, no, dbUuid, builder)) taken++;
+    else await fs.unlink(path);
   }
   return taken;
 }

@@ -190,7 +190,7 @@ class RestoreRun {
     } catch (error) {
       await this.#builder.close();
       // Whoever writes after the write that failed is refused: what that failed with tells what to do.
-      throw isVarveError(error, 'VARVE_POISONED') && isVarveError(error.cause) ? error.cause : error;
+      throw isVarveError(error, 'VARVE_POISONED') && error.cause !== undefined ? error.cause : error;
     }
   }
 

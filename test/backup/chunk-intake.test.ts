@@ -10,6 +10,7 @@ import { chunkFrame } from '../../src/format/chunk-frame.ts';
 import { packName } from '../../src/format/vault-names.ts';
 import { alteredPort } from '../../src/fs/altered-port.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { CrashNow } from '../../src/fs/sim-machine.ts';
 import { BufferRing } from '../../src/pool/buffer-ring.ts';
 import type { HashThreads } from '../../src/pool/id-checker.ts';
 import { Jobs } from '../../src/pool/jobs.ts';
@@ -110,6 +111,33 @@ describe('an intake of chunks', () => {
       }
     },
   );
+
+  test('a crash at any operation leaves no store, and the restore goes on', async () => {
+    const { vault, engine } = await vaultWith({ backups: 2 });
+    const model = await everything(engine);
+    const bounds = { segmentBytes: 128 * 1024, memtableBytes: 32 * 1024 };
+    const dry = new MemoryFileSystem();
+    await runRestore(vault.env, dry, {}, { ...bounds, threads: threadsOf(7, {}) });
+    const prng = new Prng(8);
+    const step = Math.max(1, Math.floor(dry.opCount / 8));
+    for (let at = prng.below(step); at < dry.opCount; at += step) {
+      const disk = new MemoryFileSystem();
+      disk.failAt(at, 'crash');
+      const threads = threadsOf(at, {});
+      await runRestore(vault.env, disk, {}, { ...bounds, threads }).catch((error: unknown) => {
+        if (!(error instanceof CrashNow)) throw error;
+      });
+      expect([threads.ring.out, threads.ring.users]).toEqual([0, 0]);
+      const after = disk.crash(prng.pick(['none', 'all', prng] as const));
+      if ((await after.stat('SUPER')) === null) {
+        const report = await runRestore(vault.env, after, {}, { ...bounds, threads });
+        expect(report, `operation ${at}`).toMatchObject({ ok: true, proved: true });
+      }
+      const copy = await openOn(after);
+      expect(await everything(copy), `operation ${at}`).toEqual(model);
+      await copy.close();
+    }
+  });
 
   test('a failed write gives every buffer back', async () => {
     const { vault } = await vaultWith();
