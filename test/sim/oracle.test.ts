@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Attempt } from './attempts.ts';
 import { matchCalls } from './matching.ts';
+import { whileNothingIsForgotten } from './never-forgotten.ts';
 import { Oracle } from './oracle.ts';
 import type { Row } from './rows.ts';
 
@@ -102,3 +103,10 @@ const removed = (seq: number, key: string): Row => rowOf(seq, key, undefined);
 function rowOf(seq: number, key: string, id: number | undefined): Row {
   return { seq, space: 0, key, isPut: id !== undefined, hasChunks: false, id, record: BigInt(seq) };
 }
+
+test('while nothing is forgotten registries are others, and afterwards the usual ones', async () => {
+  const usual = globalThis.FinalizationRegistry;
+  await whileNothingIsForgotten(async () => expect(globalThis.FinalizationRegistry).not.toBe(usual));
+  await expect(whileNothingIsForgotten(() => Promise.reject(new Error('broke')))).rejects.toThrow('broke');
+  expect(globalThis.FinalizationRegistry).toBe(usual);
+});

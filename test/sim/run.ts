@@ -17,6 +17,7 @@ import { Coverage } from './coverage.ts';
 import { Injector } from './injector.ts';
 import { Life, type World } from './life.ts';
 import { LyingDisk } from './lying-disk.ts';
+import { whileNothingIsForgotten } from './never-forgotten.ts';
 import { Oracle } from './oracle.ts';
 import type { FaultKind, SimEnd, SimFault, SimOp, SimPlan } from './plan.ts';
 import type { SimResult } from './result.ts';
@@ -32,14 +33,16 @@ const calmMs = 600_000;
 /** Runs `plan` to its end, or to the first thing that is wrong. */
 export async function runPlan(plan: SimPlan): Promise<SimResult> {
   await initChecksum();
-  const run = new Run(plan);
-  try {
-    await run.mayhem();
-    await run.calm();
-  } catch (error) {
-    run.fail(error);
-  }
-  return run.result();
+  return await whileNothingIsForgotten(async () => {
+    const run = new Run(plan);
+    try {
+      await run.mayhem();
+      await run.calm();
+    } catch (error) {
+      run.fail(error);
+    }
+    return run.result();
+  });
 }
 
 class Run {
