@@ -31,7 +31,6 @@ export class FrameWindow {
     this.#file = file;
     this.#limit = limit;
     this.#memory = memory;
-    this.#memory = memory;
   }
 
   /** The window's buffer: replaced or refilled by every other call. */
