@@ -1,8 +1,7 @@
 /**
  * A restore that went on with so many sealed segments that it made a table of their chunks at once took that
  * table for something the run before had left, and removed it, or met a table of that name: the store was
- * reported whole, and what lay in
- * those segments was missing.
+ * reported whole, and what lay in those segments was missing.
  */
 import { expect, test } from 'vitest';
 import { runRestore } from '../../src/backup/restore-run.ts';
