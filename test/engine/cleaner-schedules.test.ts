@@ -158,7 +158,7 @@ test('a generated schedule shows what each rule of the guard is for', async () =
   const weakened: readonly [PutGuard, number][] = [
     [new NoPins(), 4],
     [new NoHeldIds(), 19],
-    [new CondemnedHits(), 7],
+    [new CondemnedHits(), 19],
   ];
   for (const [guard, seed] of weakened) {
     await expect(runSchedule(seed, guard), guard.constructor.name).rejects.toThrow(
