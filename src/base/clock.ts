@@ -16,7 +16,7 @@ export interface Clock {
 }
 
 /** `work`, with the process kept alive until it has settled. */
-export async function awaited<T>(clock: Clock, work: () => Promise<T>): Promise<T> {
+export async function awaited<T>(clock: Pick<Clock, 'keepAlive'>, work: () => Promise<T>): Promise<T> {
   const release = clock.keepAlive();
   try {
     return await work();

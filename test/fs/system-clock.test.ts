@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { awaited } from '../../src/base/clock.ts';
+import { awaited, type Clock } from '../../src/base/clock.ts';
+import { deferred } from '../../src/base/sync.ts';
 import { systemClock } from '../../src/fs/system-clock.ts';
 
 const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
@@ -16,16 +17,30 @@ test('a sleep that a caller waits for keeps the process alive, others do not', a
   expect(timers()).toBe(before);
 });
 
-test('a call keeps the process alive until it has settled, whether it fails or not', async () => {
+test('the process is kept alive from a call to its release', () => {
+  // Nothing comes in between: timers of whoever runs the tests neither begin nor end here.
   const before = timers();
-  const calls = [
-    awaited(systemClock, () => systemClock.sleep(5)),
-    awaited(systemClock, async () => {
-      await systemClock.sleep(5);
-      throw new Error('failed');
-    }),
-  ];
-  expect(timers()).toBe(before + 2);
-  expect((await Promise.allSettled(calls)).map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
-  expect(timers()).toBe(before);
+  const release = systemClock.keepAlive();
+  const held = timers();
+  release();
+  expect([held, timers()]).toEqual([before + 1, before]);
+});
+
+test('a call keeps the process alive until it has settled, whether it fails or not', async () => {
+  let held = 0;
+  const clock: Pick<Clock, 'keepAlive'> = {
+    keepAlive() {
+      held++;
+      return () => held--;
+    },
+  };
+  const [one, other] = [deferred<void>(), deferred<void>()];
+  const calls = [awaited(clock, () => one.promise), awaited(clock, () => other.promise)];
+  expect(held).toBe(2);
+  one.resolve();
+  await calls[0];
+  expect(held).toBe(1);
+  other.reject(new Error('failed'));
+  await expect(calls[1]).rejects.toThrow('failed');
+  expect(held).toBe(0);
 });
