@@ -1,12 +1,15 @@
 /** Finding the set of live files at open: read-only, and always some whole catalog when there is one. */
 import type { FileNo } from '../base/brands.ts';
-import { corrupt, VarveError } from '../base/errors.ts';
+import { corrupt, isVarveError, VarveError } from '../base/errors.ts';
 import { type Catalog, catalogFileBytesMax, decodeCatalogFile } from '../format/catalog.ts';
 import { filePath, superName } from '../format/file-names.ts';
 import type { SuperSlot } from '../format/superblock.ts';
 import { hasErrno, readWhole } from '../fs/dirs.ts';
 import type { FsPort } from '../fs/port.ts';
 import { readSlots } from './super-file.ts';
+
+/** Reads that are repeated while a writer installs. */
+const triesMax = 10;
 
 /** A catalog and the checksum that slots carry of it. */
 export interface NamedCatalog {
@@ -52,6 +55,27 @@ export async function loadCatalogs(fs: FsPort): Promise<LoadedCatalogs> {
   const previous = next?.catalog.no === current.catalog.previousCatalogNo ? next : undefined;
   const writerEpoch = slots.reduce((epoch, each) => Math.max(epoch, each.writerEpoch), 0);
   return { slot, writerEpoch, current, catalog: current.catalog, previous, problems };
+}
+
+/**
+ * `loadCatalogs` beside a writer, who may install other catalogs, and remove those that SUPER named, while
+ * they are read: then they are read again. Errors as there.
+ */
+export async function loadCatalogsBeside(fs: FsPort): Promise<LoadedCatalogs> {
+  for (let tries = 1; ; tries++) {
+    const [before] = (await readSlots(fs)).slots;
+    try {
+      return await loadCatalogs(fs);
+    } catch (error) {
+      const mayHaveGone = before !== undefined && isVarveError(error, 'VARVE_CORRUPT') && tries < triesMax;
+      if (!mayHaveGone || !(await isSuperseded(fs, before))) throw error;
+    }
+  }
+}
+
+/** SUPER no longer has `slot` as its newest: a writer has installed something since. Errors as readSlots. */
+export async function isSuperseded(fs: FsPort, { generation }: SuperSlot): Promise<boolean> {
+  return (await readSlots(fs)).slots[0]?.generation !== generation;
 }
 
 function namedBy(slot: SuperSlot): { no: FileNo; checksum: bigint }[] {

@@ -6,7 +6,7 @@
  */
 import type { Seq } from '../base/brands.ts';
 import { isDamage, isVarveError } from '../base/errors.ts';
-import { type LoadedCatalogs, loadCatalogs } from '../catalog/catalog-load.ts';
+import { isSuperseded, type LoadedCatalogs, loadCatalogs } from '../catalog/catalog-load.ts';
 import type { Catalog } from '../format/catalog.ts';
 import { frameTypes, lastSeqOf } from '../format/log-frame.ts';
 import { type OpVisitor, visitOps, visitStage } from '../format/log-ops.ts';
@@ -64,16 +64,12 @@ export async function checkRoots(check: RootsCheck): Promise<Roots> {
       if (tries < triesMax && isVarveError(error)) continue;
       throw error;
     }
-    const isSound = found.isEmpty || tries === triesMax || !(await hasChanged(check.fs, roots.loaded));
+    const isSound = found.isEmpty || tries === triesMax || !(await isSuperseded(check.fs, roots.loaded.slot));
     if (!isSound) continue;
     check.findings.adopt(found);
     for (const { id, at } of named) check.onNamed(id, 0, ...at);
     return roots;
   }
-}
-
-async function hasChanged(fs: FsPort, { slot }: LoadedCatalogs): Promise<boolean> {
-  return (await loadCatalogs(fs)).slot.generation !== slot.generation;
 }
 
 async function readRoots(check: RootsCheck): Promise<Roots> {

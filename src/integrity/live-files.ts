@@ -4,7 +4,7 @@
  */
 import type { FileNo } from '../base/brands.ts';
 import { BlockCache } from '../cache/block-cache.ts';
-import { type LoadedCatalogs, loadCatalogs } from '../catalog/catalog-load.ts';
+import { isSuperseded, type LoadedCatalogs, loadCatalogsBeside } from '../catalog/catalog-load.ts';
 import type { CatalogTable } from '../format/catalog.ts';
 import type { FsPort } from '../fs/port.ts';
 import { SegmentSet } from '../segment/segment-set.ts';
@@ -34,7 +34,7 @@ export class LiveFiles {
 
   /** Errors as loadCatalogs. */
   static async read(fs: FsPort): Promise<LiveFiles> {
-    return new LiveFiles(fs, await loadCatalogs(fs));
+    return new LiveFiles(fs, await loadCatalogsBeside(fs));
   }
 
   /** What is still to be checked of the catalog at hand, in order. */
@@ -126,7 +126,7 @@ export class LiveFiles {
 
   /** A writer has installed something since the catalog was read. */
   async isOutdated(): Promise<boolean> {
-    return (await loadCatalogs(this.#fs)).slot.generation !== this.loaded.slot.generation;
+    return await isSuperseded(this.#fs, this.loaded.slot);
   }
 
   async close(): Promise<void> {
