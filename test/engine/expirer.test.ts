@@ -1,8 +1,12 @@
 /** Values with a time to live: when they are absent, when they are deleted, and who hears of it. */
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { deferred } from '../../src/base/sync.ts';
 import type { Engine } from '../../src/engine/engine.ts';
+import { openWithEnv } from '../../src/engine/opening/open.ts';
+import type { Store } from '../../src/engine/store.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { codeOf, killed, newStore, openOn, TestClock, text } from './engine-kit.ts';
 import { histories, historiesMs } from './histories.ts';
 
@@ -42,6 +46,33 @@ describe('values with a time to live', () => {
     await deleted(engine, 4);
     expect(heard).toHaveLength(2);
     expect(text(await engine.get('c'))).toBe('stays');
+  });
+
+  test('a step that waits for others is not looked after again and again', async () => {
+    let sleeps = 0;
+    class CountingClock extends TestClock {
+      override sleep(ms: number): Promise<void> {
+        sleeps++;
+        return super.sleep(ms);
+      }
+    }
+    const clock = new CountingClock();
+    const disk = new MemoryFileSystem();
+    const stores: Store[] = [];
+    const env = { fs: disk, lock: memoryLock(disk, clock), clock, random: (n: number) => new Uint8Array(n) };
+    const engine = await openWithEnv(env, {}, { onOpen: (store) => stores.push(store) });
+    await engine.put('a', 'short', { ttlMs: 1000 });
+    const room = deferred<void>();
+    const { pacer } = stores[0]!.parts.write!;
+    const wait = vi.spyOn(pacer, 'wait').mockReturnValue(room.promise);
+    await clock.advance(1000);
+    const before = sleeps;
+    for (let i = 0; i < 30; i++) await clock.advance(1);
+    expect(wait).toHaveBeenCalled();
+    expect(sleeps - before).toBeLessThan(3);
+    room.resolve();
+    await deleted(engine, 1);
+    await engine.close();
   });
 
   test('a key that was put again stays', async () => {

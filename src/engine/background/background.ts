@@ -65,6 +65,11 @@ export class Background {
     });
   }
 
+  /** Until what failed is tried again, ms. */
+  get retryMs(): number {
+    return this.#retry.leftMs;
+  }
+
   get isRunning(): boolean {
     return this.#running !== undefined;
   }

@@ -48,7 +48,10 @@ export class Expirer {
       what: 'deleting expired keys',
       isDue: () => this.#nextMs <= this.#nowMs,
       step: () => this.#step(),
-      asked: () => this.#sleep(),
+      // A step under way looks itself when to come back.
+      asked: () => {
+        if (!this.work.isRunning) this.#sleep();
+      },
     });
   }
 
@@ -66,7 +69,7 @@ export class Expirer {
   #sleep(): void {
     if (this.work.isOver || this.#nextMs === Number.POSITIVE_INFINITY) return;
     const { clock } = this.#options.env;
-    const wait = Math.min(sleepMsMax, Math.max(1, this.#nextMs - this.#nowMs));
+    const wait = Math.min(sleepMsMax, Math.max(1, this.#nextMs - this.#nowMs, this.work.retryMs));
     const until = clock.monotonic() + wait;
     if (until >= this.#sleepsUntil) return;
     this.#sleepsUntil = until;
@@ -99,8 +102,9 @@ export class Expirer {
     } catch (error) {
       this.#nextMs = 0;
       throw error;
+    } finally {
+      this.#sleep();
     }
-    this.#sleep();
   }
 
   async #commit(rows: readonly QueuedVersion[]): Promise<void> {

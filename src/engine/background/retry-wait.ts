@@ -15,7 +15,11 @@ export class RetryWait {
   }
 
   get isOver(): boolean {
-    return this.#failures === 0 || this.#clock.monotonic() >= this.#until;
+    return this.leftMs === 0;
+  }
+
+  get leftMs(): number {
+    return this.#failures === 0 ? 0 : Math.max(0, this.#until - this.#clock.monotonic());
   }
 
   /** Begins a wait, twice as long as the one before up to the longest. */
