@@ -106,11 +106,11 @@ export function isVarveError(error: unknown, ...codes: VarveErrorCode[]): error 
 }
 
 /** Operations that change nothing: one that fails says that the disk does not give back what is there. */
-const reading: ReadonlySet<string> = new Set(['open', 'read', 'stat', 'fstat', 'lookup', 'list', 'size']);
+export const readOperations: readonly string[] = ['open', 'read', 'stat', 'fstat', 'lookup', 'list', 'size'];
 
 /** The disk cannot read what is there. A write it refuses says nothing of a file: whoever wrote was told. */
 function isUnreadable({ errno, operation }: VarveError): boolean {
-  return errno === 'EIO' && (operation === undefined || reading.has(operation));
+  return errno === 'EIO' && (operation === undefined || readOperations.includes(operation));
 }
 
 /**

@@ -1,12 +1,12 @@
 /** Errors of the file-system port: one mapping from the operating system's names to the engine's codes. */
 import os from 'node:os';
-import { VarveError } from '../base/errors.ts';
+import { readOperations, VarveError } from '../base/errors.ts';
 
 const noSpace: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-const changing = 'write|sync|dataSync|truncate|create|chmod|mkdir|rename|link|unlink|rmdir';
-const reading = 'open|close|read|f?stat|statfs|list|lookup|size';
-const operations = new RegExp(`^(${changing}|${reading})\\b`);
+const otherOperations =
+  'write|sync|dataSync|truncate|create|chmod|mkdir|rename|link|unlink|rmdir|close|statfs';
+const operations = new RegExp(`^(${readOperations.join('|')}|${otherOperations})\\b`);
 
 /**
  * The error of a refused operation: VARVE_NO_SPACE for ENOSPC, EDQUOT and EFBIG, VARVE_IO otherwise.

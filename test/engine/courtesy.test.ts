@@ -1,23 +1,14 @@
 import { expect, test } from 'vitest';
 import { MiB } from '../../src/base/limits.ts';
-import { Courtesy, type CourtesyOptions } from '../../src/engine/cleaning/courtesy.ts';
+import { Courtesy } from '../../src/engine/cleaning/courtesy.ts';
+import { restingClock } from './engine-kit.ts';
 
 const restful = { isAwaited: true, cancelled: () => false };
 
 /** A clock that sleeping moves; `onSleep` is what others do meanwhile. */
 function newWorld(waitsForDisk = true) {
   const world = { ms: 0, slept: 0, stored: 0, onSleep: (): void => undefined };
-  const clock: CourtesyOptions['clock'] = {
-    now: () => world.ms,
-    monotonic: () => world.ms,
-    turn: async () => undefined,
-    keepAlive: () => () => undefined,
-    sleep: async (ms) => {
-      world.ms += ms;
-      world.slept += ms;
-      world.onSleep();
-    },
-  };
+  const clock = restingClock(world);
   const log = { isWaitedFor: false, counters: { count: 5 } };
   const courtesy = new Courtesy({ clock, log, storedBytes: () => world.stored, waitsForDisk });
   const syncFor = (bytes: number, ms: number): Promise<void> =>

@@ -59,6 +59,28 @@ export class TestClock implements Clock {
   }
 }
 
+/** Time that only rests move, and whoever sets it; `onSleep` is what others do meanwhile. */
+export interface RestedTime {
+  ms: number;
+  slept: number;
+  onSleep: () => void;
+}
+
+/** A clock for work that rests on one thread with its test: a sleep is over at once, and noted in `world`. */
+export function restingClock(world: RestedTime): Clock {
+  return {
+    now: () => world.ms,
+    monotonic: () => world.ms,
+    turn: async () => undefined,
+    keepAlive: () => () => undefined,
+    sleep: async (ms) => {
+      world.ms += ms;
+      world.slept += ms;
+      world.onSleep();
+    },
+  };
+}
+
 /** Small chunks, so that small values have every form. */
 export const smallChunks = { algorithm: 'fastcdc', min: 64, avg: 1024, max: 2048 } as const;
 

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { removeFiles } from '../../src/catalog/catalog-cleanup.ts';
-import { Removals, type RemovalsOptions } from '../../src/engine/background/removals.ts';
+import { Removals } from '../../src/engine/background/removals.ts';
 import type { NumberedFile } from '../../src/format/catalog.ts';
 import { filePath } from '../../src/format/file-names.ts';
 import { createFile } from '../../src/fs/dirs.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { filesIn } from './engine-kit.ts';
+import { filesIn, restingClock } from './engine-kit.ts';
 
 const unlinkMs = 100;
 
@@ -24,17 +24,7 @@ async function newWorld(count: number) {
     othersCommit: false,
     onSleep: (): void => undefined,
   };
-  const clock: RemovalsOptions['clock'] = {
-    now: () => world.ms,
-    monotonic: () => world.ms,
-    turn: async () => undefined,
-    keepAlive: () => () => undefined,
-    sleep: async (ms) => {
-      world.ms += ms;
-      world.slept += ms;
-      world.onSleep();
-    },
-  };
+  const clock = restingClock(world);
   const removals = new Removals({
     clock,
     othersCommit: () => world.othersCommit,
