@@ -5,47 +5,41 @@
  * Nothing refers to a copy before the caller logs where the chunks lie now; until then `discard` removes
  * everything.
  *
- * Frames go from the buffer they are read into to the disk without being copied in memory: the live ones of a
- * run are moved to its front, and the buffer itself becomes a write buffer of the output. While a run is
- * checked the next ones are read, and while an output is synced the next one fills.
+ * Frames go from the buffer they are read into to the disk without being copied in memory, but for what moves
+ * them together: the buffer itself becomes a write buffer of the output. While a batch is checked the next
+ * ones are read, and while an output is synced the next one fills.
  *
  * Invariants (test/engine/cleaner.test.ts, test/chunk/clean-copy.test.ts)
  * - What is copied equals what was read, bit for bit ("frames are copied verbatim", "any frames, live in any
  *   pattern and damaged anywhere, are copied as they are").
  * - A damaged frame is reported and not copied; the others are ("a damaged frame keeps its segment").
+ * - Memory does not grow with what is copied ("buffers are used again, however much is copied").
  */
 import type { FileNo } from '../base/brands.ts';
-import { align8, compareRange } from '../base/bytes.ts';
+import { align8 } from '../base/bytes.ts';
 import { corrupt, isDamage, type VarveError } from '../base/errors.ts';
 import { KiB } from '../base/limits.ts';
-import { ChunkFrame, chunkFrame, frameBytes } from '../format/chunk-frame.ts';
-import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
+import { type ChunkFrame, describeChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { filePath } from '../format/file-names.ts';
 import { type SealedSegment, segmentDataFrom, streamClasses } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
-import { sha256Into } from '../kernels/hash/sha256.ts';
-import type { FrameRun } from '../segment/segment-reader.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import { SegmentWriter } from '../segment/segment-writer.ts';
-import { writeBuffersMax } from '../segment/write-behind.ts';
+import { LiveBatch } from './live-batch.ts';
 import type { LiveFrames } from './liveness.ts';
 import { Moves } from './moves.ts';
 
-/** A run on its way into a buffer. */
+/** A batch on its way into a buffer. */
 interface Reading {
-  /** Position in the order of the live frames of the first one it has, and of the first one behind it. */
-  readonly first: number;
-  readonly next: number;
+  readonly batch: LiveBatch;
   readonly buffer: Uint8Array;
-  readonly run: Promise<FrameRun>;
+  readonly done: Promise<void>;
 }
 
-/** Garbage between two live frames that is read along. */
-const gapBytes = 64 * KiB;
 /** Least bytes read, and written, at once. */
 const bufferBytesMin = 16 * KiB;
-/** One id in so many is compared with its bytes. */
-const idsChecked = 64;
+/** Buffers that wait to be written, at most: each may have little in it. */
+const handedMax = 8;
 
 export interface CopyPorts {
   readonly fs: FsPort;
@@ -57,7 +51,10 @@ export interface CopyPorts {
   readonly segmentBytes: number;
   /** Live frames there are to copy, about. */
   readonly frames: number;
-  /** Buffers nobody uses, for this copier and later ones: new ones would be memory to clear, and garbage. */
+  /**
+   * Buffers nobody uses, for this copier and later ones. Each new one would be memory to clear, and a heap as
+   * small as this one is searched for garbage behind every few.
+   */
   readonly spare: Uint8Array[];
   /** Read, and written, at once at most; less where others wait for the thread. */
   readonly runBytes: number;
@@ -79,12 +76,11 @@ export class FrameCopier {
   readonly #ports: CopyPorts;
   readonly #bufferBytes: number;
   readonly #created: FileNo[] = [];
-  readonly #frame = new ChunkFrame();
-  /** Indexes in a run of the frames that are copied. */
-  readonly #kept: number[] = [];
   #writer: SegmentWriter | undefined;
   /** The output before `#writer`, on its way to the disk. */
   #sealing: Promise<void> | undefined;
+  /** Buffers that outputs have. */
+  #handed = 0;
 
   constructor(ports: CopyPorts) {
     this.#ports = ports;
@@ -98,35 +94,44 @@ export class FrameCopier {
    * later, and with what `spend` rejects with: then `discard`.
    */
   async copy(segment: FileNo, frames: LiveFrames): Promise<VarveError[]> {
+    if (!this.#ports.segments.has(segment))
+      throw corrupt('segment is not live', { file: filePath('seg', segment) });
     const damage: VarveError[] = [];
     const order = frames.inOrder();
+    const begin = (from: number, to: number): Promise<Reading> =>
+      this.#begin(segment, frames, order, from, to);
     const ahead: Reading[] = [];
     let reading: Reading | undefined;
+    // What cannot be read at once is read frame by frame: some of it may be whole.
+    let alone = 0;
     try {
       for (let i = 0; i < order.length; ) {
-        reading = ahead.shift() ?? (await this.#begin(segment, frames, order, i));
-        // Before this one is waited for, so that the disk has something to do meanwhile.
-        await this.#fill(ahead, reading.next, segment, frames, order);
-        let run: FrameRun;
+        if (i < alone) reading = await begin(i, i + 1);
+        else {
+          reading = ahead.shift() ?? (await begin(i, order.length));
+          // Before this one is waited for, so that the disk has something to do meanwhile.
+          await this.#fill(ahead, reading.batch.next, order.length, begin);
+        }
+        const { batch, buffer } = reading;
         try {
-          run = await reading.run;
+          await reading.done;
         } catch (error) {
           if (!isDamage(error)) throw error;
-          this.#keep(reading.buffer);
-          damage.push(error);
-          i++;
-          if (i !== reading.next) await this.#giveUp(ahead);
+          this.#keep(buffer);
+          if (batch.count > 1) alone = batch.next;
+          else {
+            damage.push(error);
+            i = batch.next;
+          }
           continue;
         }
-        const { next, length } = this.#gather(run, segment, frames, order, i, damage);
-        i = next;
-        // A frame that is not whole has ended the run early: it is read from there on.
-        if (next !== reading.next) await this.#giveUp(ahead);
-        await this.#append(run, length, segment, reading.buffer);
+        damage.push(...batch.gather());
+        i = batch.next;
+        await this.#append(batch, segment, frames, buffer);
       }
     } finally {
-      await Promise.allSettled([reading?.run]);
-      await this.#giveUp(ahead);
+      await Promise.allSettled([reading, ...ahead].map((one) => one?.done));
+      for (const { buffer } of ahead) this.#keep(buffer);
     }
     return damage;
   }
@@ -146,161 +151,104 @@ export class FrameCopier {
     this.outputs.length = 0;
   }
 
-  /** Begins runs from `order[i]` on, until as many are under way as may be. */
+  /** Begins batches from the live frame `from` on, until as many are under way as may be. */
   async #fill(
     ahead: Reading[],
-    i: number,
-    segment: FileNo,
-    frames: LiveFrames,
-    order: Uint32Array,
+    from: number,
+    to: number,
+    begin: (from: number, to: number) => Promise<Reading>,
   ): Promise<void> {
-    let next = ahead.at(-1)?.next ?? i;
-    while (ahead.length < this.#ports.runsAhead && next < order.length) {
-      const reading = await this.#begin(segment, frames, order, next);
+    let next = ahead.at(-1)?.batch.next ?? from;
+    while (ahead.length < this.#ports.runsAhead && next < to) {
+      const reading = await begin(next, to);
       ahead.push(reading);
-      next = reading.next;
+      next = reading.batch.next;
     }
   }
 
-  /** Waits until nothing is read into the buffers of `ahead` any more, which are free then. */
-  async #giveUp(ahead: Reading[]): Promise<void> {
-    await Promise.allSettled(ahead.map(({ run }) => run));
-    for (const { buffer } of ahead) this.#keep(buffer);
-    ahead.length = 0;
-  }
-
-  /** Begins to read from the live frame `order[i]` on, as far as the next ones lie close by. */
-  async #begin(segment: FileNo, frames: LiveFrames, order: Uint32Array, i: number): Promise<Reading> {
-    const from = frames.off8[order[i]!]! * 8;
-    let end = from;
-    let next = i;
-    for (; next < order.length; next++) {
-      const offset = frames.off8[order[next]!]! * 8;
-      const frameEnd = offset + frameBytes(frames.storedLen[order[next]!]!);
-      if (next > i && (offset - end > gapBytes || frameEnd - from > this.#bufferBytes)) break;
-      end = frameEnd;
-    }
-    await this.#ports.spend(end - from);
-    this.#takeSpare(this.#writer);
-    const buffer = this.#spareBuffer() ?? new Uint8Array(this.#bufferBytes);
-    const run = this.#read(segment, from, end, buffer);
-    // Whoever waits for it is told.
-    run.catch(() => undefined);
-    return { first: i, next, buffer, run };
-  }
-
-  async #read(segment: FileNo, from: number, end: number, buffer: Uint8Array): Promise<FrameRun> {
-    const run = await this.#ports.segments.readFrames(segment, from / 8, end - from, buffer);
-    if (run === undefined) throw corrupt('segment is not live', { file: filePath('seg', segment) });
-    return run;
-  }
-
-  /**
-   * Checks the live frames of a run, the first of which is `order[i]`, and moves those that are whole to its
-   * front, one behind the other. Says where they end, and which live frame is the first behind the run.
-   */
-  #gather(
-    run: FrameRun,
+  async #begin(
     segment: FileNo,
     frames: LiveFrames,
     order: Uint32Array,
-    i: number,
-    damage: VarveError[],
-  ): { next: number; length: number } {
-    this.#kept.length = 0;
-    let length = 0;
-    let next = i;
-    for (let at = 0; next < order.length; next++) {
-      const off8 = frames.off8[order[next]!]!;
-      while (at < run.count && run.off8[at]! < off8) at++;
-      if (at === run.count || run.off8[at] !== off8) break;
-      try {
-        checkFrame(run, at, segment, frames, order[next]!);
-      } catch (error) {
-        if (!isDamage(error)) throw error;
-        damage.push(error);
-        continue;
+    from: number,
+    to: number,
+  ): Promise<Reading> {
+    const buffer = this.#spareBuffer() ?? new Uint8Array(this.#bufferBytes);
+    const batch = new LiveBatch(segment, frames, order, from, to, buffer);
+    await this.#ports.spend(batch.readBytes);
+    const done = batch.read(this.#ports.segments);
+    // Whoever waits for it is told.
+    done.catch(() => undefined);
+    return { batch, buffer, done };
+  }
+
+  /** Appends what was gathered, and goes on in a new output where one is full. Takes `lent`. */
+  async #append(batch: LiveBatch, segment: FileNo, frames: LiveFrames, lent: Uint8Array): Promise<void> {
+    const { kept, length } = batch;
+    let pos = 0;
+    let users = 1;
+    const done = (): void => {
+      if (--users === 0) this.#keep(lent);
+    };
+    for (let from = 0; from < kept.length; ) {
+      const writer = this.#writer ?? (await this.#open());
+      let to = from;
+      let end = pos;
+      for (; to < kept.length; to++) {
+        const next = end + frameBytes(frames.storedLen[kept[to]!]!);
+        // One frame is always allowed.
+        if (writer.end + next - pos > this.#ports.segmentBytes && writer.frames + to > from) break;
+        end = next;
       }
-      const pos = (off8 - run.off8[0]!) * 8;
-      const end = pos + frameBytes(run.storedLen[at]!);
-      if (pos > length) run.bytes.copyWithin(length, pos, end);
-      length += end - pos;
-      this.#kept.push(at);
+      if (to > from) {
+        users++;
+        const run = batch.bytes.subarray(pos, end);
+        this.#appendRun(writer, run, kept.slice(from, to), segment, frames, done);
+      }
+      if (to < kept.length) await this.#seal();
+      from = to;
+      pos = end;
     }
-    return { next, length };
-  }
-
-  /** Appends what was gathered: all of it at once where the output has room for it. Takes `lent`. */
-  async #append(run: FrameRun, length: number, segment: FileNo, lent: Uint8Array): Promise<void> {
-    const { segmentBytes, spend } = this.#ports;
-    if (length === 0) {
-      this.#keep(lent);
-      return;
-    }
-    const end = this.#writer?.end ?? segmentDataFrom;
-    if (end + length > segmentBytes) {
-      await this.#appendEach(run, segment);
-      this.#keep(lent);
-    } else await this.#appendAll(run, length, segment, lent);
+    done();
+    if (length === 0) return;
     this.copiedBytes += length;
-    if (this.#writer!.needsDrain) await this.#writer!.drain();
-    await this.#syncPortion(this.#writer!);
-    await spend(length);
+    await this.#write();
+    await this.#ports.spend(length);
   }
 
-  /** Where others wait for the disk, the sync of the whole output would hold them up for long. */
-  async #syncPortion(writer: SegmentWriter): Promise<void> {
+  /** Hands frames that lie back to back to an output, which borrows them until `done`; notes the moves. */
+  #appendRun(
+    writer: SegmentWriter,
+    run: Uint8Array,
+    kept: readonly number[],
+    segment: FileNo,
+    frames: LiveFrames,
+    done: () => void,
+  ): void {
+    let pos = 0;
+    let off8 = writer.end / 8;
+    const describe = (i: number, frame: ChunkFrame): void => {
+      describeChunkFrame(run, pos, frame);
+      const { idAt, storedLen, rawLen, kind } = frame;
+      this.moves.add(run, idAt, segment, frames.off8[kept[i]!]!, writer.no, off8, storedLen, rawLen, kind);
+      off8 += (frame.next - pos) / 8;
+      pos = frame.next;
+    };
+    writer.appendRun(run, run.length, kept.length, describe, () => {
+      this.#handed--;
+      done();
+    });
+    this.#handed++;
+  }
+
+  /** Waits where more is handed to outputs than may wait there. */
+  async #write(): Promise<void> {
+    const writer = this.#writer!;
+    if (this.#handed >= handedMax) await writer.flush();
+    else if (writer.needsDrain) await writer.drain();
+    // Where others wait for the disk, the sync of the whole output would hold them up for long.
     const bytes = unsyncedBytes(writer);
     if (bytes >= this.#ports.unsyncedMax()) await this.#ports.sync(bytes, () => writer.sync());
-  }
-
-  async #appendAll(run: FrameRun, length: number, segment: FileNo, lent: Uint8Array): Promise<void> {
-    const kept = this.#kept;
-    const writer = this.#writer ?? (await this.#open());
-    let pos = 0;
-    const describe = (i: number, frame: ChunkFrame): void => {
-      pos = this.#describe(run, kept[i]!, pos, frame);
-    };
-    // A buffer of its own where a frame was longer than ours.
-    const isLent = run.bytes.buffer === lent.buffer;
-    const first = writer.appendRun(isLent ? lent : run.bytes, length, kept.length, describe);
-    if (!isLent) this.#keep(lent);
-    let off8 = first;
-    for (const i of kept) {
-      this.#moved(run, i, segment, writer.no, off8, (off8 - first) * 8);
-      off8 += frameBytes(run.storedLen[i]!) / 8;
-    }
-  }
-
-  /** Appends frame by frame, and goes on in a new output where one is full. */
-  async #appendEach(run: FrameRun, segment: FileNo): Promise<void> {
-    let pos = 0;
-    for (const i of this.#kept) {
-      const next = this.#describe(run, i, pos, this.#frame);
-      if (this.#writer !== undefined && this.#writer.end + next - pos > this.#ports.segmentBytes)
-        await this.#seal();
-      const writer = this.#writer ?? (await this.#open());
-      const off8 = writer.appendFrame(run.bytes, pos, this.#frame);
-      this.#moved(run, i, segment, writer.no, off8, pos);
-      pos = next;
-    }
-  }
-
-  /** Describes frame `i` of the run, which was moved to `pos`; returns where it ends. */
-  #describe(run: FrameRun, i: number, pos: number, frame: ChunkFrame): number {
-    frame.idAt = pos + chunkFrame.at.chunkId;
-    frame.storedLen = run.storedLen[i]!;
-    frame.rawLen = run.rawLen[i]!;
-    frame.kind = run.kind[i]!;
-    frame.codec = run.codec[i]!;
-    frame.next = pos + frameBytes(frame.storedLen);
-    return frame.next;
-  }
-
-  #moved(run: FrameRun, i: number, segment: FileNo, to: FileNo, off8: number, pos: number): void {
-    const idAt = pos + chunkFrame.at.chunkId;
-    const { off8: from, storedLen, rawLen, kind } = run;
-    this.moves.add(run.bytes, idAt, [segment, from[i]!, to, off8, storedLen[i]!, rawLen[i]!, kind[i]!]);
   }
 
   async #open(): Promise<SegmentWriter> {
@@ -331,18 +279,10 @@ export class FrameCopier {
 
   async #sealOne(writer: SegmentWriter): Promise<void> {
     try {
-      const info = await this.#ports.sync(unsyncedBytes(writer), () => writer.seal());
-      this.#takeSpare(writer);
-      this.outputs.push(info);
+      this.outputs.push(await this.#ports.sync(unsyncedBytes(writer), () => writer.seal()));
     } finally {
       await writer.close();
     }
-  }
-
-  /** What an output does not need any more. */
-  #takeSpare(writer: SegmentWriter | undefined): void {
-    for (let buffer = writer?.spareBuffer(); buffer !== undefined; buffer = writer?.spareBuffer())
-      this.#keep(buffer);
   }
 
   #spareBuffer(): Uint8Array | undefined {
@@ -353,37 +293,11 @@ export class FrameCopier {
     return undefined;
   }
 
-  /** As many as are written at once, and those that are read into. */
   #keep(buffer: Uint8Array): void {
-    const { spare, runsAhead } = this.#ports;
-    if (spare.length <= writeBuffersMax + runsAhead) spare.push(buffer);
+    this.#ports.spare.push(buffer);
   }
 }
 
 function unsyncedBytes({ end, syncedEnd }: SegmentWriter): number {
   return end - Math.max(syncedEnd, segmentDataFrom);
-}
-
-/** VARVE_CORRUPT unless frame `i` of the run is the one the tree names. */
-function checkFrame(run: FrameRun, i: number, segment: FileNo, frames: LiveFrames, frame: number): void {
-  const { bytes } = run;
-  const from = frame * chunkIdBytes;
-  const idAt = run.idAt[i]!;
-  const id = (): Uint8Array => frames.ids.subarray(from, from + chunkIdBytes);
-  const isSame = compareRange(frames.ids, from, from + chunkIdBytes, bytes, idAt, idAt + chunkIdBytes) === 0;
-  if (!isSame || run.storedLen[i] !== frames.storedLen[frame]) {
-    const found = bytes.subarray(idAt, idAt + chunkIdBytes);
-    throw corrupt('another chunk lies here than the index says', placeOf(run, i, segment), id(), found);
-  }
-  if (run.codec[i] !== codecs.raw || bytes[idAt + chunkIdBytes - 1]! % idsChecked !== 0) return;
-  const payloadFrom = idAt - chunkFrame.at.chunkId + chunkFrame.size;
-  sha256Into(bytes, payloadFrom, payloadFrom + run.storedLen[i]!, digest, 0);
-  if (compareRange(digest, 0, chunkIdBytes, bytes, idAt, idAt + chunkIdBytes) === 0) return;
-  throw corrupt('the bytes of a chunk are not those of its id', placeOf(run, i, segment), id(), digest);
-}
-
-const digest = new Uint8Array(chunkIdBytes);
-
-function placeOf(run: FrameRun, i: number, segment: FileNo): { file: string; offset: number } {
-  return { file: filePath('seg', segment), offset: run.off8[i]! * 8 };
 }

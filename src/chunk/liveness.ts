@@ -10,8 +10,10 @@
  * - Live bytes of a segment are the bytes of the frames the tree names there ("live bytes equal a count over
  *   a model").
  */
+import { assert } from '../base/assert.ts';
 import type { FileNo } from '../base/brands.ts';
-import { frameBytes } from '../format/chunk-frame.ts';
+import { segmentBytesMax } from '../base/limits.ts';
+import { chunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, chunkKinds } from '../format/chunk-ref.ts';
 import { type ChunkColumns, chunkEntry, chunkEntryFlags } from '../format/chunk-table.ts';
 import type { ChunkTree } from '../tree/chunk-tree.ts';
@@ -123,7 +125,11 @@ export function isSpent(
   return kind === chunkKinds.data && !isThere(segment);
 }
 
-/** Live frames of one segment, in the order of their offsets. 44 B each. */
+/** Frames of one segment, at most, and the last place of one; a place behind it has no frame. */
+const framesMax = segmentBytesMax / chunkFrame.size;
+const off8Max = segmentBytesMax / 8 - 1;
+
+/** Live frames of one segment. 44 B each. */
 export class LiveFrames {
   count = 0;
   ids: Uint8Array;
@@ -150,8 +156,14 @@ export class LiveFrames {
 
   /** Indexes in the order of the offsets. */
   inOrder(): Uint32Array {
-    const order = Uint32Array.from({ length: this.count }, (_, i) => i);
-    return order.sort((a, b) => this.off8[a]! - this.off8[b]!);
+    assert(this.count <= framesMax, 'a segment has room for its frames');
+    // Place and index in one number below 2^53: numbers sort many times as fast as with a comparison.
+    const places = new Float64Array(this.count);
+    for (let i = 0; i < this.count; i++) places[i] = Math.min(this.off8[i]!, off8Max) * framesMax + i;
+    places.sort();
+    const order = new Uint32Array(this.count);
+    for (let i = 0; i < this.count; i++) order[i] = places[i]! % framesMax;
+    return order;
   }
 
   #grow(): void {

@@ -4,7 +4,6 @@ import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { sortSlots } from '../tree/slot-sort.ts';
 
 /** From segment, from off8, to segment, to off8, storedLen, rawLen, kind. */
-type MoveRow = readonly [number, number, number, number, number, number, number];
 const columns = 7;
 
 /** Where frames lay and lie now, in columns: 60 B each. */
@@ -20,10 +19,29 @@ export class Moves {
     this.#rows = new Uint32Array(room * columns);
   }
 
-  add(id: Uint8Array, at: number, row: MoveRow): void {
+  /** Copies the id at id[at..]. The frame lay in `from` at `fromOff8`, and lies in `to` at `toOff8` now. */
+  add(
+    id: Uint8Array,
+    at: number,
+    from: FileNo,
+    fromOff8: number,
+    to: FileNo,
+    toOff8: number,
+    storedLen: number,
+    rawLen: number,
+    kind: number,
+  ): void {
     if ((this.count + 1) * columns > this.#rows.length) this.#grow();
     for (let i = 0; i < chunkIdBytes; i++) this.ids[this.count * chunkIdBytes + i] = id[at + i]!;
-    this.#rows.set(row, this.count * columns);
+    const rows = this.#rows;
+    const row = this.count * columns;
+    rows[row] = from;
+    rows[row + 1] = fromOff8;
+    rows[row + 2] = to;
+    rows[row + 3] = toOff8;
+    rows[row + 4] = storedLen;
+    rows[row + 5] = rawLen;
+    rows[row + 6] = kind;
     this.count++;
   }
 

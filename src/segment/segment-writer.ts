@@ -211,11 +211,6 @@ export class SegmentWriter {
     return first;
   }
 
-  /** A buffer of `bufferBytes` that was written, to be filled for `appendRun`; undefined: make one. */
-  spareBuffer(): Uint8Array | undefined {
-    return this.#out.spare();
-  }
-
   /**
    * The frame at `off8`, header and padding included, while a write buffer still holds it; undefined when the
    * file has it or no frame starts there. Borrowed until the next append or await.

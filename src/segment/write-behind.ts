@@ -151,11 +151,6 @@ export class WriteBehind {
     this.added(buffer, length);
   }
 
-  /** A buffer that was written and is not needed any more, for `hand`; the caller's. */
-  spare(): Uint8Array | undefined {
-    return this.#spare.pop();
-  }
-
   /**
    * What one buffer holds from file offset `offset` on, borrowed until the next await or append; undefined
    * when the file has it or nothing was appended there.

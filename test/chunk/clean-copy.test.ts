@@ -5,6 +5,7 @@ import { FrameCopier } from '../../src/chunk/clean-copy.ts';
 import { LiveFrames } from '../../src/chunk/liveness.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { sha256 } from '../../src/kernels/hash/sha256.ts';
+import type { SegmentSet } from '../../src/segment/segment-set.ts';
 import { createWriter, dbUuid, segmentPath, segmentSet } from '../segment/support.ts';
 
 /** Frame lengths on both sides of the buffer (16 KiB) and of gaps that are read along (64 KiB). */
@@ -96,4 +97,75 @@ test('any frames, live in any pattern and damaged anywhere, are copied as they a
     ),
     { numRuns: 60 },
   );
+});
+
+/** Segments 1 .. n in memory, with frames of `bytes` random bytes, of which every other one is live. */
+async function halfLive(segments: number, frames: number, bytes: number) {
+  const prng = new Prng(7);
+  const fs = new MemoryFileSystem();
+  const { set } = segmentSet(fs);
+  const found: LiveFrames[] = [];
+  for (let no = 1; no <= segments; no++) {
+    const writer = await createWriter(fs, no);
+    const live = new LiveFrames();
+    for (let i = 0; i < frames; i++) {
+      const payload = prng.bytes(bytes);
+      const id = sha256(payload);
+      const off8 = writer.append(id, 0, payload, 0, bytes, 0, 0, bytes);
+      if (i % 2 === 0) live.add(id, 0, off8, bytes);
+    }
+    set.add(no, await writer.seal());
+    await writer.close();
+    found.push(live);
+  }
+  return { fs, set, found };
+}
+
+function copierOf(fs: MemoryFileSystem, segments: SegmentSet, spare: Uint8Array[], runBytes: number) {
+  let no = 1000;
+  return new FrameCopier({
+    ...{ fs, dbUuid, segments, segmentBytes: 200_000, frames: 0, spare, runBytes, runsAhead: 3 },
+    unsyncedMax: () => Number.POSITIVE_INFINITY,
+    sync: (_bytes, work) => work(),
+    random: (n) => new Prng(1).bytes(n),
+    takeFileNo: () => ++no,
+    spend: async () => undefined,
+  });
+}
+
+test('buffers are used again, however much is copied', async () => {
+  const { fs, set, found } = await halfLive(40, 30, 3000);
+  const seen = new Set<ArrayBufferLike>();
+  let kept = 0;
+  const spare = new (class extends Array<Uint8Array> {
+    override push(...buffers: Uint8Array[]): number {
+      for (const { buffer } of buffers) seen.add(buffer);
+      kept += buffers.length;
+      return super.push(...buffers);
+    }
+  })();
+  const copier = copierOf(fs, set, spare, 16 * 1024);
+  for (const [i, live] of found.entries()) await copier.copy(i + 1, live);
+  await copier.finish();
+  expect(copier.moves.count).toBe(600);
+  // Every buffer comes back, and 1.8 MB went through no more than those that are under way at once.
+  expect(kept).toBeGreaterThan(100);
+  expect(spare.length).toBe(seen.size);
+  expect(seen.size).toBeLessThanOrEqual(20);
+  await set.close();
+});
+
+test('of what the disk cannot read at once, the frames it can read are copied', async () => {
+  const { fs, set, found } = await halfLive(1, 30, 3000);
+  const bad = found[0]!.off8[4]! * 8;
+  fs.faults = ({ kind, pos, length }) =>
+    kind === 'read' && pos! <= bad && bad < pos! + length! ? { errno: 'EIO' } : undefined;
+  const copier = copierOf(fs, set, [], 64 * 1024);
+  const damage = await copier.copy(1, found[0]!);
+  await copier.finish();
+  expect(damage.map(({ code, errno }) => [code, errno])).toEqual([['VARVE_IO', 'EIO']]);
+  expect(copier.moves.count).toBe(14);
+  const outputs = copier.outputs.reduce((sum, { frames }) => sum + frames, 0);
+  expect(outputs).toBe(14);
+  await set.close();
 });

@@ -22,7 +22,7 @@ async function movedWhile(isFlushed: boolean): Promise<{ before: number[]; place
   const kinds: number[] = [];
   await chunks.scanAll(({ idBytes, idAt, columns }) => {
     const { segment, off8, storedLen, rawLen, kind } = columns;
-    moves.add(idBytes, idAt, [segment, off8, away, moves.count, storedLen, rawLen, kind]);
+    moves.add(idBytes, idAt, segment, off8, away, moves.count, storedLen, rawLen, kind);
     kinds.push(kind);
   });
   // One is stored anew, and a list node dies.
