@@ -13,12 +13,19 @@
  * - A move that answers MISS can be repeated until it ends ("a cursor without a cache ends every move").
  */
 import { assert } from '../base/assert.ts';
-import { compareRange, keyHead } from '../base/bytes.ts';
+import { compareRange, emptyBytes, keyHead } from '../base/bytes.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
 import { MergeHeap } from './merge-heap.ts';
 
 /** See KeyCursor. `sources` newest first; taken by this cursor. */
 export class MergeCursor implements KeyCursor {
+  // Where the current source stands: readers ask a dozen times for each row, which must not be two calls.
+  keyBytes: Uint8Array = emptyBytes;
+  keyFrom = 0;
+  keyTo = 0;
+  valueBytes: Uint8Array = emptyBytes;
+  valueFrom = 0;
+  valueTo = 0;
   readonly #sources: readonly KeyCursor[];
   readonly #heap: MergeHeap;
   /** Per source: stands on an entry. */
@@ -53,25 +60,6 @@ export class MergeCursor implements KeyCursor {
     this.#sources = sources;
     this.#placed = sources.map(() => false);
     this.#heap = new MergeHeap(sources.length, (a, b) => this.#precedes(a, b));
-  }
-
-  get keyBytes(): Uint8Array {
-    return this.#current.keyBytes;
-  }
-  get keyFrom(): number {
-    return this.#current.keyFrom;
-  }
-  get keyTo(): number {
-    return this.#current.keyTo;
-  }
-  get valueBytes(): Uint8Array {
-    return this.#current.valueBytes;
-  }
-  get valueFrom(): number {
-    return this.#current.valueFrom;
-  }
-  get valueTo(): number {
-    return this.#current.valueTo;
   }
 
   first(): Step {
@@ -143,8 +131,7 @@ export class MergeCursor implements KeyCursor {
       this.#noteHead(i);
       this.#heap.push(i);
     }
-    this.#positioned = this.#heap.size > 0;
-    return this.#positioned ? OK : END;
+    return this.#stand();
   }
 
   /** Moves the current source on in the direction of travel. */
@@ -163,8 +150,21 @@ export class MergeCursor implements KeyCursor {
       this.#placed[this.#heap.top] = false;
       this.#heap.pop();
     }
+    return this.#stand();
+  }
+
+  /** Stands on the entry that is first in order now. */
+  #stand(): Step {
     this.#positioned = this.#heap.size > 0;
-    return this.#positioned ? OK : END;
+    if (!this.#positioned) return END;
+    const at = this.#current;
+    this.keyBytes = at.keyBytes;
+    this.keyFrom = at.keyFrom;
+    this.keyTo = at.keyTo;
+    this.valueBytes = at.valueBytes;
+    this.valueFrom = at.valueFrom;
+    this.valueTo = at.valueTo;
+    return OK;
   }
 
   /**
@@ -197,7 +197,7 @@ export class MergeCursor implements KeyCursor {
   }
 
   #copyKey(): { key: Uint8Array; after: Uint8Array } {
-    const { keyBytes, keyFrom, keyTo } = this.#current;
+    const { keyBytes, keyFrom, keyTo } = this;
     const length = keyTo - keyFrom;
     if (length + 1 > this.#turnKey.length) this.#turnKey = new Uint8Array(2 * length + 1);
     this.#turnKey.set(keyBytes.subarray(keyFrom, keyTo));
