@@ -2,7 +2,7 @@
  * Checks one segment: header, trailer, footer, every frame, and that what the chunk index says of it is so.
  * A damaged stretch is one finding, and names the chunks the index places there.
  *
- * Memory: one window of 4 MiB, or buffers of the ring that threads hash in, and the segment's trailer.
+ * Memory: two windows of 3 MiB, or buffers of the ring that threads hash in, and the segment's trailer.
  */
 import { compareRange, toHex } from '../base/bytes.ts';
 import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
@@ -14,7 +14,7 @@ import { parseListNode } from '../format/list-node.ts';
 import { segmentDataFrom, type Trailer } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
 import { type HashThreads, IdChecker } from '../pool/id-checker.ts';
-import type { WindowMemory } from '../segment/frame-window.ts';
+import type { WindowBuffers, WindowMemory } from '../segment/frame-window.ts';
 import { SegmentReader } from '../segment/segment-reader.ts';
 import { scanSegment } from '../segment/segment-scan.ts';
 import { SegmentPlaces } from './chunk-places.ts';
@@ -28,6 +28,8 @@ export interface SegmentCheck {
   readonly full: boolean;
   /** Threads for SHA-256; undefined: the calling thread. */
   readonly threads: HashThreads | undefined;
+  /** To read into where no threads are. */
+  readonly buffers: WindowBuffers;
   readonly pause: () => Promise<void> | undefined;
 }
 
@@ -69,6 +71,7 @@ export async function checkSegment(
         dbUuid,
         upTo,
         memory: walk.memory,
+        buffers: check.buffers,
         onDamage: (from, to, error) => walk.damaged(from, to, error),
       },
       (buf, _pos, frame, offset) => walk.frame(buf, frame, offset),

@@ -21,6 +21,7 @@ import { frameBytes } from '../format/chunk-frame.ts';
 import { filePath } from '../format/file-names.ts';
 import { trees } from '../format/trees.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
+import { WindowBuffers } from '../segment/frame-window.ts';
 import { attribute, rowKeyName } from './affected-keys.ts';
 import { checkRoots } from './check-roots.ts';
 import { checkSegment, dataEndOf } from './check-segment.ts';
@@ -50,6 +51,7 @@ class Verification {
   readonly #findings: Findings;
   readonly #beganAt: number;
   readonly #unchecked = new Set<string>();
+  readonly #buffers = new WindowBuffers();
   readonly #checked = { files: 0, bytes: 0, chunks: 0, rows: 0, skipped: 0 };
   #files!: LiveFiles;
   #turnFrom: number;
@@ -235,6 +237,7 @@ class Verification {
       findings: this.#findings,
       full: level === 'full',
       threads: this.#threadsFor(dataEndOf(segment)),
+      buffers: this.#buffers,
       pause: () => this.#pause(),
     });
     this.#places?.delete(no);

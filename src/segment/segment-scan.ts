@@ -19,7 +19,7 @@ import {
   segmentFooter,
 } from '../format/segment.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
-import { FrameWindow, type WindowMemory } from './frame-window.ts';
+import { FrameWindow, type WindowBuffers, type WindowMemory } from './frame-window.ts';
 import type { SegmentWriter } from './segment-writer.ts';
 
 /**
@@ -40,6 +40,8 @@ export interface ScanOptions {
   readonly upTo?: number;
   /** Where bytes are read to; windows of its own where it is left out. What it gave before is done with. */
   readonly memory?: WindowMemory | undefined;
+  /** For those windows: the same for one scan after another, so that none has to make its own. */
+  readonly buffers?: WindowBuffers | undefined;
   /** Called for each stretch [from, to) of damage between whole frames, or before the end of the data. */
   readonly onDamage?: (from: number, to: number, error: VarveError) => void;
 }
@@ -64,7 +66,7 @@ export interface ScanResult {
 /**
  * Reads the frames of segment `no` at `path` in order. Damage is reported, never thrown: an unsealed segment
  * ends in whatever a crash left. VARVE_FORMAT_VERSION on a newer format, VARVE_IO (errno ENOENT) when the
- * file cannot be read. Memory: one window of 4 MiB, or of the longest frame.
+ * file cannot be read. Memory: two windows of 3 MiB, or one of the longest frame.
  */
 export async function scanSegment(
   fs: FsPort,
@@ -90,7 +92,12 @@ export async function scanSegment(
       header,
       headerDamage: damage,
     };
-    await scanFrames(file, result, options, onFrame);
+    const window = new FrameWindow(file, limit, options.memory, options.buffers);
+    try {
+      await scanFrames(file, window, result, options, onFrame);
+    } finally {
+      await window.close();
+    }
     return result;
   } finally {
     await file.close();
@@ -132,15 +139,16 @@ async function readFooter(
 
 async function scanFrames(
   file: FsFile,
+  window: FrameWindow,
   result: ScanResult,
   options: ScanOptions,
   onFrame: OnFrame,
 ): Promise<void> {
-  const window = new FrameWindow(file, result.limit, options.memory);
   const frame = new ChunkFrame();
   let at = segmentDataFrom;
   while (at < result.limit) {
-    const verdict = await window.check(at, frame);
+    const checked = window.check(at, frame);
+    const verdict = typeof checked === 'string' ? checked : await checked;
     const resynced = result.firstInvalid !== undefined;
     if (verdict === 'ok') {
       const next = at + frame.next - window.indexOf(at);

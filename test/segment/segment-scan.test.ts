@@ -3,8 +3,8 @@ import { MiB } from '../../src/base/limits.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { writeChecksum } from '../../src/codec/checksum.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { scanBytes } from '../../src/segment/frame-window.ts';
-import { rescueSegment } from '../../src/segment/segment-scan.ts';
+import { scanBytes, WindowBuffers } from '../../src/segment/frame-window.ts';
+import { rescueSegment, scanSegment } from '../../src/segment/segment-scan.ts';
 import {
   append,
   createWriter,
@@ -107,6 +107,37 @@ describe('segment scan', () => {
     fs.flipBit(segmentPath(1), (offsetOf(known[2]!) + 1) * 8);
     const after = await scanAll(fs);
     expect(after.found.map((frame) => frame.offset)).toEqual(known.filter((_, i) => i !== 2).map(offsetOf));
+  });
+
+  test('frames of any lengths are found through windows read ahead, in the same memory', async () => {
+    const prng = new Prng(11);
+    const lengths = Array.from({ length: 60 }, () => prng.below(prng.chance(0.1) ? 1.5 * MiB : 300_000));
+    const { fs, known } = await sealedSegment(lengths);
+    let reads = 0;
+    fs.schedule = async ({ kind }) => {
+      if (kind === 'read') reads++;
+    };
+    const buffers = new WindowBuffers();
+    const taken = new Set<Uint8Array>();
+    const take = buffers.take.bind(buffers);
+    buffers.take = (length) => {
+      const bytes = take(length);
+      taken.add(bytes);
+      return bytes;
+    };
+    for (let round = 0; round < 3; round++) {
+      const offsets: number[] = [];
+      const options = { dbUuid, buffers };
+      await scanSegment(fs, 1, segmentPath(1), options, (buf, _pos, frame, offset) => {
+        const { payload } = known[offsets.length]!;
+        expect(Buffer.compare(buf.subarray(frame.payloadFrom, frame.payloadTo), payload)).toBe(0);
+        offsets.push(offset);
+      });
+      expect(offsets).toEqual(known.map(offsetOf));
+    }
+    // A window for this piece and one for the next, whatever was scanned.
+    expect(taken.size).toBe(2);
+    expect(reads).toBeGreaterThan(10);
   });
 
   test('a damaged or foreign file header is reported and the frames are read', async () => {
