@@ -4,7 +4,7 @@ export type { ArchiveInfo } from './backup/archive-objects.ts';
 export type { ArchiveReport } from './backup/archive-run.ts';
 export type { BackupInfo, VaultDamage, VaultProgress } from './backup/backup-info.ts';
 export type { BackupOptions, BackupReport } from './backup/backup-run.ts';
-export type { BlobCaps, BlobData, BlobEntry, BlobStore } from './backup/blob-store.ts';
+export type { BlobCaps, BlobData, BlobEntry, BlobStore, OpenBlob } from './backup/blob-store.ts';
 export type { PruneOptions, PruneReport } from './backup/prune-run.ts';
 export type { RestoreOptions, RestoreReport } from './backup/restore-run.ts';
 export type { KeepRules } from './backup/retention-planner.ts';

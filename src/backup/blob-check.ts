@@ -5,7 +5,7 @@
 import { compareBytes, equalBytes } from '../base/bytes.ts';
 import { invalid, isVarveError, VarveError, type VarveErrorCode } from '../base/errors.ts';
 import { Prng } from '../base/prng.ts';
-import { type BlobStore, readRange } from './blob-store.ts';
+import { type BlobStore, openBlob, readRange } from './blob-store.ts';
 
 /** One requirement, by name. */
 interface Check {
@@ -52,6 +52,12 @@ const checks: readonly Check[] = [
       const into = new Uint8Array(200);
       const got = await readRange(store, 'packs/ab/cd/x.pack', 99_900, into);
       expect(equalBytes(got, bytes.subarray(99_900)), 'a part into memory');
+      const blob = await openBlob(store, 'packs/ab/cd/x.pack');
+      for (const from of [500, 0, 99_900]) {
+        const piece = await blob.read(from, into);
+        expect(equalBytes(piece, bytes.subarray(from, from + 200)), 'a part of what is open');
+      }
+      await blob.close();
     },
   },
   {
@@ -70,6 +76,10 @@ const checks: readonly Check[] = [
       await fails(() => store.get('no', 10), 'VARVE_NOT_FOUND');
       await fails(() => store.getRange('no/such', 0, 10), 'VARVE_NOT_FOUND');
       await fails(() => readRange(store, 'no/such', 0, new Uint8Array(10)), 'VARVE_NOT_FOUND');
+      await fails(
+        async () => (await openBlob(store, 'no/such')).read(0, new Uint8Array(10)),
+        'VARVE_NOT_FOUND',
+      );
       expect((await store.size('no')) === undefined, 'size');
       expect((await store.delete('no')) === false, 'delete');
       expect((await names(store, 'no/')).length === 0, 'list');

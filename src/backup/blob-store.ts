@@ -57,12 +57,25 @@ export interface BlobStore {
    * with the bytes read. Optional: it saves memory where much is read.
    */
   readInto?(name: string, from: number, into: Uint8Array): Promise<number>;
+  /**
+   * An object to be read piece by piece, whatever becomes of its name meanwhile. Optional: it saves looking
+   * the name up for each piece.
+   */
+  open?(name: string): Promise<OpenBlob>;
   /** Bytes of an object; undefined where there is none. */
   size(name: string): Promise<number | undefined>;
   /** False where there was none. Durable when it resolves. */
   delete(name: string): Promise<boolean>;
   /** Objects whose name begins with `prefix` (which ends with '/' or is empty), in any order. */
   list(prefix: string): AsyncIterable<BlobEntry>;
+}
+
+/** An object that is being read. */
+export interface OpenBlob {
+  /** As `readInto` of the store. */
+  readInto(from: number, into: Uint8Array): Promise<number>;
+  /** Once, after the last read has settled. */
+  close(): Promise<void>;
 }
 
 const namePattern = /^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/;
@@ -94,6 +107,35 @@ export async function readRange(
 ): Promise<Uint8Array> {
   if (store.readInto === undefined) return await store.getRange(name, from, into.length);
   return into.subarray(0, await store.readInto(name, from, into));
+}
+
+/** `open` of any store. VARVE_NOT_FOUND: where there is no such object, if not now then by the first read. */
+export async function openBlob(store: BlobStore, name: string): Promise<BlobReader> {
+  return new BlobReader(store, name, await store.open?.(name));
+}
+
+/** Reads an object piece by piece. */
+export class BlobReader {
+  readonly name: string;
+  readonly #store: BlobStore;
+  readonly #open: OpenBlob | undefined;
+
+  constructor(store: BlobStore, name: string, open: OpenBlob | undefined) {
+    this.#store = store;
+    this.name = name;
+    this.#open = open;
+  }
+
+  /** As `readRange`. */
+  async read(from: number, into: Uint8Array): Promise<Uint8Array> {
+    if (this.#open === undefined) return await readRange(this.#store, this.name, from, into);
+    return into.subarray(0, await this.#open.readInto(from, into));
+  }
+
+  /** Once, after the last read has settled. */
+  async close(): Promise<void> {
+    await this.#open?.close();
+  }
 }
 
 /** The pieces of `data`, one after another. */

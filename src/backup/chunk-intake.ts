@@ -5,7 +5,8 @@
  * order behind them.
  *
  * A stretch is sent to be hashed once all of it was asked for, or its memory is wanted, or too much waits for
- * it; it stays readable until its memory is needed, for chunks that are asked for later.
+ * it; it stays readable until its memory is needed, for chunks that are asked for later. Behind one that
+ * began where another one ended the next is read ahead, if there is memory for it.
  *
  * Memory: the buffers of the ring, and `actionsMax` rows that wait.
  *
@@ -16,14 +17,15 @@
  * - However it ends, every buffer goes back, and none before its bytes are written ("a failed write gives
  *   every buffer back", "an abort on the way gives every buffer back").
  */
-import { corrupt, isDamage, isVarveError, type VarveError } from '../base/errors.ts';
-import { KiB, MiB } from '../base/limits.ts';
+import { corrupt, isVarveError } from '../base/errors.ts';
+import { MiB } from '../base/limits.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
-import { ChunkFrame, checkChunkFrame, chunkFrame, frameBytes } from '../format/chunk-frame.ts';
+import { ChunkFrame, checkChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
-import { sha256Bytes } from '../kernels/hash/sha256.ts';
 import { HashTurns } from '../pool/hash-turns.ts';
 import type { HashThreads } from '../pool/id-checker.ts';
+import type { FrameWindow } from './frame-window.ts';
+import { IntakeStore } from './intake-store.ts';
 import { type ChunkOwner, IntakeWindow } from './intake-window.ts';
 import { checkFramePlace } from './pack-reader.ts';
 import type { StoreBuilder } from './store-builder.ts';
@@ -34,10 +36,17 @@ import type { PlacedFrame, ReadFrame, VaultReader } from './vault-reader.ts';
 const actionsMax = 4096;
 /** Of a stretch that does not begin where another one ends. */
 const firstBytes: number = MiB;
-/** Runs that are shorter, and than a fourth of a buffer, are copied: a write each would cost more. */
-const runBytesMin: number = 128 * KiB;
 /** Buffers that are not for stretches that still fill: others are hashed and written meanwhile. */
 const buffersBehind = 3;
+
+/** A stretch that is being read before anything in it was asked for. */
+interface Ahead {
+  readonly pack: number;
+  readonly from: number;
+  readonly shared: SharedArrayBuffer;
+  /** Undefined: it cannot be read now; whoever asks for what lies there reads it again, and is told why. */
+  readonly frames: Promise<FrameWindow | undefined>;
+}
 
 interface Action {
   /** Behind the chunks that were taken before this moment. */
@@ -61,8 +70,9 @@ export class ChunkIntake {
   readonly #windows: IntakeWindow[] = [];
   /** Those that are being hashed, oldest first. */
   readonly #sent: IntakeWindow[] = [];
+  #ahead: Ahead | undefined;
   #actions: Action[] = [];
-  readonly #frame = new ChunkFrame();
+  readonly #store: IntakeStore;
   #expected: number;
   #now = 0;
   #joined = false;
@@ -74,6 +84,7 @@ export class ChunkIntake {
     this.#options = options;
     if (options.threads !== undefined) options.reader.near = (id, idAt) => this.#near(id, idAt);
     this.#expected = options.expected;
+    this.#store = new IntakeStore(options, (window) => this.#runWritten(window));
     if (options.threads !== undefined) this.#turns = new HashTurns(options.threads.jobs, true);
   }
 
@@ -120,8 +131,11 @@ export class ChunkIntake {
       await this.#storeNow(oldest);
   }
 
-  /** Gives up what is under way, and every buffer once nothing is written from it. Idempotent. */
-  release(): void {
+  /**
+   * Gives up what is under way, and every buffer: where something is written from it, once that is done; of
+   * the others all when it resolves. Idempotent.
+   */
+  async release(): Promise<void> {
     if (this.#released) return;
     this.#released = true;
     const ring = this.#options.threads?.ring;
@@ -133,7 +147,10 @@ export class ChunkIntake {
     this.#windows.length = 0;
     this.#sent.length = 0;
     this.#actions = [];
+    await this.#arrived();
+    for (const { shared } of this.#windows.splice(0)) ring?.give(shared);
     if (this.#joined) ring?.leave();
+    await this.#options.reader.close();
   }
 
   async #takeLater(buf: Uint8Array, idAt: number, owner: ChunkOwner): Promise<void> {
@@ -152,6 +169,7 @@ export class ChunkIntake {
       if (window !== undefined) {
         const i = window.frames.find(buf, idAt);
         if (!window.isStored(i)) this.#want(window, i, owner);
+        await this.#readOn(window, threads);
         return;
       }
       read = await reader.readFrame(buf, idAt);
@@ -194,10 +212,17 @@ export class ChunkIntake {
       return pack === hit.pack && next <= hit.off8 * 8 && to - next <= threads.ring.bufferBytes;
     });
     if (before === undefined) return undefined;
-    hit.off8 = before.frames.next / 8;
+    const { next } = before.frames;
+    const window = (await this.#arrivedAt(hit.pack, next)) ?? (await this.#next(hit.pack, next, threads));
+    if (window !== undefined) await this.#readOn(window, threads);
+    return window;
+  }
+
+  /** The stretch from `offset` of a pack on, where another one ends; undefined: there is no memory for it. */
+  async #next(pack: number, offset: number, threads: HashThreads): Promise<IntakeWindow | undefined> {
     const shared = await this.#room(threads);
     if (shared === undefined) return undefined;
-    return await this.#open(hit, shared, new Uint8Array(shared));
+    return await this.#open({ pack, off8: offset / 8 }, shared, new Uint8Array(shared), true);
   }
 
   /** The stretch the chunk lies in, where more can be asked for; undefined: there is no memory for it. */
@@ -208,6 +233,8 @@ export class ChunkIntake {
       return known;
     }
     const hit = await this.#options.reader.locate(buf, idAt);
+    const ahead = await this.#arrivedAt(hit.pack, hit.off8 * 8);
+    if (ahead !== undefined && ahead.frames.find(buf, idAt) >= 0) return ahead;
     const { bufferBytes } = threads.ring;
     const isAhead = this.#windows.some(
       ({ pack, frames }) => pack === hit.pack && frames.next === hit.off8 * 8,
@@ -218,42 +245,91 @@ export class ChunkIntake {
     );
     const shared = length > bufferBytes ? undefined : await this.#room(threads);
     if (shared === undefined) return undefined;
-    const opened = await this.#open(hit, shared, new Uint8Array(shared, 0, length));
-    const { frames } = opened;
-    if (frames.find(buf, idAt) === 0) return opened;
-    checkFramePlace(frames.bytes, 0, frames.name, frames.from, this.#frame, buf, idAt);
-    throw corrupt('pack does not have the frame its index names', { file: frames.name, offset: frames.from });
+    const opened = await this.#open(hit, shared, new Uint8Array(shared, 0, length), isAhead);
+    const { bytes, name: file, from: offset } = opened.frames;
+    if (opened.frames.find(buf, idAt) === 0) return opened;
+    checkFramePlace(bytes, 0, file, offset, new ChunkFrame(), buf, idAt);
+    throw corrupt('pack does not have the frame its index names', { file, offset });
   }
 
   /** Reads what lies from `hit` on into `memory`, which lies in `shared`; both are taken. */
-  async #open(hit: IndexHit, shared: SharedArrayBuffer, memory: Uint8Array): Promise<IntakeWindow> {
+  async #open(
+    hit: Pick<IndexHit, 'pack' | 'off8'>,
+    shared: SharedArrayBuffer,
+    memory: Uint8Array,
+    follows: boolean,
+  ): Promise<IntakeWindow> {
     const { reader, threads } = this.#options;
     const frames = await reader.readStretch(hit, memory).catch((error: unknown) => {
       threads!.ring.give(shared);
       throw error;
     });
-    const opened = new IntakeWindow(shared, hit.pack, frames);
+    return this.#opened(hit.pack, shared, frames, follows);
+  }
+
+  #opened(pack: number, shared: SharedArrayBuffer, frames: FrameWindow, follows: boolean): IntakeWindow {
+    const opened = new IntakeWindow(shared, pack, frames, follows);
     this.#windows.push(opened);
     return opened;
   }
 
+  /** Begins to read what lies behind `window`, where packs are read from front to back. */
+  async #readOn({ pack, follows, frames: { next } }: IntakeWindow, threads: HashThreads): Promise<void> {
+    const { reader } = this.#options;
+    const isKnown = this.#windows.some((one) => one.pack === pack && one.frames.from === next);
+    if (!follows || isKnown || next >= reader.endOf(pack)) return;
+    if (this.#ahead?.pack === pack && this.#ahead.from === next) return;
+    await this.#arrived();
+    while (this.#sent[0]?.hashed?.isHashed === true) await this.#storeOldest();
+    const shared = this.#spare(threads);
+    if (shared === undefined) return;
+    const frames = reader
+      .readStretch({ pack, off8: next / 8 }, new Uint8Array(shared))
+      .catch(() => undefined);
+    this.#ahead = { pack, from: next, shared, frames };
+  }
+
+  /** What is read ahead from `offset` of a pack on, or from before it, once it is there. */
+  async #arrivedAt(pack: number, offset: number): Promise<IntakeWindow | undefined> {
+    const ahead = this.#ahead;
+    if (ahead === undefined || ahead.pack !== pack) return undefined;
+    if (offset < ahead.from || offset >= ahead.from + ahead.shared.byteLength) return undefined;
+    return await this.#arrived();
+  }
+
+  /** The stretch that is read ahead, once it is there. */
+  async #arrived(): Promise<IntakeWindow | undefined> {
+    const ahead = this.#ahead;
+    const frames = await ahead?.frames;
+    if (ahead === undefined) return undefined;
+    this.#ahead = undefined;
+    if (frames !== undefined) return this.#opened(ahead.pack, ahead.shared, frames, true);
+    this.#options.threads!.ring.give(ahead.shared);
+    return undefined;
+  }
+
+  /** Memory that nobody uses, and that holds nothing that may still be asked for. */
+  #spare({ ring, jobs }: HashThreads): SharedArrayBuffer | undefined {
+    const held = this.#windows.length + (this.#ahead === undefined ? 0 : 1);
+    return this.#idle(({ isComplete }) => isComplete) ?? (jobs.usable ? ring.take(held) : undefined);
+  }
+
   /** A buffer nobody uses; undefined where none is to be had. */
-  async #room({ ring, jobs }: HashThreads): Promise<SharedArrayBuffer | undefined> {
+  async #room(threads: HashThreads): Promise<SharedArrayBuffer | undefined> {
+    const { ring } = threads;
     if (!this.#joined) ring.join();
     this.#joined = true;
     while (this.#sent[0]?.hashed?.isHashed === true) await this.#storeOldest();
     const filling = this.#windows.filter(({ wanted, hashed }) => wanted > 0 && hashed === undefined);
     if (filling.length > Math.max(1, ring.count - buffersBehind)) this.#send(filling[0]!);
     for (;;) {
-      const spare =
-        this.#idle(({ isComplete }) => isComplete) ??
-        (jobs.usable ? ring.take(this.#windows.length) : undefined) ??
-        this.#idle(() => true);
+      const spare = this.#spare(threads) ?? this.#idle(() => true);
       if (spare !== undefined) return spare;
       const [oldest] = this.#windows;
       if (this.#sent.length > 0) await this.#storeOldest();
       else if (this.#windows.some(({ writing }) => writing > 0)) await this.#nextWritten();
       else if (oldest !== undefined) this.#send(oldest);
+      else if (this.#ahead !== undefined) await this.#arrived();
       else return undefined;
     }
   }
@@ -295,7 +371,7 @@ export class ChunkIntake {
   async #storeOldest(): Promise<void> {
     const window = this.#sent[0]!;
     const digests = await this.#turns!.result(window.hashed!);
-    const lost = await this.#store(window, digests);
+    const lost = await this.#store.take(window, digests);
     this.#sent.shift();
     window.settle(lost);
     await this.#act();
@@ -310,41 +386,6 @@ export class ChunkIntake {
     if (count > 0) this.#actions = actions.slice(count);
   }
 
-  /** Stores what is wanted of a stretch; returns the frames that are not to be had. */
-  async #store(window: IntakeWindow, digests: Uint8Array): Promise<number[]> {
-    const { count, bytes, positions } = window.frames;
-    const lost: number[] = [];
-    let run = -1;
-    for (let i = 0, digest = 0; i <= count; i++) {
-      const isWanted = i < count && window.isWanted(i);
-      const fault = isWanted ? window.faultOf(i, digests, digest++ * sha256Bytes, this.#frame) : undefined;
-      const isWhole = isWanted && fault === undefined;
-      if (isWhole && window.isData(i)) {
-        if (run < 0) run = i;
-        continue;
-      }
-      const pos = positions[i]!;
-      if (run >= 0) await this.#storeRun(window, run, i);
-      run = -1;
-      // Where equal bytes were stored as a list node.
-      if (isWhole) await this.#options.builder.addRun(bytes.subarray(pos, positions[i + 1]!), 1);
-      if (fault !== undefined && !(await this.#storeCopy(window, i, fault))) lost.push(i);
-    }
-    return lost;
-  }
-
-  /** Frames `from` to `to` - 1, which lie behind each other. */
-  async #storeRun(window: IntakeWindow, from: number, to: number): Promise<void> {
-    const { bytes, positions } = window.frames;
-    const run = bytes.subarray(positions[from]!, positions[to]!);
-    if (run.length < Math.min(runBytesMin, window.shared.byteLength / 4)) {
-      await this.#options.builder.addRun(run, to - from);
-      return;
-    }
-    window.writing++;
-    await this.#options.builder.addRun(run, to - from, () => this.#runWritten(window));
-  }
-
   #runWritten(window: IntakeWindow): void {
     window.writing--;
     if (this.#released && window.writing === 0) this.#options.threads?.ring.give(window.shared);
@@ -355,22 +396,5 @@ export class ChunkIntake {
   async #nextWritten(): Promise<void> {
     this.#written ??= deferred();
     await this.#written.promise;
-  }
-
-  /** Another copy of a chunk that is not whole; false where there is none, and its owners are told. */
-  async #storeCopy(window: IntakeWindow, i: number, fault: VarveError): Promise<boolean> {
-    const { builder, reader } = this.#options;
-    const { bytes, positions } = window.frames;
-    const idAt = positions[i]! + chunkFrame.at.chunkId;
-    let copy: ReadFrame;
-    try {
-      copy = await reader.readCopy(bytes.slice(idAt, idAt + chunkIdBytes), fault);
-    } catch (error) {
-      if (!isDamage(error) && !isVarveError(error, 'VARVE_FORMAT_VERSION')) throw error;
-      for (const owner of window.ownersOf(i)) owner.failed ??= error;
-      return false;
-    }
-    await builder.addFrame(copy.buf, copy.pos, copy.frame);
-    return true;
   }
 }

@@ -14,7 +14,7 @@ import { corrupt, isVarveError } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
 import { createFile, ensureDir, forgetDirs, hasErrno, readWhole } from '../fs/dirs.ts';
 import { parentPath } from '../fs/fs-path.ts';
-import type { FsPort } from '../fs/port.ts';
+import type { FsFile, FsPort } from '../fs/port.ts';
 import {
   type BlobCaps,
   type BlobData,
@@ -23,6 +23,7 @@ import {
   checkBlobName,
   checkBlobPrefix,
   noSuchBlob,
+  type OpenBlob,
   piecesOf,
 } from './blob-store.ts';
 
@@ -99,10 +100,7 @@ export class DirectoryBlobs implements BlobStore {
   }
 
   async getRange(name: string, from: number, length: number): Promise<Uint8Array> {
-    checkBlobName(name);
-    const file = await this.#fs.open(name, 'read').catch((error: unknown) => {
-      throw missing(error) ? noSuchBlob(name) : error;
-    });
+    const file = await this.#openFile(name);
     try {
       const size = await file.size();
       const bytes = new Uint8Array(Math.max(0, Math.min(length, size - from)));
@@ -115,15 +113,17 @@ export class DirectoryBlobs implements BlobStore {
   }
 
   async readInto(name: string, from: number, into: Uint8Array): Promise<number> {
-    checkBlobName(name);
-    const file = await this.#fs.open(name, 'read').catch((error: unknown) => {
-      throw missing(error) ? noSuchBlob(name) : error;
-    });
+    const file = await this.#openFile(name);
     try {
       return await file.read(into, from);
     } finally {
       await file.close();
     }
+  }
+
+  async open(name: string): Promise<OpenBlob> {
+    const file = await this.#openFile(name);
+    return { readInto: (from, into) => file.read(into, from), close: () => file.close() };
   }
 
   async size(name: string): Promise<number | undefined> {
@@ -165,6 +165,13 @@ export class DirectoryBlobs implements BlobStore {
     }
     if (removed > 0) await this.#fs.syncDir(tempDir);
     return removed;
+  }
+
+  async #openFile(name: string): Promise<FsFile> {
+    checkBlobName(name);
+    return await this.#fs.open(name, 'read').catch((error: unknown) => {
+      throw missing(error) ? noSuchBlob(name) : error;
+    });
   }
 
   async #publish(draft: string, name: string, ifAbsent: boolean): Promise<boolean> {

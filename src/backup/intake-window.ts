@@ -25,6 +25,8 @@ export class IntakeWindow {
   /** Number of the pack. */
   readonly pack: number;
   readonly frames: FrameWindow;
+  /** It begins where another one ends. */
+  readonly follows: boolean;
   /** When the first of the chunks that are wanted was asked for; infinite where none is. */
   since: number = Number.POSITIVE_INFINITY;
   /** Frames that are wanted. */
@@ -41,10 +43,11 @@ export class IntakeWindow {
   readonly #owned: number[] = [];
 
   /** `frames` lie in `shared`; both are taken. */
-  constructor(shared: SharedArrayBuffer, pack: number, frames: FrameWindow) {
+  constructor(shared: SharedArrayBuffer, pack: number, frames: FrameWindow, follows: boolean) {
     this.shared = shared;
     this.pack = pack;
     this.frames = frames;
+    this.follows = follows;
     this.#marks = new Uint8Array(frames.count);
     this.#left = frames.count;
   }

@@ -36,6 +36,7 @@ class PacedBlobs implements BlobStore {
   readonly root: string;
   readonly caps: BlobCaps;
   readonly readInto?: NonNullable<BlobStore['readInto']>;
+  readonly open?: NonNullable<BlobStore['open']>;
   readonly #store: BlobStore;
   readonly #throttle: Throttle;
   readonly #pieceBytes: number;
@@ -46,8 +47,9 @@ class PacedBlobs implements BlobStore {
     this.#store = store;
     this.#throttle = throttle;
     this.#pieceBytes = pieceBytes;
-    const { readInto } = store;
+    const { readInto, open } = store;
     if (readInto !== undefined) this.readInto = (name, from, into) => readInto.call(store, name, from, into);
+    if (open !== undefined) this.open = (name) => open.call(store, name);
   }
 
   put(name: string, data: BlobData, options?: { readonly ifAbsent?: boolean }): Promise<boolean> {

@@ -19,7 +19,7 @@ import type { Trailer } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
 import { sha256Hex } from '../kernels/hash/sha256.ts';
 import { type HashThreads, IdChecker } from '../pool/id-checker.ts';
-import { readRange } from './blob-store.ts';
+import { type BlobReader, openBlob } from './blob-store.ts';
 import { type PackEnds, readPackEnds } from './pack-reader.ts';
 import type { PackState, VaultEnv } from './vault-state.ts';
 
@@ -51,7 +51,8 @@ export async function provePack(
   const checker = new IdChecker(options.threads, () => {
     wrong++;
   });
-  const frames = new FrameReader(env, packName(pack.hash), trailer, checker, skeleton);
+  const blob = await openBlob(env.store, packName(pack.hash));
+  const frames = new FrameReader(blob, trailer, checker, skeleton);
   try {
     for (let from = 0; from < trailer.count; ) {
       const to = await frames.read(from);
@@ -63,6 +64,7 @@ export async function provePack(
     await checker.finish();
   } finally {
     checker.release();
+    await blob.close();
   }
   return wrong === 0 && sha256Hex(skeleton.finish(tail)) === pack.hash ? trailer : undefined;
 }
@@ -83,16 +85,14 @@ async function soundEnds(
 
 /** Reads frames into memory that threads see, where there is any, and gives them to be checked. */
 class FrameReader {
-  readonly #env: VaultEnv;
-  readonly #name: string;
+  readonly #blob: BlobReader;
   readonly #trailer: Trailer;
   readonly #checker: IdChecker;
   readonly #skeleton: SkeletonBuilder;
   #own = new Uint8Array(0);
 
-  constructor(env: VaultEnv, name: string, trailer: Trailer, checker: IdChecker, skeleton: SkeletonBuilder) {
-    this.#env = env;
-    this.#name = name;
+  constructor(blob: BlobReader, trailer: Trailer, checker: IdChecker, skeleton: SkeletonBuilder) {
+    this.#blob = blob;
     this.#trailer = trailer;
     this.#checker = checker;
     this.#skeleton = skeleton;
@@ -109,7 +109,7 @@ class FrameReader {
       length += frameBytes(storedLen[to]!);
     const isLent = lent !== undefined && length <= lent.length;
     const buffer = isLent ? lent.subarray(0, length) : this.#room(length);
-    const bytes = await readRange(this.#env.store, this.#name, off8[first]! * 8, buffer);
+    const bytes = await this.#blob.read(off8[first]! * 8, buffer);
     if (bytes.length !== length) return undefined;
     if (bytes.buffer !== buffer.buffer) buffer.set(bytes);
     for (let i = first, pos = 0; i < to; i++) {

@@ -1,7 +1,7 @@
 /** What a run has put is read back before anything relies on it. */
 import { isVarveError, VarveError } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
-import { type BlobStore, readRange } from './blob-store.ts';
+import { type BlobReader, type BlobStore, openBlob } from './blob-store.ts';
 
 /** Bytes of one read. */
 const pieceBytes: number = 2 * MiB;
@@ -16,16 +16,20 @@ export async function isGivenBack(
   bytes: Uint8Array,
 ): Promise<boolean | undefined> {
   const memory = new Uint8Array(Math.min(pieceBytes, bytes.length));
+  let blob: BlobReader | undefined;
   try {
+    blob = await openBlob(store, name);
     for (let from = 0; from < bytes.length; from += pieceBytes) {
       const length = Math.min(pieceBytes, bytes.length - from);
-      const got = await readRange(store, name, from, memory.subarray(0, length));
+      const got = await blob.read(from, memory.subarray(0, length));
       if (Buffer.compare(got, bytes.subarray(from, from + length)) !== 0) return false;
     }
     return true;
   } catch (error) {
     if (isVarveError(error, 'VARVE_NOT_FOUND')) return undefined;
     throw error;
+  } finally {
+    await blob?.close();
   }
 }
 

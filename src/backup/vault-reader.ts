@@ -12,9 +12,11 @@ import { corrupt, isVarveError } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
 import { ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
+import { segmentFooter, trailerEntry } from '../format/segment.ts';
 import { packName } from '../format/vault-names.ts';
 import { readRange } from './blob-store.ts';
 import { FrameWindow } from './frame-window.ts';
+import { OpenPacks } from './open-packs.ts';
 import { checkFrameId, checkFramePlace, readPackFrame } from './pack-reader.ts';
 import { IndexHit, missingChunk, type VaultIndex } from './vault-index.ts';
 import type { PackState, VaultEnv, VaultState } from './vault-state.ts';
@@ -44,6 +46,7 @@ export class VaultReader {
   near: ((id: Uint8Array, idAt: number) => Promise<PlacedFrame | undefined>) | undefined;
   readonly #env: VaultEnv;
   readonly #packs: readonly PackState[];
+  readonly #open: OpenPacks;
   /** Last used last. */
   readonly #windows: FrameWindow[] = [];
 
@@ -51,6 +54,7 @@ export class VaultReader {
   constructor(env: VaultEnv, { packs, index }: Pick<VaultState, 'packs' | 'index'>) {
     this.#env = env;
     this.#packs = packs;
+    this.#open = new OpenPacks(env.store);
     this.index = index;
   }
 
@@ -151,7 +155,8 @@ export class VaultReader {
     // What is read ahead of is read whole: it may be the oldest no more.
     const memory =
       oldest !== undefined && oldest.memory.length >= length ? oldest.memory : new Uint8Array(length);
-    const bytes = await this.#readPack(name, offset, memory.subarray(0, length));
+    const read = readRange(this.#env.store, name, offset, memory.subarray(0, length));
+    const bytes = await orGone(name, offset, read);
     const window = new FrameWindow(name, offset, bytes, memory);
     this.#windows.push(window);
     return window;
@@ -159,28 +164,44 @@ export class VaultReader {
 
   /**
    * What lies in a pack from `hit` on, read into `memory` (taken), which threads may share: as much as fits.
-   * VARVE_CORRUPT where the pack is gone; VARVE_IO and the like.
+   * The pack stays open until `close`. VARVE_CORRUPT where it is gone; VARVE_IO and the like.
    */
-  async readStretch({ pack, off8 }: IndexHit, memory: Uint8Array): Promise<FrameWindow> {
+  async readStretch(
+    { pack, off8 }: Pick<IndexHit, 'pack' | 'off8'>,
+    memory: Uint8Array,
+  ): Promise<FrameWindow> {
     const { hash, size } = this.#packs[pack]!;
     const offset = off8 * 8;
     const name = packName(hash);
     const into = memory.subarray(0, Math.max(0, size - offset));
     // A target far away may know nothing of memory that is shared.
     const isOwn = this.#env.store.caps.local === true;
-    const read = await this.#readPack(name, offset, isOwn ? into : new Uint8Array(into.length));
+    const target = isOwn ? into : new Uint8Array(into.length);
+    const read = await orGone(name, offset, this.#open.read(name, offset, target));
     if (read.buffer !== into.buffer) into.set(read);
     return new FrameWindow(name, offset, into.subarray(0, read.length), memory);
   }
 
-  async #readPack(name: string, offset: number, into: Uint8Array): Promise<Uint8Array> {
-    try {
-      return await readRange(this.#env.store, name, offset, into);
-    } catch (error) {
-      // A prune has taken it since the index was read, or somebody else has.
-      if (isVarveError(error, 'VARVE_NOT_FOUND')) throw corrupt('pack is gone', { file: name, offset });
-      throw error;
-    }
+  /** Where the frames of a pack end, as far as its index tells. */
+  endOf(pack: number): number {
+    const { size, frames } = this.#packs[pack]!;
+    return size - segmentFooter.size - frames * trailerEntry.size;
+  }
+
+  /** Closes the packs that stretches were read of, once none is being read. */
+  async close(): Promise<void> {
+    await this.#open.close();
+  }
+}
+
+/** What is read of a pack. VARVE_CORRUPT where it is gone. */
+async function orGone(name: string, offset: number, read: Promise<Uint8Array>): Promise<Uint8Array> {
+  try {
+    return await read;
+  } catch (error) {
+    // A prune has taken it since the index was read, or somebody else has.
+    if (isVarveError(error, 'VARVE_NOT_FOUND')) throw corrupt('pack is gone', { file: name, offset });
+    throw error;
   }
 }
 

@@ -4,7 +4,8 @@
  *
  * A thread that starts takes as long as hashing many batches, so no batch waits for one; and the calling
  * thread hashes what nobody has as long as it would only wait, so it asks for one thread less than there
- * could be.
+ * could be. A calling thread that is busy asks for every thread, but for one after another: each only where
+ * batches wait although all before it have work.
  *
  * Invariants (test/pool/hash-turns.test.ts)
  * - each batch gets the digests of its ranges, whatever becomes of threads, and whoever is asked for first
@@ -24,6 +25,9 @@ const noRanges = new Uint32Array(0);
  * would wait for the next one.
  */
 const pieceBytes: number = 256 * KiB;
+
+/** Batches that wait while all threads are busy, before a busy calling thread asks for another. */
+const waitingMax = 2;
 
 /** Bytes to be hashed; they must not change before the batch is given up or its result is there. */
 export class HashBatch {
@@ -54,16 +58,19 @@ export class HashTurns {
   readonly #jobs: Jobs;
   /** Threads that are asked for. */
   readonly #threads: number;
+  /** Batches that may wait before another thread is asked for; 0: all are asked for at once. */
+  readonly #waitingMax: number;
   /** Jobs of no bytes: each that has ended is a thread that works. */
   readonly #starts: Job<HashTask>[] = [];
   /** Nobody's yet, oldest first. */
   readonly #waiting: HashBatch[] = [];
   #busy = 0;
 
-  /** `isBusy`: the calling thread has much else to do, so every thread is asked for. */
+  /** `isBusy`: the calling thread has much else to do. */
   constructor(jobs: Jobs, isBusy = false) {
     this.#jobs = jobs;
     this.#threads = Math.max(1, isBusy ? jobs.size : jobs.size - 1);
+    this.#waitingMax = isBusy ? waitingMax : 0;
   }
 
   /** The batch may be hashed. */
@@ -127,11 +134,17 @@ export class HashTurns {
     batch.ids = ids;
   }
 
+  get #wantsThread(): boolean {
+    const { length } = this.#starts;
+    if (length === 0 || this.#waitingMax === 0) return length < this.#threads;
+    return length < this.#threads && this.#busy >= length && this.#waiting.length > this.#waitingMax;
+  }
+
   #dispatch(): void {
     const starts = this.#starts;
     for (let batch = this.#waiting[0]; batch !== undefined && this.#jobs.usable; batch = this.#waiting[0]) {
       const { shared, ranges } = batch;
-      while (starts.length < this.#threads) starts.push(this.#submit(shared, noRanges));
+      while (this.#wantsThread) starts.push(this.#submit(shared, noRanges));
       if (this.#busy >= starts.filter(({ hasEnded }) => hasEnded).length) return;
       this.#waiting.shift();
       const job = this.#submit(shared, ranges);

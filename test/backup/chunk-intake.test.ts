@@ -33,8 +33,19 @@ class SlowBlobs extends MemoryBlobs {
     this.caps = { conditionalPut: true, local };
   }
 
+  /** Reads of packs that are under way, and all that were begun. */
+  reading = 0;
+  reads = 0;
+  /** Which one of them fails; none while it is 0. */
+  fails = 0;
+
   override async getRange(name: string, from: number, length: number): Promise<Uint8Array> {
+    if (!name.startsWith('packs/')) return await super.getRange(name, from, length);
+    this.reading++;
+    const refused = ++this.reads === this.fails;
     await turn();
+    this.reading--;
+    if (refused) throw new VarveError('VARVE_IO', 'refused', { file: name });
     return await super.getRange(name, from, length);
   }
 }
@@ -72,7 +83,7 @@ async function vaultWith({ wrong = false, local = true, backups = 1 }: Kind = {}
       await store.put(packName(pack), bytes);
     }
   }
-  return { vault, engine };
+  return { vault, engine, store };
 }
 
 describe('an intake of chunks', () => {
@@ -137,6 +148,42 @@ describe('an intake of chunks', () => {
       expect(await everything(copy), `operation ${at}`).toEqual(model);
       await copy.close();
     }
+  });
+
+  test('what lies behind is read while chunks are hashed', async () => {
+    const { vault, store } = await vaultWith();
+    const threads = threadsOf(9, {}, 8);
+    const submit = threads.jobs.submit.bind(threads.jobs);
+    let beside = 0;
+    threads.jobs.submit = (task) => {
+      if (store.reading > 0) beside++;
+      return submit(task);
+    };
+    expect(await runRestore(vault.env, new MemoryFileSystem(), {}, { threads })).toMatchObject({ ok: true });
+    expect(beside).toBeGreaterThan(2);
+  });
+
+  test('a read that fails ends the restore, or was ahead of its turn and is done again', async () => {
+    const { vault, store } = await vaultWith();
+    const run = async () => {
+      store.reads = 0;
+      const threads = threadsOf(10, {}, 8);
+      const ended = runRestore(vault.env, new MemoryFileSystem(), {}, { threads }).then(
+        ({ ok, proved }) => `${ok} ${proved}`,
+        (error: VarveError) => error.code,
+      );
+      const outcome = await ended;
+      expect([threads.ring.out, threads.ring.users, store.reading]).toEqual([0, 0, 0]);
+      return outcome;
+    };
+    expect(await run()).toBe('true true');
+    const outcomes = new Map<string, number>();
+    for (let which = store.reads; which > 0; which--) {
+      store.fails = which;
+      const outcome = await run();
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    }
+    expect([...outcomes.keys()].sort()).toEqual(['VARVE_IO', 'true true']);
   });
 
   test('a failed write gives every buffer back', async () => {

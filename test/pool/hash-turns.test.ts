@@ -67,6 +67,28 @@ test('nothing waits for a thread that starts', async () => {
   }
 });
 
+test('a busy thread asks for another only where batches wait although all have work', async () => {
+  const prng = new Prng(1);
+  const pool = new FakePool(3, prng);
+  const turns = new HashTurns(jobsOf(pool), true);
+  const offer = () => turns.offer(memoryOf(prng, 50), Uint32Array.of(0, 50));
+  const batches = Array.from({ length: 8 }, offer);
+  // While the first one starts nobody else is asked for, however much waits.
+  expect(pool.runs).toBe(1);
+  for (let i = 0; i < 40; i++) await turn();
+  expect(batches.every(({ job }) => job !== undefined)).toBe(true);
+  // All eight, and the starts of two threads: then little waits.
+  expect(pool.runs).toBeGreaterThan(8 + 1);
+  const calmPool = new FakePool(3, prng);
+  const calm = new HashTurns(jobsOf(calmPool), true);
+  for (let i = 0; i < 8; i++) {
+    const batch = calm.offer(memoryOf(prng, 50), Uint32Array.of(0, 50));
+    for (let k = 0; k < 20; k++) await turn();
+    expect(batch.isHashed).toBe(true);
+  }
+  expect(calmPool.runs).toBe(8 + 1);
+});
+
 test('threads that work get what is offered, and this one helps while it would wait', async () => {
   const prng = new Prng(1);
   const pool = new FakePool(2, prng);
