@@ -35,7 +35,7 @@ import { RowMemo } from './row-memo.ts';
 import type { RowRef } from './row-ref.ts';
 import type { KeyTable } from './table-reader.ts';
 import { TableRuns } from './table-runs.ts';
-import { mergeOf, TreeView } from './tree-view.ts';
+import { mergeOf, runsAbove, TreeView } from './tree-view.ts';
 
 /** Rows of one ordered tree in memory and on disk. */
 export class KeyTree {
@@ -170,13 +170,12 @@ export class KeyTree {
 
   /** Pins the memtables and tables of this moment. Release it when done. */
   view(): TreeView {
-    return this.#viewOf(this.tables);
+    return this.#viewOf(this.#runs.runs);
   }
 
   /** The same without tables that have no row above `seq`: for those who look for newer rows only. */
   viewAbove(seq: number): TreeView {
-    const newer = this.tables.filter(({ meta }) => meta.maxSeq > seq);
-    return this.#viewOf(newer);
+    return this.#viewOf(runsAbove(this.#runs.runs, seq));
   }
 
   /** Freezes the active memtable unless it is empty; a new one takes over. */
@@ -221,9 +220,9 @@ export class KeyTree {
     return [this.#active, ...this.#frozen].map(({ recent }) => recent);
   }
 
-  #viewOf(tables: readonly KeyTable[]): TreeView {
+  #viewOf(runs: readonly (readonly KeyTable[])[]): TreeView {
     const memtables = [this.#active, ...this.#frozen];
-    return new TreeView(memtables, tables, this.#ranges?.current, this.#scanAheadBytes);
+    return new TreeView(memtables, runs, this.#ranges?.current, this.#scanAheadBytes);
   }
 
   #setTables(tables: readonly KeyTable[]): void {
@@ -359,7 +358,7 @@ export class KeyTree {
    */
   #findMerged(prefixBuf: Uint8Array, from: number, to: number, seqMax: number, out: RowRef): Step {
     out.aim(prefixBuf, from, to, seqMax);
-    const rows = mergeOf([this.#active, ...this.#frozen], this.tables, out.pending);
+    const rows = mergeOf([this.#active, ...this.#frozen], this.#runs.runs, out.pending);
     let step = rows.seek(out.target.slice(0, out.targetTo));
     for (; step === OK; step = rows.next()) {
       const { keyBytes, keyFrom, keyTo } = rows;

@@ -6,29 +6,31 @@ import type { KeyCursor } from './cursor.ts';
 import type { KeyMemtable } from './key-memtable.ts';
 import { MergeCursor } from './merge-cursor.ts';
 import type { RangeSet } from './range-rows.ts';
+import { RunCursor } from './run-cursor.ts';
 import { sharedStart } from './table-order.ts';
 import type { KeyTable } from './table-reader.ts';
 
 /** The rows of a tree at one moment: its memtables and tables, pinned until `release`. */
 export class TreeView {
   readonly #memtables: readonly KeyMemtable[];
-  readonly #tables: readonly KeyTable[];
+  readonly #runs: readonly (readonly KeyTable[])[];
   /** Ranges that hide rows the cursors show; undefined in a tree that has none. */
   readonly ranges: RangeSet | undefined;
   readonly #scanAheadBytes: number;
   #released = false;
 
+  /** `runs` as TableRuns has them. */
   constructor(
     memtables: readonly KeyMemtable[],
-    tables: readonly KeyTable[],
+    runs: readonly (readonly KeyTable[])[],
     ranges?: RangeSet,
     scanAheadBytes = 0,
   ) {
     this.ranges = ranges;
     this.#scanAheadBytes = scanAheadBytes;
     this.#memtables = memtables;
-    this.#tables = tables;
-    for (const table of tables) table.retain();
+    this.#runs = runs;
+    for (const run of runs) for (const table of run) table.retain();
   }
 
   /**
@@ -38,36 +40,46 @@ export class TreeView {
    */
   cursor(above?: Seq): KeyCursor {
     assert(!this.#released, 'a released view has no cursors');
-    const tables =
-      above === undefined ? this.#tables : this.#tables.filter(({ meta }) => meta.maxSeq > above);
-    const aheadBytes = Math.floor(this.#scanAheadBytes / Math.max(1, tables.length));
-    return mergeOf(this.#memtables, tables, undefined, above, aheadBytes);
+    const runs = above === undefined ? this.#runs : runsAbove(this.#runs, above);
+    const aheadBytes = Math.floor(this.#scanAheadBytes / Math.max(1, runs.length));
+    return mergeOf(this.#memtables, runs, undefined, above, aheadBytes);
   }
 
   /** Unpins; cursors of the view are over. Idempotent. */
   release(): void {
     if (this.#released) return;
     this.#released = true;
-    for (const table of this.#tables) table.release();
+    for (const run of this.#runs) for (const table of run) table.release();
   }
+}
+
+/** The runs without tables that have no row above `seq`. */
+export function runsAbove(
+  runs: readonly (readonly KeyTable[])[],
+  seq: Seq,
+): readonly (readonly KeyTable[])[] {
+  const newer = runs.map((run) => run.filter(({ meta }) => meta.maxSeq > seq));
+  return newer.filter((run) => run.length > 0);
 }
 
 /**
  * A cursor over all rows of these sources, unpositioned. `hold`, if given, loads what tables miss; the others
- * as `TreeView.cursor` and KeyTable.cursor have them.
+ * as `TreeView.cursor` and KeyTable.cursor have them, runs as TableRuns has them.
  */
 export function mergeOf(
   memtables: readonly KeyMemtable[],
-  tables: readonly KeyTable[],
+  runs: readonly (readonly KeyTable[])[],
   hold?: BlockHold,
   above?: Seq,
   aheadBytes = 0,
 ): KeyCursor {
   // What is inserted into an empty one later has numbers above those its readers see.
   const inMemory = memtables.filter(({ entries }) => entries > 0).map((memtable) => memtable.cursor());
-  const sources = [...inMemory, ...tables.map((table) => table.cursor(hold, above, aheadBytes))];
+  const open = (table: KeyTable): KeyCursor => table.cursor(hold, above, aheadBytes);
+  const onDisk = runs.map((run) => (run.length === 1 ? open(run[0]!) : new RunCursor(run, open)));
+  const sources = [...inMemory, ...onDisk];
   if (sources.length === 1) return sources[0]!;
-  return tables.length === 0
+  return runs.length === 0
     ? new MergeCursor(sources)
-    : new MergeCursor(sources, sharedStart(tables), inMemory.length);
+    : new MergeCursor(sources, sharedStart(runs.flat()), inMemory.length);
 }

@@ -105,7 +105,10 @@ describe('merge cursor', () => {
         fc.boolean(),
         async (given, back) => {
           const memtable = memtableOf([putRow('middle 1', 900)]);
-          const cursor = mergeOf([memtable], tables);
+          const cursor = mergeOf(
+            [memtable],
+            tables.map((table) => [table]),
+          );
           const seen: string[] = [];
           const show = (key: Uint8Array): string => Buffer.from(key).toString('hex');
           let ok = await settle(cursor, () => (back ? cursor.last() : cursor.first()));
