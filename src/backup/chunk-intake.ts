@@ -150,7 +150,6 @@ export class ChunkIntake {
     await this.#arrived();
     for (const { shared } of this.#windows.splice(0)) ring?.give(shared);
     if (this.#joined) ring?.leave();
-    await this.#options.reader.close();
   }
 
   async #takeLater(buf: Uint8Array, idAt: number, owner: ChunkOwner): Promise<void> {

@@ -174,14 +174,17 @@ class RestoreRun {
       await takeLeftovers(this.#fs, dbUuid, this.#builder);
       const state = await loadVault(this.#env, everyPack);
       await adoptOrphans(this.#env, state, everyPack);
-      this.#reader = new VaultReader(this.#env, state);
+      this.#reader = new VaultReader(this.#env, state, { keepsOpen: true });
       this.#intake = new ChunkIntake({
         reader: this.#reader,
         builder: this.#builder,
         threads: this.#bounds.threads,
         expected: isEverything(this.#options) ? manifest.logicalBytes : 0,
       });
-      const whole = await this.#copy().finally(() => this.#intake.release());
+      const whole = await this.#copy().finally(async () => {
+        await this.#intake.release();
+        await this.#reader.close();
+      });
       const proved = whole && this.#damaged === 0 && (await this.#prove());
       throwIfAborted(this.#options.signal);
       await this.#builder.finish(this.#features);

@@ -9,7 +9,7 @@
  * - What is read has the bytes its id names, else it is VARVE_CORRUPT ("every flipped bit is found …").
  */
 import { corrupt, isVarveError } from '../base/errors.ts';
-import { MiB } from '../base/limits.ts';
+import { KiB, MiB } from '../base/limits.ts';
 import { ChunkFrame, frameBytes } from '../format/chunk-frame.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import { segmentFooter, trailerEntry } from '../format/segment.ts';
@@ -22,6 +22,8 @@ import { IndexHit, missingChunk, type VaultIndex } from './vault-index.ts';
 import type { PackState, VaultEnv, VaultState } from './vault-state.ts';
 
 const windowBytes: number = MiB;
+/** Of one where the windows before it held nothing else that was asked for. */
+const sparseBytes: number = 64 * KiB;
 /** Of one that begins where another ended. */
 const aheadBytes: number = 4 * MiB;
 const windowsMax = 8;
@@ -47,14 +49,23 @@ export class VaultReader {
   readonly #env: VaultEnv;
   readonly #packs: readonly PackState[];
   readonly #open: OpenPacks;
+  readonly #keepsOpen: boolean;
   /** Last used last. */
   readonly #windows: FrameWindow[] = [];
+  #windowBytes: number = windowBytes;
+  /** What was found in windows since the last one was read. */
+  #found = 0;
 
-  /** `state` is borrowed. */
-  constructor(env: VaultEnv, { packs, index }: Pick<VaultState, 'packs' | 'index'>) {
+  /** `state` is borrowed. With `keepsOpen` packs stay open until `close`, without only during a read. */
+  constructor(
+    env: VaultEnv,
+    { packs, index }: Pick<VaultState, 'packs' | 'index'>,
+    { keepsOpen = false }: { readonly keepsOpen?: boolean } = {},
+  ) {
     this.#env = env;
     this.#packs = packs;
     this.#open = new OpenPacks(env.store);
+    this.#keepsOpen = keepsOpen;
     this.index = index;
   }
 
@@ -118,6 +129,7 @@ export class VaultReader {
       const offset = window.offsetOf(id, idAt);
       if (offset < 0) continue;
       this.#used(i);
+      this.#found++;
       return frameIn(window, offset, id, idAt);
     }
     return undefined;
@@ -138,6 +150,17 @@ export class VaultReader {
     throw error;
   }
 
+  /**
+   * What a window is to hold: nodes of lists lie far from each other, between chunks, of which a walk that
+   * wants none would read all.
+   */
+  #nextBytes(): number {
+    if (this.#found === 0) this.#windowBytes = Math.max(sparseBytes, this.#windowBytes / 2);
+    else if (this.#found > 1) this.#windowBytes = Math.min(windowBytes, this.#windowBytes * 2);
+    this.#found = 0;
+    return this.#windowBytes;
+  }
+
   #used(i: number): void {
     if (i === this.#windows.length - 1) return;
     const [window] = this.#windows.splice(i, 1);
@@ -149,14 +172,13 @@ export class VaultReader {
     const offset = off8 * 8;
     const name = packName(hash);
     const ahead = this.#windows.some((one) => one.name === name && one.next === offset);
-    const most = Math.min(ahead ? aheadBytes : windowBytes, size - offset);
+    const most = Math.min(ahead ? aheadBytes : this.#nextBytes(), size - offset);
     const length = Math.max(frameBytes(storedLen), most);
     const oldest = this.#windows.length === windowsMax ? this.#windows.shift() : undefined;
     // What is read ahead of is read whole: it may be the oldest no more.
     const memory =
       oldest !== undefined && oldest.memory.length >= length ? oldest.memory : new Uint8Array(length);
-    const read = readRange(this.#env.store, name, offset, memory.subarray(0, length));
-    const bytes = await orGone(name, offset, read);
+    const bytes = await this.#read(name, offset, memory.subarray(0, length));
     const window = new FrameWindow(name, offset, bytes, memory);
     this.#windows.push(window);
     return window;
@@ -164,7 +186,7 @@ export class VaultReader {
 
   /**
    * What lies in a pack from `hit` on, read into `memory` (taken), which threads may share: as much as fits.
-   * The pack stays open until `close`. VARVE_CORRUPT where it is gone; VARVE_IO and the like.
+   * VARVE_CORRUPT where the pack is gone; VARVE_IO and the like.
    */
   async readStretch(
     { pack, off8 }: Pick<IndexHit, 'pack' | 'off8'>,
@@ -177,7 +199,7 @@ export class VaultReader {
     // A target far away may know nothing of memory that is shared.
     const isOwn = this.#env.store.caps.local === true;
     const target = isOwn ? into : new Uint8Array(into.length);
-    const read = await orGone(name, offset, this.#open.read(name, offset, target));
+    const read = await this.#read(name, offset, target);
     if (read.buffer !== into.buffer) into.set(read);
     return new FrameWindow(name, offset, into.subarray(0, read.length), memory);
   }
@@ -188,20 +210,21 @@ export class VaultReader {
     return size - segmentFooter.size - frames * trailerEntry.size;
   }
 
-  /** Closes the packs that stretches were read of, once none is being read. */
+  /** Closes packs that were kept open, once nothing is being read. It may be used again. */
   async close(): Promise<void> {
     await this.#open.close();
   }
-}
 
-/** What is read of a pack. VARVE_CORRUPT where it is gone. */
-async function orGone(name: string, offset: number, read: Promise<Uint8Array>): Promise<Uint8Array> {
-  try {
-    return await read;
-  } catch (error) {
-    // A prune has taken it since the index was read, or somebody else has.
-    if (isVarveError(error, 'VARVE_NOT_FOUND')) throw corrupt('pack is gone', { file: name, offset });
-    throw error;
+  /** What is read of a pack. VARVE_CORRUPT where it is gone. */
+  async #read(name: string, offset: number, into: Uint8Array): Promise<Uint8Array> {
+    try {
+      if (this.#keepsOpen) return await this.#open.read(name, offset, into);
+      return await readRange(this.#env.store, name, offset, into);
+    } catch (error) {
+      // A prune has taken it since the index was read, or somebody else has.
+      if (isVarveError(error, 'VARVE_NOT_FOUND')) throw corrupt('pack is gone', { file: name, offset });
+      throw error;
+    }
   }
 }
 

@@ -121,7 +121,7 @@ class VerifyRun {
     for (const error of state.damage) this.#note({ error, ids: [] });
     this.#missing(state);
     const orphans = new Set(await adoptOrphans(this.#env, state, everyPack));
-    const reader = new VaultReader(this.#env, state);
+    const reader = new VaultReader(this.#env, state, { keepsOpen: true });
     const packs = this.#level < 2 ? undefined : await this.#packsOf(state, orphans);
     this.#packs = packs;
     try {
@@ -131,9 +131,10 @@ class VerifyRun {
       await packs?.run();
     } finally {
       await packs?.settled();
+      await reader.close();
     }
     if (this.#level >= 3) await this.#checkSmall(state);
-    const damage = await this.#attributed(reader, snaps);
+    const damage = await this.#attributed(reader, snaps).finally(() => reader.close());
     return {
       ok: this.#found.length === 0,
       level: this.#level,
