@@ -43,7 +43,7 @@ export class Injector {
   /** Operations that will not end in this life. */
   stuck = 0;
   /** Told before each unlink of a file and each sync of a catalog. */
-  onFileEvent: (kind: 'unlink' | 'sync', path: string, disk: MemoryFileSystem) => void = () => undefined;
+  onFileEvent: (kind: 'gone' | 'sync', path: string, disk: MemoryFileSystem) => void = () => undefined;
   /** Told of each fault, by its kind. */
   onFault: (kind: FaultKind, fault: SimFault) => void = () => undefined;
   /** Whether a call of a kind is under way. */
@@ -85,7 +85,9 @@ export class Injector {
       return 'crash';
     }
     const isRoot = op.path === superName || op.path.startsWith('cat/');
-    if (op.kind === 'unlink' || (op.kind === 'sync' && isRoot)) this.onFileEvent(op.kind, op.path, disk);
+    // A recovery that cannot read a catalog puts away what others do not name.
+    if (op.kind === 'unlink' || op.kind === 'rename') this.onFileEvent('gone', op.path, disk);
+    else if (op.kind === 'sync' && isRoot) this.onFileEvent('sync', op.path, disk);
     return this.enabled ? this.#fail(op) : undefined;
   }
 

@@ -77,7 +77,7 @@ export class StoreAudit {
   /** Tables of keys and of system rows that a catalog named, and those whose rows are known, by checksum. */
   readonly #metas = new Map<bigint, CatalogTable>();
   readonly #read = new Set<bigint>();
-  /** Catalogs synced and tables unlinked since the last audit. */
+  /** Catalogs synced and tables that went since the last audit. */
   readonly #catalogs = new InstalledCatalogs();
   readonly #gone: { readonly path: string; readonly no: number; readonly bytes: Uint8Array }[] = [];
   /** Numbers of chunks by id (hex); ids by number; what list nodes name, by number. */
@@ -143,10 +143,10 @@ export class StoreAudit {
   }
 
   /**
-   * To be told before a catalog or SUPER is synced and before a file is unlinked: merges drop rows, and
-   * tables go.
+   * To be told before a catalog or SUPER is synced and before a file is unlinked or renamed: merges drop rows,
+   * and tables go.
    */
-  noteFile(kind: 'unlink' | 'sync', path: string, disk: MemoryFileSystem): void {
+  noteFile(kind: 'gone' | 'sync', path: string, disk: MemoryFileSystem): void {
     if (kind === 'sync') {
       this.#catalogs.noteSync(path, disk);
       return;
