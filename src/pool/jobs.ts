@@ -29,6 +29,9 @@ const failuresMax = 3;
  */
 const startBytes: number = 64 * MiB;
 
+/** Given as a reason: the error that is made where there is none costs more than the signal. */
+const taskOver = 'the task is over';
+
 export interface JobsOptions {
   readonly pool: WorkPool;
   readonly clock: Clock;
@@ -175,7 +178,7 @@ export class Jobs {
       this.#onFailure(error, this.#failures === failuresMax);
       doHere(job);
     } finally {
-      over.abort();
+      over.abort(taskOver);
       this.#running--;
     }
     this.#next();
