@@ -20,8 +20,10 @@ const reserveBytesMax = 64 * MiB;
 const reserveBytesMin = MiB;
 /** Smaller stores have none. */
 const storeBytesMin = 4 * MiB;
-/** The file grows by whole steps. */
+/** The file grows by whole steps, as many bytes as the system gives random ones of at a time. */
 const stepBytes = 64 * KiB;
+/** Bytes of a write: a whole number of steps. */
+const pieceBytes = MiB;
 /** Free space that must be left for each byte set aside. */
 const spare = 4;
 
@@ -52,9 +54,8 @@ export async function growReserve(
     if (free !== undefined && free < (wanted - size) * spare) return;
     const file = await fs.open(reserveName, there === null ? 'create' : 'rw');
     try {
-      for (let at = size; at < wanted; at += stepBytes) {
-        // Zeros, or bytes that repeat, take no room on some disks.
-        await file.write(random(Math.min(stepBytes, wanted - at)), at);
+      for (let at = size; at < wanted; at += pieceBytes) {
+        await file.write(randomPiece(Math.min(pieceBytes, wanted - at), random), at);
       }
       await file.sync();
     } finally {
@@ -64,6 +65,13 @@ export async function growReserve(
   } catch (error) {
     logger.warn?.('space could not be set aside', { error });
   }
+}
+
+/** Zeros, or bytes that repeat, take no room on some disks. */
+function randomPiece(length: number, random: (n: number) => Uint8Array): Uint8Array {
+  const piece = new Uint8Array(length);
+  for (let at = 0; at < length; at += stepBytes) piece.set(random(Math.min(stepBytes, length - at)), at);
+  return piece;
 }
 
 /** Frees what was set aside; false when there was nothing. VARVE_IO. */
