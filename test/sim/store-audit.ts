@@ -143,8 +143,8 @@ export class StoreAudit {
   }
 
   /**
-   * To be told before a catalog or SUPER is synced and before a file is unlinked or renamed: merges drop rows,
-   * and tables go.
+   * To be told before a catalog or SUPER is synced, and before a file is unlinked or renamed: merges drop
+   * rows, and tables go.
    */
   noteFile(kind: 'gone' | 'sync', path: string, disk: MemoryFileSystem): void {
     if (kind === 'sync') {
