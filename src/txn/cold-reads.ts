@@ -11,8 +11,8 @@
 import type { Clock } from '../base/clock.ts';
 import type { BlockHold } from '../tree/block-hold.ts';
 
-/** Longest a read from memory takes, ms. */
-const slowMs = 1;
+/** Longest a read from memory takes, ms; fast disks take little more. */
+const slowMs = 0.2;
 /** What one slow read counts, ms, at most: the rest was a wait for a processor. */
 const countedMsMax = 20;
 /** Slow reading that is let happen at once, ms, and the share of the time in which it is forgotten again. */

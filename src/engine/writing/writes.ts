@@ -42,6 +42,9 @@ const putNames = ['metadata', 'contentType', 'tags', 'ifSeq', 'sha256', 'ttlMs',
 /** A batch lets others have their turn after so many bytes. */
 const turnBytes: number = MiB;
 
+/** Keys of a batch that are looked up side by side where the disk must be waited for. */
+const warmedTogether = 16;
+
 export class Writes {
   readonly #store: Store;
   readonly #whole: WholeIngest;
@@ -180,7 +183,7 @@ export class Writes {
           ttlMs: options.ttlMs,
         });
       }
-      if (!write.txn.areWarm(ops)) for (const { prefix } of ops) await write.txn.warm(prefix);
+      if (!write.txn.areWarm(ops)) await warmAll(write, ops);
       throwIfAborted(signal);
       this.#store.stillWritable();
       const named = prepared.flatMap((value) => (value.named === undefined ? [] : [value.named]));
@@ -354,6 +357,17 @@ export class Writes {
       this.#store.stillWritable();
     }
   }
+}
+
+/** Reads what the newest rows of all keys are found in, some side by side: a disk serves many at a time. */
+async function warmAll({ txn }: WriteSide, ops: readonly WriteOp[]): Promise<void> {
+  let next = 0;
+  const each = async (): Promise<void> => {
+    while (next < ops.length) await txn.warm(ops[next++]!.prefix);
+  };
+  // Every one ends before an error is told: nothing is read any more when the call is over.
+  const ended = await Promise.allSettled(Array.from({ length: warmedTogether }, each));
+  for (const one of ended) if (one.status === 'rejected') throw one.reason;
 }
 
 /** Nothing but the value is given. */
