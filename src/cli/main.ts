@@ -2,10 +2,7 @@
 /** The `varve` program: binds the command line to the process. */
 import process from 'node:process';
 import { exitCodes } from './exit-codes.ts';
-import { optimizeLate } from './optimize-late.ts';
 import { runCli } from './program.ts';
-
-optimizeLate();
 
 const controller = new AbortController();
 
