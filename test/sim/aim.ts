@@ -27,6 +27,17 @@ const groups = Math.ceil(calls.length / aimClients);
 /** Aims there are: so many seeds times `aimEvery` take each pair of a fault and a call once. */
 export const aims: number = faultKinds.length * groups;
 
+/** While readers hold files few are unlinked: those who hold them for long have one plan for themselves. */
+const holders: readonly OpKind[] = ['follow', 'reader', 'view', 'verify', 'compact', 'stream'];
+
+/** The calls of a group: neighbours in the list are apart. */
+function callsOf(fault: FaultKind, group: number): readonly OpKind[] {
+  if (fault !== 'EIO unlink') return calls.filter((_, i) => i % groups === group);
+  if (group === 0) return holders;
+  const others = calls.filter((kind) => !holders.includes(kind));
+  return others.filter((_, i) => i % (groups - 1) === group - 1);
+}
+
 /** What `seed` aims at; undefined for most seeds. */
 export function aimOf(seed: number): Aim | undefined {
   if (seed % aimEvery !== 0) return undefined;
@@ -37,8 +48,8 @@ export function aimOf(seed: number): Aim | undefined {
   const merging = fault === 'EIO unlink' ? 'always' : 'eager';
   return {
     fault,
-    calls: calls.filter((_, i) => i % groups === group),
-    beside: ['put', 'stream', 'get', 'flush', 'reader'],
+    calls: callsOf(fault, group),
+    beside: ['put', 'stream', 'get', 'flush', ...(fault === 'EIO unlink' ? [] : (['reader'] as const))],
     options: { memtableBytes: 65_536, blockCacheBytes: 0, trailerCacheBytes: 0, keys: 40, merging },
   };
 }

@@ -15,6 +15,9 @@ interface Armed {
 
 const none: readonly Armed[] = [];
 
+/** Turns that an operation waits for a call during which it is to fail. */
+const awaitedTurns = 1000;
+
 const targetOf = (kind: FsOp['kind']): FaultTarget | undefined => {
   if (kind === 'dataSync') return 'sync';
   if (kind === 'truncate') return 'write';
@@ -75,6 +78,8 @@ export class Injector {
       }
       if (delay > 0) await this.#scheduler.sleep(delay);
       await this.#scheduler.turn(`${op.kind} ${op.path}`);
+      for (let i = 0; i < awaitedTurns && this.#isAwaited(op); i++)
+        await this.#scheduler.turn(`${op.kind} ${op.path}`);
     };
   }
 
@@ -141,6 +146,18 @@ export class Injector {
       else delay = Math.max(delay, act.hang === 'never' ? Number.POSITIVE_INFINITY : hangMs);
     }
     return delay;
+  }
+
+  /**
+   * The operation is one of few, and is to fail during a call that is not under way: calls are short, and
+   * would hardly ever meet it.
+   */
+  #isAwaited(op: FsOp): boolean {
+    if (!this.enabled || !this.serving || op.kind !== 'unlink') return false;
+    const aimed = this.#armedFor(op).filter(({ fault: { during, path, skip, times, act }, seen }) => {
+      return during !== undefined && 'errno' in act && seen < skip + times && op.path.startsWith(path);
+    });
+    return aimed.length > 0 && !aimed.some(({ fault }) => this.isUnderWay(fault.during!));
   }
 
   #armedFor({ kind }: FsOp): readonly Armed[] {
