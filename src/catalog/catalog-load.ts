@@ -59,7 +59,8 @@ export async function loadCatalogs(fs: FsPort): Promise<LoadedCatalogs> {
 
 /**
  * `loadCatalogs` beside a writer, who may install other catalogs, and remove those that SUPER named, while
- * they are read: then they are read again. Errors as there.
+ * they are read: then they are read again. Errors as there, but VARVE_IO where the disk refuses to give them:
+ * they may be whole.
  */
 export async function loadCatalogsBeside(fs: FsPort): Promise<LoadedCatalogs> {
   for (let tries = 1; ; tries++) {
@@ -68,9 +69,15 @@ export async function loadCatalogsBeside(fs: FsPort): Promise<LoadedCatalogs> {
       return await loadCatalogs(fs);
     } catch (error) {
       const mayHaveGone = before !== undefined && isVarveError(error, 'VARVE_CORRUPT') && tries < triesMax;
-      if (!mayHaveGone || !(await isSuperseded(fs, before))) throw error;
+      if (!mayHaveGone || !(await isSuperseded(fs, before))) throw refusedRead(error) ?? error;
     }
   }
+}
+
+/** The failed read among what led to "no catalog is whole". */
+function refusedRead(error: unknown): VarveError | undefined {
+  const problems = error instanceof VarveError && Array.isArray(error.actual) ? error.actual : [];
+  return problems.find((one): one is VarveError => one instanceof VarveError && one.errno === 'EIO');
 }
 
 /** SUPER no longer has `slot` as its newest: a writer has installed something since. Errors as readSlots. */

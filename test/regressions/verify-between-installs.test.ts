@@ -39,4 +39,10 @@ test('a check beside a writer reads catalogs again that were removed while it re
   const lost = disk.fork();
   for (const name of await lost.list('cat')) await lost.unlink(`cat/${name.name}`);
   await expect(loadCatalogsBeside(lost)).rejects.toMatchObject({ code: 'VARVE_CORRUPT' });
+
+  // What cannot be read now may be whole (seed 221076).
+  const refused = disk.fork();
+  refused.faults = ({ kind, path }) =>
+    kind === 'open' && path.startsWith('cat/') ? { errno: 'EIO' } : undefined;
+  await expect(loadCatalogsBeside(refused)).rejects.toMatchObject({ code: 'VARVE_IO', errno: 'EIO' });
 });

@@ -15,8 +15,9 @@ interface Armed {
 
 const none: readonly Armed[] = [];
 
-/** Turns that an operation waits for a call during which it is to fail. */
+/** Turns that an operation waits for a call during which it is to fail, and those of all of a run. */
 const awaitedTurns = 1000;
+const awaitedTurnsMax = 100_000;
 
 const targetOf = (kind: FsOp['kind']): FaultTarget | undefined => {
   if (kind === 'dataSync') return 'sync';
@@ -30,6 +31,7 @@ export class Injector {
   readonly #scheduler: Scheduler;
   /** By what they hit. */
   readonly #armed: ReadonlyMap<FaultTarget, Armed[]>;
+  #awaited = 0;
   /** Asked before each operation of the port; true ends the life there. */
   isOver: () => boolean = () => false;
   /** The disk as it stood when the life ended. */
@@ -78,8 +80,10 @@ export class Injector {
       }
       if (delay > 0) await this.#scheduler.sleep(delay);
       await this.#scheduler.turn(`${op.kind} ${op.path}`);
-      for (let i = 0; i < awaitedTurns && this.#isAwaited(op); i++)
+      for (let i = 0; i < awaitedTurns && this.#isAwaited(op); i++) {
+        this.#awaited++;
         await this.#scheduler.turn(`${op.kind} ${op.path}`);
+      }
     };
   }
 
@@ -153,7 +157,8 @@ export class Injector {
    * would hardly ever meet it.
    */
   #isAwaited(op: FsOp): boolean {
-    if (!this.enabled || !this.serving || op.kind !== 'unlink') return false;
+    if (!this.enabled || !this.serving || op.kind !== 'unlink' || this.#awaited >= awaitedTurnsMax)
+      return false;
     const aimed = this.#armedFor(op).filter(({ fault: { during, path, skip, times, act }, seen }) => {
       return during !== undefined && 'errno' in act && seen < skip + times && op.path.startsWith(path);
     });
