@@ -48,8 +48,8 @@ export class VaultReader {
   near: ((id: Uint8Array, idAt: number) => Promise<PlacedFrame | undefined>) | undefined;
   readonly #env: VaultEnv;
   readonly #packs: readonly PackState[];
-  readonly #open: OpenPacks;
-  readonly #keepsOpen: boolean;
+  /** Where packs stay open. */
+  readonly #open: OpenPacks | undefined;
   /** Last used last. */
   readonly #windows: FrameWindow[] = [];
   #windowBytes: number = windowBytes;
@@ -64,8 +64,7 @@ export class VaultReader {
   ) {
     this.#env = env;
     this.#packs = packs;
-    this.#open = new OpenPacks(env.store);
-    this.#keepsOpen = keepsOpen;
+    this.#open = keepsOpen ? new OpenPacks(env.store) : undefined;
     this.index = index;
   }
 
@@ -212,13 +211,13 @@ export class VaultReader {
 
   /** Closes packs that were kept open, once nothing is being read. It may be used again. */
   async close(): Promise<void> {
-    await this.#open.close();
+    await this.#open?.close();
   }
 
   /** What is read of a pack. VARVE_CORRUPT where it is gone. */
   async #read(name: string, offset: number, into: Uint8Array): Promise<Uint8Array> {
     try {
-      if (this.#keepsOpen) return await this.#open.read(name, offset, into);
+      if (this.#open !== undefined) return await this.#open.read(name, offset, into);
       return await readRange(this.#env.store, name, offset, into);
     } catch (error) {
       // A prune has taken it since the index was read, or somebody else has.

@@ -17,6 +17,12 @@ export function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
+/** Resolves when all of `tasks` have ended; rejects as the first of them, by its place, that failed. */
+export async function allEnded(tasks: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(tasks);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
 /** Runs tasks one after another, in the order they were given. A failed task does not stop the next. */
 export class Mutex {
   #tail: Promise<unknown> = Promise.resolve();

@@ -2,7 +2,9 @@
  * The blocks one lookup or cursor move waits for and those it has loaded. A retried move finds here what it
  * loaded before, so that it ends whatever the cache evicts in between, even with a cache of no bytes.
  */
+
 import type { FileNo } from '../base/brands.ts';
+import { allEnded } from '../base/sync.ts';
 import { MISS } from './cursor.ts';
 
 /** A table as a source of blocks, or of pieces of its filter or index. */
@@ -56,8 +58,7 @@ export class BlockHold {
         source.release();
       }
     });
-    const results = await Promise.allSettled(reads);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await allEnded(reads);
   }
 
   loadSync(): void {

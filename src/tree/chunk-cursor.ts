@@ -1,4 +1,5 @@
 /** Chunk entries in the order of their ids: of memtables, of tables (chunk-table-reader.ts) and merged. */
+import { allEnded } from '../base/sync.ts';
 import { chunkIdBytes } from '../format/chunk-ref.ts';
 import {
   ChunkColumns,
@@ -182,8 +183,7 @@ export class MergedChunks implements ChunkCursor {
 
   async load(): Promise<void> {
     const behind = Array.from(this.#behind.subarray(0, this.#behindCount));
-    const results = await Promise.allSettled(behind.map((i) => this.#sources[i]!.load()));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await allEnded(behind.map((i) => this.#sources[i]!.load()));
   }
 
   /** Moves every source that is behind; false while some of them miss. */

@@ -14,6 +14,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { compareRange, emptyBytes, keyHead } from '../base/bytes.ts';
+import { allEnded } from '../base/sync.ts';
 import { END, type KeyCursor, MISS, OK, type Step } from './cursor.ts';
 import { MergeHeap } from './merge-heap.ts';
 
@@ -87,8 +88,7 @@ export class MergeCursor implements KeyCursor {
   }
 
   async load(): Promise<void> {
-    const results = await Promise.allSettled(this.#missed.map((source) => source.load()));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await allEnded(this.#missed.map((source) => source.load()));
     this.#repeats = true;
   }
 

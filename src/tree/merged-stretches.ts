@@ -8,7 +8,9 @@
  * Invariants (test/tree/chunk-stretches.test.ts)
  * - The entries are those of MergedChunks ("stretches have the entries of a scan, however sources overlap").
  */
+
 import { viewOf } from '../base/bytes.ts';
+import { allEnded } from '../base/sync.ts';
 import { ChunkColumns, chunkEntry, compareChunkIds } from '../format/chunk-table.ts';
 import { ChunkSum } from './chunk-cursor.ts';
 import type { TakeEntries } from './chunk-stretches.ts';
@@ -60,8 +62,7 @@ export class MergedStretches {
   /** Reads what the sources miss. */
   async load(): Promise<void> {
     const behind = Array.from(this.#behind.subarray(0, this.#behindCount));
-    const results = await Promise.allSettled(behind.map((i) => this.#sources[i]!.load()));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await allEnded(behind.map((i) => this.#sources[i]!.load()));
   }
 
   /** Hands on what is left of a stretch, as no other source has an entry; returns the number of entries. */

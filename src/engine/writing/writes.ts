@@ -7,10 +7,12 @@
  * - a buffer given to put may be changed as soon as put has returned its promise;
  * - a stream that throws, or is aborted, leaves nothing visible and holds nothing.
  */
+
 import { concatBytes, toHex } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
 import { MiB } from '../../base/limits.ts';
 import { checkNames } from '../../base/names.ts';
+import { allEnded } from '../../base/sync.ts';
 import type { Births } from '../../chunk/births.ts';
 import { expiryFeature } from '../../format/format-ladder.ts';
 import type { Committed } from '../../txn/committed.ts';
@@ -366,8 +368,7 @@ async function warmAll({ txn }: WriteSide, ops: readonly WriteOp[]): Promise<voi
     while (next < ops.length) await txn.warm(ops[next++]!.prefix);
   };
   // Every one ends before an error is told: nothing is read any more when the call is over.
-  const ended = await Promise.allSettled(Array.from({ length: warmedTogether }, each));
-  for (const one of ended) if (one.status === 'rejected') throw one.reason;
+  await allEnded(Array.from({ length: warmedTogether }, each));
 }
 
 /** Nothing but the value is given. */
