@@ -30,6 +30,20 @@ export interface Campaign {
   run(options: CampaignOptions): Promise<CampaignResult>;
 }
 
+/** Which part of a run this process takes, from 1 on. */
+export interface Part {
+  readonly part: number;
+  readonly of: number;
+}
+
+/** What VARVE_PART says: `1/2` is the first of two halves of a run. Not set, it is all. */
+export function partOf(text = process.env.VARVE_PART ?? '1/1'): Part {
+  const [part, of] = text.split('/').map(Number);
+  if (part === undefined || of === undefined || !(part >= 1 && part <= of))
+    throw new Error(`VARVE_PART is like 1/2, not ${text}`);
+  return { part, of };
+}
+
 /**
  * Says when a campaign ends: after `count` rounds or `seconds`, or `shortCount` rounds when neither is
  * given.

@@ -23,7 +23,14 @@ import { ReadAlike } from '../crash/read-alike.ts';
 import { type Base, prepare } from '../crash/recorder.ts';
 import { StateSet } from '../crash/state-set.ts';
 import { groupWorkloadOf, type Workload, workloadOf } from '../crash/workload.ts';
-import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
+import {
+  type Campaign,
+  type CampaignOptions,
+  type CampaignResult,
+  Pace,
+  type Part,
+  partOf,
+} from './campaign.ts';
 
 const shortStates = 1500;
 const failuresMax = 20;
@@ -65,24 +72,12 @@ export const campaign: Campaign = {
     const only = process.env.VARVE_ONLY;
     const crashes = new Crashes(options);
     const before = process.cpuUsage();
-    if (only === undefined) await crashes.all(partOf(process.env.VARVE_PART ?? '1/1'));
+    if (only === undefined) await crashes.all(partOf());
     else await crashes.one(only);
     const { user, system } = process.cpuUsage(before);
     return crashes.result((user + system) / 1e6);
   },
 };
-
-interface Part {
-  readonly part: number;
-  readonly of: number;
-}
-
-function partOf(text: string): Part {
-  const [part, of] = text.split('/').map(Number);
-  if (part === undefined || of === undefined || !(part >= 1 && part <= of))
-    throw new Error(`VARVE_PART is "1/2", not ${text}`);
-  return { part, of };
-}
 
 /** The numbers of a part, in an order drawn by `seed`. */
 function orderOf(seed: number, { part, of }: Part): Int32Array {

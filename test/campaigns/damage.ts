@@ -15,7 +15,7 @@ import {
   type ShapeName,
   shapeNames,
 } from '../damage/stores.ts';
-import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
+import { type Campaign, type CampaignOptions, type CampaignResult, Pace, partOf } from './campaign.ts';
 
 const shortCount = 90;
 const wholeEvery = 500;
@@ -72,11 +72,12 @@ async function runDamage(options: CampaignOptions): Promise<CampaignResult> {
 async function runAll(options: CampaignOptions): Promise<CampaignResult> {
   const { count = 0, seconds = 0 } = options;
   const isLong = count >= longCount || seconds >= longSeconds;
-  const { part, parts } = partOf(process.env.VARVE_PART);
+  const { part, of } = partOf();
+  const before = part - 1;
   const lanes = await lanesOf(options.seed, shapeNames, isLong);
-  for (const lane of lanes) lane.done = part;
+  for (const lane of lanes) lane.done = before;
   const all = lanes.reduce(
-    (sum, { family }) => sum + Math.max(0, Math.ceil((family.count - part) / parts)),
+    (sum, { family }) => sum + Math.max(0, Math.ceil((family.count - before) / of)),
     0,
   );
   const pace = new Pace(options, shortCount);
@@ -86,7 +87,7 @@ async function runAll(options: CampaignOptions): Promise<CampaignResult> {
     for (const lane of open) {
       if (!pace.goesOn(tried)) return report.result(tried, all);
       const index = (lane.first + lane.done * lane.step) % lane.family.count;
-      lane.done += parts;
+      lane.done += of;
       const isWhole = tried % wholeEvery === 0 || lane.family.count <= wholeFamilyMax;
       const judged = await judgeAt(lane, index, tried++, isWhole);
       report.add(lane, index, judged);
@@ -94,13 +95,6 @@ async function runAll(options: CampaignOptions): Promise<CampaignResult> {
     }
   }
   return report.result(tried, all);
-}
-
-/** `1/2` is the first of two halves of a run, for two processes. */
-function partOf(text = '1/1'): { part: number; parts: number } {
-  const [part, parts] = text.split('/').map(Number) as [number, number | undefined];
-  if (!(part >= 1) || !(parts! >= part)) throw new Error(`VARVE_PART is like 1/2, not ${text}`);
-  return { part: part - 1, parts: parts! };
 }
 
 async function lanesOf(seed: number, names: readonly ShapeName[], isLong: boolean): Promise<Lane[]> {

@@ -1,19 +1,21 @@
 /**
  * Planted faults: each is put into a copy of the program, and the campaigns named with it must notice. Then
  * the same tries run without any fault and must pass. One try is one fault; without a bound all are tried.
- * `VARVE_ONLY='torn batch'` tries one.
+ * `VARVE_ONLY='torn batch'` tries one, `VARVE_PART=1/2` every second one.
  */
 import { Ground } from '../planted/ground.ts';
 import { runHunt } from '../planted/hunt.ts';
 import type { Plant } from '../planted/plant.ts';
 import { plants } from '../planted/plants.ts';
-import { type Campaign, type CampaignOptions, type CampaignResult, Pace } from './campaign.ts';
+import { type Campaign, type CampaignOptions, type CampaignResult, Pace, partOf } from './campaign.ts';
 
 export const campaign: Campaign = {
   name: 'planted',
   run: (options) => {
     const only = process.env.VARVE_ONLY;
-    return runPlants(options, only === undefined ? plants : plants.filter(({ name }) => name === only));
+    const { part, of } = partOf();
+    const ofPart = plants.filter((_, i) => i % of === part - 1);
+    return runPlants(options, only === undefined ? ofPart : plants.filter(({ name }) => name === only));
   },
 };
 

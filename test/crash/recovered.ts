@@ -12,6 +12,7 @@ import { deletesMergedAway, deletesOfBrief, rowsProblem } from './kept-rows.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { type State, stateAt, upTo } from './model.ts';
 import { checkPast, type EndsAt, finishIndexes } from './past.ts';
+import { beginStep } from './processor-time.ts';
 import { type History, hexKey } from './recorder.ts';
 import type { VaultObjects } from './vaults.ts';
 
@@ -55,15 +56,13 @@ export async function checkRecovered(
   history: History,
   plan: CheckPlan,
 ): Promise<number> {
-  const begun = process.cpuUsage();
+  const step = beginStep();
   const before = await audits.load(disk);
   // 0 where there is no store yet.
   const epoch = before?.writerEpoch ?? 0;
   const engine = await openOn(disk, plan.shape, plan.seed, {}, true);
-  // By the clock a process that had to wait, or was stopped meanwhile, would fail.
-  const { user, system } = process.cpuUsage(begun);
-  const took = (user + system) / 1000;
-  if (took > openMsMax) throw new Error(`recovery took ${took.toFixed()} ms of processor time`);
+  const took = step.over(openMsMax);
+  if (took !== undefined) throw new Error(`recovery took ${took.toFixed()} ms of processor time`);
   const health = engine.health();
   // A slot of SUPER, or in the looser modes a file never synced, may be torn: that is a warning.
   if (health.status === 'degraded' || (plan.killed === true && !health.ok))

@@ -7,6 +7,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { Health } from '../../src/engine/types.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { openOn } from '../crash/machine.ts';
+import { beginStep } from '../crash/processor-time.ts';
 import {
   isGotAround,
   type Knowledge,
@@ -100,12 +101,11 @@ export async function judge(known: Knowledge, mutation: Mutation, plan: JudgePla
   const disk = known.store.disk.fork();
   if (!(await mutation.apply(disk))) return { verdict: 'same', lost: 0, errors: 0, faults: [] };
   const findings = new Findings();
-  const begun = process.cpuUsage();
+  const step = beginStep();
   const memory = plan.turn % memoryEvery === 0 ? process.memoryUsage.rss() : undefined;
   await withoutHanging(judgeDisk(known, mutation, plan, disk, findings), findings);
-  const { user, system } = process.cpuUsage(begun);
-  const took = (user + system) / 1000;
-  if (took > slowMs) findings.fault(`took ${Math.round(took)} ms of processor time`);
+  const took = step.over(slowMs);
+  if (took !== undefined) findings.fault(`took ${Math.round(took)} ms of processor time`);
   const grown = memory === undefined ? 0 : process.memoryUsage.rss() - memory;
   if (grown > memoryMax) findings.fault(`took ${Math.round(grown / 2 ** 20)} MiB of memory`);
   const { lost, errors, faults } = findings;
