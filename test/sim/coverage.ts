@@ -11,6 +11,8 @@ export class Coverage {
   readonly #seen = new Set<string>();
   readonly #underWay = new Map<string, number>();
   #last: string | undefined;
+  /** Told when a call is under way. */
+  onBegin: () => void = () => undefined;
 
   /** A call, or an end of a life, begins. */
   begin(kind: string): void {
@@ -18,6 +20,7 @@ export class Coverage {
     for (const [other, count] of this.#underWay) if (count > 0) this.#seen.add(`${kind} during ${other}`);
     this.#last = kind;
     if (!instant.has(kind)) this.#underWay.set(kind, (this.#underWay.get(kind) ?? 0) + 1);
+    this.onBegin();
   }
 
   isUnderWay(kind: string): boolean {

@@ -102,7 +102,7 @@ function drawFavourite(prng: Prng, calls: number): SimFault[] {
 }
 
 /** There are few operations of these kinds while a call is made. */
-const rareTargets: ReadonlySet<FaultKind> = new Set(['EIO unlink', 'EIO list', 'EIO stat']);
+const rareTargets: ReadonlySet<FaultKind> = new Set(['EIO unlink', 'EIO list', 'EIO stat', 'EIO size']);
 
 /** One kind of fault all through the run: some hit whatever there is, others while an aimed call is made. */
 export function drawAimed(prng: Prng, calls: number, { fault, calls: aimed }: Aim): SimFault[] {

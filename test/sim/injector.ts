@@ -18,6 +18,10 @@ const none: readonly Armed[] = [];
 /** Turns that an operation waits for a call during which it is to fail, and those of all of a run. */
 const awaitedTurns = 1000;
 const awaitedTurnsMax = 100_000;
+/** One of so many lets time pass, for clients that sleep. */
+const sleepEvery = 8;
+/** Operations of which there are few while a call is made: they wait for it. */
+const rareKinds: ReadonlySet<FsOp['kind']> = new Set(['unlink', 'list', 'stat', 'size']);
 
 const targetOf = (kind: FsOp['kind']): FaultTarget | undefined => {
   if (kind === 'dataSync') return 'sync';
@@ -32,6 +36,10 @@ export class Injector {
   /** By what they hit. */
   readonly #armed: ReadonlyMap<FaultTarget, Armed[]>;
   #awaited = 0;
+  /** Operations that wait for a call, and what lets them go on at once. */
+  readonly #waiting = new Map<FsOp, () => void>();
+  /** What a call that began meanwhile decided for them, by what they do and to which path. */
+  readonly #decided = new Map<string, FsFault | undefined>();
   /** Asked before each operation of the port; true ends the life there. */
   isOver: () => boolean = () => false;
   /** The disk as it stood when the life ended. */
@@ -70,6 +78,8 @@ export class Injector {
   attach(disk: MemoryFileSystem): void {
     this.last = undefined;
     this.stuck = 0;
+    this.#waiting.clear();
+    this.#decided.clear();
     disk.faults = (op) => this.#act(disk, op);
     disk.answer = () => this.#scheduler.turn('answer of a sync');
     disk.schedule = async (op) => {
@@ -79,12 +89,30 @@ export class Injector {
         await new Promise(() => undefined);
       }
       if (delay > 0) await this.#scheduler.sleep(delay);
-      await this.#scheduler.turn(`${op.kind} ${op.path}`);
-      for (let i = 0; i < awaitedTurns && this.#isAwaited(op); i++) {
-        this.#awaited++;
-        await this.#scheduler.turn(`${op.kind} ${op.path}`);
-      }
+      await this.#scheduler.turn(nameOf(op));
+      await this.#awaitCall(op);
     };
+  }
+
+  /** A call begins and is under way: what waits for it fails during it, however short it is. */
+  callBegins(): void {
+    for (const [op, go] of this.#waiting) {
+      if (this.#isAwaited(op)) continue;
+      this.#waiting.delete(op);
+      this.#decided.set(nameOf(op), this.#fail(op));
+      go();
+    }
+  }
+
+  async #awaitCall(op: FsOp): Promise<void> {
+    if (!this.#isAwaited(op)) return;
+    const begun = new Promise<void>((go) => this.#waiting.set(op, go));
+    for (let i = 1; i <= awaitedTurns && this.#waiting.has(op) && this.#isAwaited(op); i++) {
+      this.#awaited++;
+      const turn = i % sleepEvery === 0 ? this.#scheduler.sleep(1) : this.#scheduler.turn(nameOf(op));
+      await Promise.race([turn, begun]);
+    }
+    this.#waiting.delete(op);
   }
 
   #act(disk: MemoryFileSystem, op: FsOp): FsFault | undefined {
@@ -97,6 +125,8 @@ export class Injector {
     // A recovery that cannot read a catalog puts away what others do not name.
     if (op.kind === 'unlink' || op.kind === 'rename') this.onFileEvent('gone', op.path, disk);
     else if (op.kind === 'sync' && isRoot) this.onFileEvent('sync', op.path, disk);
+    const decided = this.#decided.get(nameOf(op));
+    if (this.#decided.delete(nameOf(op))) return decided;
     return this.enabled ? this.#fail(op) : undefined;
   }
 
@@ -157,7 +187,7 @@ export class Injector {
    * would hardly ever meet it.
    */
   #isAwaited(op: FsOp): boolean {
-    if (!this.enabled || !this.serving || op.kind !== 'unlink' || this.#awaited >= awaitedTurnsMax)
+    if (!this.enabled || !this.serving || !rareKinds.has(op.kind) || this.#awaited >= awaitedTurnsMax)
       return false;
     const aimed = this.#armedFor(op).filter(({ fault: { during, path, skip, times, act }, seen }) => {
       return during !== undefined && 'errno' in act && seen < skip + times && op.path.startsWith(path);
@@ -179,6 +209,10 @@ export class Injector {
     const n = armed.seen++;
     return n >= skip && n < skip + times;
   }
+}
+
+function nameOf({ kind, path }: FsOp): string {
+  return `${kind} ${path}`;
 }
 
 /** A fault's kind, for the coverage table. */

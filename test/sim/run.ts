@@ -83,6 +83,7 @@ class Run {
     injector.attach(this.#disk);
     injector.isOver = () => this.#isOver();
     injector.isUnderWay = (kind) => coverage.isUnderWay(kind);
+    coverage.onBegin = () => injector.callBegins();
     injector.onFault = (kind, fault) => this.#noteFault(kind, fault);
     injector.onFileEvent = (kind, path, disk) => this.#audit.noteFile(kind, path, disk);
     scheduler.onStall = () => this.#cutStuck();
