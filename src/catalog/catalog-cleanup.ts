@@ -5,7 +5,7 @@
  * falling back by one install finds everything it needs.
  */
 import type { FileNo } from '../base/brands.ts';
-import type { Catalog, NumberedFile } from '../format/catalog.ts';
+import { type Catalog, firstLogNo, type NumberedFile } from '../format/catalog.ts';
 import { fileDir, filePath, type NumberedKind, parseFileName } from '../format/file-names.ts';
 import { forgetDirs } from '../fs/dirs.ts';
 import { parentPath } from '../fs/fs-path.ts';
@@ -29,7 +29,7 @@ export async function unlinkableFiles(
   for (const no of await numbersIn(fs, 'cat'))
     if (kept.every((catalog) => catalog.no !== no) && no < current.nextFileNo)
       files.push({ kind: 'cat', no });
-  const walFrom = Math.min(...kept.map(({ walFirstNo }) => walFirstNo));
+  const walFrom = Math.min(...kept.map(firstLogNo));
   for (const no of await numbersIn(fs, 'wal')) if (no < walFrom) files.push({ kind: 'wal', no });
   return files;
 }

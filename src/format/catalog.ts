@@ -27,7 +27,7 @@ import {
 export const catalogHead = defineLayout('cathead', 'catalog head', 64, {
   previousCatalogNo: f(0, 'u64', 'catalog installed before this one, 0 = none'),
   checkpointSeq: f(8, 'u64', 'everything up to this number is in the tables named here'),
-  walFirstNo: f(16, 'u64', 'log files below are not needed; 0 = no log file was made yet'),
+  walFirstNo: f(16, 'u64', 'log files below are not needed; 0 = none was made yet, the first is above `no`'),
   nextFileNo: f(24, 'u64', 'lower bound of the next file number'),
   timelineId: f(32, 'u64', 'branch of history'),
   features: f(40, 'u32', 'features of the contents; any unknown one = refuse'),
@@ -120,7 +120,7 @@ export interface Catalog {
   generation: number;
   previousCatalogNo: FileNo;
   checkpointSeq: Seq;
-  /** 0 = no log file was made yet. */
+  /** 0 = no log file was made yet: those that are get numbers above the catalog's own. */
   walFirstNo: FileNo;
   nextFileNo: FileNo;
   timelineId: number;
@@ -131,6 +131,14 @@ export interface Catalog {
   unsealed: CatalogUnsealed[];
   /** Files this install stopped naming: unlinked after the next one. */
   dropped: NumberedFile[];
+}
+
+/**
+ * The lowest number a log file of `catalog` has. Where none was made yet, files below the catalog's own
+ * number are from before a repair: a power cut may bring one back.
+ */
+export function firstLogNo({ walFirstNo, no }: Pick<Catalog, 'walFirstNo' | 'no'>): FileNo {
+  return walFirstNo === 0 ? no : walFirstNo;
 }
 
 /** Largest catalog file a reader accepts, bytes. */

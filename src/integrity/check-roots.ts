@@ -95,6 +95,7 @@ async function checkLog(
   const chain = await readLogChain(fs, {
     dbUuid: slot.dbUuid,
     walFirstNo: from.walFirstNo,
+    catalogNo: from.no,
     checkpointSeq: from.checkpointSeq,
     ...(slot.cleanShutdown ? { closedEpoch: slot.writerEpoch } : {}),
   });

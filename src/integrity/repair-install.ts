@@ -5,7 +5,8 @@
  * The commit point is the rename of the new SUPER over the old one, of which a copy is kept. Until then the
  * store is as it was but for new files that nothing names; a repair that was stopped can be begun again. What
  * is replaced gets its second name in `quarantine/` before (where the disk has links), so that nothing a
- * later opening sweeps up is the only copy.
+ * later opening sweeps up is the only copy. The catalog names no log: the old files are below its number, so
+ * that one whose removal a power cut undoes is not taken for the log again.
  */
 import type { FileNo } from '../base/brands.ts';
 import { isVarveError } from '../base/errors.ts';
@@ -106,12 +107,15 @@ async function renamed(fs: FsPort, path: string): Promise<boolean> {
   }
 }
 
+/** False where it cannot be read. A copy that cannot be written ends the repair: nothing else has them. */
 async function copied(fs: FsPort, path: string, no: FileNo): Promise<boolean> {
+  let bytes: Uint8Array;
   try {
-    await writeNewFile(fs, `${quarantine}/${path}.${no}`, await readWhole(fs, path, 1024 * 1024));
-    return true;
+    bytes = await readWhole(fs, path, 1024 * 1024);
   } catch (error) {
     if (isVarveError(error, 'VARVE_IO', 'VARVE_CORRUPT')) return false;
     throw error;
   }
+  await writeNewFile(fs, `${quarantine}/${path}.${no}`, bytes);
+  return true;
 }

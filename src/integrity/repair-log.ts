@@ -1,8 +1,8 @@
 /**
  * The log of a damaged store, applied into memory: every frame that is whole, in order, also behind damage.
  *
- * As in recovery, commits that nothing proves to be on disk end at the first whose chunks are not there; in
- * full durability there are none such.
+ * As in recovery, commits that nothing proves to be on disk end at the first whose chunks are not there, and
+ * its number is free again; in full durability there are none such.
  */
 import type { FileNo, Seq } from '../base/brands.ts';
 import { isDamage } from '../base/errors.ts';
@@ -21,8 +21,9 @@ import { Applier } from '../txn/applier.ts';
 export interface LogRepair {
   readonly fs: FsPort;
   readonly dbUuid: Uint8Array;
-  /** Of the catalog; 0 where there is none: then everything that is there is applied. */
+  /** Of the catalog, as its number; 0 where there is none: then everything that is there is applied. */
   readonly walFirstNo: FileNo;
+  readonly catalogNo: FileNo;
   readonly checkpointSeq: Seq;
   readonly closedEpoch: number | undefined;
   /** Tables of the system tree that are whole: what they say of ranges and history the log goes on from. */
@@ -46,7 +47,7 @@ export interface RepairedLog {
 
 /** Reads and applies the log. Damage is in the result; VARVE_FORMAT_VERSION, VARVE_IO. */
 export async function replayLog(work: LogRepair): Promise<RepairedLog> {
-  const { fs, dbUuid, walFirstNo, checkpointSeq, closedEpoch } = work;
+  const { fs, dbUuid, walFirstNo, catalogNo, checkpointSeq, closedEpoch } = work;
   const options = { dbUuid, cache: new BlockCache(0), memtableBytes: 2 ** 30 };
   const { forest } = await Forest.open(fs, work.system, options);
   // What of them is damaged is reported with the tables.
@@ -55,19 +56,21 @@ export async function replayLog(work: LogRepair): Promise<RepairedLog> {
   const chain = await readLogChain(fs, {
     dbUuid,
     walFirstNo,
+    catalogNo,
     checkpointSeq,
     ...(closedEpoch === undefined ? {} : { closedEpoch }),
   });
   const named = new Map<FileNo, number>();
   const missing: { from: Seq; to?: Seq }[] = [];
-  let lastSeq: Seq = Math.max(checkpointSeq, chain.lastSeq);
+  let lastSeq: Seq = checkpointSeq;
   try {
     for (const { missingFrom: from, missingTo: to } of chain.damage) {
       missing.push(to === undefined ? { from } : { from, to });
       lastSeq = Math.max(lastSeq, to ?? from);
     }
-    const applied = await applyFrames(work, chain, forest, named);
-    missing.push(...applied);
+    const { lost, upTo } = await applyFrames(work, chain, forest, named);
+    missing.push(...lost);
+    lastSeq = Math.max(lastSeq, upTo);
   } finally {
     await chain.close();
   }
@@ -88,8 +91,9 @@ async function applyFrames(
   chain: LogChain,
   forest: Forest,
   named: Map<FileNo, number>,
-): Promise<{ from: Seq; to: Seq }[]> {
+): Promise<{ lost: { from: Seq; to: Seq }[]; upTo: Seq }> {
   const lost: { from: Seq; to: Seq }[] = [];
+  let upTo = chain.lastSeq;
   const ignore = (): void => undefined;
   const applier = new Applier(forest, {
     // Counts are made anew from rows and nodes, so no node is needed here.
@@ -115,7 +119,10 @@ async function applyFrames(
         continue;
       }
       const isUnproven = !isFull && lastSeqOf(frame) > chain.durableSeq;
-      if (isUnproven && !(await areThere(segments, places))) break;
+      if (isUnproven && !(await areThere(segments, places))) {
+        upTo = frame.seqFirst - 1;
+        break;
+      }
       applier.timeMs = frame.commitTimeMs;
       visit(frame, payload, applier);
       for (const { segment, off8, storedLen } of places) {
@@ -126,7 +133,7 @@ async function applyFrames(
   } finally {
     await segments.close();
   }
-  return lost;
+  return { lost, upTo };
 }
 
 interface Place {

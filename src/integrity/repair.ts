@@ -108,6 +108,7 @@ class Repair {
       fs,
       dbUuid,
       walFirstNo: catalog?.walFirstNo ?? 0,
+      catalogNo: catalog?.no ?? 0,
       checkpointSeq: catalog?.checkpointSeq ?? 0,
       closedEpoch,
       system: this.#rows.wholeMetasOf(trees.S),

@@ -13,6 +13,8 @@ export interface LogChainOptions {
   readonly dbUuid: Uint8Array;
   /** Of the catalog: 0 = no log file was made yet. */
   readonly walFirstNo: FileNo;
+  /** Of the catalog: where no log file was made yet, those with a lower number are not read. */
+  readonly catalogNo: FileNo;
   /** Frames wholly at or below are skipped. */
   readonly checkpointSeq: Seq;
   /**

@@ -15,6 +15,7 @@
 import { assert } from '../base/assert.ts';
 import type { FileNo, Seq } from '../base/brands.ts';
 import { corrupt, type VarveError } from '../base/errors.ts';
+import { firstLogNo } from '../format/catalog.ts';
 import { filePath } from '../format/file-names.ts';
 import { type FrameFields, frameBytes, lastSeqOf, readFrame } from '../format/log-frame.ts';
 import { durabilityCodes } from '../format/log-ops.ts';
@@ -203,7 +204,8 @@ export class LogChain {
  * is in the result; VARVE_FORMAT_VERSION when a file is of a newer format, VARVE_IO when one cannot be read.
  */
 export async function readLogChain(fs: FsPort, options: LogChainOptions): Promise<LogChain> {
-  const files = await listLogFiles(fs, options.dbUuid, options.walFirstNo);
+  const { dbUuid, walFirstNo, catalogNo } = options;
+  const files = await listLogFiles(fs, dbUuid, firstLogNo({ walFirstNo, no: catalogNo }));
   const links = await linkLogFiles(fs, files, options.checkpointSeq);
   const reading = await readChain(fs, links, options);
   return new LogChain(fs, files, reading, options.checkpointSeq);

@@ -154,7 +154,8 @@ class Crashes {
   }
 
   result(cpuSeconds: number): CampaignResult {
-    const { workloads, points, states, alike, duplicates, inner, fallbacks, failing, rows } = this.#tally;
+    const { workloads, points, states, alike, duplicates, inner, fallbacks, mended, failing, rows } =
+      this.#tally;
     const tried = this.#tried;
     const all = tried + duplicates;
     const perSecond = (many: number): number => Math.round(many / cpuSeconds);
@@ -163,7 +164,7 @@ class Crashes {
       `exhaustive ${this.#sequences} of ${this.#ofPart} sequences; ${this.#workloads} random workloads; ` +
         `${this.#faults} failing operations`,
       `${states} states of power cuts, ${inner} of crashes inside recovery, ${fallbacks} without the ` +
-        `newest slot or catalog, ${failing} after failing operations; ` +
+        `newest slot or catalog, ${mended} repaired first, ${failing} after failing operations; ` +
         `${points} points of ${workloads} runs with ${rows} rows`,
       `${tried - alike} states were opened; ${alike} differ from one of them in nothing that recovery reads`,
     ];

@@ -100,6 +100,8 @@ export const letters: readonly (readonly [name: string, step: Step])[] = [
   ['rules', calls({ kind: 'rules', space: '' }, put('a', chunk), put('b', streamed))],
   ['compact', { kind: 'compact', calls: [put('c', inline)] }],
   ['backup', { kind: 'backup', calls: [put('b', chunk), put('j', small)] }],
+  ['verify', { kind: 'verify', calls: [put('c', inline), put('k', chunk)] }],
+  ['repair', { kind: 'repair' }],
 ];
 
 /** What the prepared store has been through before the first call. */

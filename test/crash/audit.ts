@@ -7,6 +7,7 @@ import { toHex } from '../../src/base/bytes.ts';
 import { BlockCache } from '../../src/cache/block-cache.ts';
 import type { LoadedCatalogs } from '../../src/catalog/catalog-load.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
+import { firstLogNo } from '../../src/format/catalog.ts';
 import { chunkIdBytes, chunkKinds } from '../../src/format/chunk-ref.ts';
 import { chunkEntryFlags } from '../../src/format/chunk-table.ts';
 import { filePath, lockName, reserveName, superName } from '../../src/format/file-names.ts';
@@ -148,10 +149,10 @@ function count(counted: Map<string, number>, bytes: Uint8Array, at: number): voi
 export async function strayFiles(disk: MemoryFileSystem, given?: LoadedCatalogs): Promise<string[]> {
   const { catalog, previous } = given ?? (await CatalogStore.load(disk));
   const kept = new Set<string>([superName, lockName, reserveName]);
-  let walFrom = catalog.walFirstNo;
+  let walFrom = firstLogNo(catalog);
   for (const each of [catalog, previous?.catalog]) {
     if (each === undefined) continue;
-    walFrom = Math.min(walFrom, each.walFirstNo);
+    walFrom = Math.min(walFrom, firstLogNo(each));
     kept.add(filePath('cat', each.no));
     for (const { no } of each.tables) kept.add(filePath('tab', no));
     for (const { no } of [...each.sealed, ...each.unsealed]) kept.add(filePath('seg', no));

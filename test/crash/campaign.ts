@@ -2,6 +2,7 @@
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { xxh64 } from '../../src/codec/checksum.ts';
+import { superName } from '../../src/format/file-names.ts';
 import type { RangeRow } from '../../src/format/system-rows.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsProfile } from '../../src/fs/sim-names.ts';
@@ -9,13 +10,13 @@ import { profiles } from './alphabet.ts';
 import { checkBackups } from './backed-up.ts';
 import { type Breadth, choicesAt, drawn, settle } from './choices.ts';
 import { withoutNewest } from './fallback.ts';
-import { openOn } from './machine.ts';
+import { anyCrash, momentsInside, openAndMerge } from './inside.ts';
+import { checkMended } from './mended-check.ts';
 import { ReadAlike } from './read-alike.ts';
 import { checkReader } from './readers.ts';
 import {
   type Base,
   type CrashPoint,
-  changing,
   type History,
   type Recording,
   type RecordOptions,
@@ -68,6 +69,8 @@ export interface Tally {
   inner: number;
   /** States that have lost the newest slot or catalog. */
   fallbacks: number;
+  /** States that were repaired before they were opened. */
+  mended: number;
   /** States after an operation failed: in the same boot, and after power cuts. */
   failing: number;
   rows: number;
@@ -83,6 +86,7 @@ export const newTally = (): Tally => ({
   duplicates: 0,
   inner: 0,
   fallbacks: 0,
+  mended: 0,
   failing: 0,
   rows: 0,
   backups: 0,
@@ -176,6 +180,7 @@ export async function crashAll(run: CrashRun): Promise<void> {
           {
             ...{ floor, killed, isBare, state },
             vault: point.vault,
+            mended: point.mended,
           },
         );
       } catch (error) {
@@ -188,7 +193,10 @@ export async function crashAll(run: CrashRun): Promise<void> {
 
 /** Readers open between drawn moments of a run, at first among the files of the earlier one. */
 async function checkReaders({ name, workload, effort }: CrashRun, recording: Recording): Promise<void> {
-  const { points, history } = recording;
+  const { history } = recording;
+  // Nobody has a store open that is repaired.
+  const begun = recording.points.findIndex(({ mended }) => mended !== 'never');
+  const points = begun < 0 ? recording.points : recording.points.slice(0, begun);
   // Before that there may be no store to open.
   const first = points.findIndex(({ acked, op }) => acked > 0 && op !== undefined);
   const prng = new Prng(workload.seed ^ 0x4ead);
@@ -234,13 +242,14 @@ interface FoundState {
   readonly isBare: boolean;
   readonly state: bigint;
   readonly vault: VaultObjects | undefined;
+  readonly mended: CrashPoint['mended'];
 }
 
 /** How deep a state is looked into follows from the state, so that it is the same when it is repeated. */
 async function checkOnce(
   disk: MemoryFileSystem,
   recorded: Recorded,
-  { floor, killed, isBare, state, vault }: FoundState,
+  { floor, killed, isBare, state, vault, mended }: FoundState,
 ): Promise<void> {
   const { recording, run } = recorded;
   const { workload, effort, tally } = run;
@@ -250,22 +259,32 @@ async function checkOnce(
     shape: workload.shape,
     seed: workload.seed * 1000 + 777,
     goOn: lot % effort.goOnEvery === 0,
-    killed,
+    // Where a repair has not come to its end a slot is lost.
+    killed: killed && mended !== 'going on',
     vault,
+    mayKeep: mended !== 'never',
   };
   // Where commits are not synced one by one recovery has most to do.
   const often = workload.shape.durability === 'full' ? 1 : 4;
   const fallbackEvery = Math.ceil((effort.fallbackEvery ?? Number.POSITIVE_INFINITY) / often);
   const falls =
     effort.fallbackEvery !== undefined && (isBare || Math.floor(lot / 4096) % fallbackEvery === 0);
-  const spare = falls ? disk.fork() : undefined;
+  const spare = falls || mended === 'going on' ? disk.fork() : undefined;
   const innerEvery = Math.ceil(effort.innerEvery / often);
   const deep = Math.floor(lot / 64) % innerEvery === 0 ? effort.depth : 0;
   await checkState(disk, recorded, plan, deep);
   if (spare === undefined) return;
-  for (const [what, damaged] of await withoutNewest(spare, lot >> 4)) {
+  const inner = deep > 0 ? effort.innerPoints : 0;
+  const mendedToo = async (copy: MemoryFileSystem): Promise<void> => {
+    // Nothing was promised yet: the next open makes the store.
+    if (!copy.files().includes(superName)) return;
+    tally.mended += await checkMended(copy, recording.history, plan, run.profile, inner);
+  };
+  await mendedToo(spare.fork());
+  for (const [what, damaged] of falls ? await withoutNewest(spare, lot >> 4) : []) {
     tally.fallbacks++;
     try {
+      await mendedToo(damaged.fork());
       await checkRecovered(damaged, recording.history, {
         ...plan,
         killed: false,
@@ -317,15 +336,14 @@ async function checkState(
   const last = await checkUnread(disk, recorded, plan, depth > 0);
   if (again === undefined) return;
   const prng = new Prng(plan.seed);
-  for (const { disk: at, where } of await momentsInside(again, plan, effort.innerPoints, prng)) {
-    const pending = at.pending();
-    const [choice] = drawn(prng, choicesAt(pending, prng, innerBreadth), 1);
-    const inner = at.crash(settle(choice!, pending, profile === 'wild').chooser);
+  const moments = await momentsInside(again, (at) => openAndMerge(at, plan), effort.innerPoints, prng);
+  for (const { disk: at, where } of moments) {
+    const { disk: inner, choice } = anyCrash(at, prng, profile);
     if (!seen.add(xxh64(encodeUtf8(`${inner.digest()} inner ${last} ${depth}`)))) continue;
     tally.inner++;
     const goOn = prng.chance(0.1);
     const innerPlan = { ...plan, floor: last, exactly: last, seed: plan.seed + 9, goOn, mayKeep: true };
-    const what = `crashed inside its recovery ${where}, '${choice!.name}'`;
+    const what = `crashed inside its recovery ${where}, '${choice}'`;
     try {
       await checkState(inner, recorded, { ...innerPlan, killed: false }, depth - 1);
     } catch (error) {
@@ -360,36 +378,3 @@ async function checkUnread(
 /** Moments between the files a reader begins with and those it goes on with; calls before it meets them. */
 const readerSpan = 40;
 const readerCalls = 12;
-
-const innerBreadth: Breadth = { mixtures: 2, singles: 6, cuts: 2 };
-
-interface Moment {
-  readonly disk: MemoryFileSystem;
-  readonly where: string;
-}
-
-/**
- * Opens the store on `disk` and lets its merges run: `most` of the moments before changing operations, half
- * of them before one of the log, and the one after the last.
- */
-async function momentsInside(
-  disk: MemoryFileSystem,
-  { shape, seed }: CheckPlan,
-  most: number,
-  prng: Prng,
-): Promise<readonly Moment[]> {
-  const ofLog: Moment[] = [];
-  const others: Moment[] = [];
-  disk.faults = ({ kind, path, index }) => {
-    if (!changing.has(kind)) return undefined;
-    const where = `before operation ${index} (${kind} ${path})`;
-    (path.startsWith('wal') ? ofLog : others).push({ disk: disk.fork(), where });
-    return undefined;
-  };
-  const engine = await openOn(disk, shape, seed + 5);
-  const opened: Moment = { disk: disk.fork(), where: 'at its end' };
-  if (shape.merges) await engine.flush();
-  disk.faults = undefined;
-  const half = Math.ceil((most - 1) / 2);
-  return [opened, ...drawn(prng, ofLog, half), ...drawn(prng, others, most - 1 - half)];
-}

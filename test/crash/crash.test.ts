@@ -20,7 +20,7 @@ const quick: Effort = {
 const nested: Effort = { mixtures: 2, singles: 2, goOnEvery: 20, innerEvery: 6, innerPoints: 2, depth: 2 };
 
 /** Sequences of the campaign that are always looked at: of one, two and three calls, on both stores. */
-const samples = [1, 8 + 6 * 3, 3 + 6 * 11, 3 + 6 * 60, 4 + 6 * 1500];
+const samples = [1, 8 + 6 * 3, 3 + 6 * 11, 3 + 6 * 30, 3 + 6 * 60, 4 + 6 * 1500];
 
 describe('crashes', () => {
   test('sampled crash points of random workloads recover to a prefix with every acked commit', async () => {
@@ -43,6 +43,7 @@ describe('crashes', () => {
     }
     expect(tally.states).toBeGreaterThan(20);
     expect(tally.inner).toBeGreaterThan(4);
+    expect(tally.mended).toBeGreaterThan(2);
   }, 60_000);
 
   test('every number is a sequence of its own', () => {

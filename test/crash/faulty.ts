@@ -10,7 +10,8 @@ import type { Engine } from '../../src/engine/engine.ts';
 import type { BatchOperation } from '../../src/engine/types.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { toggle, toggleRules, update } from './features.ts';
-import { openOn } from './machine.ts';
+import { envOf, openOn } from './machine.ts';
+import { loseNewestSlot, mend, refuseLoss } from './mended.ts';
 import { briefMs, hexKey } from './recorder.ts';
 import { inTransaction } from './transact.ts';
 import { type VaultObjects, vaultOf } from './vaults.ts';
@@ -85,8 +86,9 @@ export async function runFaulty(
         await Promise.all([run.guard('flush', run.engine.flush()), run.call(call)]);
     } else if ('calls' in step) {
       await Promise.all([...step.calls.map((call) => run.call(call)), run.beside(step.kind)]);
-    } else if (step.kind === 'kill' && onKill !== undefined) {
+    } else if ((step.kind === 'kill' || step.kind === 'repair') && onKill !== undefined) {
       run.kill(onKill);
+      if (step.kind === 'repair') await run.repair();
       await run.open();
     } else {
       await run.close();
@@ -178,10 +180,19 @@ class Faulty {
     this.#disk = onKill(this.#disk);
   }
 
+  /** A repair that is refused leaves the store as it was; one that is not loses nothing. */
+  async repair(): Promise<void> {
+    const { shape, seed } = this.#workload;
+    await loseNewestSlot(this.#disk);
+    const report = await this.guard('repair', mend(envOf(this.#disk, seed * 100 + this.#opens++), shape));
+    if (report !== undefined) refuseLoss(report);
+  }
+
   /** What goes on while the calls of a step are made. */
   async beside(kind: Step['kind']): Promise<void> {
     const engine = this.engine!;
     if (kind === 'compact') await this.guard('compact', engine.compact());
+    if (kind === 'verify') await this.guard('verify', engine.verify({ level: 'full' }));
     if (kind !== 'backup') return;
     this.#vault ??= vaultOf(this.#blobs, 0);
     await this.guard('backup', engine.backup(await this.#vault));

@@ -17,7 +17,8 @@ import { auditDisk } from './audit.ts';
 import { checkCounts, countsOf, toggle, toggleRules, update } from './features.ts';
 import { rowsProblem } from './kept-rows.ts';
 import { LogRows, type Mark, type SpaceRow } from './log-rows.ts';
-import { openLife } from './machine.ts';
+import { envOf, openLife } from './machine.ts';
+import { loseNewestSlot, mend, refuseLoss } from './mended.ts';
 import { type Row, valueName } from './row.ts';
 import { inPieces, inTransaction } from './transact.ts';
 import { type VaultObjects, vaultOf } from './vaults.ts';
@@ -37,6 +38,8 @@ export interface CrashPoint {
   readonly acked: number;
   /** What the vault holds by then; undefined before the first backup. */
   readonly vault: VaultObjects | undefined;
+  /** Whether a repair of the run has begun by then: quarantine/ may hold files; and is still going on. */
+  readonly mended: 'never' | 'going on' | 'done';
 }
 
 /** What a finished run knows. */
@@ -71,6 +74,7 @@ export const changing: ReadonlySet<string> = new Set([
   'dataSync',
   'mkdir',
   'rename',
+  'link',
   'unlink',
   'rmdir',
   'syncDir',
@@ -96,6 +100,7 @@ class Run {
   readonly ranges: number[];
   drops: number;
   opens: number;
+  mended: CrashPoint['mended'] = 'never';
   engine: Engine | undefined;
   readonly #blobs = new MemoryBlobs();
   #vault: Promise<Vault> | undefined;
@@ -203,6 +208,7 @@ export async function record(
     durable: run.durable,
     acked: run.acked,
     vault: run.vaultObjects,
+    mended: run.mended,
   });
   const machine: Machine = {
     disk: base?.disk.fork() ?? new MemoryFileSystem({ profile }),
@@ -253,8 +259,9 @@ async function runSteps(
       await run.engine!.close();
       run.durable = run.acked;
       await open();
-    } else if (step.kind === 'kill') {
+    } else if (step.kind === 'kill' || step.kind === 'repair') {
       kill(machine);
+      if (step.kind === 'repair') await repair(machine, run, workload);
       await open();
     } else await runStep(run, step);
   }
@@ -264,7 +271,16 @@ async function runSteps(
   run.engine = undefined;
 }
 
-async function runStep(run: Run, step: Exclude<Step, { kind: 'reopen' | 'kill' }>): Promise<void> {
+/** Nothing may be lost with what is damaged. */
+async function repair(machine: Machine, run: Run, { shape, seed }: Workload): Promise<void> {
+  await loseNewestSlot(machine.disk);
+  run.mended = 'going on';
+  const life = run.opens++;
+  refuseLoss(await mend(envOf(machine.disk, seed * 100 + life, life), shape));
+  run.mended = 'done';
+}
+
+async function runStep(run: Run, step: Exclude<Step, { kind: 'reopen' | 'kill' | 'repair' }>): Promise<void> {
   const engine = run.engine!;
   if (step.kind === 'flush') {
     await engine.flush();
@@ -282,7 +298,13 @@ async function runStep(run: Run, step: Exclude<Step, { kind: 'reopen' | 'kill' }
 
 function beside(run: Run, engine: Engine, kind: Step['kind']): Promise<unknown>[] {
   if (kind === 'compact') return [engine.compact()];
+  if (kind === 'verify') return [checkEngine(engine)];
   return kind === 'backup' ? [run.vault.then((vault) => engine.backup(vault))] : [];
+}
+
+async function checkEngine(engine: Engine): Promise<void> {
+  const { ok, damage } = await engine.verify({ level: 'full' });
+  if (!ok) throw new Error(`a check of a whole store finds ${JSON.stringify(damage)}`);
 }
 
 const dropsOf = (calls: readonly Call[]): ReadonlySet<string> =>

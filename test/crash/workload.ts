@@ -44,13 +44,15 @@ export interface Change {
  * Calls made at the same time, a checkpoint, or a new open after a close or the death of the process; a merge
  * is a checkpoint, with the merges that are due, while each of the calls is made, and one more after them; a
  * compact is a full compaction, segments cleaned, while the calls are made, a backup one into the vault of
- * the run.
+ * the run, a verify a full check. At a repair the process dies, the newest slot of SUPER is lost, and the
+ * store is repaired before it is opened again.
  */
 export type Step =
-  | { kind: 'calls' | 'merge' | 'compact' | 'backup'; calls: readonly Call[] }
+  | { kind: 'calls' | 'merge' | 'compact' | 'backup' | 'verify'; calls: readonly Call[] }
   | { kind: 'flush' }
   | { kind: 'reopen' }
-  | { kind: 'kill' };
+  | { kind: 'kill' }
+  | { kind: 'repair' };
 
 export interface Workload {
   readonly seed: number;
@@ -97,16 +99,26 @@ export function workloadOf(seed: number, stepsMin = 3, stepsMax = 14): Workload 
       steps.push({ kind: shape.merges && prng.chance(0.1) ? merge : 'calls', calls });
     }
   }
-  return { seed, shape, steps: hasFeatures && seed % backupEvery === 3 ? steps.map(withBackups) : steps };
+  const mended = seed % repairEvery === 1 ? steps.map(withRepairs) : steps;
+  return { seed, shape, steps: hasFeatures && seed % backupEvery === 3 ? mended.map(withBackups) : mended };
+}
+
+/** In one random workload in this many a store is repaired where it would have been opened after a kill. */
+const repairEvery = 3;
+
+function withRepairs(step: Step): Step {
+  return step.kind === 'kill' ? { kind: 'repair' } : step;
 }
 
 /**
- * One random workload with features in this many also makes backups, beside the calls of every third step.
+ * One random workload with features in this many also makes backups, beside the calls of every third step,
+ * and checks, beside those of another third.
  */
 const backupEvery = 4;
 
 function withBackups(step: Step, at: number): Step {
-  return step.kind === 'calls' && at % 3 === 2 ? { ...step, kind: 'backup' } : step;
+  if (step.kind !== 'calls' || at % 3 === 0) return step;
+  return { ...step, kind: at % 3 === 2 ? 'backup' : 'verify' };
 }
 
 /**

@@ -84,8 +84,8 @@ async function framesOfLog(
   disk: MemoryFileSystem,
   { slot, catalog }: Loaded,
 ): Promise<{ from: number; to: number; span: Span }[]> {
-  const { walFirstNo, checkpointSeq } = catalog;
-  const chain = await readLogChain(disk, { dbUuid: slot.dbUuid, walFirstNo, checkpointSeq });
+  const { no: catalogNo, walFirstNo, checkpointSeq } = catalog;
+  const chain = await readLogChain(disk, { dbUuid: slot.dbUuid, walFirstNo, catalogNo, checkpointSeq });
   await chain.close();
   return Array.from({ length: chain.frames.length }, (_, i) => {
     const frame = chain.frames.at(i);
@@ -124,11 +124,11 @@ async function readsByKey({ disk, shape, more, keys }: BuiltStore): Promise<Span
 async function openLogOf(
   disk: MemoryFileSystem,
   slot: Loaded['slot'],
-  { walFirstNo, checkpointSeq }: Loaded['catalog'],
+  { no: catalogNo, walFirstNo, checkpointSeq }: Loaded['catalog'],
 ): Promise<Knowledge['openLog']> {
   const { dbUuid, cleanShutdown } = slot;
   if (cleanShutdown) return undefined;
-  const chain = await readLogChain(disk, { dbUuid, walFirstNo, checkpointSeq });
+  const chain = await readLogChain(disk, { dbUuid, walFirstNo, catalogNo, checkpointSeq });
   const no = chain.lastNo;
   await chain.close();
   const file = disk.files().find((path) => path.endsWith(`${no.toString(16).padStart(16, '0')}.wal`))!;

@@ -22,7 +22,7 @@ export function readChainOf(
   fs: FsPort,
   more: { walFirstNo?: number; checkpointSeq?: number; closedEpoch?: number } = {},
 ): Promise<LogChain> {
-  return readLogChain(fs, { dbUuid, walFirstNo: 0, checkpointSeq: 0, ...more });
+  return readLogChain(fs, { dbUuid, walFirstNo: 0, catalogNo: 0, checkpointSeq: 0, ...more });
 }
 
 export class LogSession {

@@ -42,7 +42,7 @@ export const filePlants: readonly Plant[] = [
     'no install of grace',
     'log files that only the catalog before the newest needs are removed',
     'catalog/catalog-cleanup.ts',
-    ['Math.min(...kept.map(({ walFirstNo }) => walFirstNo))', 'current.walFirstNo'],
+    ['Math.min(...kept.map(firstLogNo))', 'current.walFirstNo'],
     damage(6000),
     crash(20_000),
   ),

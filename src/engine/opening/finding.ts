@@ -26,6 +26,7 @@ export async function findState(
     {
       dbUuid: slot.dbUuid,
       walFirstNo: catalog.walFirstNo,
+      catalogNo: catalog.no,
       checkpointSeq: catalog.checkpointSeq,
       ...(slot.cleanShutdown ? { closedEpoch: slot.writerEpoch } : {}),
     },

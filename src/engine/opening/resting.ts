@@ -1,4 +1,5 @@
 /** Files that only a writer keeps count of, measured once for a store that is open for reading. */
+import { firstLogNo } from '../../format/catalog.ts';
 import { filePath, parseFileName } from '../../format/file-names.ts';
 import { segmentDataFrom } from '../../format/segment.ts';
 import type { FsPort } from '../../fs/port.ts';
@@ -16,11 +17,12 @@ export interface RestingFiles {
 /** Sizes of the log files and of the segments that are not sealed. */
 export async function restingFiles({ env, loaded, replayed, health }: Found): Promise<RestingFiles> {
   const fs = zerosWhereUnreadable(env.fs, (error) => health.note(error));
-  const { unsealed, sealed, walFirstNo } = loaded.catalog;
+  const { unsealed, sealed } = loaded.catalog;
+  const logFrom = firstLogNo(loaded.catalog);
   let logBytes = 0;
   for (const { name } of await fs.list('wal')) {
     const parsed = parseFileName(name);
-    if (parsed?.kind === 'wal' && parsed.no >= walFirstNo) logBytes += await sizeOf(fs, `wal/${name}`);
+    if (parsed?.kind === 'wal' && parsed.no >= logFrom) logBytes += await sizeOf(fs, `wal/${name}`);
   }
   const open = { count: 0, bytes: 0, dataBytes: 0 };
   for (const { no } of openSegments(unsealed, sealed, replayed.named)) {

@@ -60,6 +60,8 @@ export async function sweep(
     if (keep) {
       await fs.rename(path, `quarantine/${path.slice(path.lastIndexOf('/') + 1)}`);
       await fs.syncDir('quarantine');
+      // A repair that was stopped may have given it its second name: then a rename takes neither away.
+      await fs.unlink(path);
     } else if (hold !== undefined) {
       hold({ kind, no });
       continue;
