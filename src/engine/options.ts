@@ -80,8 +80,8 @@ export interface EngineOptions {
   /**
    * Threads that cut and hash large values (about 1 MiB and more) and check what is read with `verify`. 0:
    * the calling thread alone. 'auto' (default): as the machine has cores, at most 4. They start
-   * where that pays (a value over 64 MiB, or so much in values over 1 MiB), end when idle, and never change
-   * what is stored.
+   * where that pays (a value over 64 MiB, or so much in values over 1 MiB; up to 512 MiB where the processor
+   * computes SHA-256 by instructions of its own), end when idle, and never change what is stored.
    */
   workers?: 'auto' | number;
   memory?: MemoryOptions;

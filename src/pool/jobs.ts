@@ -18,16 +18,17 @@ import { type Deferred, deferred } from '../base/sync.ts';
 import { sha256Bytes } from '../kernels/hash/sha256.ts';
 import type { CutResult, HashResult, PoolTask, ResultOf, WorkPool } from './port.ts';
 import { runTask } from './run-task.ts';
+import { startBytesHere } from './start-bytes.ts';
 
 /** A task takes some ms; a thread that is silent for this long has hung. */
 const taskMsMax = 30_000;
 /** Failures in a row after which no thread is asked any more. */
 const failuresMax = 3;
 /**
- * What starting threads costs, as bytes: cutting and hashing so many on threads saves about the time that a
- * start takes (a few tens of ms on each core).
+ * What starting threads costs, as bytes where SHA-256 is slow: cutting and hashing so many on threads saves
+ * about the time that a start takes (a few tens of ms on each core).
  */
-const startBytes: number = 64 * MiB;
+const slowStartBytes: number = 64 * MiB;
 
 /** Given as a reason: the error that is made where there is none costs more than the signal. */
 const taskOver = 'the task is over';
@@ -39,7 +40,7 @@ export interface JobsOptions {
   readonly onFailure: (error: unknown, last: boolean) => void;
   /** Shorter in tests. */
   readonly taskMsMax?: number;
-  /** Bytes that pay for starting threads; `startBytes` when not given. */
+  /** Bytes that pay for starting threads; left out, they are measured when it first matters. */
   readonly startBytes?: number | undefined;
 }
 
@@ -48,7 +49,7 @@ export class Jobs {
   readonly #clock: Clock;
   readonly #onFailure: JobsOptions['onFailure'];
   readonly #taskMsMax: number;
-  readonly #startBytes: number;
+  #startBytes: number | undefined;
   /** Bytes worked on without threads since any ran. */
   #withoutThreads = 0;
   readonly #waiting: Job[] = [];
@@ -66,7 +67,7 @@ export class Jobs {
     this.#clock = options.clock;
     this.#onFailure = options.onFailure;
     this.#taskMsMax = options.taskMsMax ?? taskMsMax;
-    this.#startBytes = options.startBytes ?? startBytes;
+    this.#startBytes = options.startBytes;
   }
 
   get size(): number {
@@ -84,7 +85,10 @@ export class Jobs {
    * Bytes that do not go to threads are noted with `passed`.
    */
   pays(bytes: number): boolean {
-    return this.usable && (this.#pool.isWarm || this.#withoutThreads + Math.max(bytes, 1) > this.#startBytes);
+    if (!this.usable) return false;
+    if (this.#pool.isWarm) return true;
+    this.#startBytes ??= startBytesHere(slowStartBytes, this.#clock);
+    return this.#withoutThreads + Math.max(bytes, 1) > this.#startBytes;
   }
 
   /** Notes bytes that were worked on by the caller because threads did not pay yet. */
