@@ -274,17 +274,18 @@ async function checkOnce(
   const deep = Math.floor(lot / 64) % innerEvery === 0 ? effort.depth : 0;
   await checkState(disk, recorded, plan, deep);
   if (spare === undefined) return;
-  const inner = deep > 0 ? effort.innerPoints : 0;
+  const inner = deep > 0 ? Math.ceil(effort.innerPoints / 3) : 0;
   const mendedToo = async (copy: MemoryFileSystem): Promise<void> => {
     // Nothing was promised yet: the next open makes the store.
     if (!copy.files().includes(superName)) return;
     tally.mended += await checkMended(copy, recording.history, plan, run.profile, inner);
   };
-  await mendedToo(spare.fork());
-  for (const [what, damaged] of falls ? await withoutNewest(spare, lot >> 4) : []) {
+  const damages = falls ? await withoutNewest(spare, lot >> 4) : [];
+  if (damages.length === 0 || mended === 'going on') await mendedToo(spare.fork());
+  for (const [i, [what, damaged]] of damages.entries()) {
     tally.fallbacks++;
     try {
-      await mendedToo(damaged.fork());
+      if (i === (lot >> 6) % damages.length) await mendedToo(damaged.fork());
       await checkRecovered(damaged, recording.history, {
         ...plan,
         killed: false,

@@ -38,7 +38,8 @@ export async function checkMended(
     const { disk: inner, choice } = anyCrash(at, prng, profile);
     try {
       await checkRecovered(inner.fork(), history, { ...again, killed: false });
-      await mendAndCheck(inner, history, again);
+      refuseLoss(await mend(envOf(inner, plan.seed + 7), plan.shape));
+      await checkRecovered(inner, history, again);
       count++;
     } catch (error) {
       throw new Error(`its repair crashed ${where}, '${choice}': ${(error as Error).message}`, {
