@@ -4,7 +4,7 @@ import { checkDamagedRepair, damages } from './damaged-repair.ts';
 import { prepare } from './recorder.ts';
 import type { Step } from './workload.ts';
 
-/** VARVE_POINTS=n: so many power cuts and failures of each repair. VARVE_SEED, VARVE_COUNT: whose bits flip. */
+/** VARVE_POINTS=n: so many power cuts and failures of each repair. VARVE_SEED, VARVE_COUNT: which bits. */
 const points = Number(process.env.VARVE_POINTS ?? 2);
 const firstSeed = Number(process.env.VARVE_SEED ?? 1);
 const count = Number(process.env.VARVE_COUNT ?? 1);
