@@ -57,7 +57,7 @@ export function statsOf(store: Store): Stats {
   const sealed = lanes.sealed();
   const open = parts.resting?.open ?? lanes.openBytes();
   const segmentBytes = sealed.reduce((sum, { size }) => sum + size, 0) + open.bytes;
-  const logBytes = write?.checkpointer.logFile.end ?? parts.resting?.logBytes ?? 0;
+  const logBytes = write?.checkpointer.logFile?.end ?? parts.resting?.logBytes ?? 0;
   const { counters } = parts.chunks;
   return {
     seq: store.visibleSeq,

@@ -5,9 +5,10 @@
  * not. So whatever is found is believed only when SUPER names the same catalog afterwards.
  */
 import type { Seq } from '../base/brands.ts';
-import { isDamage, isVarveError } from '../base/errors.ts';
+import { corrupt, isDamage, isVarveError } from '../base/errors.ts';
 import { isSuperseded, type LoadedCatalogs, loadCatalogs } from '../catalog/catalog-load.ts';
 import type { Catalog } from '../format/catalog.ts';
+import { filePath } from '../format/file-names.ts';
 import { frameTypes, lastSeqOf } from '../format/log-frame.ts';
 import { type OpVisitor, visitOps, visitStage } from '../format/log-ops.ts';
 import { trees } from '../format/trees.ts';
@@ -104,6 +105,11 @@ async function checkLog(
     for (const { error, missingFrom, missingTo } of chain.damage) {
       findings.add('log', error, lost(missingFrom, missingTo, catalog.checkpointSeq));
     }
+    // One that holds nothing behind the checkpoint is missed by no open, and named all the same.
+    const file = filePath('wal', from.walFirstNo);
+    const isTold = from.walFirstNo === 0 || chain.damage.some(({ error }) => error.file === file);
+    if (!isTold && (await fs.stat(file)) === null)
+      findings.add('log', corrupt('log file is missing', { file }));
     const bytes = await checkFrames(chain, check, from === catalog ? catalog.checkpointSeq : undefined);
     return { frames: chain.frames.length, bytes };
   } finally {

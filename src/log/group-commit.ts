@@ -16,13 +16,15 @@
  */
 import type { Seq } from '../base/brands.ts';
 import type { Clock } from '../base/clock.ts';
-import { VarveError } from '../base/errors.ts';
+import type { VarveError } from '../base/errors.ts';
 import { groupBytesTarget, logSyncBytes } from '../base/limits.ts';
 import { deferred, Mutex } from '../base/sync.ts';
 import { ByteWriter } from '../codec/byte-writer.ts';
 import { frameHeaderBytes, frameTypes } from '../format/log-frame.ts';
+import { Gathering } from './gathering.ts';
 import {
   type Cut,
+  failureOf,
   type Group,
   ignoreHere,
   type LogSink,
@@ -35,14 +37,14 @@ import {
 import type { Durability, GroupCommitOptions } from './group-options.ts';
 import { Wakes } from './wakes.ts';
 
-/** Longest that rounds follow each other without a turn of the event loop, ms. */
-const turnEveryMs = 2;
-
 export class GroupCommit {
   readonly #clock: Clock;
   readonly #durability: Durability;
   readonly #onFailed: (error: VarveError) => void;
-  #log: LogSink;
+  /** Undefined: no file was needed so far. */
+  #log: LogSink | undefined;
+  /** Makes the first file; undefined once it was asked to. */
+  #first: ((openSeq: Seq) => Promise<LogSink>) | undefined;
   #lastSeq: Seq;
   #visibleSeq: Seq;
   #durableSeq: Seq;
@@ -62,23 +64,22 @@ export class GroupCommit {
   #queuedBytes = 0;
   /** Told when more became visible, and when nothing will any more; must not throw. */
   onProgress: () => void = () => undefined;
-  /** When the event loop last got its turn, monotonic ms. */
-  #turnedAt = Number.NEGATIVE_INFINITY;
   readonly #wakes: Wakes;
-  /** What the last round took, ms. */
-  #roundMs = 0;
+  readonly #gathering: Gathering;
   readonly counters = { count: 0, groups: 0, syncs: 0, logBytes: 0 };
 
   constructor(options: GroupCommitOptions) {
     this.#clock = options.clock;
     this.#durability = options.durability;
     this.#onFailed = options.onFailed;
-    this.#log = options.log;
+    if (typeof options.log === 'function') this.#first = options.log;
+    else this.#log = options.log;
     this.#lastSeq = options.lastSeq;
     this.#visibleSeq = options.lastSeq;
     this.#durableSeq = options.lastSeq;
     this.#lastTimeMs = options.lastTimeMs;
     this.#wakes = new Wakes(options.clock);
+    this.#gathering = new Gathering(options.clock, this.#wakes, options.durability === 'full');
   }
 
   /** Highest number readers may see. */
@@ -99,6 +100,11 @@ export class GroupCommit {
   /** A commit is under way: its caller has not been told. None is once a write or sync has failed. */
   get isWaitedFor(): boolean {
     return this.#visibleSeq < this.#lastSeq && this.#failure === undefined;
+  }
+
+  /** Nothing was written, nor is anything about to be. */
+  get isUnused(): boolean {
+    return this.#first !== undefined;
   }
 
   get lastTimeMs(): number {
@@ -162,20 +168,32 @@ export class GroupCommit {
 
   /**
    * Ends the log file here: everything joined before the call is made durable in every mode, then `next`
-   * makes the file that takes over. Returns the last number before the cut and the number reserved for the
-   * new file's OPEN frame; `done` settles when the new file is in place.
+   * makes the file that takes over, and `done` settles. `lastSeq` is the last number before the cut.
    */
   cut(next: (openSeq: Seq, prevEnd: number) => Promise<LogSink>): { lastSeq: Seq; done: Promise<void> } {
     if (this.#failure !== undefined) throw poisoned(this.#failure);
+    this.#begin();
     this.#closeOpen();
     const lastSeq = this.#lastSeq;
+    return { lastSeq, done: this.#turnTo((openSeq) => next(openSeq, this.#log!.end)) };
+  }
+
+  /** The first file is made before the first frame is written. */
+  #begin(): void {
+    const first = this.#first;
+    this.#first = undefined;
+    if (first !== undefined) this.#turnTo(first);
+  }
+
+  /** Takes a number for the OPEN frame of the next file, which `make` makes when all before it is written. */
+  #turnTo(make: (openSeq: Seq) => Promise<LogSink>): Promise<void> {
     this.#lastSeq++;
     const openSeq = this.#lastSeq;
     const done = deferred<void>();
     done.promise.catch(ignoreHere);
-    this.#queue.push({ next: () => next(openSeq, this.#log.end), done });
+    this.#queue.push({ next: () => make(openSeq), done });
     this.#start();
-    return { lastSeq, done: done.promise };
+    return done.promise;
   }
 
   /**
@@ -202,6 +220,7 @@ export class GroupCommit {
   }
 
   #newGroup(type: number): Group {
+    this.#begin();
     this.#lastTimeMs = Math.max(this.#lastTimeMs, this.#clock.now());
     const writer = this.#spare.pop() ?? new ByteWriter(64 * 1024);
     writer.clear();
@@ -235,28 +254,13 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
-    await this.#gather();
+    await this.#gathering.more(() => this.#open);
     for (;;) {
       this.#closeOpen();
       if (this.#queue.length === 0 || this.#failure !== undefined) return;
       await this.#guard(() => this.#round());
-      await this.#gather();
+      await this.#gathering.more(() => this.#open);
     }
-  }
-
-  /**
-   * Lets more join. Where a round waits for the disk, whatever the event loop has for this turn, and callers
-   * still to be told until they have filled for as long as a round takes; else what runs before it goes on,
-   * which the loop must be let do every few milliseconds all the same.
-   */
-  async #gather(): Promise<void> {
-    const clock = this.#clock;
-    const isFull = this.#durability === 'full';
-    if (!isFull && clock.monotonic() - this.#turnedAt < turnEveryMs) return;
-    do {
-      await clock.turn();
-      this.#turnedAt = clock.monotonic();
-    } while (this.#wakes.isRunning && this.#turnedAt - (this.#open?.madeMs ?? -Infinity) < this.#roundMs);
   }
 
   /** Writes everything up to the next cut as one round: one sync for all of it. */
@@ -279,12 +283,12 @@ export class GroupCommit {
     await this.#makeFilesReady(groups);
     for (const group of groups) await this.#append(group);
     if (this.#durability === 'full') {
-      await this.#log.dataSync();
+      await this.#log!.dataSync();
       this.counters.syncs++;
     }
     // Something else may have failed meanwhile; then the callers have been told that the outcome is unknown.
     if (this.#failure !== undefined) return;
-    this.#roundMs = this.#clock.monotonic() - began;
+    this.#gathering.roundMs = this.#clock.monotonic() - began;
     if (this.#durability === 'full') this.#durableSeq = lastOf(groups.at(-1)!);
     this.#publish(groups);
   }
@@ -302,7 +306,7 @@ export class GroupCommit {
     const { writer } = group;
     const payloadLen = writer.pos - frameHeaderBytes;
     writer.align8();
-    const written = this.#log.append(writer.bytes, payloadLen, {
+    const written = this.#log!.append(writer.bytes, payloadLen, {
       type: group.type,
       seqFirst: group.firstSeq,
       count: group.count,
@@ -365,7 +369,7 @@ export class GroupCommit {
     const files = Array.from(this.#unsyncedFiles);
     this.#unsyncedFiles.clear();
     await Promise.all(files.map((file) => file.sync()));
-    await this.#log.dataSync();
+    await this.#log?.dataSync();
     if (this.#failure !== undefined) return;
     this.counters.syncs++;
     this.#durableSeq = Math.max(this.#durableSeq, upTo);
@@ -382,10 +386,7 @@ export class GroupCommit {
   /** Stops all writing because of a failure elsewhere (a segment, catalog or lock). The first counts. */
   fail(error: unknown): void {
     if (this.#failure !== undefined) return;
-    const first =
-      error instanceof VarveError
-        ? error
-        : new VarveError('VARVE_IO', 'writing the log failed', { cause: error });
+    const first = failureOf(error);
     this.#failure = first;
     const unknown = unknownOutcome(first);
     this.#closeOpen();

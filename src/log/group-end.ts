@@ -85,6 +85,12 @@ function settle(promised: Deferred<void>, error: unknown): void {
   else promised.reject(error);
 }
 
+/** The failure of the log that `error` stands for. */
+export function failureOf(error: unknown): VarveError {
+  if (error instanceof VarveError) return error;
+  return new VarveError('VARVE_IO', 'writing the log failed', { cause: error });
+}
+
 /** What callers hear whose commits were under way when `first` happened. */
 export function unknownOutcome(first: VarveError): VarveError {
   const { code } = first;

@@ -8,7 +8,8 @@ import type { LogSink } from './group-end.ts';
 export type Durability = 'full' | 'os' | { readonly groupMs: number };
 
 export interface GroupCommitOptions {
-  readonly log: LogSink;
+  /** The file frames go to, or what makes it, behind the number its OPEN frame takes, when one is written. */
+  readonly log: LogSink | ((openSeq: Seq) => Promise<LogSink>);
   readonly durability: Durability;
   readonly clock: Clock;
   /** Last number taken so far; the next transaction gets the one after it. */

@@ -6,8 +6,8 @@
  * loses nothing but the history before it.
  *
  * Invariants (test/log/log-history.test.ts)
- * - Spans follow each other without a missing number, the last one is the file in use ("spans chain back as
- *   far as files are whole").
+ * - Spans follow each other without a missing number, the last one is the file in use, where one was made
+ *   ("spans chain back as far as files are whole").
  * - The newest old files stay until they hold `bytes` together, as far as there is room for whole ones; what
  *   is being read stays ("the newest files stay", "a file that there is no room for goes"), and what somebody
  *   has yet to read ("what is kept on stays, with all behind it").
@@ -33,13 +33,17 @@ export interface LogSpan {
   end: number | undefined;
 }
 
-/** What the next file says of the one before it. */
-export interface LogTurn {
-  readonly no: FileNo;
-  readonly openSeq: Seq;
+/** Where a file of the log ends, as far as it counts. */
+export interface LogEnd {
   readonly prevFileNo: FileNo;
   readonly prevEndOffset: number;
   readonly prevLastSeq: Seq;
+}
+
+/** What the next file says of the one before it. */
+export interface LogTurn extends LogEnd {
+  readonly no: FileNo;
+  readonly openSeq: Seq;
 }
 
 /** Somebody will read the file, and all behind it. */
@@ -54,7 +58,7 @@ export class LogHistory {
   readonly #room: () => number;
   /** Files made since the store was opened, oldest first, the one in use last; empty in a reader. */
   #made: LogSpan[] = [];
-  /** How the oldest of them goes on from files that were there. */
+  /** How the oldest of them goes on from files that were there, or will when it is made. */
   #first: LogTurn | undefined;
   #found: Promise<LogSpan[]> | undefined;
   readonly #held = new Map<FileNo, number>();
@@ -72,10 +76,17 @@ export class LogHistory {
     this.#room = room;
   }
 
-  /** The history of a writer, which begins with the file of `turn`. */
-  static from(turn: LogTurn, fs: FsPort, dbUuid: Uint8Array, bytes: number, room?: () => number): LogHistory {
+  /** The history of a writer, which begins with the file of `turn`, or with one it will make behind it. */
+  static from(
+    turn: LogTurn | LogEnd,
+    fs: FsPort,
+    dbUuid: Uint8Array,
+    bytes: number,
+    room?: () => number,
+  ): LogHistory {
     const history = new LogHistory(fs, dbUuid, bytes, room);
-    history.turned(turn);
+    if ('no' in turn) history.turned(turn);
+    else history.#first = { ...turn, no: Number.MAX_SAFE_INTEGER, openSeq: turn.prevLastSeq + 1 };
     return history;
   }
 

@@ -279,3 +279,69 @@ describe('after a failure', () => {
     expect(log.failure?.message).toBe('no new log');
   });
 });
+
+describe('without a file', () => {
+  function unmade(make?: () => Promise<LogSink>) {
+    const events: string[] = [];
+    const asked: number[] = [];
+    const sink = new Sink('log', events);
+    const log = new GroupCommit({
+      log: async (openSeq) => {
+        asked.push(openSeq);
+        if (make !== undefined) return await make();
+        events.push('made');
+        return sink;
+      },
+      durability: 'full',
+      clock: new TestClock(),
+      lastSeq: 10,
+      lastTimeMs: 0,
+      onFailed: () => undefined,
+    });
+    return { log, events, asked };
+  }
+
+  test('one is made with the first frame, which follows the number of its OPEN', async () => {
+    const { log, events, asked } = unmade();
+    await log.syncNow();
+    expect([log.isUnused, log.lastSeq, log.visibleSeq, events]).toEqual([true, 10, 10, []]);
+    const group = log.group(1);
+    group.writer.u8(0x61);
+    expect(log.take(group)).toBe(12);
+    expect(log.isUnused).toBe(false);
+    await group.done.promise;
+    await log.frame(frameTypes.stage, [], (writer) => writer.u8(0x62));
+    expect(events).toEqual(['made', 'log 12+1 a d10', 'log synced', 'log 13+1 b d12', 'log synced']);
+    expect([asked, log.visibleSeq, log.durableSeq]).toEqual([[11], 13, 13]);
+  });
+
+  test('a cut makes the first one, and ends it', async () => {
+    const { log, events, asked } = unmade();
+    const next = new Sink('next', events);
+    const ends: number[] = [];
+    const { lastSeq, done } = log.cut(async (openSeq, prevEnd) => {
+      ends.push(openSeq, prevEnd);
+      return next;
+    });
+    await done;
+    expect([lastSeq, ends, asked, log.lastSeq]).toEqual([11, [12, 0], [11], 12]);
+    expect(events).toEqual(['made', 'log synced']);
+  });
+
+  test('one that cannot be made ends all writing, and nobody is told otherwise', async () => {
+    const { log } = unmade(() => Promise.reject(new VarveError('VARVE_IO', 'no file', { errno: 'EIO' })));
+    const group = log.group(1);
+    log.take(group);
+    expect(await codeOf(group.done.promise)).toBe('VARVE_COMMIT_UNKNOWN');
+    expect([log.visibleSeq, log.failure?.errno]).toEqual([10, 'EIO']);
+    expect(await codeOf(() => log.group(1))).toBe('VARVE_POISONED');
+    await log.settled();
+  });
+
+  test('a group that nobody joins keeps nobody waiting', async () => {
+    const { log } = unmade();
+    log.group(1);
+    await log.drained();
+    expect(log.visibleSeq).toBe(10);
+  });
+});

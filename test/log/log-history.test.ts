@@ -40,6 +40,30 @@ async function numbers(tail: LogTail, published: number): Promise<number[]> {
 }
 
 describe('which files there are', () => {
+  test('a history whose first file is not made yet ends where the log before it ends', async () => {
+    const fs = await newDisk();
+    const session = await LogSession.open(fs);
+    await session.append(2);
+    await session.sync();
+    const { no: prevFileNo, end: prevEndOffset, lastSeq: prevLastSeq } = session.log;
+    const before = { prevFileNo, prevEndOffset, prevLastSeq };
+    const history = LogHistory.from(before, fs, dbUuid, 0);
+    expect((await history.spans()).map(({ no, lastSeq, end }) => [no, lastSeq, end])).toEqual([
+      [prevFileNo, prevLastSeq, prevEndOffset],
+    ]);
+    const tail = new LogTail(fs, history, dbUuid, 0);
+    expect(await numbers(tail, prevLastSeq)).toEqual([2, 3]);
+    // The reader waits at the end of the old file when the new one comes.
+    await session.rotate();
+    history.turned({ no: session.log.no, openSeq: session.log.lastSeq, ...before });
+    await session.append(3);
+    await session.sync();
+    expect(await numbers(tail, session.log.lastSeq)).toEqual([5, 6, 7]);
+    expect((await history.after(prevFileNo))?.no).toBe(session.log.no);
+    await tail.close();
+    await session.log.close();
+  });
+
   test('spans chain back as far as files are whole', async () => {
     const fs = await newDisk();
     let session = await LogSession.open(fs);

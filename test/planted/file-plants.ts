@@ -79,8 +79,8 @@ export const filePlants: readonly Plant[] = [
     'a checkpoint removes the old log before the catalog that replaces it is on disk',
     'engine/background/checkpointer.ts',
     [
-      '    await old.close();\n',
-      '    await old.close();\n    await this.#options.env.fs.unlink(old.path);\n',
+      '    await old!.close();\n',
+      '    await old!.close();\n    await this.#options.env.fs.unlink(old!.path);\n',
     ],
     crash(20_000),
     sim(100),
@@ -95,6 +95,14 @@ export const filePlants: readonly Plant[] = [
     ],
     sim(200),
     crash(20_000),
+  ),
+  plant(
+    'closed as if untouched',
+    'a store that was found at rest and written to is marked as closed without a checkpoint',
+    'engine/opening/closing.ts',
+    ['log.isUnused &&', '(log.isUnused || true) &&'],
+    crash(20_000),
+    sim(100),
   ),
   plant(
     'file numbers used twice',

@@ -7,10 +7,10 @@ export const logPlants: readonly Plant[] = [
     'commits are acknowledged while their sync is under way',
     'log/group-commit.ts',
     [
-      `      await this.#log.dataSync();
+      `      await this.#log!.dataSync();
       this.counters.syncs++;
     }`,
-      `      this.#log.dataSync().catch((error: unknown) => this.fail(error));
+      `      this.#log!.dataSync().catch((error: unknown) => this.fail(error));
       this.counters.syncs++;
     }`,
     ],
@@ -187,7 +187,7 @@ export const logPlants: readonly Plant[] = [
   plant(
     'cut tail copied forward',
     'frames that recovery has cut off are repeated in the new log',
-    'engine/opening/start-writing.ts',
+    'engine/opening/first-log.ts',
     ['chain.resume(replayed.frames)', 'chain.resume()'],
     crash(20_000),
     sim(300),
@@ -195,7 +195,7 @@ export const logPlants: readonly Plant[] = [
   plant(
     'unproven frames not repeated',
     'recovery leaves frames in the old log whose sync nothing proves',
-    'engine/opening/start-writing.ts',
+    'engine/opening/first-log.ts',
     ['chain.tail(tailFrom, tailTo)', 'chain.tail(tailTo, tailTo)'],
     crash(20_000),
     sim(300),
@@ -203,7 +203,7 @@ export const logPlants: readonly Plant[] = [
   plant(
     'rescued chunks at their old places',
     'frames repeated in the new log name chunks in segments that the killed process never synced',
-    'engine/opening/start-writing.ts',
+    'engine/opening/first-log.ts',
     ['repeatedFrames(chain.tail(tailFrom, tailTo), moved)', 'chain.tail(tailFrom, tailTo)'],
     crash(40_000),
   ),

@@ -10,7 +10,7 @@ const shape: StoreShape = {
   segmentBytes: 64 * 1024,
 };
 
-/** The disk at each operation of an open. */
+/** The disk at each operation of an open and of the first put behind it, which begins a log. */
 async function duringOpen(disk: MemoryFileSystem): Promise<MemoryFileSystem[]> {
   const states: MemoryFileSystem[] = [];
   disk.faults = () => {
@@ -18,6 +18,7 @@ async function duringOpen(disk: MemoryFileSystem): Promise<MemoryFileSystem[]> {
     return undefined;
   };
   const engine = await openOn(disk, shape, 2);
+  await engine.put('other', 'value');
   disk.faults = undefined;
   await engine.close();
   return states;

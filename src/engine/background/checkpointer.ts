@@ -16,7 +16,7 @@ import type { CatalogStore, NextCatalog } from '../../catalog/catalog-store.ts';
 import type { SegmentLanes } from '../../chunk/segment-lanes.ts';
 import type { CatalogTable, NumberedFile } from '../../format/catalog.ts';
 import type { GroupCommit } from '../../log/group-commit.ts';
-import type { LogHistory } from '../../log/log-history.ts';
+import type { LogEnd, LogHistory } from '../../log/log-history.ts';
 import type { LogWriter } from '../../log/log-writer.ts';
 import type { Forest, FrozenSet } from '../../tree/forest.ts';
 import type { MergePace } from '../../tree/merge-slice.ts';
@@ -44,10 +44,10 @@ export interface CheckpointerOptions {
   readonly leases: LeaseGate;
   /** Old log files that are kept for change feeds. */
   readonly logHistory: LogHistory;
-  /** Makes the log file that follows the one ended at `prevEnd`. */
-  readonly nextLog: (openSeq: Seq, prevLastSeq: Seq, prevEnd: number) => Promise<LogWriter>;
-  /** The log file in use. */
-  readonly logFile: LogWriter;
+  /** Makes the log file that follows the one that ended so. */
+  readonly nextLog: (openSeq: Seq, before: LogEnd) => Promise<LogWriter>;
+  /** The log file in use; undefined: none was needed so far. */
+  readonly logFile: LogWriter | undefined;
   /** Bytes of the log at which a checkpoint begins. */
   readonly logBytes: number;
   readonly onFailed: (error: unknown) => void;
@@ -57,7 +57,7 @@ export interface CheckpointerOptions {
 
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
-  #logFile: LogWriter;
+  #logFile: LogWriter | undefined;
   /** Each install goes on from the one before it. */
   readonly #installs = new Mutex();
   /** Tables that may go, once nobody reads them. */
@@ -87,7 +87,8 @@ export class Checkpointer {
     return this.#removals;
   }
 
-  get logFile(): LogWriter {
+  /** Undefined until something is written to a store that was found at rest. */
+  get logFile(): LogWriter | undefined {
     return this.#logFile;
   }
 
@@ -102,7 +103,7 @@ export class Checkpointer {
   startIfDue(): void {
     const { forest, log } = this.#options;
     if (this.#running !== undefined || log.failure !== undefined) return;
-    if (!forest.full && this.#logFile.end < this.#options.logBytes) return;
+    if (!forest.full && (this.#logFile?.end ?? 0) < this.#options.logBytes) return;
     // A failure has stopped all writes by then; who awaits nothing needs no second report.
     this.run().catch(() => undefined);
   }
@@ -132,6 +133,14 @@ export class Checkpointer {
     return this.#next;
   }
 
+  /** Makes a file of the log, which then is the one in use: it goes on from `before`. */
+  async begin(openSeq: Seq, before: LogEnd, make: () => Promise<LogWriter>): Promise<LogWriter> {
+    const file = await make();
+    this.#logFile = file;
+    this.#options.logHistory.turned({ no: file.no, openSeq, ...before });
+    return file;
+  }
+
   #begin(): Promise<void> {
     this.#running = this.#checkpoint()
       .catch((error: unknown) => {
@@ -148,20 +157,17 @@ export class Checkpointer {
     const { forest, log, lanes, catalogs } = this.#options;
     this.#pace.begin(forest.bytesUsed);
     const frozen = forest.freeze();
-    const old = this.#logFile;
-    const cut = log.cut(async (openSeq, prevEnd) => {
-      const { no: prevFileNo } = old;
-      this.#logFile = await this.#options.nextLog(openSeq, openSeq - 1, prevEnd);
-      const { no } = this.#logFile;
-      const turn = { no, openSeq, prevFileNo, prevEndOffset: prevEnd, prevLastSeq: openSeq - 1 };
-      this.#options.logHistory.turned(turn);
-      return this.#logFile;
+    let old: LogWriter | undefined;
+    const cut = log.cut((openSeq, prevEndOffset) => {
+      old = this.#logFile!;
+      const before = { prevFileNo: old.no, prevEndOffset, prevLastSeq: openSeq - 1 };
+      return this.begin(openSeq, before, () => this.#options.nextLog(openSeq, before));
     });
     await cut.done;
-    await old.close();
+    await old!.close();
     await lanes.syncAll();
     const tables = await this.#flush(frozen);
-    const installed = await this.install(cut.lastSeq, this.#logFile.no, tables, []);
+    const installed = await this.install(cut.lastSeq, this.#logFile!.no, tables, []);
     await forest.install(frozen, tables, this.#slices);
     this.#pace.end();
     await this.cleanUp(installed);

@@ -9,7 +9,7 @@ import { logHistoryBytes, logHistoryBytesMin } from '../../base/limits.ts';
 import type { CatalogStore } from '../../catalog/catalog-store.ts';
 import type { Catalog } from '../../format/catalog.ts';
 import type { FsPort } from '../../fs/port.ts';
-import { LogHistory, type LogTurn } from '../../log/log-history.ts';
+import { type LogEnd, LogHistory, type LogTurn } from '../../log/log-history.ts';
 
 /** Part of the store that old log may take where nothing was asked for. */
 const storeShare = 64;
@@ -27,10 +27,10 @@ export function historyRoom(storeBytes: number): number {
   return Math.max(logHistoryBytesMin, storeBytes / storeShare);
 }
 
-/** The history of a writer that begins with the file of `turn`; `bytes`: asked for, or undefined. */
+/** The history of a writer; `turn` as in LogHistory.from; `bytes`: asked for, or undefined. */
 export function historyOf(
   bytes: number | undefined,
-  turn: LogTurn,
+  turn: LogTurn | LogEnd,
   fs: FsPort,
   catalogs: CatalogStore,
 ): LogHistory {

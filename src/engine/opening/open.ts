@@ -6,7 +6,8 @@
  *   -> move frames of open segments into sealed ones -> new log file -> memtables to tables
  *   -> install the catalog that names all of it -> remove what nothing names
  *
- * A crash at any step leaves what the step before left. Readers stop after the replay and write nothing.
+ * A crash at any step leaves what the step before left. Readers stop after the replay and write nothing. Over
+ * a store at rest (at-rest.ts) nothing between SUPER and the removing is to be done.
  *
  * Invariants (test/engine/open.test.ts, test/crash):
  * - a damaged store opens for reading: what is whole is served, the rest is listed in health();

@@ -1,6 +1,5 @@
 /** The writing half of an open: everything found is made durable under a new epoch, then writes may begin. */
 import type { FileNo, Seq } from '../../base/brands.ts';
-import { VarveError } from '../../base/errors.ts';
 import { segmentSyncBytes } from '../../base/limits.ts';
 import { CatalogStore } from '../../catalog/catalog-store.ts';
 import { ChunkStore } from '../../chunk/chunk-store.ts';
@@ -10,32 +9,24 @@ import type { PutGuard } from '../../chunk/put-guard.ts';
 import { SegmentLanes } from '../../chunk/segment-lanes.ts';
 import type { NumberedFile } from '../../format/catalog.ts';
 import { fileDir, storeDirs } from '../../format/file-names.ts';
-import { frameTypes } from '../../format/log-frame.ts';
-import { durabilityCodes } from '../../format/log-ops.ts';
 import { forgetDirs, noteDurableDir } from '../../fs/dirs.ts';
 import { GroupCommit } from '../../log/group-commit.ts';
-import type { Durability } from '../../log/group-options.ts';
-import type { LogTurn } from '../../log/log-history.ts';
-import { LogWriter } from '../../log/log-writer.ts';
+import type { LogEnd } from '../../log/log-history.ts';
+import type { LogWriter } from '../../log/log-writer.ts';
 import { EntryWriter } from '../../secondary/entry-writer.ts';
 import type { IndexStepLimits } from '../../secondary/index-steps.ts';
 import type { CompactionLimits } from '../../tree/compaction-planner.ts';
 import { ColdReads } from '../../txn/cold-reads.ts';
 import { TxnWriter } from '../../txn/txn-writer.ts';
 import { Checkpointer } from '../background/checkpointer.ts';
-import type { Compactor } from '../background/compactor.ts';
-import type { Expirer } from '../background/expirer.ts';
 import { historyOf } from '../background/log-history-room.ts';
-import type { Reaper, ReapLimits } from '../background/reaper.ts';
-import type { BackgroundCleaning } from '../cleaning/background-cleaning.ts';
-import type { Cleaner } from '../cleaning/cleaner.ts';
+import type { ReapLimits } from '../background/reaper.ts';
 import { LeaseGate } from '../leases/lease-gate.ts';
-import type { Purger } from '../purging/purger.ts';
-import type { IndexWork } from '../queries/index-work.ts';
-import type { QuotaCounts } from '../spaces/quota-counts.ts';
 import type { WriteSide } from '../store.ts';
+import { isAtRest } from './at-rest.ts';
+import { close } from './closing.ts';
+import { delayedLog, firstLog, followingLog, type LogBeginning, restingLog } from './first-log.ts';
 import type { Found } from './found.ts';
-import { repeatedFrames } from './repeated-frames.ts';
 import { openSegments, type Rescued, rescueSegments } from './rescue.ts';
 import { type StartedBackground, startBackground } from './start-background.ts';
 import { startCleaning } from './start-cleaning.ts';
@@ -114,6 +105,7 @@ async function start(found: Found, options: StartOptions, catalogs: CatalogStore
     lastSeq: Math.max(catalog.checkpointSeq, replayed.lastSeq),
     health,
   };
+  if (isAtRest(found)) return await goOn(found, options, catalogs);
   const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
   const rescued = await rescueSegments(open, context);
   const opening = await firstLog(found, catalogs, rescued.moved);
@@ -121,7 +113,7 @@ async function start(found: Found, options: StartOptions, catalogs: CatalogStore
     return await takeOver(found, options, catalogs, rescued, opening);
   } catch (error) {
     // The caller hears of the first failure; the file is durable already, nothing is lost with its closing.
-    await Promise.allSettled([opening.log.close()]);
+    await Promise.allSettled([opening.made.log.close()]);
     throw error;
   }
 }
@@ -134,15 +126,15 @@ async function takeOver(
   options: StartOptions,
   catalogs: CatalogStore,
   rescued: Rescued,
-  opening: FirstLog,
+  opening: Awaited<ReturnType<typeof firstLog>>,
 ): Promise<Started> {
   const { env, loaded, forest, segments } = found;
   const { catalog, slot } = loaded;
   const frozen = forest.freeze();
   const tables = await forest.flush(frozen, () => catalogs.takeFileNo(), env.random);
   const { unlinkable } = await catalogs.install({
-    checkpointSeq: opening.lastSeq,
-    walFirstNo: opening.log.no,
+    checkpointSeq: opening.checkpointSeq,
+    walFirstNo: opening.made.log.no,
     timelineId: slot.timelineId,
     features: catalog.features,
     tables: [...catalog.tables, ...tables],
@@ -158,53 +150,27 @@ async function takeOver(
   const isGone = (file: ListedFile): boolean =>
     unlinkable.some(({ kind, no }) => kind === file.kind && no === file.no);
   const left = found.listed.files.filter((file) => !isGone(file));
-  await sweep(env.fs, catalogs, left, {
-    keep: loaded.catalog.no !== loaded.slot.catalogNo,
-    hold: (await started.leases.lowest()) < Number.POSITIVE_INFINITY ? started.hold : undefined,
-  });
+  const keep = loaded.catalog.no !== loaded.slot.catalogNo;
+  await sweep(env.fs, catalogs, left, { keep, hold: await holdFor(started) });
   return started;
 }
 
-interface FirstLog {
-  readonly log: LogWriter;
-  /** How it goes on from the log that was found. */
-  readonly turn: LogTurn;
-  /** Last number before the OPEN frame of the new log. */
-  readonly lastSeq: Seq;
-  readonly openSeq: Seq;
-  readonly timeMs: number;
+/** Over a store at rest nothing is to be named: the slot that was written has made it ours. */
+async function goOn(found: Found, options: StartOptions, catalogs: CatalogStore): Promise<Started> {
+  const { env, loaded, listed } = found;
+  const started = compose(found, options, catalogs, restingLog(found));
+  if (found.options.changesRetention !== undefined) {
+    // What the caller asks for holds from the open on; else old files go with the next checkpoint.
+    const from = Math.min(loaded.catalog.walFirstNo, loaded.previous?.catalog.walFirstNo ?? 0);
+    await started.cleanUp(listed.files.filter(({ kind, no }) => kind === 'wal' && no < from));
+  }
+  await sweep(env.fs, catalogs, listed.files, { keep: false, hold: await holdFor(started) });
+  return started;
 }
 
-/** The log file this writer begins with: it repeats what older files cannot prove to be on disk. */
-async function firstLog(found: Found, catalogs: CatalogStore, moved: Rescued['moved']): Promise<FirstLog> {
-  const { env, options, chain, replayed } = found;
-  const resume = chain.resume(replayed.frames);
-  const { prevFileNo, prevEndOffset, prevLastSeq, lastSeq, tailFrom, tailTo } = resume;
-  const openSeq = lastSeq + 1;
-  const timeMs = Math.max(env.clock.now(), chain.lastTimeMs);
-  // The file is on disk when it is made, but an unproven frame may name chunks that are not: where the copy
-  // of a segment differs, it keeps the old place.
-  const isProven = tailTo === tailFrom || !chain.isUnproven(chain.frames.at(tailTo - 1));
-  const log = await LogWriter.create(env.fs, {
-    no: catalogs.takeFileNo(),
-    dbUuid: catalogs.slot.dbUuid,
-    salt: env.random(12),
-    tail: repeatedFrames(chain.tail(tailFrom, tailTo), moved),
-    open: {
-      prevFileNo,
-      prevEndOffset,
-      prevLastSeq,
-      firstSeq: prevLastSeq + 1,
-      writerEpoch: catalogs.writerEpoch,
-      timelineId: catalogs.slot.timelineId,
-      durability: durabilityCode(options.durability),
-    },
-    openSeq,
-    commitTimeMs: timeMs,
-    durableSeq: isProven ? lastSeq : Math.max(chain.durableSeq, prevLastSeq),
-  });
-  const turn = { no: log.no, openSeq, prevFileNo, prevEndOffset, prevLastSeq };
-  return { log, turn, lastSeq, openSeq, timeMs };
+/** Where readers in other processes may need what is swept. */
+async function holdFor({ leases, hold }: Releasing): Promise<Releasing['hold'] | undefined> {
+  return (await leases.lowest()) < Number.POSITIVE_INFINITY ? hold : undefined;
 }
 
 /** How files that nothing needs any more go. */
@@ -218,18 +184,22 @@ function compose(
   found: Found,
   options: StartOptions,
   catalogs: CatalogStore,
-  opening: FirstLog,
+  opening: LogBeginning,
 ): Started & Releasing {
   const { env, forest, health } = found;
-  const { dbUuid, timelineId } = catalogs.slot;
+  const { dbUuid, generation } = catalogs.slot;
+  const { made, before } = opening;
   const leases = new LeaseGate(env.fs, env.clock, found.options.logger);
-  const logHistory = historyOf(found.options.changesRetention, opening.turn, env.fs, catalogs);
+  const opened = { catalog: catalogs.catalog, generation };
+  const logHistory = historyOf(found.options.changesRetention, made?.turn ?? before, env.fs, catalogs);
   const failed = (error: unknown): void => log.fail(error);
+  const begin = (openSeq: Seq): Promise<LogWriter> =>
+    checkpointer.begin(openSeq, before, () => delayedLog(found, catalogs, opening, openSeq));
   const log = new GroupCommit({
-    log: opening.log,
+    log: made?.log ?? begin,
     durability: found.options.durability,
     clock: env.clock,
-    lastSeq: opening.openSeq,
+    lastSeq: opening.lastSeq,
     lastTimeMs: opening.timeMs,
     onFailed: (error) => found.options.logger.error?.('a write failed; the engine is read-only', { error }),
   });
@@ -237,30 +207,14 @@ function compose(
   const chunks = chunksFor(found, options, lanes);
   const entries = new EntryWriter(forest, found.indexes);
   const txn = new TxnWriter(forest, log, options.presence, entries, new ColdReads(env.clock));
-  const nextLog = (openSeq: Seq, prevLastSeq: Seq, prevEnd: number): Promise<LogWriter> =>
-    LogWriter.create(env.fs, {
-      no: catalogs.takeFileNo(),
-      dbUuid,
-      salt: env.random(12),
-      open: {
-        prevFileNo: checkpointer.logFile.no,
-        prevEndOffset: prevEnd,
-        prevLastSeq,
-        firstSeq: openSeq,
-        writerEpoch: catalogs.writerEpoch,
-        timelineId,
-        durability: durabilityCode(found.options.durability),
-      },
-      openSeq,
-      commitTimeMs: Math.max(env.clock.now(), log.lastTimeMs),
-      durableSeq: prevLastSeq,
-    });
+  const nextLog = (openSeq: Seq, end: LogEnd): Promise<LogWriter> =>
+    followingLog(found, catalogs, end, { openSeq, timeMs: log.lastTimeMs });
   const checkpointer: Checkpointer = new Checkpointer({
     ...{ env, catalogs, forest, lanes, log, health, nextLog },
     logger: found.options.logger,
     leases,
     logHistory,
-    logFile: opening.log,
+    logFile: made?.log,
     logBytes: found.options.checkpointLogBytes,
     onFailed: failed,
     onDone: () => {
@@ -276,7 +230,7 @@ function compose(
     ...background,
   });
   found.lock!.onLost = failed;
-  const closing = { log, lanes, checkpointer, ...background, cleaner, cleaning, catalogs };
+  const closing = { log, lanes, checkpointer, ...background, cleaner, cleaning, catalogs, opened };
   const finish = (): Promise<void> => close(closing);
   const write = { log, logHistory, txn, checkpointer, ...background, cleaner, cleaning, room };
   return { write, lanes, chunks, catalogs, finish, ...releasing(leases, checkpointer) };
@@ -323,78 +277,4 @@ function lanesFor(
     },
     catalogs.catalog.sealed,
   );
-}
-
-interface Closing {
-  readonly log: GroupCommit;
-  readonly lanes: SegmentLanes;
-  readonly checkpointer: Checkpointer;
-  readonly compactor: Compactor;
-  readonly reaper: Reaper;
-  readonly cleaner: Cleaner;
-  readonly cleaning: BackgroundCleaning;
-  readonly purger: Purger;
-  readonly expirer: Expirer;
-  readonly indexWork: IndexWork;
-  readonly quotas: QuotaCounts;
-  readonly catalogs: CatalogStore;
-}
-
-/**
- * A clean close: merges ended, segments sealed, memtables in tables, the log ended with SEAL, and the same
- * set of files installed once more, so that the grace of one install keeps nothing back. After a failure
- * files are only closed; the next open recovers. Rejects with the failure.
- */
-async function close(closing: Closing): Promise<void> {
-  const {
-    log,
-    lanes,
-    checkpointer,
-    compactor,
-    reaper,
-    purger,
-    expirer,
-    indexWork,
-    quotas,
-    cleaner,
-    cleaning,
-    catalogs,
-  } = closing;
-  try {
-    cleaner.stop();
-    for (const { work } of [cleaning, quotas, reaper, purger, expirer, indexWork]) await work.stop();
-    await compactor.stop();
-    if (log.failure !== undefined) throw stopped(log.failure);
-    await checkpointer.running;
-    await log.drained();
-    await lanes.sealAll();
-    if (log.failure !== undefined) throw stopped(log.failure);
-    await checkpointer.run();
-    await cleaner.leaving.removeAll();
-    await log.frame(frameTypes.seal, [], () => undefined);
-    await log.syncNow();
-    // Behind the checkpoint came only OPEN and SEAL: the final catalog covers them too.
-    const { walFirstNo } = catalogs.catalog;
-    await checkpointer.cleanUp(await checkpointer.install(log.lastSeq, walFirstNo, [], []));
-    await checkpointer.removals.end();
-    await catalogs.markClean();
-    await checkpointer.logFile.close();
-  } catch (error) {
-    // What was under way when a write failed ends before the lock goes: it may still be making a file.
-    await Promise.allSettled([checkpointer.running, checkpointer.removals.end(), log.settled()]);
-    await lanes.abandon();
-    await checkpointer.logFile.close();
-    throw error;
-  } finally {
-    await catalogs.close();
-  }
-}
-
-function stopped(cause: VarveError): VarveError {
-  return new VarveError('VARVE_POISONED', 'closed after a failed write; the next open recovers', { cause });
-}
-
-function durabilityCode(durability: Durability): number {
-  if (durability === 'full') return durabilityCodes.full;
-  return durability === 'os' ? durabilityCodes.os : durabilityCodes.group;
 }
