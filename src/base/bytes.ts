@@ -75,6 +75,20 @@ export function toHex(bytes: Uint8Array): string {
   return out;
 }
 
+/** The first byte of a number in memory is its lowest. */
+const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+
+/** Little-endian words (copied): whole ones. Word by word where the machine has them otherwise. */
+export function wordsOf(bytes: Uint8Array, asInMemory: boolean = isLittleEndian): Uint32Array {
+  const words = new Uint32Array(bytes.length / 4);
+  if (asInMemory) new Uint8Array(words.buffer).set(bytes);
+  else {
+    const view = viewOf(bytes);
+    for (let i = 0; i < words.length; i++) words[i] = view.getUint32(4 * i, true);
+  }
+  return words;
+}
+
 /** Inverse of toHex; VARVE_INVALID_ARGUMENT on anything but an even number of hex digits. */
 export function fromHex(hex: string): Uint8Array {
   if (hex.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(hex)) throw invalid('not a hex string');

@@ -12,7 +12,7 @@
  * - A killed writer of this host leaves nothing to clean up (writer-lock-process.test: "kill -9 …").
  */
 import path from 'node:path';
-import { toHex } from '../base/bytes.ts';
+import { equalBytes, toHex } from '../base/bytes.ts';
 import { awaited, type Clock } from '../base/clock.ts';
 import { isVarveError, VarveError } from '../base/errors.ts';
 import { lockName } from '../format/file-names.ts';
@@ -168,7 +168,7 @@ class Attempt {
     while (clock.monotonic() - since < lockSilenceMs) {
       await clock.sleep(watchStepMs, signal);
       const bytes = await file.read();
-      if (toHex(bytes) !== toHex(first)) {
+      if (!equalBytes(bytes, first)) {
         const { verdict } = examine(bytes, facts);
         return verdict === 'free' || verdict === 'stale';
       }
@@ -191,8 +191,7 @@ class Attempt {
     };
     const written = await file.writeDurably(owner);
     // Another container may have found the same free record; the later writer has it.
-    if (toHex(await file.read()) !== toHex(written))
-      return locked(null, 'was taken by another writer just now');
+    if (!equalBytes(await file.read(), written)) return locked(null, 'was taken by another writer just now');
     ours.add(owner.nonce);
     return new HeldLock({
       owner,

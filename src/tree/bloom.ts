@@ -11,7 +11,7 @@
  * - false positives stay below 1 % at 12 bits per key: "a filter of 12 bits per key errs rarely"
  */
 import { assert } from '../base/assert.ts';
-import { viewOf } from '../base/bytes.ts';
+import { viewOf, wordsOf } from '../base/bytes.ts';
 import { pagedWords } from '../base/own-pages.ts';
 import { mix32 } from '../codec/key-hash.ts';
 
@@ -103,10 +103,7 @@ export class FilterWords {
 
   /** From whole buckets (copied). */
   static from(bytes: Uint8Array): FilterWords {
-    const view = viewOf(bytes);
-    const words = new Uint32Array(bytes.length / 4);
-    for (let i = 0; i < words.length; i++) words[i] = view.getUint32(4 * i, true);
-    return new FilterWords(words);
+    return new FilterWords(wordsOf(bytes));
   }
 
   /** The same in other memory (taken), as long as these. */

@@ -23,7 +23,7 @@ export class PartSlots {
   readonly slotBytes: number;
   readonly #slabSlots: number;
   readonly #free: PartSlot[] = [];
-  #slab: ArrayBuffer | undefined;
+  #slab: SharedArrayBuffer | undefined;
   /** Slots of the newest array that nobody has had. */
   #left = 0;
   #slabs = 0;
@@ -45,8 +45,9 @@ export class PartSlots {
     const free = this.#free.pop();
     if (free !== undefined) return free;
     if (this.#slab === undefined || this.#left === 0) {
-      // A full array is one that is larger than heaps keep (own-pages.ts).
-      this.#slab = new ArrayBuffer(this.#slabSlots * this.slotBytes);
+      // A full array is one that is larger than heaps keep (own-pages.ts). V8 counts no shared memory: of 32
+      // MiB that nobody has used yet it marked its whole heap, in the first lookup of a process.
+      this.#slab = new SharedArrayBuffer(this.#slabSlots * this.slotBytes);
       this.#left = this.#slabSlots;
       this.#slabs++;
     }
