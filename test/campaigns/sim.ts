@@ -75,6 +75,7 @@ function keep(seed: number, fixture: object): string {
 class Totals {
   calls = 0;
   crashes = 0;
+  #repairs = 0;
   #closes = 0;
   readonly coverage = new Coverage();
   #lives = 0;
@@ -85,6 +86,7 @@ class Totals {
   add(result: SimResult): void {
     this.calls += result.calls;
     this.crashes += result.crashes;
+    this.#repairs += result.repairs;
     this.#closes += result.ends - result.crashes;
     this.#lives += result.lives;
     this.#faults += result.faults;
@@ -96,7 +98,7 @@ class Totals {
   toString(): string {
     return (
       `${this.calls} calls in ${this.#lives} lives, ${this.crashes} power cuts and kills, ` +
-      `${this.#closes} closes, ` +
+      `${this.#closes} closes, ${this.#repairs} repairs, ` +
       `${this.#faults} faults; ${this.#commits} commits and ${this.#reads} reads checked`
     );
   }

@@ -1,5 +1,5 @@
 /** Faults and ends of lives of a plan, drawn from its seed. */
-import type { Prng } from '../../src/base/prng.ts';
+import { Prng } from '../../src/base/prng.ts';
 import type { Aim } from './aim.ts';
 import type { FaultKind, FaultTarget, SimEnd, SimFault } from './plan.ts';
 
@@ -211,4 +211,14 @@ export function drawEnds(prng: Prng, calls: number): SimEnd[] {
     });
   }
   return ends;
+}
+
+/** In half of the runs a third of the lives is followed by a repair: drawn apart from all other choices. */
+export function withRepairs(seed: number, ends: readonly SimEnd[]): SimEnd[] {
+  const prng = new Prng(seed ^ 0x4e9a);
+  const share = prng.chance(0.5) ? 1 / 3 : 0;
+  return ends.map((end) => {
+    if (!prng.chance(share)) return end;
+    return { ...end, repair: { damage: prng.pick(['none', 'slot', 'newest'] as const) } };
+  });
 }

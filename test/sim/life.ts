@@ -1,4 +1,5 @@
 /** One life of a store in a simulation: from an open to its close, or to the moment the process died. */
+import { Prng } from '../../src/base/prng.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { Env } from '../../src/engine/env.ts';
 import type { OpenBounds } from '../../src/engine/open-bounds.ts';
@@ -6,11 +7,14 @@ import { openWithEnv } from '../../src/engine/opening/open.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import type { Store } from '../../src/engine/store.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { memoryLock } from '../../src/fs/memory-lock.ts';
 import type { Coverage } from './coverage.ts';
 import type { Injector } from './injector.ts';
+import { LyingDisk } from './lying-disk.ts';
 import type { Oracle } from './oracle.ts';
 import type { SimPlan } from './plan.ts';
 import type { Scheduler } from './scheduler.ts';
+import { threadsOfLife } from './sim-pool.ts';
 
 /** What all lives of a run share. */
 export interface World {
@@ -23,6 +27,20 @@ export interface World {
   calls: number;
   /** The first thing found wrong, with where. */
   failure: string | undefined;
+}
+
+/** What life `number` of a run has from outside, on `disk`. */
+export function envOfLife({ plan, scheduler }: World, disk: MemoryFileSystem, number: number): Env {
+  const { options, seed } = plan;
+  const { clock } = scheduler;
+  const prng = new Prng(seed * 1000 + number);
+  return {
+    fs: plan.lies === true ? new LyingDisk(disk) : disk,
+    lock: memoryLock(disk, clock),
+    clock,
+    random: (n: number) => prng.bytes(n),
+    ...threadsOfLife(scheduler, seed + number, options.threads),
+  };
 }
 
 /** Calls that are still made after a write has failed: reads must go on, writes must be refused. */

@@ -5,7 +5,7 @@
 import { encodeUtf8, toHex } from '../../src/base/bytes.ts';
 import { Prng } from '../../src/base/prng.ts';
 import { type Aim, aimClients, aimOf } from './aim.ts';
-import { drawAimed, drawEnds, drawEveryFault } from './fault-maker.ts';
+import { drawAimed, drawEnds, drawEveryFault, withRepairs } from './fault-maker.ts';
 import { opKinds } from './kinds.ts';
 import {
   type BoundsSpec,
@@ -92,7 +92,7 @@ export function planOf(
   const clients: SimOp[][] = Array.from({ length: clientCount }, () => []);
   for (let i = 0; i < total; i++) clients[i % clientCount]!.push(maker.next(i % clientCount));
   const faults = aim === undefined ? drawEveryFault(prng, total) : drawAimed(prng, total, aim);
-  return { seed, options, clients, faults, ends: drawEnds(prng, total) };
+  return { seed, options, clients, faults, ends: withRepairs(seed, drawEnds(prng, total)) };
 }
 
 function drawOptions(prng: Prng): SimOptions {

@@ -181,6 +181,13 @@ export interface SimEnd {
   readonly calls: number;
   readonly steps: number;
   readonly seed: number;
+  /** The store is repaired before the next life; not by default. */
+  readonly repair?: SimRepair;
+}
+
+/** A repair, of a store as it is, or with a slot of SUPER lost: that of the next install, or the newest. */
+export interface SimRepair {
+  readonly damage: 'none' | 'slot' | 'newest';
 }
 
 export interface SimOptions {

@@ -12,6 +12,8 @@ export interface SimResult {
   /** Lives ended by plan, and those of them that a power cut or a kill ended. */
   readonly ends: number;
   readonly crashes: number;
+  /** Repairs that came to an end, well or not. */
+  readonly repairs: number;
   readonly faults: number;
   readonly checkedReads: number;
   readonly checkedWrites: number;

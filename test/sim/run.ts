@@ -7,7 +7,6 @@ import { Prng } from '../../src/base/prng.ts';
 import { initChecksum } from '../../src/codec/checksum.ts';
 import { openWithEnv } from '../../src/engine/opening/open.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
-import { memoryLock } from '../../src/fs/memory-lock.ts';
 import { inFull } from './calls.ts';
 import { checkNothingLeft, outliveLeases } from './calm-end.ts';
 import { Client } from './client.ts';
@@ -15,15 +14,14 @@ import { checkQuota, compareSpaces, marksOf } from './comparison.ts';
 import { boundsOf, callsInCalm, engineOptionsOf } from './conditions.ts';
 import { Coverage } from './coverage.ts';
 import { Injector } from './injector.ts';
-import { Life, type World } from './life.ts';
-import { LyingDisk } from './lying-disk.ts';
+import { envOfLife, Life, type World } from './life.ts';
+import { Mending } from './mending.ts';
 import { whileNothingIsForgotten } from './never-forgotten.ts';
 import { Oracle } from './oracle.ts';
 import type { FaultKind, SimEnd, SimFault, SimOp, SimPlan } from './plan.ts';
 import type { SimResult } from './result.ts';
 import { checkRetained } from './retained.ts';
 import { Scheduler } from './scheduler.ts';
-import { threadsOfLife } from './sim-pool.ts';
 import { StoreAudit } from './store-audit.ts';
 
 const opensMax = 8;
@@ -50,6 +48,7 @@ class Run {
   readonly #world: World;
   readonly #cursors: number[];
   readonly #audit = new StoreAudit();
+  readonly #mending = new Mending();
   #disk: MemoryFileSystem;
   #lives = 0;
   #endsDone = 0;
@@ -102,6 +101,7 @@ class Run {
       lives: this.#lives,
       ends: this.#ends,
       crashes: this.#crashes,
+      repairs: this.#mending.count,
       faults: injector.fired,
       checkedReads: oracle.checkedReads,
       checkedWrites: oracle.checkedWrites,
@@ -127,7 +127,7 @@ class Run {
 
   /** A slot of SUPER may be: that is a warning, and recovery keeps what it does not know. */
   get #mayBeTorn(): boolean {
-    return this.#powerWasCut || this.#world.injector.fired > 0;
+    return this.#powerWasCut || this.#mending.hasBegun || this.#world.injector.fired > 0;
   }
 
   get #end(): SimEnd | undefined {
@@ -180,6 +180,7 @@ class Run {
 
   #nextEnd(): void {
     this.#world.coverage.begin(this.#end!.kind);
+    this.#mending.after(this.#end!);
     this.#ends++;
     if (this.#sudden === undefined) this.#endsDone++;
     this.#sudden = undefined;
@@ -234,18 +235,10 @@ class Run {
   }
 
   #newLife(): Life {
-    const { options, seed } = this.#plan;
-    const { clock } = this.#world.scheduler;
+    const { options } = this.#plan;
     const number = ++this.#lives;
     this.#audit.begin(this.#disk);
-    const prng = new Prng(seed * 1000 + number);
-    const env = {
-      fs: this.#plan.lies === true ? new LyingDisk(this.#disk) : this.#disk,
-      lock: memoryLock(this.#disk, clock),
-      clock,
-      random: (n: number) => prng.bytes(n),
-      ...threadsOfLife(this.#world.scheduler, seed + number, options.threads),
-    };
+    const env = envOfLife(this.#world, this.#disk, number);
     const asked = engineOptionsOf(options, number);
     return new Life(this.#world, number, this.#disk, env, asked, boundsOf(options));
   }
@@ -253,6 +246,11 @@ class Run {
   /** Opens the store and holds what it found against the oracle; undefined when the process died first. */
   async #open(isCalm = false): Promise<Life | undefined> {
     const { injector, scheduler } = this.#world;
+    injector.enabled = !isCalm;
+    if (
+      !(await this.#mending.run(this.#world, this.#disk, -this.#lives, (work) => this.#drive(work, 'repair')))
+    )
+      return undefined;
     for (let tries = 1; ; tries++) {
       injector.enabled = !isCalm && tries < opensMax;
       const life = this.#newLife();
