@@ -4,8 +4,7 @@
  * To find, read and compile three hundred modules is most of what a command takes. All entries are bundled at
  * once and share what they have in common: there is one class of errors, and the portable entry reaches
  * nothing native. All files lie in one folder, because threads are found beside the file that starts them.
- * Packages stay packages. White space goes, since V8 reads every file before it runs the first line of it;
- * names stay, as errors show them.
+ * Packages stay packages.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +34,6 @@ await bundle.write({
   dir: 'dist/lib',
   format: 'esm',
   comments: false,
-  minify: { compress: false, mangle: false, codegen: true },
   sourcemap: true,
   sourcemapExcludeSources: true,
   entryFileNames: '[name].js',
