@@ -107,7 +107,7 @@ export interface DamagedRepair {
   readonly profile: FsProfile;
   readonly damage: string;
   readonly seed: number;
-  /** Power cuts, and as many operations that fail. */
+  /** Power cuts, as many operations that fail, and as many looks. */
   readonly points: number;
   readonly healFrom?: HealFrom;
 }
@@ -119,9 +119,13 @@ export async function checkDamagedRepair(run: DamagedRepair): Promise<number> {
   const disk = run.disk.fork();
   await damages[damage]!(disk, prng);
   const ops: FsOp[] = [];
+  const looks: Look[] = [];
   const whole = disk.fork();
   whole.faults = (op) => {
-    if (changing.has(op.kind)) ops.push(op);
+    const { kind, path } = op;
+    if (changing.has(kind)) ops.push(op);
+    else if (kind !== 'close' && kind !== 'free')
+      looks.push({ kind, path, nth: looks.filter((one) => one.kind === kind && one.path === path).length });
     return undefined;
   };
   await mend(envOf(whole, seed), shape, healFrom);
@@ -158,5 +162,37 @@ export async function checkDamagedRepair(run: DamagedRepair): Promise<number> {
     failing.faults = undefined;
     await again(failing, `operation ${op.index} (${op.kind} ${op.path}) fails ${JSON.stringify(fault)}`);
   }
-  return 2 * points;
+  for (const op of drawn(prng, looks, points)) await checkUnread(run, disk, op, again);
+  return 3 * points;
+}
+
+/**
+ * Something cannot be read at a moment of the repair. It ends with an error, and the store is as it was; or
+ * what could not be read counts as damaged, and is kept, also by the next open.
+ */
+async function checkUnread(
+  { shape, seed, healFrom }: DamagedRepair,
+  disk: MemoryFileSystem,
+  { kind, path, nth }: Look,
+  again: (stopped: MemoryFileSystem, where: string) => Promise<void>,
+): Promise<void> {
+  const failing = disk.fork();
+  let seen = 0;
+  failing.faults = (op) =>
+    op.kind === kind && op.path === path && seen++ === nth ? { errno: 'EIO' } : undefined;
+  const code = await mend(envOf(failing, seed), shape, healFrom).then(() => undefined, codeOf);
+  failing.faults = undefined;
+  if (code !== undefined) {
+    await again(failing, `${kind} ${path} fails, the ${nth}th time`);
+    return;
+  }
+  await openOn(failing, shape, seed, {}, true);
+  checkKept(disk, failing);
+}
+
+/** A look at something: the how manieth of its kind at this path, from 0. */
+interface Look {
+  readonly kind: FsOp['kind'];
+  readonly path: string;
+  readonly nth: number;
 }

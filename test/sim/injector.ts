@@ -21,7 +21,7 @@ const awaitedTurnsMax = 100_000;
 /** One of so many lets time pass, for clients that sleep. */
 const sleepEvery = 8;
 /** Operations of which there are few while a call is made: they wait for it. */
-const reading: ReadonlySet<FsOp['kind']> = new Set(['open', 'read', 'list', 'stat', 'size']);
+const ofFiles: ReadonlySet<FsOp['kind']> = new Set(['open', 'read', 'size']);
 const rareKinds: ReadonlySet<FsOp['kind']> = new Set(['unlink', 'list', 'stat', 'size']);
 
 const targetOf = (kind: FsOp['kind']): FaultTarget | undefined => {
@@ -59,8 +59,8 @@ export class Injector {
   /** Told before each unlink of a file and each sync of a catalog. */
   onFileEvent: (kind: 'gone' | 'sync', path: string, disk: MemoryFileSystem) => void = () => undefined;
   /**
-   * A store is being repaired. What cannot be read then (EIO) counts as damaged, and is lost: reads do not
-   * fail that way.
+   * A store is being repaired. A file that cannot be read then (EIO) counts as damaged, and what it had is
+   * lost: reads do not fail that way.
    */
   mending = false;
   /** Told of each fault, by its kind. */
@@ -151,7 +151,7 @@ export class Injector {
         if (this.serving && this.#hits(armed, op)) found ??= this.#lie(armed.fault, act, op);
         continue;
       }
-      if (!('errno' in act) || (this.mending && act.errno === 'EIO' && reading.has(op.kind))) continue;
+      if (!('errno' in act) || (this.mending && act.errno === 'EIO' && ofFiles.has(op.kind))) continue;
       if (!this.#hits(armed, op) || found !== undefined) continue;
       this.fired++;
       if (armed.fault.target === 'sync') this.failedSyncs.push(op.path);
