@@ -5,7 +5,7 @@ import { prepare } from './recorder.ts';
 import type { Step } from './workload.ts';
 
 /** VARVE_POINTS=n: so many power cuts and failures of each repair. VARVE_SEED, VARVE_COUNT: which bits. */
-const points = Number(process.env.VARVE_POINTS ?? 2);
+const points = Number(process.env.VARVE_POINTS ?? 1);
 const firstSeed = Number(process.env.VARVE_SEED ?? 1);
 const count = Number(process.env.VARVE_COUNT ?? 1);
 
