@@ -101,3 +101,26 @@ test('a repair ends a log that nothing proves where an open does', async () => {
   expect(await again.get('b')).toBeUndefined();
   await again.close();
 });
+
+// A repair that could not write its copy of SUPER, or sync it, went on without: SUPER was then replaced, and
+// nothing had its bytes any more.
+test('a repair that cannot keep the old SUPER ends, and SUPER is as it was', async () => {
+  const { disk } = await killed();
+  await loseNewestSlot(disk);
+  const before = disk.bytesOf('SUPER');
+  for (const failing of ['create', 'write', 'sync', 'syncDir']) {
+    const at = disk.fork();
+    const errno = failing === 'create' || failing === 'write' ? 'ENOSPC' : 'EIO';
+    at.faults = ({ kind, path }) =>
+      kind === failing && path.startsWith('quarantine') ? { errno } : undefined;
+    const code = errno === 'EIO' ? 'VARVE_IO' : 'VARVE_NO_SPACE';
+    await expect(mend(envOf(at, 9), shape)).rejects.toMatchObject({ code });
+    at.faults = ({ kind, path }) =>
+      kind === failing && path.startsWith('quarantine/SUPER') ? { errno: 'EIO' } : undefined;
+    if (failing !== 'syncDir')
+      await expect(mend(envOf(at, 9), shape)).rejects.toMatchObject({ code: 'VARVE_IO' });
+    expect(at.bytesOf('SUPER')).toEqual(before);
+    at.faults = undefined;
+    expect(await mend(envOf(at, 9), shape)).toMatchObject({ ok: true });
+  }
+});
