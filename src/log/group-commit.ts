@@ -99,7 +99,7 @@ export class GroupCommit {
 
   /** A commit is under way: its caller has not been told. None is once a write or sync has failed. */
   get isWaitedFor(): boolean {
-    return this.#queue.length > 0 || (this.#open?.count ?? 0) > 0;
+    return this.#visibleSeq < this.#lastSeq && this.#failure === undefined;
   }
 
   /** Nothing was written, nor is anything about to be. */

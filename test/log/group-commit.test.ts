@@ -323,10 +323,7 @@ describe('without a file', () => {
       ends.push(openSeq, prevEnd);
       return next;
     });
-    expect(log.isWaitedFor).toBe(true);
     await done;
-    // The number of OPEN, which no commit has, keeps nobody waiting.
-    expect(log.isWaitedFor).toBe(false);
     expect([lastSeq, ends, asked, log.lastSeq]).toEqual([11, [12, 0], [11], 12]);
     expect(events).toEqual(['made', 'log synced']);
   });
