@@ -26,7 +26,7 @@ describe('crashes', () => {
   test('sampled crash points of random workloads recover to a prefix with every acked commit', async () => {
     const tally = newTally();
     for (const [i, profile] of profiles.entries()) {
-      await crashWorkload(i + 1, profile, quick, tally, undefined, 9);
+      await crashWorkload(i + 1, profile, quick, tally, undefined, 7);
     }
     expect(tally.states).toBeGreaterThan(30);
   }, 60_000);
@@ -39,7 +39,7 @@ describe('crashes', () => {
       const { name, profile, isPrepared, workload } = sequenceAt(n);
       const steps = preparation;
       const base = isPrepared ? await prepare({ seed: 1, shape: workload.shape, steps }, profile) : undefined;
-      await crashAll({ name, profile, workload, effort: nested, tally, seen, alike, base, pointsMax: 6 });
+      await crashAll({ name, profile, workload, effort: nested, tally, seen, alike, base, pointsMax: 5 });
     }
     expect(tally.states).toBeGreaterThan(20);
     expect(tally.inner).toBeGreaterThan(4);
