@@ -71,6 +71,20 @@ describe('a store that was closed in order', () => {
     await again.close();
   });
 
+  test('a checkpoint of nothing begins a log, and the next life goes on from there', async () => {
+    const disk = await atRest();
+    const before = logs(disk).length;
+    const engine = await openOn(disk);
+    await engine.flush();
+    expect(logs(disk).length).toBe(before + 2);
+    await engine.put('b', 'two');
+    await engine.close();
+    const again = await openOn(disk);
+    expect(again.health()).toMatchObject({ status: 'healthy' });
+    expect([text(await again.get('a')), text(await again.get('b'))]).toEqual(['one', 'two']);
+    await again.close();
+  });
+
   test('a feed that waits is shown the first write', async () => {
     const disk = await atRest();
     const engine = await openOn(disk);
