@@ -3,6 +3,11 @@
  * anew from their whole frames. Every chunk is compared with its id on the way, unless the check before the
  * repair has done that.
  *
+ * Whole is what a catalog calls sealed: it was on disk before. A segment that only its own footer calls so
+ * may have bytes that are in the cache of the kernel alone, also behind a sync that failed, and no later
+ * sync would tell. Without any catalog all segments are like that: to write everything anew would take as
+ * much room again, so they are synced and taken.
+ *
  * Memory: one window of 4 MiB, the ids of list nodes, and 47 B for each frame of a segment written anew.
  */
 import type { FileNo } from '../base/brands.ts';
@@ -76,11 +81,30 @@ export async function repairSegments(
     catalog === undefined || sealed.has(no) || open.has(no) || ends.has(no);
   const ordered = [...numbers].sort((a, b) => Number(isNamed(b)) - Number(isNamed(a)) || a - b);
   for (const no of ordered) {
-    const end = Math.max((open.get(no)?.committedOff8 ?? 0) * 8, ends.get(no) ?? 0);
-    const streamClass = sealed.get(no)?.class ?? open.get(no)?.class ?? streamClasses.data0;
-    await one(no, sealed.get(no), end, streamClass, isNamed(no), work, out);
+    const info = sealed.get(no);
+    const named: Named = {
+      no,
+      info,
+      committedEnd: Math.max((open.get(no)?.committedOff8 ?? 0) * 8, ends.get(no) ?? 0),
+      streamClass: info?.class ?? open.get(no)?.class ?? streamClasses.data0,
+      isNamed: isNamed(no),
+      byFooter: catalog === undefined,
+    };
+    await one(named, work, out);
   }
   return out;
+}
+
+/** What is known of a segment without its file. */
+interface Named {
+  readonly no: FileNo;
+  /** Of the catalog that calls it sealed. */
+  readonly info: CatalogSegment | undefined;
+  readonly committedEnd: number;
+  readonly streamClass: number;
+  readonly isNamed: boolean;
+  /** There is no catalog: its footer is believed. */
+  readonly byFooter: boolean;
 }
 
 const digest = new Uint8Array(32);
@@ -103,15 +127,11 @@ interface Held {
 }
 
 async function one(
-  no: FileNo,
-  known: CatalogSegment | undefined,
-  committedEnd: number,
-  streamClass: number,
-  isNamed: boolean,
+  { no, info: known, committedEnd, streamClass, isNamed, byFooter }: Named,
   work: SegmentRepair,
   out: RepairedSegments,
 ): Promise<void> {
-  const { fs, dbUuid, onAction } = work;
+  const { onAction } = work;
   const path = filePath('seg', no);
   if (known !== undefined && work.sound.has(no)) {
     await takeSound(no, known, isNamed, work, out);
@@ -132,13 +152,14 @@ async function one(
     out.usable.push({ info, trailer, isNamed });
     for (const { id, place } of places) if (!out.nodes.has(id)) out.nodes.set(id, place);
   };
-  const whole = damagedBytes === 0 ? await sealedInfo(fs, no, dbUuid, known) : undefined;
+  const mayStay = damagedBytes === 0 && (known !== undefined || byFooter);
+  const whole = mayStay ? await sealedInfo(no, known, work) : undefined;
   if (whole !== undefined) {
     take(whole, undefined);
     return;
   }
   const isCut = scanned.firstInvalid !== undefined && scanned.firstInvalid < committedEnd;
-  const wasSealed = known !== undefined || scanned.footer !== undefined;
+  const wasSealed = known !== undefined || (byFooter && scanned.footer !== undefined);
   if (wasSealed || isCut || bad > 0 || scanned.headerDamage !== undefined) {
     const rest = damagedBytes > 0 ? `${damagedBytes} damaged bytes are left behind` : 'no chunk is damaged';
     onAction(`${path} is damaged: its ${frames.count} whole chunks are written to a new segment, ${rest}`);
@@ -215,13 +236,15 @@ async function scanHeld(
   });
 }
 
-/** A segment as the catalog is to name it; undefined when header, trailer or footer are not whole. */
+/**
+ * A segment as the catalog is to name it, on disk; undefined when header, trailer or footer are not whole.
+ */
 async function sealedInfo(
-  fs: FsPort,
   no: FileNo,
-  dbUuid: Uint8Array,
   known: CatalogSegment | undefined,
+  { fs, dbUuid, dryRun }: SegmentRepair,
 ): Promise<CatalogSegment | undefined> {
+  if (known === undefined && !dryRun) await syncFile(fs, filePath('seg', no));
   const reader = await SegmentReader.open(fs, no, dbUuid);
   try {
     const info = known ?? (await reader.describe());
@@ -233,6 +256,15 @@ async function sealedInfo(
     return undefined;
   } finally {
     await reader.close();
+  }
+}
+
+async function syncFile(fs: FsPort, path: string): Promise<void> {
+  const file = await fs.open(path, 'rw');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

@@ -97,9 +97,9 @@ export class GroupCommit {
     return this.#durableSeq;
   }
 
-  /** A commit is under way: its caller has not been told. None is once a write or sync has failed. */
+  /** A commit is under way: its caller has not been told. The OPEN frame of a file keeps nobody waiting. */
   get isWaitedFor(): boolean {
-    return this.#visibleSeq < this.#lastSeq && this.#failure === undefined;
+    return (this.#open?.count ?? 0) > 0 || this.#queue.some((item) => !('next' in item));
   }
 
   /** Nothing was written, nor is anything about to be. */

@@ -324,6 +324,8 @@ describe('without a file', () => {
       return next;
     });
     await done;
+    // The number of OPEN, which no commit has, keeps nobody waiting.
+    expect(log.isWaitedFor).toBe(false);
     expect([lastSeq, ends, asked, log.lastSeq]).toEqual([11, [12, 0], [11], 12]);
     expect(events).toEqual(['made', 'log synced']);
   });

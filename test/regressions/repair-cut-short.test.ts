@@ -124,3 +124,40 @@ test('a repair that cannot keep the old SUPER ends, and SUPER is as it was', asy
     expect(await mend(envOf(at, 9), shape)).toMatchObject({ ok: true });
   }
 });
+
+// The sync that seals a segment failed, and its bytes were in the cache of the kernel alone. A repair took
+// it by its footer; the catalog named what the next power cut took away (simulation 261144).
+test('a segment that no catalog calls sealed is written anew, whatever its footer says', async () => {
+  const disk = new MemoryFileSystem();
+  const small = { ...shape, segmentBytes: 2 ** 14 };
+  const first = await openOn(disk, small, 1);
+  await first.put('kept', value(0));
+  await first.close();
+  const second = await openOn(disk, small, 2);
+  await second.put('also kept', value(100));
+  let failed: string | undefined;
+  disk.faults = ({ kind, path }) => {
+    if (kind !== 'sync' || !path.startsWith('seg/') || failed !== undefined) return undefined;
+    failed = path;
+    return { errno: 'EIO', lost: 'dropped' };
+  };
+  let refused = false;
+  for (let n = 1; n < 50 && !refused; n++)
+    refused = await second.put(`k${n}`, value(n)).then(
+      () => false,
+      () => true,
+    );
+  expect([refused, failed]).toEqual([true, expect.any(String)]);
+  const left = disk.fork();
+  disk.faults = () => 'crash';
+  await loseNewestSlot(left);
+  await mend(envOf(left, 9), small);
+  const engine = await openOn(left.crash('none'), small, 4);
+  expect(engine.health()).toMatchObject({ status: 'healthy', damage: [] });
+  for (const [key, n] of [
+    ['kept', 0],
+    ['also kept', 100],
+  ] as const)
+    expect(Buffer.compare((await engine.get(key))!, value(n))).toBe(0);
+  await engine.close();
+});

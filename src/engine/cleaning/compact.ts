@@ -183,8 +183,7 @@ class Compaction {
     this.#go();
     this.#tell('tables', 0, undefined, 0);
     await this.#dropOrphans();
-    await this.#merge();
-    this.#go();
+    await this.#merge(false);
     const { fs } = this.#store.parts.env;
     const complete = await withReserve(fs, this.#store.parts.options.logger, () => this.#clean());
     this.#go();
@@ -231,15 +230,18 @@ class Compaction {
     }
   }
 
-  /** A disk too full for merges is no reason not to empty segments, which makes room. */
-  async #merge(): Promise<void> {
+  /** False on a disk too full for merges: no reason not to empty segments, which makes room. */
+  async #merge(spent: boolean): Promise<boolean> {
     try {
-      await this.#write.compactor.mergeAll(false, () => this.#isAborted, this.#turn);
+      await this.#write.compactor.mergeAll(spent, () => this.#isAborted, this.#turn);
     } catch (error) {
       if (!isVarveError(error, 'VARVE_NO_SPACE')) throw error;
       this.#go();
       this.#store.parts.options.logger.warn?.('no room to merge tables', { error });
+      return false;
     }
+    this.#go();
+    return true;
   }
 
   /** False when the budget ended it. */
@@ -268,15 +270,17 @@ class Compaction {
 
   /** Entries of chunks that are gone, where they are many beside those that must be rewritten. */
   async #dropSpent(): Promise<void> {
-    const { cleaner, compactor, checkpointer } = this.#write;
+    const { cleaner, checkpointer } = this.#write;
     // The run has ended behind a scan that found nothing more to empty.
     const liveness =
       cleaner.measured?.liveness ?? (await cleaner.measure(() => this.#isAborted, this.#options.share));
     if (liveness.spent === 0 || liveness.spent < liveness.entries * spentShare) return;
     // What is in memory goes to a table first, so that all parts of an entry meet.
     await checkpointer.run();
-    await compactor.mergeAll(true, () => this.#isAborted, this.#turn);
-    this.#go();
+    if (await this.#merge(true)) return;
+    // What was emptied takes its room until it is unlinked.
+    await this.#finish();
+    await this.#merge(true);
   }
 
   /** Lets short reads end, removes what they held, and unlinks: two installs after a file was dropped. */

@@ -15,14 +15,14 @@
  * - It keeps up with what others store ("it goes twice as fast as others store").
  */
 import type { Clock } from '../../base/clock.ts';
-import { KiB, MiB } from '../../base/limits.ts';
+import { KiB } from '../../base/limits.ts';
 
 /** Others have committed within this time: they will again, ms. */
 const recentMs = 250;
 /** Time of the disk for syncs of cleaning while others wait for it: one part in so many. */
 const diskParts = 8;
 /** Synced at once while others wait for the disk, bytes. */
-const portionBytes = MiB;
+const portionBytes: number = 256 * KiB;
 /** What is synced in no time disturbs nobody, bytes. */
 const restBytesMin = 64 * KiB;
 /** A commit under way is waited for in steps of so long, ms, and for so many of them. */
