@@ -58,8 +58,9 @@ const afterwards = 'after the writer';
 const probeKey = 'written after the damage';
 /** Damaged values whose bytes are put again. */
 const copiesMax = 2;
-/** By the clock: a busy machine is not a hang. */
-const hangMs = 300_000;
+/** By the clock, as a busy machine is not a hang; a process that was stopped misses all steps but one. */
+const hangStepMs = 10_000;
+const hangSteps = 30;
 /** Of processor time. */
 const slowMs = 10_000;
 const memoryEvery = 64;
@@ -149,18 +150,20 @@ function isReadByKey({ readsOf }: Knowledge, { touched }: Mutation): boolean {
 
 async function withoutHanging(work: Promise<void>, findings: Findings): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
+  let steps = 0;
   const watch = new Promise<void>((resolve) => {
-    timer = setTimeout(() => {
-      findings.fault(`hangs: nothing for ${hangMs} ms`);
+    timer = setInterval(() => {
+      if (++steps < hangSteps) return;
+      findings.fault(`hangs: nothing for ${hangSteps * hangStepMs} ms`);
       resolve();
-    }, hangMs);
+    }, hangStepMs);
   });
   try {
     await Promise.race([work, watch]);
   } catch (error) {
     findings.fault(stackOf(error));
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
   }
 }
 
