@@ -1,4 +1,5 @@
 /** What a store must still know of its past, and beside its rows: named snapshots, indexes, rules. */
+import { isVarveError } from '../../src/base/errors.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { definitionOf } from './features.ts';
 import { type Mark, ruleNames } from './log-rows.ts';
@@ -31,6 +32,20 @@ export async function checkPast(engine: Engine, history: History, at: EndsAt): P
     if (state === 'ready') await compareIndex(engine, name);
   }
   await compareUsed(engine, history.brief.size > 0);
+}
+
+/**
+ * Throws when the feed of all spaces shows a commit that is not there: the log of a recovery must not go on
+ * with what it cut off. Feeds are read from the log, so nothing else that is asked of a store would tell.
+ */
+export async function compareFeed(engine: Engine, { before }: EndsAt): Promise<void> {
+  try {
+    for await (const { seq, type } of engine.changes({ since: 0, spaces: true, live: false }))
+      if (seq >= before) throw new Error(`the feed shows ${type} ${seq}, which is not there`);
+  } catch (error) {
+    // Old log may be gone.
+    if (!isVarveError(error, 'VARVE_HISTORY_GONE')) throw error;
+  }
 }
 
 function rulesSet(engine: Engine): { name: string }[] {

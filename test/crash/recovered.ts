@@ -11,7 +11,7 @@ import { compareAll } from './compare.ts';
 import { deletesMergedAway, deletesOfBrief, rowsProblem } from './kept-rows.ts';
 import { openOn, type StoreShape } from './machine.ts';
 import { type State, stateAt, upTo } from './model.ts';
-import { checkPast, type EndsAt, finishIndexes } from './past.ts';
+import { checkPast, compareFeed, type EndsAt, finishIndexes } from './past.ts';
 import { beginStep } from './processor-time.ts';
 import { type History, hexKey } from './recorder.ts';
 import type { VaultObjects } from './vaults.ts';
@@ -93,7 +93,10 @@ export async function checkRecovered(
   const listed = engine.spaces.list();
   if (listed.join() !== names.join()) throw new Error(`spaces are [${listed}], not [${names}]`);
   await compareAll(engine, history, state);
-  await checkPast(engine, history, endsAt(history, last, plan));
+  const ends = endsAt(history, last, plan);
+  await checkPast(engine, history, ends);
+  // In full durability nothing is cut off. A merge may have dropped the last rows of what a feed still shows.
+  if (plan.shape.durability !== 'full' && plan.shape.merges !== true) await compareFeed(engine, ends);
   const mayKeep = plan.mayKeep === true || !health.ok;
   await refuseStray(disk, loaded, mayKeep);
   // A state that does not go on ends like a killed process: nothing is closed, the disk is dropped.
