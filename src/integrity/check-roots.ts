@@ -14,7 +14,7 @@ import { type OpVisitor, visitOps, visitStage } from '../format/log-ops.ts';
 import { trees } from '../format/trees.ts';
 import { parseValueRecord } from '../format/value-record.ts';
 import type { FsPort } from '../fs/port.ts';
-import { type LogChain, readLogChain } from '../log/log-chain.ts';
+import { type LogChain, logOf, readLogChain } from '../log/log-chain.ts';
 import { type FindingFields, Findings } from './findings.ts';
 
 /** Reads that are repeated while a writer installs. */
@@ -93,13 +93,7 @@ async function checkLog(
   check: RootsCheck,
 ): Promise<{ frames: number; bytes: number }> {
   const { fs, findings } = check;
-  const chain = await readLogChain(fs, {
-    dbUuid: slot.dbUuid,
-    walFirstNo: from.walFirstNo,
-    catalogNo: from.no,
-    checkpointSeq: from.checkpointSeq,
-    ...(slot.cleanShutdown ? { closedEpoch: slot.writerEpoch } : {}),
-  });
+  const chain = await readLogChain(fs, logOf(slot, from));
   try {
     for (const problem of chain.problems) findings.add('log', problem);
     for (const { error, missingFrom, missingTo } of chain.damage) {

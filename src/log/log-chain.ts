@@ -15,10 +15,11 @@
 import { assert } from '../base/assert.ts';
 import type { FileNo, Seq } from '../base/brands.ts';
 import { corrupt, type VarveError } from '../base/errors.ts';
-import { firstLogNo } from '../format/catalog.ts';
+import { type Catalog, firstLogNo } from '../format/catalog.ts';
 import { filePath } from '../format/file-names.ts';
 import { type FrameFields, frameBytes, lastSeqOf, readFrame } from '../format/log-frame.ts';
 import { durabilityCodes } from '../format/log-ops.ts';
+import type { SuperSlot } from '../format/superblock.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import { type ChainReading, type LogChainOptions, type LogDamage, readChain } from './log-chain-scan.ts';
 import { type LogFile, linkLogFiles, listLogFiles } from './log-files.ts';
@@ -197,6 +198,13 @@ export class LogChain {
       throw error;
     }
   }
+}
+
+/** How an open of the store that `slot` and `catalog` describe reads its log. */
+export function logOf(slot: SuperSlot, catalog: Catalog): LogChainOptions {
+  const { no: catalogNo, walFirstNo, checkpointSeq } = catalog;
+  const closed = slot.cleanShutdown ? { closedEpoch: slot.writerEpoch } : {};
+  return { dbUuid: slot.dbUuid, walFirstNo, catalogNo, checkpointSeq, ...closed };
 }
 
 /**

@@ -2,7 +2,6 @@
  * The blocks one lookup or cursor move waits for and those it has loaded. A retried move finds here what it
  * loaded before, so that it ends whatever the cache evicts in between, even with a cache of no bytes.
  */
-
 import type { FileNo } from '../base/brands.ts';
 import { allEnded } from '../base/sync.ts';
 import { MISS } from './cursor.ts';

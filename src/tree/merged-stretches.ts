@@ -8,7 +8,6 @@
  * Invariants (test/tree/chunk-stretches.test.ts)
  * - The entries are those of MergedChunks ("stretches have the entries of a scan, however sources overlap").
  */
-
 import { viewOf } from '../base/bytes.ts';
 import { allEnded } from '../base/sync.ts';
 import { ChunkColumns, chunkEntry, compareChunkIds } from '../format/chunk-table.ts';

@@ -14,6 +14,11 @@ const losses: readonly ((bytes: Uint8Array) => Uint8Array)[] = [
   (bytes) => bytes.subarray(0, 0),
 ];
 
+/** Slot `index` of SUPER is lost. */
+export function zeroSlot(disk: MemoryFileSystem, index: number): void {
+  disk.corrupt(superName, (bytes) => bytes.fill(0, index * slotBytes, (index + 1) * slotBytes));
+}
+
 /**
  * Copies of `disk` without the newest slot and without the newest catalog; none where the crash has already
  * taken one of them, or there has been only one. `lot` picks how the catalog is lost.
@@ -26,9 +31,7 @@ export async function withoutNewest(
   const { slot, catalog, previous, problems } = await CatalogStore.load(disk);
   if (problems.length > 0 || previous === undefined) return [];
   const noSlot = disk.fork();
-  noSlot.corrupt(superName, (bytes) =>
-    bytes.fill(0, slot.slotIndex * slotBytes, (slot.slotIndex + 1) * slotBytes),
-  );
+  zeroSlot(noSlot, slot.slotIndex);
   const noCatalog = disk.fork();
   noCatalog.corrupt(filePath('cat', catalog.no), losses[lot % losses.length]!);
   return [

@@ -2,10 +2,9 @@
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import type { Env } from '../../src/engine/env.ts';
 import { type HealFrom, repairWithEnv } from '../../src/engine/health/repairing.ts';
-import { superName } from '../../src/format/file-names.ts';
-import { slotBytes } from '../../src/format/superblock.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { RepairReport } from '../../src/integrity/repair-types.ts';
+import { zeroSlot } from './fallback.ts';
 import type { StoreShape } from './machine.ts';
 
 /**
@@ -15,8 +14,7 @@ import type { StoreShape } from './machine.ts';
 export async function loseNewestSlot(disk: MemoryFileSystem): Promise<void> {
   const { slot, previous, problems } = await CatalogStore.load(disk.fork());
   if (problems.length > 0 || previous === undefined) return;
-  const from = slot.slotIndex * slotBytes;
-  disk.corrupt(superName, (bytes) => bytes.fill(0, from, from + slotBytes));
+  zeroSlot(disk, slot.slotIndex);
 }
 
 /** Repairs the store of `shape` in `env`; the report, whatever it says. */

@@ -196,8 +196,9 @@ export class Injector {
   #isAwaited(op: FsOp): boolean {
     if (!this.enabled || !this.serving || !rareKinds.has(op.kind) || this.#awaited >= awaitedTurnsMax)
       return false;
-    const aimed = this.#armedFor(op).filter(({ fault: { during, path, skip, times, act }, seen }) => {
-      return during !== undefined && 'errno' in act && seen < skip + times && op.path.startsWith(path);
+    const aimed = this.#armedFor(op).filter((armed) => {
+      const { during, act } = armed.fault;
+      return during !== undefined && 'errno' in act && isFor(armed, op);
     });
     return aimed.length > 0 && !aimed.some(({ fault }) => this.isUnderWay(fault.during!));
   }
@@ -209,13 +210,17 @@ export class Injector {
 
   /** Counts the operation where it matches. */
   #hits(armed: Armed, op: FsOp): boolean {
-    const { path, skip, times, during } = armed.fault;
-    if (armed.seen >= skip + times) return false;
-    if (!op.path.startsWith(path)) return false;
+    const { skip, times, during } = armed.fault;
+    if (!isFor(armed, op)) return false;
     if (during !== undefined && !this.isUnderWay(during)) return false;
     const n = armed.seen++;
     return n >= skip && n < skip + times;
   }
+}
+
+/** A fault that is not spent, on a path it is for. */
+function isFor({ fault: { path, skip, times }, seen }: Armed, op: FsOp): boolean {
+  return seen < skip + times && op.path.startsWith(path);
 }
 
 function nameOf({ kind, path }: FsOp): string {

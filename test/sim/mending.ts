@@ -3,9 +3,10 @@ import { isVarveError } from '../../src/base/errors.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { repairWithEnv } from '../../src/engine/health/repairing.ts';
 import { superName } from '../../src/format/file-names.ts';
-import { slotBytes, slotCount } from '../../src/format/superblock.ts';
+import { slotCount } from '../../src/format/superblock.ts';
 import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { RepairReport } from '../../src/integrity/repair-types.ts';
+import { zeroSlot } from '../crash/fallback.ts';
 import { refuseLoss } from '../crash/mended.ts';
 import type { Settled } from './attempts.ts';
 import { envOfLife, type World } from './life.ts';
@@ -55,8 +56,7 @@ async function damageSlot(disk: MemoryFileSystem, { damage }: SimRepair): Promis
   if (damage === 'none') return true;
   const { slot, previous, problems } = await CatalogStore.load(disk.fork());
   const isNewest = damage === 'newest' && previous !== undefined && problems.length === 0;
-  const from = (isNewest ? slot.slotIndex : (slot.slotIndex + 1) % slotCount) * slotBytes;
-  disk.corrupt(superName, (bytes) => bytes.fill(0, from, from + slotBytes));
+  zeroSlot(disk, isNewest ? slot.slotIndex : (slot.slotIndex + 1) % slotCount);
   return true;
 }
 

@@ -3,30 +3,24 @@ import { VarveError } from '../../base/errors.ts';
 import type { CatalogStore } from '../../catalog/catalog-store.ts';
 import type { SegmentLanes } from '../../chunk/segment-lanes.ts';
 import { frameTypes } from '../../format/log-frame.ts';
-import type { GroupCommit } from '../../log/group-commit.ts';
-import type { Checkpointer } from '../background/checkpointer.ts';
-import type { Compactor } from '../background/compactor.ts';
-import type { Expirer } from '../background/expirer.ts';
-import type { Reaper } from '../background/reaper.ts';
-import type { BackgroundCleaning } from '../cleaning/background-cleaning.ts';
-import type { Cleaner } from '../cleaning/cleaner.ts';
-import type { Purger } from '../purging/purger.ts';
-import type { IndexWork } from '../queries/index-work.ts';
-import type { QuotaCounts } from '../spaces/quota-counts.ts';
+import type { WriteSide } from '../store.ts';
 import type { Untouched } from './at-rest.ts';
 
-export interface Closing {
-  readonly log: GroupCommit;
+export interface Closing
+  extends Pick<
+    WriteSide,
+    | 'log'
+    | 'checkpointer'
+    | 'compactor'
+    | 'reaper'
+    | 'cleaner'
+    | 'cleaning'
+    | 'purger'
+    | 'expirer'
+    | 'indexWork'
+    | 'quotas'
+  > {
   readonly lanes: SegmentLanes;
-  readonly checkpointer: Checkpointer;
-  readonly compactor: Compactor;
-  readonly reaper: Reaper;
-  readonly cleaner: Cleaner;
-  readonly cleaning: BackgroundCleaning;
-  readonly purger: Purger;
-  readonly expirer: Expirer;
-  readonly indexWork: IndexWork;
-  readonly quotas: QuotaCounts;
   readonly catalogs: CatalogStore;
   readonly opened: Untouched;
 }

@@ -1,6 +1,6 @@
 /** What a store holds when it is opened: the log repeated, everything looked at, and whether it is whole. */
 import { isPassing, VarveError } from '../../base/errors.ts';
-import { readLogChain } from '../../log/log-chain.ts';
+import { logOf, readLogChain } from '../../log/log-chain.ts';
 import { IndexBook } from '../../secondary/index-book.ts';
 import { Spaces } from '../spaces/spaces.ts';
 import { checkOpenSegments, checkSealedSegments } from './check-segments.ts';
@@ -23,13 +23,7 @@ export async function findState(
   const unreadable: VarveError[] = [];
   const chain = await readLogChain(
     zerosWhereUnreadable(readingOnce(env.fs), (error) => unreadable.push(error)),
-    {
-      dbUuid: slot.dbUuid,
-      walFirstNo: catalog.walFirstNo,
-      catalogNo: catalog.no,
-      checkpointSeq: catalog.checkpointSeq,
-      ...(slot.cleanShutdown ? { closedEpoch: slot.writerEpoch } : {}),
-    },
+    logOf(slot, catalog),
   );
   try {
     return await judge({ ...found, chain }, damage, unreadable);

@@ -11,7 +11,7 @@ import type { CatalogStore } from '../../catalog/catalog-store.ts';
 import { durabilityCodes } from '../../format/log-ops.ts';
 import type { Durability } from '../../log/group-options.ts';
 import type { LogEnd, LogTurn } from '../../log/log-history.ts';
-import { LogWriter } from '../../log/log-writer.ts';
+import { LogWriter, type NewLog } from '../../log/log-writer.ts';
 import { withReserve } from '../cleaning/reserve.ts';
 import type { Found } from './found.ts';
 import { repeatedFrames } from './repeated-frames.ts';
@@ -19,7 +19,7 @@ import type { Rescued } from './rescue.ts';
 
 /** How the log of this writer goes on from the one that was found. */
 export interface LogBeginning {
-  /** Undefined: the file is still to be made, by `make`. */
+  /** Undefined: the file is still to be made, by `delayedLog`. */
   readonly made: { readonly log: LogWriter; readonly turn: LogTurn } | undefined;
   readonly before: LogEnd;
   /** Last number taken, that of the first file's OPEN frame included where it is made. */
@@ -27,39 +27,34 @@ export interface LogBeginning {
   readonly timeMs: number;
 }
 
+/** A beginning whose file is made. */
+export interface FirstLog extends LogBeginning {
+  readonly made: { readonly log: LogWriter; readonly turn: LogTurn };
+  /** Last number before the OPEN frame of the file. */
+  readonly checkpointSeq: Seq;
+}
+
 /** The first file: it repeats what older files cannot prove to be on disk. */
 export async function firstLog(
   found: Found,
   catalogs: CatalogStore,
   moved: Rescued['moved'],
-): Promise<LogBeginning & { readonly made: { readonly log: LogWriter }; readonly checkpointSeq: Seq }> {
-  const { env, options, chain, replayed } = found;
+): Promise<FirstLog> {
+  const { env, chain, replayed } = found;
   const resume = chain.resume(replayed.frames);
   const { prevFileNo, prevEndOffset, prevLastSeq, lastSeq, tailFrom, tailTo } = resume;
+  const before = { prevFileNo, prevEndOffset, prevLastSeq };
   const openSeq = lastSeq + 1;
   const timeMs = Math.max(env.clock.now(), chain.lastTimeMs);
   // The file is on disk when it is made, but an unproven frame may name chunks that are not: where the copy
   // of a segment differs, it keeps the old place.
   const isProven = tailTo === tailFrom || !chain.isUnproven(chain.frames.at(tailTo - 1));
-  const log = await LogWriter.create(env.fs, {
-    no: catalogs.takeFileNo(),
-    dbUuid: catalogs.slot.dbUuid,
-    salt: env.random(12),
+  const log = await create(found, catalogs, before, {
     tail: repeatedFrames(chain.tail(tailFrom, tailTo), moved),
-    open: {
-      prevFileNo,
-      prevEndOffset,
-      prevLastSeq,
-      firstSeq: prevLastSeq + 1,
-      writerEpoch: catalogs.writerEpoch,
-      timelineId: catalogs.slot.timelineId,
-      durability: durabilityCode(options.durability),
-    },
     openSeq,
     commitTimeMs: timeMs,
     durableSeq: isProven ? lastSeq : Math.max(chain.durableSeq, prevLastSeq),
   });
-  const before = { prevFileNo, prevEndOffset, prevLastSeq };
   const turn = { no: log.no, openSeq, ...before };
   return { made: { log, turn }, before, lastSeq: openSeq, timeMs, checkpointSeq: lastSeq };
 }
@@ -73,27 +68,13 @@ export function restingLog({ env, chain }: Found): LogBeginning {
 
 /** A file that follows `before` and repeats nothing; durable when it resolves. Errors as LogWriter.create. */
 export function followingLog(
-  { env, options }: Pick<Found, 'env' | 'options'>,
+  found: Pick<Found, 'env' | 'options'>,
   catalogs: CatalogStore,
   before: LogEnd,
   { openSeq, timeMs }: { readonly openSeq: Seq; readonly timeMs: number },
 ): Promise<LogWriter> {
-  const { dbUuid, timelineId } = catalogs.slot;
-  return LogWriter.create(env.fs, {
-    no: catalogs.takeFileNo(),
-    dbUuid,
-    salt: env.random(12),
-    open: {
-      ...before,
-      firstSeq: openSeq,
-      writerEpoch: catalogs.writerEpoch,
-      timelineId,
-      durability: durabilityCode(options.durability),
-    },
-    openSeq,
-    commitTimeMs: Math.max(env.clock.now(), timeMs),
-    durableSeq: before.prevLastSeq,
-  });
+  const commitTimeMs = Math.max(found.env.clock.now(), timeMs);
+  return create(found, catalogs, before, { openSeq, commitTimeMs, durableSeq: before.prevLastSeq });
 }
 
 /** The same as the first file of a writer: with the reserve, should the disk be full. */
@@ -107,6 +88,28 @@ export function delayedLog(
   return withReserve(env.fs, options.logger, () =>
     followingLog(found, catalogs, before, { openSeq, timeMs }),
   );
+}
+
+function create(
+  { env, options }: Pick<Found, 'env' | 'options'>,
+  catalogs: CatalogStore,
+  before: LogEnd,
+  rest: Pick<NewLog, 'tail' | 'openSeq' | 'commitTimeMs' | 'durableSeq'>,
+): Promise<LogWriter> {
+  const { dbUuid, timelineId } = catalogs.slot;
+  return LogWriter.create(env.fs, {
+    no: catalogs.takeFileNo(),
+    dbUuid,
+    salt: env.random(12),
+    open: {
+      ...before,
+      firstSeq: before.prevLastSeq + 1,
+      writerEpoch: catalogs.writerEpoch,
+      timelineId,
+      durability: durabilityCode(options.durability),
+    },
+    ...rest,
+  });
 }
 
 function durabilityCode(durability: Durability): number {

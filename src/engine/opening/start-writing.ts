@@ -25,7 +25,14 @@ import { LeaseGate } from '../leases/lease-gate.ts';
 import type { WriteSide } from '../store.ts';
 import { isAtRest } from './at-rest.ts';
 import { close } from './closing.ts';
-import { delayedLog, firstLog, followingLog, type LogBeginning, restingLog } from './first-log.ts';
+import {
+  delayedLog,
+  type FirstLog,
+  firstLog,
+  followingLog,
+  type LogBeginning,
+  restingLog,
+} from './first-log.ts';
 import type { Found } from './found.ts';
 import { openSegments, type Rescued, rescueSegments } from './rescue.ts';
 import { type StartedBackground, startBackground } from './start-background.ts';
@@ -92,6 +99,7 @@ async function prepareDirs({ env: { fs }, loaded, listed }: Found): Promise<void
 }
 
 async function start(found: Found, options: StartOptions, catalogs: CatalogStore): Promise<Started> {
+  if (isAtRest(found)) return await goOn(found, options, catalogs);
   const { env, loaded, forest, segments, health, replayed } = found;
   const { catalog, slot } = loaded;
   const takeFileNo = (): FileNo => catalogs.takeFileNo();
@@ -105,7 +113,6 @@ async function start(found: Found, options: StartOptions, catalogs: CatalogStore
     lastSeq: Math.max(catalog.checkpointSeq, replayed.lastSeq),
     health,
   };
-  if (isAtRest(found)) return await goOn(found, options, catalogs);
   const open = openSegments(catalog.unsealed, catalog.sealed, replayed.named);
   const rescued = await rescueSegments(open, context);
   const opening = await firstLog(found, catalogs, rescued.moved);
@@ -126,7 +133,7 @@ async function takeOver(
   options: StartOptions,
   catalogs: CatalogStore,
   rescued: Rescued,
-  opening: Awaited<ReturnType<typeof firstLog>>,
+  opening: FirstLog,
 ): Promise<Started> {
   const { env, loaded, forest, segments } = found;
   const { catalog, slot } = loaded;
@@ -230,9 +237,8 @@ function compose(
     ...background,
   });
   found.lock!.onLost = failed;
-  const closing = { log, lanes, checkpointer, ...background, cleaner, cleaning, catalogs, opened };
-  const finish = (): Promise<void> => close(closing);
   const write = { log, logHistory, txn, checkpointer, ...background, cleaner, cleaning, room };
+  const finish = (): Promise<void> => close({ ...write, lanes, catalogs, opened });
   return { write, lanes, chunks, catalogs, finish, ...releasing(leases, checkpointer) };
 }
 

@@ -7,7 +7,6 @@
  * - a buffer given to put may be changed as soon as put has returned its promise;
  * - a stream that throws, or is aborted, leaves nothing visible and holds nothing.
  */
-
 import { concatBytes, toHex } from '../../base/bytes.ts';
 import { invalid } from '../../base/errors.ts';
 import { MiB } from '../../base/limits.ts';
