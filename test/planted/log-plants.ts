@@ -211,7 +211,7 @@ export const logPlants: readonly Plant[] = [
     'fallback ignores the log',
     'with an older catalog the log is still read from the checkpoint of the newest one',
     'engine/opening/finding.ts',
-    ['      checkpointSeq: catalog.checkpointSeq,', '      checkpointSeq: slot.checkpointSeq,'],
+    ['    logOf(slot, catalog),', '    { ...logOf(slot, catalog), checkpointSeq: slot.checkpointSeq },'],
     damage(6000),
     crash(20_000),
   ),
