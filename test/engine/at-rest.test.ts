@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { readSlots } from '../../src/catalog/super-file.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
+import { strayFiles } from '../crash/audit.ts';
 import { bytesOf, codeOf, failure, filesIn, openOn, text, turn } from './engine-kit.ts';
 
 /** A store with rows and chunks, closed in order. */
@@ -51,6 +52,24 @@ describe('a store that was closed in order', () => {
       });
     }
     expect(filesOf(disk)).toEqual(files);
+  });
+
+  test('what it kept for a reader goes when it is opened again, though nothing is written', async () => {
+    const disk = await atRest();
+    await disk.mkdir('readers');
+    const lease = await disk.open('readers/00.lease', 'create');
+    await lease.write(new Uint8Array(64).fill(7), 0);
+    await lease.close();
+    const options = { changesRetention: { bytes: 0 } };
+    const writer = await openOn(disk, options);
+    await writer.put('large', bytesOf(2, 5000));
+    await writer.compact();
+    await writer.close();
+    await disk.unlink('readers/00.lease');
+    const kept = await strayFiles(disk.fork());
+    expect(new Set(kept.map((path) => path.slice(0, 3)))).toEqual(new Set(['cat', 'wal', 'tab', 'seg']));
+    await (await openOn(disk, options)).close();
+    expect(await strayFiles(disk.fork())).toEqual([]);
   });
 
   test('its log goes on with the first write, and the close is a whole one', async () => {

@@ -368,20 +368,21 @@ class Run {
     await this.#must(compareSpaces(again.engine, this.#world.oracle), 'comparison');
     const isReaped = (): boolean => again.engine.stats().ranges.pending === 0;
     await scheduler.until(isReaped, 'range deletes', scheduler.time + calmMs);
-    await this.#must(outliveLeases(again.engine, scheduler, this.#disk), 'leases');
+    const old = await this.#must(outliveLeases(again.engine, scheduler, this.#disk), 'leases');
     again.closing = true;
     await this.#must(again.engine.close(), 'last close');
     // A merge under way has files of its own until it is closed.
-    await checkNothingLeft(this.#disk.fork(), this.#mayBeTorn);
+    await checkNothingLeft(this.#disk.fork(), old, this.#mayBeTorn);
     const audit = await this.#audit.run(this.#disk.fork());
     if (audit.problems.length > 0) throw new Error(audit.problems.join('; '));
     checkRetained(audit);
   }
 
   /** What must be done in time, and well. */
-  async #must(work: Promise<unknown>, what: string): Promise<void> {
+  async #must<T>(work: Promise<T>, what: string): Promise<T> {
     const settled = await this.#drive(work, what, this.#world.scheduler.time + calmMs);
     if (settled === undefined || 'error' in settled) throw settled?.error;
+    return settled.value;
   }
 
   /** Calls of each kind that must all succeed. */

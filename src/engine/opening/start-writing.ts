@@ -1,6 +1,7 @@
 /** The writing half of an open: everything found is made durable under a new epoch, then writes may begin. */
 import type { FileNo, Seq } from '../../base/brands.ts';
 import { segmentSyncBytes } from '../../base/limits.ts';
+import { unlinkableFiles } from '../../catalog/catalog-cleanup.ts';
 import { CatalogStore } from '../../catalog/catalog-store.ts';
 import { ChunkStore } from '../../chunk/chunk-store.ts';
 import type { LocalityCache } from '../../chunk/locality-cache.ts';
@@ -164,13 +165,10 @@ async function takeOver(
 
 /** Over a store at rest nothing is to be named: the slot that was written has made it ours. */
 async function goOn(found: Found, options: StartOptions, catalogs: CatalogStore): Promise<Started> {
-  const { env, loaded, listed } = found;
+  const { env, listed } = found;
   const started = compose(found, options, catalogs, restingLog(found));
-  if (found.options.changesRetention !== undefined) {
-    // What the caller asks for holds from the open on; else old files go with the next checkpoint.
-    const from = Math.min(loaded.catalog.walFirstNo, loaded.previous?.catalog.walFirstNo ?? 0);
-    await started.cleanUp(listed.files.filter(({ kind, no }) => kind === 'wal' && no < from));
-  }
+  // What stayed for readers when the store was closed, or because the caller asked for more history then.
+  await started.cleanUp(await unlinkableFiles(env.fs, catalogs.catalog, catalogs.previous!));
   await sweep(env.fs, catalogs, listed.files, { keep: false, hold: await holdFor(started) });
   return started;
 }
