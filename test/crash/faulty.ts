@@ -176,6 +176,9 @@ class Faulty {
   /** The process dies between two calls; what it handed to the kernel is there for the next one. */
   kill(onKill: OnKill): void {
     this.#raise();
+    // Whoever asked would have heard of a failure behind the last call.
+    const { status, reason } = this.engine!.health();
+    if (status === 'degraded') this.failures.push(`killed: ${reason}`);
     this.engine = undefined;
     this.#disk = onKill(this.#disk);
   }
