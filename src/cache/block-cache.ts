@@ -1,11 +1,13 @@
 /**
  * Blocks of immutable files in memory: one budget in bytes over all files, least recently used go first.
  *
- * Budget: the bytes of each block and 160 B for its bookkeeping. File numbers are never reused and tables are
- * never changed, so an entry is never wrong, only old.
+ * Budget: the bytes of each block and 160 B for its bookkeeping. For readers it may borrow what other budgets
+ * leave free, and gives it back when they take it. File numbers are never reused and tables are never changed, so an entry
+ * is never wrong, only old.
  *
  * Invariants
- * - `used` never exceeds `budget` ("the cache stays within its budget and drops the least recently used").
+ * - `used` never exceeds `budget` ("the cache stays within its budget and drops the least recently used"),
+ *   whatever lenders take ("what is borrowed is given back when its lender takes it").
  * - Two blocks never share a key, whatever their numbers ("blocks of files with large numbers stay apart").
  */
 import { LRUCache } from 'lru-cache';
@@ -17,22 +19,53 @@ const entryOverheadBytes = 160;
 const numericFilesMax = 2 ** 25;
 const offsets8Max = 2 ** 28;
 
+/** A budget that lends what it does not use. */
+export interface Lender {
+  /** Bytes. */
+  readonly free: number;
+  /** Called whenever there is less of it. */
+  onTaken: () => void;
+}
+
 /** A byte-budgeted LRU over (file number, block offset). */
 export class BlockCache {
-  readonly budget: number;
+  readonly #own: number;
+  readonly #borrowedMax: number;
+  #lenders: readonly Lender[] = [];
   readonly #blocks: LRUCache<number | string, Uint8Array> | undefined;
   #hits = 0;
   #misses = 0;
 
-  /** `budget` in bytes; 0 keeps nothing. VARVE_INVALID_ARGUMENT on anything but an integer >= 0. */
-  constructor(budget: number) {
+  /**
+   * `budget` in bytes; 0 keeps nothing. `borrowedMax`: how much more it may take of what lenders have free.
+   * VARVE_INVALID_ARGUMENT on anything but an integer >= 0.
+   */
+  constructor(budget: number, borrowedMax = 0) {
     if (!Number.isSafeInteger(budget) || budget < 0) throw invalid('cache budget must be an integer >= 0');
-    this.budget = budget;
+    this.#own = budget;
+    this.#borrowedMax = borrowedMax;
     if (budget > 0) {
       this.#blocks = new LRUCache({
-        maxSize: budget,
+        maxSize: budget + borrowedMax,
         sizeCalculation: (block) => block.buffer.byteLength + entryOverheadBytes,
       });
+    }
+  }
+
+  /** Bytes it may take now. */
+  get budget(): number {
+    let free = 0;
+    for (const lender of this.#lenders) free += lender.free;
+    return this.#own + Math.min(free, this.#borrowedMax);
+  }
+
+  /** Whom it may borrow from, from now on. */
+  borrow(lenders: readonly Lender[]): void {
+    this.#lenders = lenders;
+    for (const lender of lenders) {
+      lender.onTaken = (): void => {
+        this.#shrink(this.budget);
+      };
     }
   }
 
@@ -57,14 +90,23 @@ export class BlockCache {
     return block;
   }
 
-  /** Keeps `block` (taken, with the whole buffer under it) unless it is larger than the budget. */
-  set(no: FileNo, offset: number, block: Uint8Array): void {
+  /**
+   * Keeps `block` (taken, with the whole buffer under it) unless it is larger than the budget. Unless it
+   * `borrows`, it takes the place of others where the cache has taken its own budget or more.
+   */
+  set(no: FileNo, offset: number, block: Uint8Array, borrows = false): void {
+    const most = borrows ? this.budget : Math.min(this.budget, Math.max(this.#own, this.used));
     this.#blocks?.set(keyOf(no, offset), block);
+    this.#shrink(most);
   }
 
   /** Forgets every block. */
   clear(): void {
     this.#blocks?.clear();
+  }
+
+  #shrink(most: number): void {
+    while (this.used > most) this.#blocks!.pop();
   }
 }
 

@@ -295,7 +295,7 @@ export class ChunkStore {
   keep(id: Uint8Array, hint: ChunkLocation | undefined, bytes: Uint8Array): void {
     // A number that is no live segment's may be a table's, whose blocks lie in the same cache.
     if (hint === undefined || this.#cache === undefined || !this.#segments.has(hint.segment)) return;
-    this.#cache.set(hint.segment, hint.off8 * 8, withId(id, bytes));
+    this.#cache.set(hint.segment, hint.off8 * 8, withId(id, bytes), true);
   }
 
   /**

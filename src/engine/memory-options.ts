@@ -7,7 +7,10 @@ import { integer } from './option-checks.ts';
 export interface MemoryOptions {
   /** Rows and chunk entries held before they are flushed to tables. Default 32 MiB. */
   memtableBytes?: number;
-  /** Blocks of tables kept in memory. Default 32 MiB. */
+  /**
+   * Blocks of tables and chunks kept in memory. Default 32 MiB and, up to 160 MiB more, what `tableFilterBytes`
+   * and `tableIndexBytes` have room for and is not in use: so small stores are read from memory as a whole.
+   */
   blockCacheBytes?: number;
   /** Segment trailers kept for finding neighbours of known chunks. Default 16 MiB. */
   trailerCacheBytes?: number;
@@ -50,13 +53,22 @@ const bounds: Readonly<Record<keyof MemoryOptions, readonly [number, number, num
   sortBytes: [16 * MiB, 64 * KiB, GiB],
 };
 
+/** Most that blocks take of the budgets of filters and indexes: what those two have by default. */
+const borrowedMax = bounds.tableFilterBytes[0] + bounds.tableIndexBytes[0];
+
+export interface CheckedMemory extends Required<MemoryOptions> {
+  /** Bytes beyond `blockCacheBytes` that blocks may take while filters and indexes do not. */
+  readonly blockCacheBorrows: number;
+}
+
 /** VARVE_INVALID_ARGUMENT names what is unknown or out of range. */
-export function checkMemory(given: MemoryOptions): Required<MemoryOptions> {
+export function checkMemory(given: MemoryOptions): CheckedMemory {
   checkNames(given, Object.keys(bounds), 'memory option');
   const names = Object.keys(bounds) as (keyof MemoryOptions)[];
   const checked = names.map((name): [keyof MemoryOptions, number] => {
     const [byDefault, least, most] = bounds[name];
     return [name, integer(`memory.${name}`, given[name] ?? byDefault, least, most)];
   });
-  return Object.fromEntries(checked) as Record<keyof MemoryOptions, number>;
+  const budgets = Object.fromEntries(checked) as Record<keyof MemoryOptions, number>;
+  return { ...budgets, blockCacheBorrows: given.blockCacheBytes === undefined ? borrowedMax : 0 };
 }

@@ -8,7 +8,7 @@ import { GiB, historyMsMax, inlineBytesMax, KiB, logBytesTarget, MiB, workersMax
 import { checkNames } from '../base/names.ts';
 import type { Durability } from '../log/group-options.ts';
 import { checkScrubbing, type ScrubbingOptions, type ScrubSettings } from './health/scrub-options.ts';
-import { checkMemory, type MemoryOptions } from './memory-options.ts';
+import { type CheckedMemory, checkMemory, type MemoryOptions } from './memory-options.ts';
 import { flag, integer, oneOf } from './option-checks.ts';
 
 /** How values are cut into chunks. Fixed when the store is created and kept in its superblock. */
@@ -138,7 +138,7 @@ export interface CheckedOptions {
   readonly inlineMax: number | undefined;
   readonly keyEncoding: 'utf8' | 'bytes';
   readonly workers: 'auto' | number;
-  readonly memory: Required<MemoryOptions>;
+  readonly memory: CheckedMemory;
   /** Undefined: as the store has it. */
   readonly history: Required<HistoryOptions> | undefined;
   /** Bytes of old log files; undefined: `logHistoryBytes`, as far as the size of the store allows. */

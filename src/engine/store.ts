@@ -107,6 +107,8 @@ export interface StoreParts {
   readonly openedSeq: Seq;
   /** Its commit time, ms since 1970. */
   readonly openedMs: number;
+  /** The log ended with bytes that are no whole frame then. */
+  readonly openedTorn: boolean;
   /** Chunks a value names before they are staged; undefined: the bound of the value folder. */
   readonly stageBirthsMax: number | undefined;
   /** A flush also waits for the merges it makes due. */

@@ -11,9 +11,12 @@ export interface BlockSource<T = Uint8Array> {
   readonly no: FileNo;
   /** From the cache; undefined when it is not there. */
   cached(block: number): T | undefined;
-  /** Reads, checks and caches a block. VARVE_CORRUPT, VARVE_FORMAT_VERSION, VARVE_IO. */
-  loadBlock(block: number): Promise<T>;
-  loadBlockSync(block: number): T;
+  /**
+   * Reads, checks and caches a block; `borrows`: for a reader, see BlockCache. VARVE_CORRUPT,
+   * VARVE_FORMAT_VERSION, VARVE_IO.
+   */
+  loadBlock(block: number, borrows?: boolean): Promise<T>;
+  loadBlockSync(block: number, borrows?: boolean): T;
   /** Keeps the file open until the matching `release`. */
   retain(): void;
   release(): void;
@@ -25,6 +28,12 @@ export class BlockHold {
   #sources: BlockSource<unknown>[] = [];
   #numbers: number[] = [];
   #blocks: unknown[] = [];
+  readonly #borrows: boolean;
+
+  /** `borrows`: what is loaded is for a reader, see BlockCache. */
+  constructor(borrows = false) {
+    this.#borrows = borrows;
+  }
 
   /** The block if it was loaded for this move or is cached. */
   find(source: BlockSource, block: number): Uint8Array | undefined {
@@ -52,7 +61,7 @@ export class BlockHold {
     for (const { source } of wanted) source.retain();
     const reads = wanted.map(async ({ source, block }) => {
       try {
-        this.#keep(source, block, await source.loadBlock(block));
+        this.#keep(source, block, await source.loadBlock(block, this.#borrows));
       } finally {
         source.release();
       }
@@ -61,7 +70,8 @@ export class BlockHold {
   }
 
   loadSync(): void {
-    for (const { source, block } of this.#take()) this.#keep(source, block, source.loadBlockSync(block));
+    for (const { source, block } of this.#take())
+      this.#keep(source, block, source.loadBlockSync(block, this.#borrows));
   }
 
   /** A new attempt starts: what an earlier one wanted, and nobody loaded, is wanted no more. */

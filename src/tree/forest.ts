@@ -155,6 +155,7 @@ export class Forest {
       filters: new PartRoom(options.tableFilterBytes),
       indexes: new PartRoom(options.tableIndexBytes),
     };
+    options.cache.borrow([rooms.filters, rooms.indexes]);
     const { opened, failed } = await openTables(fs, tables, { ...options, ...rooms, isLazy: true });
     const other = failed.find(({ error }) => !isVarveError(error))?.error;
     if (other !== undefined) {

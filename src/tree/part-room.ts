@@ -51,6 +51,8 @@ export class PartRoom {
   #hand = 0;
   #refused = 0;
   #used = 0;
+  /** Called when more of the budget is taken. */
+  onTaken: () => void = () => undefined;
 
   /** `budget` in bytes. */
   constructor(budget: number = Number.MAX_SAFE_INTEGER) {
@@ -61,6 +63,11 @@ export class PartRoom {
 
   get used(): number {
     return this.#used;
+  }
+
+  /** Bytes that nobody has taken. */
+  get free(): number {
+    return this.budget - this.#used;
   }
 
   /**
@@ -85,6 +92,7 @@ export class PartRoom {
     part.at = this.#ring.length;
     this.#ring.push(part);
     this.#used += part.bytes;
+    this.onTaken();
     return true;
   }
 

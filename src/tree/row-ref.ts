@@ -14,10 +14,15 @@ export class RowRef {
   /** The block of the table the row was found in; of no meaning for a row in memory. */
   block = 0;
   /** After MISS: `load` or `loadSync` it, then repeat the same lookup. */
-  readonly pending = new BlockHold();
+  readonly pending: BlockHold;
   /** Scratch of the lookup: the sought key, target[0..targetTo). */
   target: Uint8Array = new Uint8Array(256);
   targetTo = 0;
+
+  /** `borrows`: for readers, see BlockCache. */
+  constructor(borrows = false) {
+    this.pending = new BlockHold(borrows);
+  }
 
   /** Kind of the row (format/row-kinds.ts); 0 when its value is empty. */
   get kind(): number {

@@ -168,18 +168,20 @@ export class KeyTable implements BlockSource {
     return this.#cache.get(this.no, block * blockNumberUnit);
   }
 
-  async loadBlock(block: number): Promise<Uint8Array> {
+  async loadBlock(block: number, borrows?: boolean): Promise<Uint8Array> {
     const { index } = this;
     const number = index.numberOf(block);
     const part = index.cached(number) ?? (await index.loadBlock(number));
-    return this.#admit(block, part, await this.#file.block(part.offsetOf(block), part.lengthOf(block)));
+    const raw = await this.#file.block(part.offsetOf(block), part.lengthOf(block));
+    return this.#admit(block, part, raw, borrows);
   }
 
-  loadBlockSync(block: number): Uint8Array {
+  loadBlockSync(block: number, borrows?: boolean): Uint8Array {
     const { index } = this;
     const number = index.numberOf(block);
     const part = index.cached(number) ?? index.loadBlockSync(number);
-    return this.#admit(block, part, this.#file.blockSync(part.offsetOf(block), part.lengthOf(block)));
+    const raw = this.#file.blockSync(part.offsetOf(block), part.lengthOf(block));
+    return this.#admit(block, part, raw, borrows);
   }
 
   retain(): void {
@@ -195,9 +197,9 @@ export class KeyTable implements BlockSource {
     return this.#file.closed();
   }
 
-  #admit(block: number, part: IndexPart, raw: Uint8Array): Uint8Array {
+  #admit(block: number, part: IndexPart, raw: Uint8Array, borrows?: boolean): Uint8Array {
     checkDataBlock(raw, part.rowsOf(block), this.#file.place(part.offsetOf(block)));
-    this.#cache.set(this.no, block * blockNumberUnit, raw);
+    this.#cache.set(this.no, block * blockNumberUnit, raw, borrows);
     return raw;
   }
 }

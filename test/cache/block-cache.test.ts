@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { BlockCache } from '../../src/cache/block-cache.ts';
+import { Part, PartRoom } from '../../src/tree/part-room.ts';
 
 describe('block cache', () => {
   test('the cache stays within its budget and drops the least recently used', () => {
@@ -16,6 +17,32 @@ describe('block cache', () => {
     expect(cache.get(2, 0)).toBeUndefined();
     cache.clear();
     expect(cache.used).toBe(0);
+  });
+
+  test('what is borrowed is given back when its lender takes it', () => {
+    const lenders = [new PartRoom(4000), new PartRoom(9000)];
+    const cache = new BlockCache(2000, 10_000);
+    expect(cache.budget).toBe(2000);
+    cache.borrow(lenders);
+    expect(cache.budget).toBe(12_000);
+    for (let i = 0; i < 20; i++) cache.set(1, i * 8, new Uint8Array(840));
+    expect(cache.used).toBe(2000);
+    for (let i = 0; i < 20; i++) cache.set(1, i * 8, new Uint8Array(840), true);
+    expect(cache.used).toBe(12_000);
+    // Who may not borrow takes the place of others.
+    cache.set(2, 0, new Uint8Array(840));
+    expect([cache.used, cache.get(1, 64), cache.get(2, 0)?.length]).toEqual([12_000, undefined, 840]);
+    cache.set(1, 19 * 8, new Uint8Array(840), true);
+    const owner = { no: 7, dropped: () => undefined };
+    const parts = lenders.map((room, i) => new Part(owner, i, room.budget - 500));
+    expect(lenders[0]!.hold(parts[0]!)).toBe(true);
+    expect([cache.budget, cache.used]).toEqual([11_500, 11_000]);
+    expect(lenders[1]!.hold(parts[1]!)).toBe(true);
+    expect([cache.budget, cache.used]).toEqual([3000, 3000]);
+    // The newest ones are left.
+    for (let i = 0; i < 20; i++) expect(cache.get(1, i * 8) !== undefined).toBe(i >= 18);
+    for (const [i, room] of lenders.entries()) room.give(parts[i]!);
+    expect(cache.budget).toBe(12_000);
   });
 
   test('blocks of files with large numbers stay apart', () => {

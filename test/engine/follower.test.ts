@@ -67,6 +67,22 @@ test('commits are seen within the time of a look', async () => {
   expect(filesIn(pair.disk, 'readers')).toEqual([]);
 });
 
+test('a last frame that was misread is seen by a refresh', async () => {
+  const pair = await newWriter();
+  await pair.engine.put('a', '1');
+  const log = `wal/${filesIn(pair.disk, 'wal').at(-1)!.split('/').at(-1)!}`;
+  const flip = (bytes: Uint8Array): Uint8Array => bytes.fill(bytes.at(-9)! ^ 4, -9, -8);
+  pair.disk.corrupt(log, flip);
+  const follower = await followerOn(pair, { everyMs: 1_000_000 });
+  expect(await follower.engine.get('a')).toBeUndefined();
+  pair.disk.corrupt(log, flip);
+  await follower.refresh();
+  expect(text(await follower.engine.get('a'))).toBe('1');
+  const { engine } = follower;
+  await follower.refresh();
+  expect(follower.engine).toBe(engine);
+});
+
 test('a follower writes nothing but its lease', async () => {
   const pair = await newWriter();
   for (let i = 0; i < 10; i++) await pair.engine.put(`k${i}`, bytesOf(i, 9000));

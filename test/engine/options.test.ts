@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { MiB } from '../../src/base/limits.ts';
+import type { MemoryOptions } from '../../src/engine/memory-options.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import {
@@ -200,5 +202,17 @@ describe('options', () => {
         memory[`${budget === 'pendingCommits' ? 'pendingCommit' : budget}Bytes`],
       );
     }
+  });
+
+  test('blocks use what filters and indexes have free, unless they have a budget of their own', async () => {
+    const budget = async (memory: MemoryOptions): Promise<number> => {
+      const { engine } = await newStore({ memory });
+      return engine.stats().memory.blockCache.budget / MiB;
+    };
+    expect(await budget({})).toBe(192);
+    expect(await budget({ tableFilterBytes: 8 * MiB })).toBe(72);
+    expect(await budget({ tableFilterBytes: 1024 * MiB })).toBe(192);
+    expect(await budget({ blockCacheBytes: 4 * MiB })).toBe(4);
+    expect(await budget({ blockCacheBytes: 0 })).toBe(0);
   });
 });

@@ -40,6 +40,8 @@ interface State {
   readonly generation: number;
   readonly dbUuid: Uint8Array;
   readonly mark: string;
+  /** What was behind the last frame may be one that was misread. */
+  readonly isTorn: boolean;
   users: number;
 }
 
@@ -125,7 +127,7 @@ export class Follower {
   /** Resolves when everything that was acknowledged before the call is seen. Errors as an open. */
   async refresh(): Promise<void> {
     void this.engine;
-    await this.#advance();
+    await this.#advance(true);
   }
 
   /** Ends reading and gives the lease back. Waits for calls under way. Idempotent. */
@@ -192,11 +194,12 @@ export class Follower {
     }
   }
 
-  /** Opens what is there now, unless it is what is open. */
-  #advance(): Promise<void> {
+  /** Opens what is there now, unless it is what is open; `isAsked`: and is whole. */
+  #advance(isAsked = false): Promise<void> {
     return this.#turns.run(async () => {
       const mark = await this.#markNow();
-      if (this.#isOver || this.#states.at(-1)?.mark === mark) return;
+      const newest = this.#states.at(-1);
+      if (this.#isOver || (newest?.mark === mark && !(isAsked && newest.isTorn))) return;
       let store: Store | undefined;
       const engine = await openWithEnv(this.#envs.read, this.#options, {
         ...this.#bounds,
@@ -204,9 +207,10 @@ export class Follower {
           store = opened;
         },
       });
-      const { generation, dbUuid } = store!.parts.identity;
+      const { identity, openedTorn: isTorn } = store!.parts;
+      const { generation, dbUuid } = identity;
       const isFirst = this.#states.length === 0;
-      this.#states.push({ engine, generation, dbUuid, mark, users: 0 });
+      this.#states.push({ engine, generation, dbUuid, mark, isTorn, users: 0 });
       await this.#drop();
       if (!isFirst) this.#onRefresh(engine);
     });

@@ -75,6 +75,7 @@ export async function assemble(found: Found, chunkers: ChunkerPool, bounds: Open
     catalog: () => started?.catalogs.catalog ?? loaded.catalog,
     openedSeq,
     openedMs: found.chain.lastTimeMs,
+    openedTorn: found.chain.torn !== undefined,
     stageBirthsMax: bounds.stageBirthsMax,
     flushMerges: bounds.flushMerges ?? false,
     weakenedValidation: bounds.weakenedValidation,

@@ -144,8 +144,8 @@ async function openFound(
   for (const problem of [...unreadable, ...loaded.problems]) health.note(problem);
   const params = chunkerParamsOf(loaded.slot, options);
   const { dbUuid } = loaded.slot;
-  const blockCache = new BlockCache(options.memory.blockCacheBytes);
   const { memory } = options;
+  const blockCache = new BlockCache(memory.blockCacheBytes, memory.blockCacheBorrows);
   const opened = await Forest.open(env.fs, loaded.catalog.tables, {
     dbUuid,
     cache: blockCache,

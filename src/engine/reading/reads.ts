@@ -49,7 +49,7 @@ const spareRowsMax = 64;
 
 export class Reads {
   readonly #store: Store;
-  readonly #row = new RowRef();
+  readonly #row = new RowRef(true);
   /** Bytes of the row prefix last written to `#row`. */
   #keyLength = 0;
   readonly #spareRows: RowRef[] = [];
@@ -181,7 +181,7 @@ export class Reads {
   async find(prefix: Uint8Array, moment: Moment): Promise<FoundVersion | undefined> {
     const view = moment.seq;
     const { keys } = this.#store.forest;
-    const row = this.#spareRows.pop() ?? new RowRef();
+    const row = this.#spareRows.pop() ?? new RowRef(true);
     try {
       let step: Step = keys.find(prefix, 0, prefix.length, view, row);
       if (step === MISS) step = await this.#findLater(prefix, view, row);
