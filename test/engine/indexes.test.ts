@@ -150,6 +150,32 @@ describe('building', () => {
     await engine.close();
   });
 
+  test('an index that is there already is durable when the second call for it is told so', async () => {
+    const disk = new MemoryFileSystem();
+    const engine = await openSmall(disk);
+    await engine.put('k', 'v', { tags: ['a'] });
+    let given: (() => void) | undefined;
+    const gate = new Promise<void>((resolve) => {
+      given = resolve;
+    });
+    disk.schedule = ({ kind, path }) => (kind === 'dataSync' && path.startsWith('wal/') ? gate : undefined);
+    const first = engine.indexes.define(byTag, { wait: false });
+    while (engine.indexes.list().length === 0) await turn();
+    let told = 0;
+    const others = [byTag, { ...byTag, unique: true }].map((definition) =>
+      engine.indexes.define(definition, { wait: false }).then(
+        () => ++told,
+        () => ++told,
+      ),
+    );
+    for (let i = 0; i < 50; i++) await turn();
+    expect(told).toBe(0);
+    given!();
+    await Promise.all([first, ...others]);
+    disk.schedule = undefined;
+    await engine.close();
+  });
+
   test('who waits for an index hears of a close', async () => {
     const disk = new MemoryFileSystem();
     const engine = await openSmall(disk);

@@ -158,14 +158,14 @@ export class Indexes implements IndexList {
     store.stillWritable();
     spaces.assertLive(space);
     const before = indexes.get(space, spec.name);
-    if (before !== undefined && !isSameSpec(before, spec)) {
-      throw new VarveError(
-        'VARVE_CONFLICT',
-        `there is an index ${JSON.stringify(spec.name)} that is defined otherwise; drop it first`,
-        { retryable: false },
-      );
+    const isSame = before !== undefined && isSameSpec(before, spec);
+    if (before !== undefined && !(isSame && (anew || before.state === indexStates.failed))) {
+      // Whoever defined it may be waiting for the disk still.
+      await write.log.drained();
+      if (isSame) return before;
+      const message = `there is an index ${JSON.stringify(spec.name)} that is defined otherwise; drop it first`;
+      throw new VarveError('VARVE_CONFLICT', message, { retryable: false });
     }
-    if (before !== undefined && !anew && before.state !== indexStates.failed) return before;
     if (before === undefined && indexes.list(space).length >= indexesPerSpaceMax) {
       throw invalid(`a space has at most ${indexesPerSpaceMax} indexes`);
     }
