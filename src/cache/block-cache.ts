@@ -2,8 +2,8 @@
  * Blocks of immutable files in memory: one budget in bytes over all files, least recently used go first.
  *
  * Budget: the bytes of each block and 160 B for its bookkeeping. For readers it may borrow what other budgets
- * leave free, and gives it back when they take it. File numbers are never reused and tables are never changed, so an entry
- * is never wrong, only old.
+ * leave free, and gives it back when they take it. File numbers are never reused and tables are never
+ * changed, so an entry is never wrong, only old.
  *
  * Invariants
  * - `used` never exceeds `budget` ("the cache stays within its budget and drops the least recently used"),

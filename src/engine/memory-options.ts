@@ -8,8 +8,9 @@ export interface MemoryOptions {
   /** Rows and chunk entries held before they are flushed to tables. Default 32 MiB. */
   memtableBytes?: number;
   /**
-   * Blocks of tables and chunks kept in memory. Default 32 MiB and, up to 160 MiB more, what `tableFilterBytes`
-   * and `tableIndexBytes` have room for and is not in use: so small stores are read from memory as a whole.
+   * Blocks of tables and chunks kept in memory. Default 32 MiB and, up to 160 MiB more, what
+   * `tableFilterBytes` and `tableIndexBytes` have room for and is not in use: so small stores are read from
+   * memory as a whole.
    */
   blockCacheBytes?: number;
   /** Segment trailers kept for finding neighbours of known chunks. Default 16 MiB. */

@@ -28,18 +28,9 @@ export async function assemble(found: Found, chunkers: ChunkerPool, bounds: Open
   const locality = new LocalityCache(options.memory.trailerCacheBytes);
   const presence = new NodePresence();
   const writes = lock !== undefined && health.refusal === undefined;
-  const started = writes
-    ? await startWriting(found, {
-        locality,
-        presence,
-        segmentBytes: bounds.segmentBytes,
-        compaction: bounds.compaction,
-        reaping: bounds.reaping,
-        guard: bounds.guard,
-        purging: bounds.purging,
-        indexing: bounds.indexing,
-      })
-    : undefined;
+  const { segmentBytes, compaction, reaping, guard, purging, indexing } = bounds;
+  const asked = { locality, presence, segmentBytes, compaction, reaping, guard, purging, indexing };
+  const started = writes ? await startWriting(found, asked) : undefined;
   const lanes = started?.lanes ?? idleLanes(found);
   const chunks =
     started?.chunks ??

@@ -163,7 +163,8 @@ export class Indexes implements IndexList {
       // Whoever defined it may be waiting for the disk still.
       await write.log.drained();
       if (isSame) return before;
-      const message = `there is an index ${JSON.stringify(spec.name)} that is defined otherwise; drop it first`;
+      const named = JSON.stringify(spec.name);
+      const message = `there is an index ${named} that is defined otherwise; drop it first`;
       throw new VarveError('VARVE_CONFLICT', message, { retryable: false });
     }
     if (before === undefined && indexes.list(space).length >= indexesPerSpaceMax) {
