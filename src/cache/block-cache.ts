@@ -27,26 +27,33 @@ export interface Lender {
   onTaken: () => void;
 }
 
+/** How much a cache may borrow, in bytes. */
+export interface Borrowing {
+  readonly most: number;
+  /** What is left to the lenders to grow into, so that they seldom have to ask. */
+  readonly leaves: number;
+}
+
 /** A byte-budgeted LRU over (file number, block offset). */
 export class BlockCache {
   readonly #own: number;
-  readonly #borrowedMax: number;
+  readonly #borrowing: Borrowing;
   #lenders: readonly Lender[] = [];
   readonly #blocks: LRUCache<number | string, Uint8Array> | undefined;
   #hits = 0;
   #misses = 0;
 
   /**
-   * `budget` in bytes; 0 keeps nothing. `borrowedMax`: how much more it may take of what lenders have free.
+   * `budget` in bytes; 0 keeps nothing. `borrowing`: how much more it may take of what lenders have free.
    * VARVE_INVALID_ARGUMENT on anything but an integer >= 0.
    */
-  constructor(budget: number, borrowedMax = 0) {
+  constructor(budget: number, borrowing: Borrowing = { most: 0, leaves: 0 }) {
     if (!Number.isSafeInteger(budget) || budget < 0) throw invalid('cache budget must be an integer >= 0');
     this.#own = budget;
-    this.#borrowedMax = borrowedMax;
+    this.#borrowing = borrowing;
     if (budget > 0) {
       this.#blocks = new LRUCache({
-        maxSize: budget + borrowedMax,
+        maxSize: budget + borrowing.most,
         sizeCalculation: (block) => block.buffer.byteLength + entryOverheadBytes,
       });
     }
@@ -54,9 +61,10 @@ export class BlockCache {
 
   /** Bytes it may take now. */
   get budget(): number {
-    let free = 0;
+    const { most, leaves } = this.#borrowing;
+    let free = -leaves;
     for (const lender of this.#lenders) free += lender.free;
-    return this.#own + Math.min(free, this.#borrowedMax);
+    return this.#own + Math.max(0, Math.min(free, most));
   }
 
   /** Whom it may borrow from, from now on. */

@@ -1,6 +1,7 @@
 /** Budgets in memory: each is an option, checked here and kept by whoever it is given to. */
 import { GiB, KiB, MiB } from '../base/limits.ts';
 import { checkNames } from '../base/names.ts';
+import type { Borrowing } from '../cache/block-cache.ts';
 import { integer } from './option-checks.ts';
 
 /** Memory budgets in bytes. Each is enforced; stats() shows what is used of it. */
@@ -8,9 +9,9 @@ export interface MemoryOptions {
   /** Rows and chunk entries held before they are flushed to tables. Default 32 MiB. */
   memtableBytes?: number;
   /**
-   * Blocks of tables and chunks kept in memory. Default 32 MiB and, up to 160 MiB more, what
-   * `tableFilterBytes` and `tableIndexBytes` have room for and is not in use: so small stores are read from
-   * memory as a whole.
+   * Blocks of tables and chunks kept in memory. Default 32 MiB and, up to 128 MiB more, what
+   * `tableFilterBytes` and `tableIndexBytes` leave free of theirs beyond 32 MiB: so small stores are read
+   * from memory as a whole.
    */
   blockCacheBytes?: number;
   /** Segment trailers kept for finding neighbours of known chunks. Default 16 MiB. */
@@ -54,12 +55,12 @@ const bounds: Readonly<Record<keyof MemoryOptions, readonly [number, number, num
   sortBytes: [16 * MiB, 64 * KiB, GiB],
 };
 
-/** Most that blocks take of the budgets of filters and indexes: what those two have by default. */
-const borrowedMax = bounds.tableFilterBytes[0] + bounds.tableIndexBytes[0];
+/** What blocks may take of the budgets of filters and indexes, which have 160 MiB by default. */
+const borrowing: Borrowing = { most: 128 * MiB, leaves: 32 * MiB };
 
 export interface CheckedMemory extends Required<MemoryOptions> {
-  /** Bytes beyond `blockCacheBytes` that blocks may take while filters and indexes do not. */
-  readonly blockCacheBorrows: number;
+  /** What blocks may take beyond `blockCacheBytes`, while filters and indexes do not. */
+  readonly blockBorrowing: Borrowing | undefined;
 }
 
 /** VARVE_INVALID_ARGUMENT names what is unknown or out of range. */
@@ -71,5 +72,5 @@ export function checkMemory(given: MemoryOptions): CheckedMemory {
     return [name, integer(`memory.${name}`, given[name] ?? byDefault, least, most)];
   });
   const budgets = Object.fromEntries(checked) as Record<keyof MemoryOptions, number>;
-  return { ...budgets, blockCacheBorrows: given.blockCacheBytes === undefined ? borrowedMax : 0 };
+  return { ...budgets, blockBorrowing: given.blockCacheBytes === undefined ? borrowing : undefined };
 }

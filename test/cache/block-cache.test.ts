@@ -21,7 +21,7 @@ describe('block cache', () => {
 
   test('what is borrowed is given back when its lender takes it', () => {
     const lenders = [new PartRoom(4000), new PartRoom(9000)];
-    const cache = new BlockCache(2000, 10_000);
+    const cache = new BlockCache(2000, { most: 10_000, leaves: 1000 });
     expect(cache.budget).toBe(2000);
     cache.borrow(lenders);
     expect(cache.budget).toBe(12_000);
@@ -36,11 +36,11 @@ describe('block cache', () => {
     const owner = { no: 7, dropped: () => undefined };
     const parts = lenders.map((room, i) => new Part(owner, i, room.budget - 500));
     expect(lenders[0]!.hold(parts[0]!)).toBe(true);
-    expect([cache.budget, cache.used]).toEqual([11_500, 11_000]);
+    expect([cache.budget, cache.used]).toEqual([10_500, 10_000]);
     expect(lenders[1]!.hold(parts[1]!)).toBe(true);
-    expect([cache.budget, cache.used]).toEqual([3000, 3000]);
+    expect([cache.budget, cache.used]).toEqual([2000, 2000]);
     // The newest ones are left.
-    for (let i = 0; i < 20; i++) expect(cache.get(1, i * 8) !== undefined).toBe(i >= 18);
+    for (let i = 0; i < 20; i++) expect(cache.get(1, i * 8) !== undefined).toBe(i === 19);
     for (const [i, room] of lenders.entries()) room.give(parts[i]!);
     expect(cache.budget).toBe(12_000);
   });

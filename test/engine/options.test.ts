@@ -209,9 +209,9 @@ describe('options', () => {
       const { engine } = await newStore({ memory });
       return engine.stats().memory.blockCache.budget / MiB;
     };
-    expect(await budget({})).toBe(192);
-    expect(await budget({ tableFilterBytes: 8 * MiB })).toBe(72);
-    expect(await budget({ tableFilterBytes: 1024 * MiB })).toBe(192);
+    expect(await budget({})).toBe(160);
+    expect(await budget({ tableFilterBytes: 8 * MiB })).toBe(40);
+    expect(await budget({ tableFilterBytes: 1024 * MiB })).toBe(160);
     expect(await budget({ blockCacheBytes: 4 * MiB })).toBe(4);
     expect(await budget({ blockCacheBytes: 0 })).toBe(0);
   });

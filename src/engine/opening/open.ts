@@ -145,7 +145,7 @@ async function openFound(
   const params = chunkerParamsOf(loaded.slot, options);
   const { dbUuid } = loaded.slot;
   const { memory } = options;
-  const blockCache = new BlockCache(memory.blockCacheBytes, memory.blockCacheBorrows);
+  const blockCache = new BlockCache(memory.blockCacheBytes, memory.blockBorrowing);
   const opened = await Forest.open(env.fs, loaded.catalog.tables, {
     dbUuid,
     cache: blockCache,
