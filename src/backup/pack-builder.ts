@@ -11,8 +11,8 @@ import { encodePackHeader, packSkeleton } from '../format/pack-header.ts';
 import { segmentDataFrom, TrailerBuilder } from '../format/segment.ts';
 import { sha256 } from '../kernels/hash/sha256.ts';
 
-/** A pack is full from this size on. */
-export const packBytesTarget: number = 64 * MiB;
+/** A pack is full from this size on. It is made in memory, so no more than 20,000 objects for each TB ask for. */
+export const packBytesTarget: number = 52 * MiB;
 /** What the last frame and the trailer need behind a full pack, as a rule. */
 const roomBytes: number = 2 * MiB;
 /** Buffers start small, and grow by doubling up to a few MiB: most backups are small. */
