@@ -11,7 +11,7 @@ import { encodePackHeader, packSkeleton } from '../format/pack-header.ts';
 import { segmentDataFrom, TrailerBuilder } from '../format/segment.ts';
 import { sha256 } from '../kernels/hash/sha256.ts';
 
-/** A pack is full from this size on. It is made in memory, so no more than 20,000 objects for each TB ask for. */
+/** A pack, which is made in memory, is full from this size on: 20,000 objects for each TB are enough. */
 export const packBytesTarget: number = 52 * MiB;
 /** What the last frame and the trailer need behind a full pack, as a rule. */
 const roomBytes: number = 2 * MiB;
