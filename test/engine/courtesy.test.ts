@@ -76,7 +76,7 @@ test('it syncs in portions while commits wait for the disk', () => {
   const { world, log, courtesy } = newWorld();
   expect(courtesy.unsyncedMax).toBe(Number.POSITIVE_INFINITY);
   log.counters.count++;
-  expect(courtesy.unsyncedMax).toBe(MiB / 4);
+  expect(courtesy.unsyncedMax).toBe(MiB / 8);
   world.ms += 1000;
   expect(courtesy.unsyncedMax).toBe(Number.POSITIVE_INFINITY);
   const other = newWorld(false);

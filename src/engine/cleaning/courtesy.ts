@@ -22,7 +22,7 @@ const recentMs = 250;
 /** Time of the disk for syncs of cleaning while others wait for it: one part in so many. */
 const diskParts = 8;
 /** Synced at once while others wait for the disk, bytes. */
-const portionBytes: number = 256 * KiB;
+const portionBytes: number = 128 * KiB;
 /** What is synced in no time disturbs nobody, bytes. */
 const restBytesMin = 64 * KiB;
 /** A commit under way is waited for in steps of so long, ms, and for so many of them. */

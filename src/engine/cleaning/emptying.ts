@@ -50,7 +50,7 @@ export interface EmptyingOptions extends Omit<MoveOptions, 'courtesy'> {
 
 /** Read and checked at once, also while others commit; and how many more are read meanwhile. */
 const runs = { runBytes: MiB, runsAhead: 3 };
-const politeRuns = { runBytes: 256 * KiB, runsAhead: 1 };
+const politeRuns = { runBytes: 128 * KiB, runsAhead: 1 };
 
 /** A portion whose live frames are in outputs that nothing names yet. */
 interface Copied {
