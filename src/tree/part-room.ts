@@ -65,9 +65,9 @@ export class PartRoom {
     return this.#used;
   }
 
-  /** Bytes that nobody has taken. */
+  /** Bytes that nobody has taken, and no slot keeps. */
   get free(): number {
-    return this.budget - this.#used;
+    return this.budget - this.#used - (this.slots?.idleBytes ?? 0);
   }
 
   /**

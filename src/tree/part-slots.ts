@@ -40,6 +40,11 @@ export class PartSlots {
     return this.#slabs * this.#slabSlots * this.slotBytes;
   }
 
+  /** Bytes of slots that were given back. */
+  get idleBytes(): number {
+    return this.#free.length * this.slotBytes;
+  }
+
   /** Memory with anything in it. */
   take(): PartSlot {
     const free = this.#free.pop();

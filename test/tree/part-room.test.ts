@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { filterPartitionBytes } from '../../src/format/table.ts';
 import { Part, type PartOwner, PartRoom } from '../../src/tree/part-room.ts';
 
 /** Holds parts by their numbers, as a table does. */
@@ -43,6 +44,16 @@ describe('room of parts', () => {
       }),
       { numRuns: 200 },
     );
+  });
+
+  test('what slots keep for the next piece is not free', () => {
+    const room = new PartRoom(8 * filterPartitionBytes);
+    const slots = [1, 2, 3].map(() => room.slots!.take());
+    for (const slot of slots) room.slots!.give(slot);
+    expect([room.used, room.free]).toEqual([0, 5 * filterPartitionBytes]);
+    room.slots!.take();
+    expect(room.hold(new Part(new Owner(), 0, filterPartitionBytes))).toBe(true);
+    expect(room.free).toBe(5 * filterPartitionBytes);
   });
 
   test('a piece in use outlives those used once, and a cold one gives way in the end', () => {

@@ -17,6 +17,7 @@ describe('slots of pieces', () => {
             owners.push(owner);
             peak = Math.max(peak, owners.length);
           } else slots.give(owners.splice(op % owners.length, 1)[0]!.slot);
+          expect(slots.idleBytes).toBe((peak - owners.length) * 64);
           for (const { slot, mark } of owners) {
             expect(slot.words.length).toBe(16);
             expect(slot.words.every((word) => word === mark)).toBe(true);
