@@ -73,7 +73,7 @@ export const treePlants: readonly Plant[] = [
     'reader does not look again',
     'a reader takes files that a writer has just replaced for damage',
     'engine/opening/open.ts',
-    ['      if (!(await changed())) throw error;', '      throw error;'],
+    ['      if (!(await hasChanged(env, generation))) throw error;', '      throw error;'],
     crash(20_000),
     sim(300),
   ),

@@ -36,14 +36,16 @@ import { createIfNeeded, refuseForeign, storeExists } from './first-look.ts';
 import { chunkerParamsOf, identityOf } from './identity.ts';
 import { zerosWhereUnreadable } from './unreadable.ts';
 
-/** Opens a reader repeats while a writer keeps installing new sets of files. */
-const readerTriesMax = 10;
+/** Opens of a reader, each because a writer has installed another set of files during the one before. */
+const readerTriesMax = 1000;
+/** Tries, one behind the other, to find a pair of catalogs that is whole. */
+const catalogTriesMax = 10;
 
 /**
  * Opens or creates the store that `env.fs` stands on. Errors: VARVE_NOT_FOUND (missing, and not to be
  * created), VARVE_CONFLICT (errorIfExists), VARVE_LOCKED, VARVE_CORRUPT (nothing can be served, or
  * onDegraded: 'throw'), VARVE_FORMAT_VERSION, VARVE_INVALID_ARGUMENT (options; another store's directory),
- * VARVE_IO, VARVE_NO_SPACE.
+ * VARVE_IO, VARVE_NO_SPACE; of a reader VARVE_SNAPSHOT_EXPIRED (writers were faster in every try).
  */
 export async function openWithEnv(
   env: Env,
@@ -82,25 +84,31 @@ export async function openWithEnv(
  * What then looks like damage is not: the open is repeated as long as the superblock has changed under it.
  */
 async function openReader(env: Env, options: CheckedOptions, bounds: OpenBounds): Promise<Engine> {
-  for (let tries = 1; ; tries++) {
+  let missed = 0;
+  for (let tries = 1; tries <= readerTriesMax; tries++) {
+    throwIfAborted(options.signal);
     const read = await loadCatalogs(env).catch((error: unknown) => {
       // The catalogs that the slot just read names may be gone by now.
-      if (tries < readerTriesMax && isVarveError(error, 'VARVE_CORRUPT')) return undefined;
+      if (++missed < catalogTriesMax && isVarveError(error, 'VARVE_CORRUPT')) return undefined;
       throw error;
     });
     if (read === undefined) continue;
+    missed = 0;
     const { generation } = read.loaded.slot;
-    const changed = async (): Promise<boolean> =>
-      tries < readerTriesMax && (await hasChanged(env, generation));
     try {
       const engine = await openFound(env, options, bounds, undefined, read);
       // Also where all looks well: a log that was listed later need not go on from an older catalog's tables.
-      if (!(await changed())) return engine;
+      if (!(await hasChanged(env, generation))) return engine;
       await engine.close();
     } catch (error) {
-      if (!(await changed())) throw error;
+      if (!(await hasChanged(env, generation))) throw error;
     }
   }
+  throw new VarveError(
+    'VARVE_SNAPSHOT_EXPIRED',
+    `a writer has installed other files during each of ${readerTriesMax} opens; a follower holds them`,
+    { retryable: true },
+  );
 }
 
 /** False also where it cannot be told: then what was found stands. */
