@@ -84,14 +84,19 @@ export class NodeDeaths {
     return this.#waiting.size;
   }
 
-  /** The node lost a reference with the purge `to` of a version `from`: readers between may still read it. */
+  /**
+   * The node lost a reference with the purge `to` of a version `from`: readers between may still read it. It
+   * waits for all that was said of it; `to` 0: nobody reads it as far as the caller knows.
+   */
   add(id: Uint8Array, space: number, from: Seq, to: Seq): void {
     const name = toHex(id);
-    const before = this.#waiting.get(name);
-    const isLonger = before !== undefined && before.to > 0;
-    const waiting = { id, space, from: isLonger ? Math.min(before.from, from) : from, to };
-    this.#waiting.set(name, waiting);
     this.#deferred.delete(name);
+    const before = this.#waiting.get(name);
+    if (before === undefined || before.to === 0) this.#waiting.set(name, { id, space, from, to });
+    else if (to > 0) {
+      const last = to > before.to ? { space, to } : before;
+      this.#waiting.set(name, { id, space: last.space, from: Math.min(before.from, from), to: last.to });
+    }
   }
 
   /** Something has happened: nodes that were deferred are looked at again. */
