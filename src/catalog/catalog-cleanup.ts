@@ -19,6 +19,15 @@ export async function unlinkableFiles(
   current: Catalog,
   previous: Catalog,
 ): Promise<NumberedFile[]> {
+  return unlinkableOf([...(await filesIn(fs, 'cat')), ...(await filesIn(fs, 'wal'))], current, previous);
+}
+
+/** The same where `there` has the catalogs and logs that are there, and may have other files. */
+export function unlinkableOf(
+  there: readonly NumberedFile[],
+  current: Catalog,
+  previous: Catalog,
+): NumberedFile[] {
   const kept = [current, previous];
   const named = new Set(
     kept.flatMap(({ tables, sealed, unsealed }) => [...tables, ...sealed, ...unsealed].map(({ no }) => no)),
@@ -26,18 +35,19 @@ export async function unlinkableFiles(
   const files = previous.dropped.filter(
     ({ kind, no }) => (kind === 'tab' || kind === 'seg') && !named.has(no),
   );
-  for (const no of await numbersIn(fs, 'cat'))
-    if (kept.every((catalog) => catalog.no !== no) && no < current.nextFileNo)
-      files.push({ kind: 'cat', no });
   const walFrom = Math.min(...kept.map(firstLogNo));
-  for (const no of await numbersIn(fs, 'wal')) if (no < walFrom) files.push({ kind: 'wal', no });
+  for (const { kind, no } of there) {
+    const isOldCatalog =
+      kind === 'cat' && kept.every((catalog) => catalog.no !== no) && no < current.nextFileNo;
+    if (isOldCatalog || (kind === 'wal' && no < walFrom)) files.push({ kind, no });
+  }
   return files;
 }
 
-async function numbersIn(fs: FsPort, kind: 'cat' | 'wal'): Promise<FileNo[]> {
+async function filesIn(fs: FsPort, kind: 'cat' | 'wal'): Promise<NumberedFile[]> {
   return (await fs.list(kind)).flatMap((entry) => {
     const name = parseFileName(entry.name);
-    return name?.kind === kind ? [name.no] : [];
+    return name?.kind === kind ? [{ kind, no: name.no }] : [];
   });
 }
 

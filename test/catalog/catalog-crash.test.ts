@@ -3,10 +3,11 @@ import { Prng } from '../../src/base/prng.ts';
 import type { LoadedCatalogs } from '../../src/catalog/catalog-load.ts';
 import { CatalogStore } from '../../src/catalog/catalog-store.ts';
 import { fileDir, filePath, superName } from '../../src/format/file-names.ts';
-import { slotBytes, slotCount } from '../../src/format/superblock.ts';
+import { slotCount } from '../../src/format/superblock.ts';
 import { ensureDir, writeNewFile } from '../../src/fs/dirs.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { CrashNow } from '../../src/fs/sim-machine.ts';
+import { zeroSlot } from '../crash/fallback.ts';
 import { identity, newTable, nextOf, openOptions, randomOf } from './catalog-fixtures.ts';
 
 async function until(step: Promise<unknown>): Promise<boolean> {
@@ -92,9 +93,7 @@ async function expectFallback(fs: MemoryFileSystem, acked: Acked): Promise<void>
   const { slot, catalog, problems } = await CatalogStore.load(fs);
   const least = catalog.checkpointSeq - 1;
   const noSlot = fs.fork();
-  noSlot.corrupt(superName, (bytes) =>
-    bytes.fill(0, slot.slotIndex * slotBytes, (slot.slotIndex + 1) * slotBytes),
-  );
+  zeroSlot(noSlot, slot.slotIndex);
   const noCatalog = fs.fork();
   if (catalog.checkpointSeq > 0) noCatalog.corrupt(filePath('cat', catalog.no), () => new Uint8Array(0));
   for (const damaged of [noSlot, noCatalog]) {

@@ -8,6 +8,7 @@ import {
   indexNameBytesMax,
   indexTupleBytesMax,
 } from '../../src/base/limits.ts';
+import { deferred } from '../../src/base/sync.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import type { QueryOptions } from '../../src/engine/queries/query-types.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
@@ -154,11 +155,9 @@ describe('building', () => {
     const disk = new MemoryFileSystem();
     const engine = await openSmall(disk);
     await engine.put('k', 'v', { tags: ['a'] });
-    let given: (() => void) | undefined;
-    const gate = new Promise<void>((resolve) => {
-      given = resolve;
-    });
-    disk.schedule = ({ kind, path }) => (kind === 'dataSync' && path.startsWith('wal/') ? gate : undefined);
+    const gate = deferred<void>();
+    disk.schedule = ({ kind, path }) =>
+      kind === 'dataSync' && path.startsWith('wal/') ? gate.promise : undefined;
     const first = engine.indexes.define(byTag, { wait: false });
     while (engine.indexes.list().length === 0) await turn();
     let told = 0;
@@ -170,7 +169,7 @@ describe('building', () => {
     );
     for (let i = 0; i < 50; i++) await turn();
     expect(told).toBe(0);
-    given!();
+    gate.resolve();
     await Promise.all([first, ...others]);
     disk.schedule = undefined;
     await engine.close();

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { deferred } from '../../src/base/sync.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { bytesOf, openOn, turn } from '../engine/engine-kit.ts';
 
@@ -16,16 +17,14 @@ test('a view that began before a purge was published reads what it purged', asyn
   for (let i = 0; i < 6; i++) await engine.delete(`garbage ${i}`);
   // Its root is moved: what the row says of its place is out of date.
   await engine.compact();
-  let given: (() => void) | undefined;
-  const gate = new Promise<void>((resolve) => {
-    given = resolve;
-  });
-  disk.schedule = ({ kind, path }) => (kind === 'dataSync' && path.startsWith('wal/') ? gate : undefined);
+  const gate = deferred<void>();
+  disk.schedule = ({ kind, path }) =>
+    kind === 'dataSync' && path.startsWith('wal/') ? gate.promise : undefined;
   const superseded = engine.put('k', 'small');
   for (let i = 0; i < 20; i++) await turn();
   const view = await engine.view();
   disk.schedule = undefined;
-  given!();
+  gate.resolve();
   await superseded;
   await engine.compact();
   await engine.compact();

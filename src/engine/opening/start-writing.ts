@@ -1,7 +1,7 @@
 /** The writing half of an open: everything found is made durable under a new epoch, then writes may begin. */
 import type { FileNo, Seq } from '../../base/brands.ts';
 import { segmentSyncBytes } from '../../base/limits.ts';
-import { unlinkableFiles } from '../../catalog/catalog-cleanup.ts';
+import { unlinkableOf } from '../../catalog/catalog-cleanup.ts';
 import { CatalogStore } from '../../catalog/catalog-store.ts';
 import { ChunkStore } from '../../chunk/chunk-store.ts';
 import type { LocalityCache } from '../../chunk/locality-cache.ts';
@@ -168,7 +168,8 @@ async function goOn(found: Found, options: StartOptions, catalogs: CatalogStore)
   const { env, listed } = found;
   const started = compose(found, options, catalogs, restingLog(found));
   // What stayed for readers when the store was closed, or because the caller asked for more history then.
-  await started.cleanUp(await unlinkableFiles(env.fs, catalogs.catalog, catalogs.previous!));
+  const there = listed.files.filter(({ isQuarantined }) => !isQuarantined);
+  await started.cleanUp(unlinkableOf(there, catalogs.catalog, catalogs.previous!));
   await sweep(env.fs, catalogs, listed.files, { keep: false, hold: await holdFor(started) });
   return started;
 }

@@ -130,9 +130,8 @@ export class NodeDeaths {
     const { forest } = this.#options;
     const slice = await scanQueue(forest.system, nodePrefix, from, () => true, reapRowsMax);
     for (const key of slice.keys) {
-      const id = decodeNodeKey(key);
       // Whoever could have read below the purge was gone when the store was opened.
-      if (!this.#waiting.has(toHex(id))) this.add(id, 0, 0, 0);
+      this.add(decodeNodeKey(key), 0, 0, 0);
     }
     this.#rowsFrom = slice.next;
   }
