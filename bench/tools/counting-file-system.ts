@@ -25,6 +25,7 @@ export class WrittenBytes {
       path: file.path,
       read: (buf, pos) => file.read(buf, pos),
       readSync: (buf, pos) => file.readSync(buf, pos),
+      readDirect: (buf, pos) => file.readDirect(buf, pos),
       write: (buf, pos) => {
         count(buf);
         return file.write(buf, pos);
@@ -32,6 +33,10 @@ export class WrittenBytes {
       writeSync: (buf, pos) => {
         count(buf);
         file.writeSync(buf, pos);
+      },
+      writeDirect: (buf, pos) => {
+        count(buf);
+        return file.writeDirect(buf, pos);
       },
       sync: () => file.sync(),
       dataSync: () => file.dataSync(),

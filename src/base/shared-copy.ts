@@ -6,6 +6,8 @@
  */
 
 const wordBytes = 8;
+/** What `copyShared` may write over. */
+const before = new Uint8Array(wordBytes);
 
 /**
  * `to.set(from[start..end), at)` by the shortest way. Where the source is shared the eight bytes of `to` in
@@ -22,4 +24,12 @@ export function copyShared(to: Uint8Array, at: number, from: Uint8Array, start: 
   const near = at - wordBytes;
   to.set(from.subarray(start - apart, end), near);
   to.copyWithin(at, near + apart, near + apart + end - start);
+}
+
+/** The same, where everything before `at` is to stay. */
+export function copyBehind(to: Uint8Array, at: number, from: Uint8Array, start: number, end: number): void {
+  const kept = Math.max(0, at - before.length);
+  for (let i = kept; i < at; i++) before[i - kept] = to[i]!;
+  copyShared(to, at, from, start, end);
+  for (let i = kept; i < at; i++) to[i] = before[i - kept]!;
 }

@@ -9,12 +9,13 @@
  * - a failed write or seal is reported once through `onFailed` and the segment stays unsealed.
  */
 import type { FileNo } from '../base/brands.ts';
-import { segmentBytesTarget } from '../base/limits.ts';
+import { MiB, segmentBytesTarget } from '../base/limits.ts';
 import type { CatalogSegment, CatalogUnsealed } from '../format/catalog.ts';
 import { dataClassCount, streamClasses } from '../format/segment.ts';
 import type { FsPort } from '../fs/port.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import { SegmentWriter } from '../segment/segment-writer.ts';
+import { DirectBuffers } from '../segment/write-buffer.ts';
 
 export interface LanesOptions {
   readonly fs: FsPort;
@@ -26,10 +27,20 @@ export interface LanesOptions {
   readonly segmentBytes?: number;
   /** See SegmentWriterOptions. */
   readonly syncAheadBytes?: number | undefined;
+  /** Smaller in tests. */
+  readonly bulk?: BulkWrites | undefined;
   readonly onOpened: (segment: FileNo) => void;
   readonly onSealed: (segment: FileNo) => void;
   readonly onFailed: (error: unknown) => void;
 }
+
+/** What a value stores beyond `fromBytes` goes past the system's cache: nobody reads it at once. */
+export interface BulkWrites {
+  readonly fromBytes: number;
+  readonly buffers: DirectBuffers;
+}
+
+const bulkFromBytes = 4 * MiB;
 
 interface Lane {
   users: number;
@@ -40,6 +51,7 @@ interface Lane {
 export class SegmentLanes {
   readonly #options: LanesOptions;
   readonly #segmentBytes: number;
+  readonly bulk: BulkWrites;
   readonly #lanes = new Map<number, Lane>();
   readonly #unsealed = new Map<FileNo, SegmentWriter>();
   readonly #sealing = new Set<Promise<void>>();
@@ -48,6 +60,7 @@ export class SegmentLanes {
 
   constructor(options: LanesOptions, sealed: Iterable<CatalogSegment>) {
     this.#options = options;
+    this.bulk = options.bulk ?? { fromBytes: bulkFromBytes, buffers: new DirectBuffers() };
     this.#segmentBytes = options.segmentBytes ?? segmentBytesTarget;
     for (const info of sealed) this.#sealed.set(info.no, info);
   }
@@ -187,7 +200,8 @@ export class SegmentLanes {
     const no = takeFileNo();
     const { syncAheadBytes } = this.#options;
     const salt = random(12);
-    const writer = await SegmentWriter.create(fs, { no, class: lane, dbUuid, salt, syncAheadBytes });
+    const direct = this.bulk.buffers;
+    const writer = await SegmentWriter.create(fs, { no, class: lane, dbUuid, salt, syncAheadBytes, direct });
     this.#unsealed.set(no, writer);
     segments.addWriter(writer);
     this.#options.onOpened(no);

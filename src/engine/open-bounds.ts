@@ -1,6 +1,7 @@
 /** Bounds that tests set and callers do not. */
 
 import type { PutGuard } from '../chunk/put-guard.ts';
+import type { BulkWrites } from '../chunk/segment-lanes.ts';
 import type { IndexStepLimits } from '../secondary/index-steps.ts';
 import type { CompactionLimits } from '../tree/compaction-planner.ts';
 import type { ValidatorOptions } from '../txn/validator.ts';
@@ -12,6 +13,8 @@ import type { ThreadBounds } from './threads.ts';
 export interface OpenBounds {
   /** Bytes at which a segment is sealed; the superblock's target when not given. */
   readonly segmentBytes?: number;
+  /** How values are written past the system's cache; the bounds of the chunk folder when not given. */
+  readonly bulk?: BulkWrites;
   /** Chunks a value names before a STAGE frame is written; 4096 when not given. */
   readonly stageBirthsMax?: number;
   /** When and how tables are merged; the bounds of base/limits.ts where not given. 'off': they are not. */

@@ -43,6 +43,10 @@ export class MemoryFile implements FsFile {
     return this.#read(buf, pos);
   }
 
+  readDirect(buf: Uint8Array, pos: number): Promise<number> {
+    return this.read(buf, pos);
+  }
+
   write(buf: Uint8Array, pos: number): Promise<void> {
     return this.#turn('write', () => this.#write(buf, pos));
   }
@@ -50,6 +54,10 @@ export class MemoryFile implements FsFile {
   writeSync(buf: Uint8Array, pos: number): void {
     this.#gate.check();
     this.#write(buf, pos);
+  }
+
+  writeDirect(buf: Uint8Array, pos: number): Promise<void> {
+    return this.write(buf, pos);
   }
 
   sync(): Promise<void> {

@@ -9,6 +9,7 @@
  */
 import path from 'node:path';
 import { invalid, VarveError } from '../base/errors.ts';
+import { DirectAccess, DirectSupport } from './direct-access.ts';
 import { fsError, readOnlyPort } from './fs-errors.ts';
 import { parentPath, pathNames } from './fs-path.ts';
 import { NodeFile } from './node-file.ts';
@@ -74,6 +75,7 @@ class NodeFileSystem implements FsPort {
   readonly root: string;
   readonly caps: FsCaps = { syncDir: !onWindows, replaceOpen: !onWindows };
   readonly #readOnly: boolean;
+  readonly #direct = new DirectSupport();
   /** Directories known to be directories, not links; at most 65,536, then it starts over. */
   readonly #checked = new Set<string>(['']);
 
@@ -86,13 +88,17 @@ class NodeFileSystem implements FsPort {
     if (mode !== 'read') this.#mayChange('open for writing', file);
     const absolute = this.#absolute(file);
     await this.#checkDirectory(parentPath(file));
-    return new NodeFile(await openFile(absolute, modes[mode], file), file, this.#readOnly);
+    return this.#opened(await openFile(absolute, modes[mode], file), file, mode === 'read');
   }
 
   openSync(file: string): FsFile {
     const absolute = this.#absolute(file);
     this.#checkDirectorySync(parentPath(file));
-    return new NodeFile(openFileSync(absolute, file), file, this.#readOnly);
+    return this.#opened(openFileSync(absolute, file), file, true);
+  }
+
+  #opened(fd: number, file: string, isForReading: boolean): NodeFile {
+    return new NodeFile(fd, file, this.#readOnly, new DirectAccess(this.#direct, file, isForReading));
   }
 
   async mkdir(dir: string): Promise<boolean> {

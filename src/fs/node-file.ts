@@ -8,6 +8,7 @@
  *   and none succeeds after one that failed (sync-gate.test).
  */
 import { assert } from '../base/assert.ts';
+import type { DirectAccess } from './direct-access.ts';
 import { readOnlyPort } from './fs-errors.ts';
 import { HandleGate } from './handle-gate.ts';
 import type { FsFile } from './port.ts';
@@ -28,14 +29,16 @@ export class NodeFile implements FsFile {
   readonly path: string;
   readonly #fd: number;
   readonly #readOnly: boolean;
+  readonly #direct: DirectAccess;
   readonly #gate = new HandleGate();
   readonly #syncs = new SyncGate();
 
-  /** Takes `fd`. */
-  constructor(fd: number, path: string, readOnly: boolean) {
+  /** Takes `fd`, and `direct`, a way to the same file. */
+  constructor(fd: number, path: string, readOnly: boolean, direct: DirectAccess) {
     this.#fd = fd;
     this.path = path;
     this.#readOnly = readOnly;
+    this.#direct = direct;
   }
 
   read(buf: Uint8Array, pos: number): Promise<number> {
@@ -47,6 +50,18 @@ export class NodeFile implements FsFile {
     checkPosition(pos);
     this.#gate.check();
     return readFdSync(this.#fd, buf, pos, this.path);
+  }
+
+  readDirect(buf: Uint8Array, pos: number): Promise<number> {
+    checkPosition(pos);
+    return this.#gate.run(async () => {
+      const { from, to } = await this.#direct.read(this.#fd, buf, pos);
+      if (from > 0) {
+        const got = await readFd(this.#fd, buf.subarray(0, from), pos, this.path);
+        if (got < from) return got;
+      }
+      return to === buf.length ? to : to + (await readFd(this.#fd, buf.subarray(to), pos + to, this.path));
+    });
   }
 
   write(buf: Uint8Array, pos: number): Promise<void> {
@@ -62,6 +77,16 @@ export class NodeFile implements FsFile {
     this.#gate.check();
     this.#mayChange('write');
     writeFdSync(this.#fd, buf, pos, this.path);
+  }
+
+  writeDirect(buf: Uint8Array, pos: number): Promise<void> {
+    checkPosition(pos);
+    return this.#gate.run(async () => {
+      this.#mayChange('write');
+      const { from, to } = await this.#direct.write(this.#fd, buf, pos);
+      if (from > 0) await writeFd(this.#fd, buf.subarray(0, from), pos, this.path);
+      if (to < buf.length) await writeFd(this.#fd, buf.subarray(to), pos + to, this.path);
+    });
   }
 
   sync(): Promise<void> {
@@ -91,7 +116,13 @@ export class NodeFile implements FsFile {
   }
 
   close(): Promise<void> {
-    return this.#gate.close(() => closeFd(this.#fd, this.path));
+    return this.#gate.close(async () => {
+      try {
+        await this.#direct.close();
+      } finally {
+        await closeFd(this.#fd, this.path);
+      }
+    });
   }
 
   #mayChange(what: string): void {

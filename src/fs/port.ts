@@ -71,9 +71,19 @@ export interface FsFile {
   /** Reads up to `buf.length` bytes at `pos`; fewer only at the end of the file. */
   read(buf: Uint8Array, pos: number): Promise<number>;
   readSync(buf: Uint8Array, pos: number): number;
+  /**
+   * As `read`, past the system's cache where the platform can and `buf` allows it, which is from
+   * `alignedBytes` and begins as far behind a block as `pos` does: for what is read once.
+   */
+  readDirect(buf: Uint8Array, pos: number): Promise<number>;
   /** Writes all of `buf` at `pos` or rejects. Not durable before `sync` or `dataSync`. */
   write(buf: Uint8Array, pos: number): Promise<void>;
   writeSync(buf: Uint8Array, pos: number): void;
+  /**
+   * As `write`, past the system's cache where that is possible, as `readDirect`: for what is not read soon.
+   * Until a sync no more durable than what `write` wrote.
+   */
+  writeDirect(buf: Uint8Array, pos: number): Promise<void>;
   /** Bytes, size and times on disk. After a rejection nothing may be assumed of this file, ever. */
   sync(): Promise<void>;
   /** Bytes, and the size where it is needed to read them. The same rule after a rejection. */

@@ -85,16 +85,39 @@ export function openFileSync(absolute: string, path: string): number {
   }
 }
 
+/** Files can be read and written past the system's cache, which keeps in step with it: on Linux. */
+export const offersDirect: boolean = process.platform === 'linux' && fs.constants.O_DIRECT !== undefined;
+
+/**
+ * A further descriptor on the file behind `fd`, past the system's cache. Undefined where the system lets
+ * nobody name a file that is open (no /proc); errno EINVAL where its file system has no such access.
+ */
+export async function openDirect(fd: number, isReadOnly: boolean, path: string): Promise<number | undefined> {
+  const flags = (isReadOnly ? fs.constants.O_RDONLY : fs.constants.O_RDWR) | fs.constants.O_DIRECT;
+  const open = (done: Done<number>): void => fs.open(`/proc/self/fd/${fd}`, flags, done);
+  return (await orNull('ENOENT', () => call('open', path, open))) ?? undefined;
+}
+
 export function closeFd(fd: number, path: string): Promise<void> {
   return call('close', path, (done) => fs.close(fd, (error) => done(error ?? null, undefined)));
+}
+
+/** Hands `buf` to the system once: how many bytes it read. */
+export function readFdOnce(fd: number, buf: Uint8Array, pos: number, path: string): Promise<number> {
+  return call('read', path, (done) => fs.read(fd, buf, 0, Math.min(buf.length, bytesPerCallMax), pos, done));
+}
+
+/** Hands `buf` to the system once: how many bytes it wrote. */
+export function writeFdOnce(fd: number, buf: Uint8Array, pos: number, path: string): Promise<number> {
+  const length = Math.min(buf.length, bytesPerCallMax);
+  return call('write', path, (done) => fs.write(fd, buf, 0, length, pos, done));
 }
 
 /** Reads until `buf` is full or the file ends. */
 export async function readFd(fd: number, buf: Uint8Array, pos: number, path: string): Promise<number> {
   let got = 0;
   while (got < buf.length) {
-    const want = Math.min(buf.length - got, bytesPerCallMax);
-    const n = await call<number>('read', path, (done) => fs.read(fd, buf, got, want, pos + got, done));
+    const n = await readFdOnce(fd, got === 0 ? buf : buf.subarray(got), pos + got, path);
     if (n === 0) break;
     got += n;
   }
@@ -119,8 +142,7 @@ export function readFdSync(fd: number, buf: Uint8Array, pos: number, path: strin
 export async function writeFd(fd: number, buf: Uint8Array, pos: number, path: string): Promise<void> {
   let put = 0;
   while (put < buf.length) {
-    const want = Math.min(buf.length - put, bytesPerCallMax);
-    const n = await call<number>('write', path, (done) => fs.write(fd, buf, put, want, pos + put, done));
+    const n = await writeFdOnce(fd, put === 0 ? buf : buf.subarray(put), pos + put, path);
     if (n === 0) throw fsError('EIO', `write stopped after ${put} of ${buf.length} bytes`, path);
     put += n;
   }

@@ -35,6 +35,7 @@ import {
 import { createFile } from '../fs/dirs.ts';
 import type { FsFile, FsPort } from '../fs/port.ts';
 import { WriteBehind } from './write-behind.ts';
+import type { DirectBuffers } from './write-buffer.ts';
 
 /** Bytes of one write buffer. */
 export const segmentBufferBytes: number = MiB;
@@ -52,6 +53,8 @@ export interface SegmentWriterOptions {
   readonly bufferBytes?: number;
   /** Syncs in the background after so many bytes; never by itself when not given. */
   readonly syncAheadBytes?: number | undefined;
+  /** Memory for what `expectBulk` announces; nothing is written directly when not given. */
+  readonly direct?: DirectBuffers | undefined;
 }
 
 export class SegmentWriter {
@@ -72,7 +75,7 @@ export class SegmentWriter {
     this.class = options.class;
     this.path = filePath('seg', options.no);
     this.#file = file;
-    this.#out = new WriteBehind(file, segmentDataFrom, bufferBytes, options.syncAheadBytes);
+    this.#out = new WriteBehind(file, segmentDataFrom, bufferBytes, options.syncAheadBytes, options.direct);
     this.#seed = new FileSeed(options.salt);
   }
 
@@ -126,6 +129,11 @@ export class SegmentWriter {
   /** Enough bytes wait to be written (three buffers' worth): `drain` before the next append. */
   get needsDrain(): boolean {
     return this.#out.needsDrain;
+  }
+
+  /** What is appended from now on is much, and not read soon: it need not go through the system's cache. */
+  expectBulk(): void {
+    this.#out.isBulk = true;
   }
 
   /** True when `frames` more frames of `length` bytes in all keep the sealed file within its bound. */

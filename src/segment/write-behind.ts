@@ -11,37 +11,19 @@
  */
 import { assert } from '../base/assert.ts';
 import { VarveError } from '../base/errors.ts';
-import { KiB } from '../base/limits.ts';
 import { type Deferred, deferred } from '../base/sync.ts';
 import type { FsFile } from '../fs/port.ts';
+import { type DirectBuffers, firstBufferBytes, growTo, type WriteBuffer } from './write-buffer.ts';
 
 /** Buffers' worth of bytes not yet written at which `needsDrain` turns true. */
 export const writeBuffersMax = 3;
-
-/** A writer's first buffer starts with this many bytes and grows: many segments stay small. */
-const firstBufferBytes = 8 * KiB;
-
-/** Room in a buffer: `length` bytes at `bytes[pos..]`, to be filled before anything else happens. */
-export interface WriteBuffer {
-  /** Replaced when it grows; what is below `filled` never changes in either. */
-  bytes: Uint8Array;
-  /** Bytes it may grow to. */
-  readonly capacity: number;
-  /** File offset of `bytes[0]`. */
-  readonly base: number;
-  /** Bytes appended; new room begins here. */
-  filled: number;
-  written: number;
-  /** Nothing more is appended to it. */
-  closed: boolean;
-  /** Who is told when nobody reads it any more: it is theirs again. */
-  readonly done?: (() => void) | undefined;
-}
 
 interface Waiter {
   readonly until: number;
   readonly ready: Deferred<void>;
 }
+
+const plain = { shared: 0, closed: false, isDirect: false } as const;
 
 export class WriteBehind {
   readonly #file: FsFile;
@@ -50,6 +32,9 @@ export class WriteBehind {
   /** Oldest first; only the last may be open for appending. */
   readonly #buffers: WriteBuffer[] = [];
   readonly #spare: Uint8Array[] = [];
+  readonly #direct: DirectBuffers | undefined;
+  /** What is appended is not read soon: whole buffers go past the system's cache. */
+  isBulk = false;
   #end: number;
   #writtenEnd: number;
   #goal: number;
@@ -67,9 +52,17 @@ export class WriteBehind {
    * Appends to `file` (borrowed) from offset `from` on, below which it is written already. With
    * `syncAheadBytes` it is synced in the background whenever so much has been written since the last sync,
    * so that the disk is busy while the caller computes, and a `sync` in the end has little left to wait for.
+   * `direct` has memory for what is written while `isBulk`.
    */
-  constructor(file: FsFile, from: number, bufferBytes: number, syncAheadBytes?: number) {
+  constructor(
+    file: FsFile,
+    from: number,
+    bufferBytes: number,
+    syncAheadBytes?: number,
+    direct?: DirectBuffers,
+  ) {
     this.#syncAheadBytes = syncAheadBytes;
+    this.#direct = direct;
     this.#file = file;
     this.#bufferBytes = bufferBytes;
     this.#from = from;
@@ -93,9 +86,14 @@ export class WriteBehind {
     return this.#syncedEnd;
   }
 
-  /** At least `writeBuffersMax` buffers' worth waits to be written. */
+  /** At least `writeBuffersMax` buffers' worth waits to be written: those for direct writes are larger. */
   get needsDrain(): boolean {
-    return this.#end - this.#writtenEnd >= writeBuffersMax * this.#bufferBytes;
+    return this.#end - this.#writtenEnd >= this.#waitingMax;
+  }
+
+  get #waitingMax(): number {
+    const direct = this.isBulk ? this.#direct?.bufferBytes : undefined;
+    return writeBuffersMax * (direct ?? this.#bufferBytes);
   }
 
   /** VARVE_POISONED after a failure, VARVE_CLOSED after `settle`, else undefined. */
@@ -119,13 +117,12 @@ export class WriteBehind {
         growTo(last, last.filled + length);
         return last;
       }
+      if (this.#goesDirect(length)) return this.#nextDirect(last);
       this.#closeBuffer(last);
-    }
+    } else if (this.#goesDirect(length)) return this.#nextDirect(undefined);
     const capacity = Math.max(length, this.#bufferBytes);
     const bytes = this.#newBytes(length);
-    const buffer = { bytes, capacity, base: this.#end, filled: 0, written: 0, closed: false };
-    this.#buffers.push(buffer);
-    return buffer;
+    return this.#push({ bytes, capacity, base: this.#end, filled: 0, ...plain });
   }
 
   /** The `length` bytes given out by `room` are filled and part of the file from now on. */
@@ -146,9 +143,8 @@ export class WriteBehind {
     if (refusal !== undefined) throw refusal;
     const last = this.#buffers[this.#buffers.length - 1];
     if (last !== undefined && !last.closed) this.#closeBuffer(last);
-    const buffer = { bytes, capacity: length, base: this.#end, filled: 0, written: 0, closed: false, done };
-    this.#buffers.push(buffer);
-    this.added(buffer, length);
+    const buffer = { bytes, capacity: length, base: this.#end, filled: 0, ...plain, done };
+    this.added(this.#push(buffer), length);
   }
 
   /**
@@ -166,7 +162,7 @@ export class WriteBehind {
   async drain(): Promise<void> {
     const refusal = this.refusal();
     if (refusal !== undefined) throw refusal;
-    await this.#written(this.#end - writeBuffersMax * this.#bufferBytes + 1);
+    await this.#written(this.#end - this.#waitingMax + 1);
   }
 
   /** Hands everything appended before the call to the file; not durable. Errors as `sync`. */
@@ -220,6 +216,22 @@ export class WriteBehind {
     }
   }
 
+  #push(buffer: WriteBuffer): WriteBuffer {
+    this.#buffers.push(buffer);
+    return buffer;
+  }
+
+  #goesDirect(length: number): boolean {
+    const direct = this.isBulk ? this.#direct : undefined;
+    return direct !== undefined && length <= direct.bufferBytes - direct.block;
+  }
+
+  #nextDirect(last: WriteBuffer | undefined): WriteBuffer {
+    const buffer = this.#direct!.after(last, this.#end, this.#writtenEnd);
+    if (last !== undefined) this.#closeBuffer(last);
+    return this.#push(buffer);
+  }
+
   #newBytes(length: number): Uint8Array {
     if (length > this.#bufferBytes) return new Uint8Array(length);
     const spare = this.#spare.pop();
@@ -230,16 +242,22 @@ export class WriteBehind {
 
   #closeBuffer(buffer: WriteBuffer): void {
     buffer.closed = true;
-    if (buffer.written === buffer.filled) this.#recycle(buffer);
-    else this.#pump(buffer.base + buffer.filled);
+    this.#pump(buffer.base + buffer.filled - buffer.shared);
+    this.#recycle();
   }
 
-  #recycle(buffer: WriteBuffer): void {
-    assert(this.#buffers[0] === buffer, 'buffers are written in order');
-    this.#buffers.shift();
-    buffer.done?.();
-    const reusable = buffer.done === undefined && buffer.bytes.length === this.#bufferBytes;
-    if (reusable && this.#spare.length < writeBuffersMax) this.#spare.push(buffer.bytes);
+  /** What lies whole in the file is needed no more. */
+  #recycle(): void {
+    let buffer = this.#buffers[0];
+    while (buffer?.closed === true && buffer.base + buffer.filled <= this.#writtenEnd) {
+      this.#buffers.shift();
+      buffer.done?.();
+      if (buffer.isDirect) this.#direct?.give(buffer);
+      else if (buffer.done === undefined && buffer.bytes.length === this.#bufferBytes) {
+        if (this.#spare.length < writeBuffersMax) this.#spare.push(buffer.bytes);
+      }
+      buffer = this.#buffers[0];
+    }
   }
 
   /** Sees to it that everything below `goal` gets written. */
@@ -252,13 +270,13 @@ export class WriteBehind {
   async #writeAll(): Promise<void> {
     try {
       while (this.#writtenEnd < this.#goal) {
-        const buffer = this.#buffers[0]!;
-        const { bytes, base, written, filled } = buffer;
-        await this.#file.write(bytes.subarray(written, filled), base + written);
+        const { bytes, base, filled, shared, isDirect } = this.#firstUnwritten();
+        const piece = bytes.subarray(this.#writtenEnd - base, filled - shared);
+        if (isDirect) await this.#file.writeDirect(piece, this.#writtenEnd);
+        else await this.#file.write(piece, this.#writtenEnd);
         if (this.#failure !== undefined) return;
-        buffer.written = filled;
-        this.#writtenEnd = base + filled;
-        if (buffer.closed && filled === buffer.filled) this.#recycle(buffer);
+        this.#writtenEnd += piece.length;
+        this.#recycle();
         this.#wake();
         this.#syncAhead();
       }
@@ -267,6 +285,13 @@ export class WriteBehind {
     } finally {
       this.#pumping = undefined;
     }
+  }
+
+  #firstUnwritten(): WriteBuffer {
+    const end = this.#writtenEnd;
+    const buffer = this.#buffers.find(({ base, filled, shared }) => base + filled - shared > end);
+    assert(buffer !== undefined && buffer.base <= end, 'buffers follow each other');
+    return buffer;
   }
 
   #syncAhead(): void {
@@ -350,12 +375,4 @@ export class WriteBehind {
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.cause;
   }
-}
-
-/** Room for `needed` bytes in a buffer that may still grow. */
-function growTo(buffer: WriteBuffer, needed: number): void {
-  if (needed <= buffer.bytes.length) return;
-  const grown = new Uint8Array(Math.min(buffer.capacity, Math.max(needed, buffer.bytes.length * 4)));
-  grown.set(buffer.bytes.subarray(0, buffer.filled));
-  buffer.bytes = grown;
 }

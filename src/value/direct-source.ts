@@ -40,9 +40,13 @@ export class DirectSource implements AsyncIterable<Uint8Array> {
 export interface ValueTaker {
   write(bytes: Uint8Array): Promise<void>;
   pull(read: ReadInto, left: number): Promise<number>;
+  settle(): Promise<void>;
 }
 
-/** Gives all of `source` to `ingest`; `check` is called before each piece and may throw. */
+/**
+ * Gives all of `source` to `ingest`; `check` is called before each piece and may throw. When it settles, the
+ * source is not read any more.
+ */
 export async function feed(
   ingest: ValueTaker,
   source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
@@ -50,9 +54,13 @@ export async function feed(
 ): Promise<void> {
   if (source instanceof DirectSource) {
     let left = source.size;
-    for (let got = -1; got !== 0; left = Math.max(0, left - got)) {
-      check();
-      got = await ingest.pull(source.read, left);
+    try {
+      for (let got = -1; got !== 0; left = Math.max(0, left - got)) {
+        check();
+        got = await ingest.pull(source.read, left);
+      }
+    } finally {
+      await ingest.settle();
     }
     return;
   }

@@ -10,7 +10,7 @@ import { assert } from '../base/assert.ts';
 import type { FileNo } from '../base/brands.ts';
 import { emptyBytes } from '../base/bytes.ts';
 import { KiB } from '../base/limits.ts';
-import { copyShared } from '../base/shared-copy.ts';
+import { copyBehind } from '../base/shared-copy.ts';
 import { ChunkFrame, checkChunkFrame, chunkFrame, frameBytes, isPlainHeader } from '../format/chunk-frame.ts';
 import { chunkIdBytes, codecs } from '../format/chunk-ref.ts';
 import { sha256Into } from '../kernels/hash/sha256.ts';
@@ -34,8 +34,6 @@ interface Read {
 }
 
 const scratch = new ChunkFrame();
-/** What `copyShared` may write over. */
-const before = new Uint8Array(8);
 
 /** Used again and again: `plan`, `lend`, `read`, then what is asked of its bytes. */
 export class RunBatch {
@@ -260,12 +258,4 @@ export class RunBatch {
     const to = this.#payloadAt[i]! - chunkFrame.size + frameBytes(this.leaves.length[i]!);
     return to <= at + got;
   }
-}
-
-/** `out.set(from[start..end), at)`, where everything before `at` is to stay. */
-function copyBehind(out: Uint8Array, at: number, from: Uint8Array, start: number, end: number): void {
-  const kept = Math.max(0, at - before.length);
-  for (let i = kept; i < at; i++) before[i - kept] = out[i]!;
-  copyShared(out, at, from, start, end);
-  for (let i = kept; i < at; i++) out[i] = before[i - kept]!;
 }

@@ -71,6 +71,8 @@ export class StreamCutter {
   /** Buffers with threads, in the order of the stream. */
   readonly #ahead: Piece[] = [];
   #filling: Piece | undefined;
+  /** The next bytes of `pull` on their way into `#filling`. */
+  #reading: Promise<number> | undefined;
   /** Bytes written so far. */
   #taken = 0;
   #joined = false;
@@ -96,7 +98,8 @@ export class StreamCutter {
 
   /**
    * Takes the next bytes straight from `read`, with about `left` to come; resolves with how many they were, 0
-   * at the end. Rejects as `read` and `take` do.
+   * at the end. Those behind them may be on their way already: each call gives the same `read`, and nothing
+   * is written in between. Rejects as `read` and `take` do.
    */
   async pull(read: ReadInto, left: number): Promise<number> {
     const piece = this.#filling ?? (await this.#nextPiece(left));
@@ -105,8 +108,15 @@ export class StreamCutter {
     return taken;
   }
 
-  /** Ends the value: every chunk has been taken when it resolves. */
+  /** Resolves when nothing is being read any more. Never rejects. */
+  async settle(): Promise<void> {
+    await Promise.allSettled([this.#reading]);
+    this.#reading = undefined;
+  }
+
+  /** Ends the value: every chunk has been taken when it resolves. What nobody pulled is no part of it. */
   async finish(): Promise<void> {
+    await this.settle();
     if (this.#filling !== undefined && this.#filling.filled >= lastBytesMin) {
       this.#send(this.#filling, true);
       this.#filling = undefined;
@@ -126,8 +136,10 @@ export class StreamCutter {
       piece.job?.cancel();
       this.#giveBack(piece);
     }
-    if (this.#filling !== undefined) this.#giveBack(this.#filling);
+    const filling = this.#filling;
     this.#filling = undefined;
+    if (filling !== undefined && this.#reading === undefined) this.#giveBack(filling);
+    else if (filling !== undefined) void this.settle().then(() => this.#giveBack(filling));
     if (this.#joined) threads?.ring.leave();
     this.#chunker.release();
   }
@@ -164,17 +176,31 @@ export class StreamCutter {
   }
 
   async #pullInto(piece: Piece, read: ReadInto): Promise<number> {
-    const taken = await readSome(read, piece.bytes.subarray(piece.filled));
-    await this.#filled(piece, taken);
+    this.#reading ??= readSome(read, piece.bytes.subarray(piece.filled));
+    const taken = await this.#reading;
+    this.#reading = undefined;
+    await this.#filled(piece, taken, read);
     return taken;
   }
 
-  async #filled(piece: Piece, taken: number): Promise<void> {
+  /** `read` gives the next bytes: they are read while chunks are handed out. */
+  async #filled(piece: Piece, taken: number, read?: ReadInto): Promise<void> {
     piece.filled += taken;
     if (piece.filled < piece.bytes.length) return;
     this.#filling = undefined;
     this.#send(piece, false);
+    if (read !== undefined) this.#readAhead(read);
     while (this.#ahead[0]?.job?.hasEnded === true) await this.#stitchOldest();
+  }
+
+  #readAhead(read: ReadInto): void {
+    const { ring, jobs } = this.#options.threads!;
+    const shared = jobs.usable ? ring.take(this.#ahead.length) : undefined;
+    if (shared === undefined) return;
+    this.#filling = { shared, bytes: new Uint8Array(shared), filled: 0, job: undefined };
+    this.#reading = readSome(read, this.#filling.bytes);
+    // Whoever asks for these bytes is told.
+    this.#reading.catch(() => undefined);
   }
 
   async #pullHere(read: ReadInto, left: number): Promise<number> {
@@ -208,6 +234,8 @@ export class StreamCutter {
     } finally {
       this.#giveBack(piece);
     }
+    // Writes that have ended are followed by the next ones.
+    await this.#options.turn();
   }
 
   #giveBack(piece: Piece): void {

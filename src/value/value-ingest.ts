@@ -123,6 +123,11 @@ export class ValueIngest {
     return await this.#cutter.pull(hashing, left);
   }
 
+  /** Resolves when nothing of a source is being read any more. Never rejects. */
+  settle(): Promise<void> {
+    return this.#cutter.settle();
+  }
+
   /** Ends the value. */
   async finish(): Promise<IngestedValue> {
     await this.#cutter.finish();
@@ -237,7 +242,9 @@ export class ValueIngest {
     ids: Uint8Array,
     idAt: number,
   ): void {
-    this.#context.store.append(writer, ids, idAt, buffer, from, to, chunkKinds.data, this.#place);
+    const { store } = this.#context;
+    if (this.#newBytes >= store.lanes.bulk.fromBytes) writer.expectBulk();
+    store.append(writer, ids, idAt, buffer, from, to, chunkKinds.data, this.#place);
     this.#claims.frame(writer.no);
     this.#named.births.add(ids, idAt, this.#place, chunkKinds.data, false);
     this.#named.files.add(writer);

@@ -9,6 +9,7 @@ import type { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { memoryLock } from '../../src/fs/memory-lock.ts';
 import type { PoolProvider, WorkPool } from '../../src/pool/port.ts';
 import { FakePool } from '../pool/fake-pool.ts';
+import { bulkWrites } from '../segment/support.ts';
 
 /** How the stores of one run are opened. */
 export interface StoreShape {
@@ -121,6 +122,8 @@ export function openEnv(env: Env, shape: StoreShape, more: EngineOptions, still:
   return openWithEnv(threads === true ? { ...env, pool: unreliableThreads(env) } : env, options, {
     segmentBytes,
     threads: { bytesMin: 1500, bufferBytes: 8192, buffers: 3 },
+    // Small segments are written in blocks, those of other sizes are not.
+    ...(segmentBytes === 8192 ? { bulk: bulkWrites(1500, 3072) } : {}),
     ...(stageBirthsMax === undefined ? {} : { stageBirthsMax }),
     ...(reapDeletes === undefined ? {} : { reaping: { deletes: reapDeletes } }),
     compaction: merges ? mergeLimits : 'off',

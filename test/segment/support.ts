@@ -1,5 +1,7 @@
 /** Shared by the tests of segments: ids, payloads, writers on a file system in memory. */
+
 import { Prng } from '../../src/base/prng.ts';
+import type { BulkWrites } from '../../src/chunk/segment-lanes.ts';
 import { frameBytes } from '../../src/format/chunk-frame.ts';
 import { filePath } from '../../src/format/file-names.ts';
 import type { SealedSegment } from '../../src/format/segment.ts';
@@ -7,6 +9,7 @@ import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import { type OnFrame, scanSegment } from '../../src/segment/segment-scan.ts';
 import { SegmentSet } from '../../src/segment/segment-set.ts';
 import { SegmentWriter } from '../../src/segment/segment-writer.ts';
+import { DirectBuffers } from '../../src/segment/write-buffer.ts';
 
 export const dbUuid: Uint8Array = new Prng(1).bytes(16);
 export const salt: Uint8Array = new Prng(2).bytes(12);
@@ -75,4 +78,9 @@ export async function scanAll(fs: MemoryFileSystem, no = 1, upTo?: number) {
   const options = { dbUuid, upTo, onDamage: (from: number, to: number) => void gaps.push([from, to]) };
   const result = await scanSegment(fs, no, segmentPath(no), options, onFrame);
   return { ...result, found, gaps };
+}
+
+/** Values of more than `fromBytes` are written in blocks, so small that many fit into a segment of a test. */
+export function bulkWrites(fromBytes: number, bufferBytes: number): BulkWrites {
+  return { fromBytes, buffers: new DirectBuffers(bufferBytes, 512, (n) => new Uint8Array(n)) };
 }

@@ -5,14 +5,20 @@ import { Prng } from '../../src/base/prng.ts';
 import { MemoryFileSystem } from '../../src/fs/memory-file-system.ts';
 import type { FsFile } from '../../src/fs/port.ts';
 import { WriteBehind, writeBuffersMax } from '../../src/segment/write-behind.ts';
+import { DirectBuffers } from '../../src/segment/write-buffer.ts';
 
 const bufferBytes = 128;
+
+const block = 16;
+
+/** Memory for direct writes, so small that blocks begin and end everywhere. */
+const directBuffers = (): DirectBuffers => new DirectBuffers(8 * block, block, (n) => new Uint8Array(n));
 
 async function open(ahead?: number): Promise<{ fs: MemoryFileSystem; file: FsFile; out: WriteBehind }> {
   const fs = new MemoryFileSystem();
   const file = await fs.open('f', 'create');
   await fs.syncDir('');
-  return { fs, file, out: new WriteBehind(file, 0, bufferBytes, ahead) };
+  return { fs, file, out: new WriteBehind(file, 0, bufferBytes, ahead, directBuffers()) };
 }
 
 function append(out: WriteBehind, bytes: Uint8Array): void {
@@ -42,6 +48,7 @@ describe('write-behind', () => {
       { weight: 2, arbitrary: fc.record({ do: fc.constant('sync' as const), n: fc.nat(1) }) },
       { weight: 2, arbitrary: fc.record({ do: fc.constant('turns' as const), n: fc.nat(9) }) },
       { weight: 1, arbitrary: fc.record({ do: fc.constant('drain' as const), n: fc.nat(1) }) },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant('bulk' as const), n: fc.nat(3) }) },
     );
     const property = fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.nat(), async (steps, seed) => {
       const prng = new Prng(seed);
@@ -61,6 +68,7 @@ describe('write-behind', () => {
           out.hand(bytes, n);
         } else if (what === 'turns') for (let i = 0; i < n; i++) await Promise.resolve();
         else if (what === 'drain') await out.drain();
+        else if (what === 'bulk') out.isBulk = n > 0;
         else {
           const end = out.end;
           const synced = out.sync().then((to) => {
@@ -88,6 +96,43 @@ describe('write-behind', () => {
       expect(fs.crash('none').bytesOf('f')).toEqual(Uint8Array.of(...model, 1, 2, 3));
     });
     await fc.assert(property, { numRuns: 60 });
+  });
+
+  test('in bulk, whole blocks are written directly, each once, and the rest plainly', async () => {
+    const { fs, file, out } = await open();
+    const spans: string[] = [];
+    const write = file.write.bind(file);
+    const noting = (how: string): FsFile['write'] => {
+      return (buf, pos) => {
+        spans.push(`${how} ${pos}..${pos + buf.length}`);
+        return write(buf, pos);
+      };
+    };
+    file.write = noting('plain');
+    file.writeDirect = noting('direct');
+    append(out, new Uint8Array(10).fill(1));
+    out.isBulk = true;
+    for (let i = 2; i < 9; i++) append(out, new Uint8Array(50).fill(i));
+    await out.drain();
+    await out.sync();
+    for (let i = 9; i < 12; i++) append(out, new Uint8Array(70).fill(i));
+    await out.finish(new Uint8Array(5));
+    const direct = spans.filter((span) => span.startsWith('direct'));
+    expect(direct.length).toBeGreaterThan(2);
+    // What a buffer shares with the next one is written by that one alone.
+    expect(spans).toMatchInlineSnapshot(`
+      [
+        "plain 0..110",
+        "direct 110..208",
+        "direct 208..304",
+        "direct 304..360",
+        "direct 360..416",
+        "direct 416..496",
+        "direct 496..570",
+        "plain 570..575",
+      ]
+    `);
+    expect(fs.bytesOf('f').length).toBe(10 + 7 * 50 + 3 * 70 + 5);
   });
 
   test('nothing is in a buffer below the written end once its buffer is full', async () => {

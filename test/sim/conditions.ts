@@ -2,6 +2,7 @@
 
 import type { OpenBounds } from '../../src/engine/open-bounds.ts';
 import type { EngineOptions } from '../../src/engine/options.ts';
+import { bulkWrites } from '../segment/support.ts';
 import type { SimOp, SimOptions } from './plan.ts';
 
 /** Longer than anything that hangs: a rival that is slow to let go makes the next open wait, not fail. */
@@ -63,6 +64,8 @@ export function boundsOf(options: SimOptions): OpenBounds {
     stageBirthsMax: options.stageBirths,
     compaction: merging[options.merging],
     reaping: reaping[options.reaping ?? 'usual'],
+    // Segments of one size are written in blocks.
+    ...(options.segmentBytes === 16_384 ? { bulk: bulkWrites(2000, 4096) } : {}),
     threads: { bytesMin: 2000, bufferBytes: 4 * options.chunkSizes[2], buffers: 3 },
   };
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
+import { deferred } from '../../src/base/sync.ts';
 import { ChunkerPool, chunkAll } from '../../src/kernels/chunker/chunker.ts';
 import { deriveChunkerKey } from '../../src/kernels/chunker/key.ts';
 import { solveParams } from '../../src/kernels/chunker/params.ts';
@@ -65,18 +66,19 @@ async function chunksOf(
     },
   });
   const longest = 1 + pieces.below(20_000);
-  for (let at = 0; at < value.length; ) {
+  const isPulled = pieces.below(2) === 0;
+  let at = 0;
+  const read = async (into: Uint8Array): Promise<number> => {
+    const from = at;
+    at = Math.min(value.length, from + into.length, from + 1 + pieces.below(longest));
+    if (pieces.below(2) === 0) await turn();
+    into.set(value.subarray(from, at));
+    return at - from;
+  };
+  for (let got = -1; isPulled && got !== 0; )
+    got = await cutter.pull(read, pieces.below(2) * (value.length - at));
+  while (at < value.length) {
     const end = Math.min(value.length, at + pieces.below(longest) + (pieces.below(4) === 0 ? 0 : 1));
-    if (pieces.below(2) === 0) {
-      const read = async (into: Uint8Array): Promise<number> => {
-        if (pieces.below(2) === 0) await turn();
-        const got = Math.min(into.length, end - at);
-        into.set(value.subarray(at, at + got));
-        return got;
-      };
-      at += await cutter.pull(read, pieces.below(2) * (value.length - at));
-      continue;
-    }
     const piece = value.slice(at, end);
     await cutter.write(piece);
     piece.fill(0);
@@ -179,6 +181,23 @@ describe('a stream cutter', () => {
       cutter.release();
       expect([threads.ring.out, threads.ring.users, chunkers!.idle]).toEqual([0, 0, Math.max(1, idle)]);
     }
+  });
+
+  test('a buffer that is being read to goes back when the read has ended', async () => {
+    const threads = threadsOf({ seed: 1, threads: 2, bufferBytes: 8192, buffers: 4, faults: {} });
+    const cutter = new StreamCutter({ chunkers: pools[0]!, threads, turn, take: () => undefined });
+    const slow = deferred<number>();
+    let reads = 0;
+    const read = (into: Uint8Array): Promise<number> =>
+      ++reads === 1 ? Promise.resolve(into.length) : slow.promise;
+    expect(await cutter.pull(read, 100_000)).toBe(8192);
+    expect(reads).toBe(2);
+    cutter.release();
+    expect(threads.ring.out).toBe(1);
+    slow.resolve(10);
+    await cutter.settle();
+    await turn();
+    expect([threads.ring.out, threads.ring.users]).toEqual([0, 0]);
   });
 
   test('short values ask no thread', async () => {

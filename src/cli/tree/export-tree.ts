@@ -15,10 +15,12 @@ import { invalid, isVarveError } from '../../base/errors.ts';
 import { deferred } from '../../base/sync.ts';
 import { throwIfAborted } from '../../engine/key-args.ts';
 import type { Entry, EntryStat, Key, KeyEntry } from '../../engine/types.ts';
+import { DirectSupport } from '../../fs/direct-access.ts';
 import { sha256Hex } from '../../kernels/hash/sha256.ts';
 import { Meter, type OnProgress } from '../progress.ts';
 import { errnoOf } from '../text.ts';
 import { CallPace } from './call-pace.ts';
+import { DirectOutputs } from './direct-output.ts';
 import { DirectoryStack } from './directory-stack.ts';
 import { WrittenFiles } from './hard-links.ts';
 import { parentLength, pathFault } from './paths.ts';
@@ -127,6 +129,7 @@ class ExportRun {
   readonly #pool = new WorkPool(workUnits);
   readonly #meter: Meter;
   readonly #pace = new CallPace();
+  readonly #outputs = new DirectOutputs(new DirectSupport());
   readonly #failed = new ProblemList();
   readonly #written = new WrittenFiles();
   #keys = 0;
@@ -219,7 +222,7 @@ class ExportRun {
     directory.retain();
     await this.#pool.start(size > wholeBytesMax ? streamUnits : 1, async () => {
       try {
-        await this.#fill(file, key, stat);
+        await this.#fill(file, key, size, stat);
         this.#meter.addFile();
         whole.resolve(true);
       } catch (error) {
@@ -246,14 +249,14 @@ class ExportRun {
   }
 
   /** Writes the value and closes the file; takes the file away when that fails. */
-  async #fill(file: NewFile, key: Uint8Array, stat: EntryStat | undefined): Promise<void> {
+  async #fill(file: NewFile, key: Uint8Array, size: number, stat: EntryStat | undefined): Promise<void> {
     try {
       const whole = stat === undefined ? undefined : await this.#whole(key, stat);
       if (whole !== undefined) {
         await file.write(whole);
         this.#meter.add(whole.length);
       } else {
-        await this.#copy(key, file);
+        await this.#copy(key, size, file);
       }
       await file.finish();
     } catch (error) {
@@ -263,9 +266,10 @@ class ExportRun {
   }
 
   /** Writes a value of any length from where it was read; what lies behind is read and checked meanwhile. */
-  async #copy(key: Uint8Array, file: NewFile): Promise<void> {
+  async #copy(key: Uint8Array, size: number, file: NewFile): Promise<void> {
     const { pieces } = this.#store;
     if (pieces === undefined) return await this.#pipe(key, file);
+    file.expect(size, this.#outputs);
     for await (const some of pieces.call(this.#store, key, { verify: true }))
       this.#meter.add(await file.writeAll(some));
   }

@@ -21,6 +21,7 @@ import { concatBytes } from '../../base/bytes.ts';
 import { VarveError } from '../../base/errors.ts';
 import { errnoOf } from '../text.ts';
 import type { CallPace } from './call-pace.ts';
+import { type DirectOutput, type DirectOutputs, directFileBytes } from './direct-output.ts';
 import { dataRanges } from './sparse.ts';
 import { exportedMode, type TreeEntry } from './tree-metadata.ts';
 
@@ -49,6 +50,8 @@ export class NewFile {
   /** Length of what was appended, holes included. */
   #length = 0;
   #closed = false;
+  /** Takes what is appended by `writeAll`, and nothing else is. */
+  #direct: DirectOutput | undefined;
 
   constructor(fd: number, path: Buffer, tree: TreeEntry | undefined, pace: CallPace) {
     this.#fd = fd;
@@ -65,10 +68,24 @@ export class NewFile {
     this.#length += bytes.length;
   }
 
+  /** Of a file of `size` bytes, what `writeAll` appends goes past the system's cache where that pays. */
+  expect(size: number, outputs: DirectOutputs): void {
+    if (this.#tree?.sparse === true || size < directFileBytes) return;
+    const put = async (bytes: Uint8Array, pos: number): Promise<void> => {
+      for (let at = 0; at < bytes.length; )
+        at += (await there.write(this.#fd, bytes, at, bytes.length - at, pos + at)).bytesWritten;
+    };
+    this.#direct = outputs.open(this.#fd, String(this.#path), put);
+  }
+
   /** Appends all of `pieces`, borrowed until it resolves, and returns how many bytes they have. */
   async writeAll(pieces: readonly Uint8Array[]): Promise<number> {
     let length = 0;
     for (const piece of pieces) length += piece.length;
+    if (this.#direct !== undefined) {
+      for (const piece of pieces) await this.#direct.append(piece);
+      return length;
+    }
     // Blocks of zeros may begin in one piece and end in the next.
     if (this.#tree?.sparse === true || length <= hereBytesMax) await this.write(concatBytes(pieces));
     else
@@ -105,6 +122,7 @@ export class NewFile {
   /** Sets mode and time and closes. */
   async finish(): Promise<void> {
     const fd = this.#fd;
+    await this.#direct?.finish();
     const { mode, mtime, sparse } = this.#tree ?? {};
     const bits = mode === undefined ? undefined : exportedMode('file', mode);
     // A hole at the end.
@@ -133,6 +151,7 @@ export class NewFile {
   async #close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.#direct?.close();
     await this.#pace.run(
       () => closeSync(this.#fd),
       () => there.close(this.#fd),

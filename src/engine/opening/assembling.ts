@@ -28,8 +28,8 @@ export async function assemble(found: Found, chunkers: ChunkerPool, bounds: Open
   const locality = new LocalityCache(options.memory.trailerCacheBytes);
   const presence = new NodePresence();
   const writes = lock !== undefined && health.refusal === undefined;
-  const { segmentBytes, compaction, reaping, guard, purging, indexing } = bounds;
-  const asked = { locality, presence, segmentBytes, compaction, reaping, guard, purging, indexing };
+  const { segmentBytes, bulk, compaction, reaping, guard, purging, indexing } = bounds;
+  const asked = { locality, presence, segmentBytes, bulk, compaction, reaping, guard, purging, indexing };
   const started = writes ? await startWriting(found, asked) : undefined;
   const lanes = started?.lanes ?? idleLanes(found);
   const chunks =

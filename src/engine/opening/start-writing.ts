@@ -7,7 +7,7 @@ import { ChunkStore } from '../../chunk/chunk-store.ts';
 import type { LocalityCache } from '../../chunk/locality-cache.ts';
 import type { NodePresence } from '../../chunk/node-presence.ts';
 import type { PutGuard } from '../../chunk/put-guard.ts';
-import { SegmentLanes } from '../../chunk/segment-lanes.ts';
+import { type BulkWrites, SegmentLanes } from '../../chunk/segment-lanes.ts';
 import type { NumberedFile } from '../../format/catalog.ts';
 import { fileDir, storeDirs } from '../../format/file-names.ts';
 import { forgetDirs, noteDurableDir } from '../../fs/dirs.ts';
@@ -44,6 +44,7 @@ export interface StartOptions {
   readonly locality: LocalityCache;
   readonly presence: NodePresence;
   readonly segmentBytes: number | undefined;
+  readonly bulk: BulkWrites | undefined;
   readonly compaction: Partial<CompactionLimits> | 'off' | undefined;
   readonly reaping: Partial<ReapLimits> | undefined;
   readonly guard: PutGuard | undefined;
@@ -262,7 +263,7 @@ function chunksFor(
 
 function lanesFor(
   { env, segments, options }: Found,
-  { locality, segmentBytes }: StartOptions,
+  { locality, segmentBytes, bulk }: StartOptions,
   catalogs: CatalogStore,
   onFailed: (error: unknown) => void,
 ): SegmentLanes {
@@ -275,6 +276,7 @@ function lanesFor(
       takeFileNo: () => catalogs.takeFileNo(),
       segments,
       segmentBytes: segmentBytes ?? segTarget,
+      bulk,
       syncAheadBytes: options.durability === 'full' ? segmentSyncBytes : undefined,
       onOpened: (segment) => locality.open(segment),
       onSealed: (segment) => locality.seal(segment),

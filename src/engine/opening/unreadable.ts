@@ -53,18 +53,21 @@ function unreadable(file: string, offset: number, cause: unknown): VarveError {
 }
 
 function holed(file: FsFile, note: (error: VarveError) => void): FsFile {
+  const orPieces = async (reading: Promise<number>, buf: Uint8Array, pos: number): Promise<number> => {
+    try {
+      return await reading;
+    } catch (error) {
+      if (!hasErrno(error, 'EIO')) throw error;
+      return await readPieces(file, buf, pos, note);
+    }
+  };
   return {
     path: file.path,
-    async read(buf, pos) {
-      try {
-        return await file.read(buf, pos);
-      } catch (error) {
-        if (!hasErrno(error, 'EIO')) throw error;
-        return await readPieces(file, buf, pos, note);
-      }
-    },
+    read: (buf, pos) => orPieces(file.read(buf, pos), buf, pos),
+    readDirect: (buf, pos) => orPieces(file.readDirect(buf, pos), buf, pos),
     readSync: (buf, pos) => file.readSync(buf, pos),
     write: (buf, pos) => file.write(buf, pos),
+    writeDirect: (buf, pos) => file.writeDirect(buf, pos),
     writeSync: (buf, pos) => file.writeSync(buf, pos),
     sync: () => file.sync(),
     dataSync: () => file.dataSync(),
@@ -109,8 +112,10 @@ function nothingOf(path: string): FsFile {
     path,
     read: async () => 0,
     readSync: () => 0,
+    readDirect: async () => 0,
     write: async () => refuse(),
     writeSync: refuse,
+    writeDirect: async () => refuse(),
     sync: async () => refuse(),
     dataSync: async () => refuse(),
     truncate: async () => refuse(),
