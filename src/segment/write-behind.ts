@@ -162,7 +162,10 @@ export class WriteBehind {
   async drain(): Promise<void> {
     const refusal = this.refusal();
     if (refusal !== undefined) throw refusal;
-    await this.#written(this.#end - this.#waitingMax + 1);
+    const until = this.#end - this.#waitingMax + 1;
+    // What is to be written may lie in a buffer that has not filled yet.
+    this.#pump(until);
+    await this.#written(until);
   }
 
   /** Hands everything appended before the call to the file; not durable. Errors as `sync`. */

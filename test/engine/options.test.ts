@@ -192,7 +192,8 @@ describe('options', () => {
     await Promise.all(puts);
     for (let i = 0; i < 300; i++) await engine.get(`key ${i}`);
     const stats = engine.stats();
-    expect(stats.tables.keys).toBeGreaterThan(1);
+    // As many as merges have left.
+    expect(stats.tables.keys).toBeGreaterThan(0);
     expect(stats.memory.blockCache.used).toBeLessThanOrEqual(memory.blockCacheBytes + 8192);
     expect(stats.memory.trailerCache.used).toBeLessThanOrEqual(memory.trailerCacheBytes + 61 * 400);
     expect(pending).toBeLessThan(memory.pendingCommitBytes * 3);
