@@ -73,7 +73,7 @@ export class DirectoryBlobs implements BlobStore {
         for await (const piece of piecesOf(data)) {
           for (let at = 0; at < piece.length; at += writeBytes) {
             const part = piece.subarray(at, at + writeBytes);
-            await file.write(part, pos);
+            await file.writeDirect(part, pos);
             pos += part.length;
           }
         }
@@ -123,7 +123,7 @@ export class DirectoryBlobs implements BlobStore {
 
   async open(name: string): Promise<OpenBlob> {
     const file = await this.#openFile(name);
-    return { readInto: (from, into) => file.read(into, from), close: () => file.close() };
+    return { readInto: (from, into) => file.readDirect(into, from), close: () => file.close() };
   }
 
   async size(name: string): Promise<number | undefined> {

@@ -2,6 +2,7 @@
  * Makes packs in memory: chunk frames as in a segment, trailer and footer behind them. A pack is named by the
  * SHA-256 of its skeleton; its salt is random, so the same frames packed again are another object.
  */
+import { alignedBytes, isAligned } from '../base/aligned-bytes.ts';
 import { toHex } from '../base/bytes.ts';
 import { MiB } from '../base/limits.ts';
 import { FileSeed } from '../codec/checksum.ts';
@@ -19,13 +20,16 @@ const roomBytes: number = 2 * MiB;
 const firstBytes: number = MiB;
 const smallBytes: number = 8 * MiB;
 
+/** Whether threads must see memory, may, or must not: not every target knows what to do with such memory. */
+export type PackMemoryKind = 'shared' | 'any' | 'own';
+
 /**
- * Memory for a pack that is full from `target` bytes on, which threads see where it is `shared`; with `first`
- * a little of it, which grows.
+ * Memory for a pack that is full from `target` bytes on; with `first` a little of it, which grows. A file of
+ * this machine can be written directly from it.
  */
-export function newPackMemory(target: number, shared: boolean, first = false): Uint8Array {
+export function newPackMemory(target: number, kind: PackMemoryKind, first = false): Uint8Array {
   const length = first ? Math.min(firstBytes, target) : target + roomBytes;
-  return new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
+  return kind === 'own' ? new Uint8Array(length) : alignedBytes(length, kind === 'shared');
 }
 
 /** A finished pack. */
@@ -44,17 +48,19 @@ export class PackBuilder {
   readonly #seed: FileSeed;
   readonly #trailer = new TrailerBuilder();
   readonly #isShared: boolean;
+  readonly #isAligned: boolean;
 
   /** `salt`: 12 random bytes. `memory` (taken) is grown where it is too small. */
   constructor(
     vaultId: Uint8Array,
     salt: Uint8Array,
     target: number = packBytesTarget,
-    memory: Uint8Array = newPackMemory(target, false, true),
+    memory: Uint8Array = newPackMemory(target, 'own', true),
   ) {
     this.#target = target;
     this.#bytes = memory;
     this.#isShared = isShared(memory);
+    this.#isAligned = isAligned(memory);
     this.#reserve(segmentDataFrom);
     this.#seed = new FileSeed(salt);
     // Memory may have been used before, and behind the header there is nothing.
@@ -121,7 +127,8 @@ export class PackBuilder {
     // What grows beyond a few MiB becomes a full pack as a rule: each step on the way would be thrown away.
     const wanted = needed > enough ? doubled : doubled > smallBytes ? enough : doubled;
     const length = Math.max(needed, wanted);
-    const grown = new Uint8Array(this.#isShared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
+    const grown =
+      this.#isShared || this.#isAligned ? alignedBytes(length, this.#isShared) : new Uint8Array(length);
     grown.set(this.#bytes.subarray(0, this.#pos));
     this.#bytes = grown;
   }

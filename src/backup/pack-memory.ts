@@ -9,7 +9,10 @@
  * - None is kept for longer than `idleMs`, and no more than that of two runs ("memory that nobody takes is
  *   let go").
  */
+
+import { isAligned } from '../base/aligned-bytes.ts';
 import type { Clock } from '../base/clock.ts';
+import type { PackMemoryKind } from './pack-builder.ts';
 
 /** As long as threads are kept. */
 const idleMs = 10_000;
@@ -25,13 +28,10 @@ interface Spare {
 /** Given last last. */
 const spare: Spare[] = [];
 
-/** Whether threads must see it, may, or must not: not every target knows what to do with such memory. */
-export type PackMemoryKind = 'shared' | 'any' | 'own';
-
 /** Memory of `least` bytes or more with any content, the caller's; undefined where there is none. */
 export function takePackMemory(least: number, kind: PackMemoryKind): Uint8Array | undefined {
-  const fits = ({ buffer }: Spare): boolean =>
-    buffer.byteLength >= least && (kind === 'any' || isShared(buffer) === (kind === 'shared'));
+  const isKind = { shared: isShared, any: () => true, own: isOwn }[kind];
+  const fits = ({ buffer }: Spare): boolean => buffer.byteLength >= least && isKind(buffer);
   const one = spare.findLast(fits);
   if (one === undefined) return undefined;
   letGo(one);
@@ -61,4 +61,8 @@ function letGo(one: Spare): void {
 
 function isShared(buffer: ArrayBufferLike): boolean {
   return typeof SharedArrayBuffer !== 'undefined' && buffer instanceof SharedArrayBuffer;
+}
+
+function isOwn(buffer: ArrayBufferLike): boolean {
+  return !isShared(buffer) && !isAligned({ buffer });
 }

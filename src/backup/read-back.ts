@@ -1,4 +1,5 @@
 /** What a run has put is read back before anything relies on it. */
+import { alignedBytes } from '../base/aligned-bytes.ts';
 import { isVarveError, VarveError } from '../base/errors.ts';
 import { MiB } from '../base/limits.ts';
 import { type BlobReader, type BlobStore, openBlob } from './blob-store.ts';
@@ -15,7 +16,8 @@ export async function isGivenBack(
   name: string,
   bytes: Uint8Array,
 ): Promise<boolean | undefined> {
-  const memory = new Uint8Array(Math.min(pieceBytes, bytes.length));
+  // In memory that a file of this machine can be read into directly: from the disk, not the system's cache.
+  const memory = alignedBytes(Math.min(pieceBytes, bytes.length));
   let blob: BlobReader | undefined;
   try {
     blob = await openBlob(store, name);

@@ -167,7 +167,7 @@ export class Upload {
     // The first one grows: most backups are small.
     return (
       (dryRun ? undefined : takePackMemory(packBytes, kind)) ??
-      newPackMemory(packBytes, shared, this.files === 0)
+      newPackMemory(packBytes, kind, this.files === 0)
     );
   }
 

@@ -10,30 +10,39 @@ export const directBlock = 4096;
 
 /** The engine's type libraries have no WebAssembly, and some runtimes do not either (jitless). */
 interface WasmScope {
-  Memory: new (shape: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
+  Memory: new (shape: {
+    initial: number;
+    maximum: number;
+    shared: boolean;
+  }) => { readonly buffer: ArrayBuffer | SharedArrayBuffer };
 }
 
 const wasmPage = 65_536;
 const scope = (globalThis as { WebAssembly?: WasmScope }).WebAssembly;
 const aligned = new WeakSet<ArrayBufferLike>();
 
-/** `length` zero bytes that begin on a page; ordinary memory where the system gives none. */
-export function alignedBytes(length: number): Uint8Array {
-  if (scope === undefined) return new Uint8Array(length);
+/**
+ * `length` zero bytes that begin on a page; ordinary memory where the system gives none. Threads see them
+ * where they are `shared`. The buffer under them may be longer, and is never detached.
+ */
+export function alignedBytes(length: number, shared = false): Uint8Array {
+  const ordinary = (): Uint8Array =>
+    new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
+  if (scope === undefined) return ordinary();
   const pages = Math.ceil(length / wasmPage);
-  let buffer: ArrayBuffer;
+  let buffer: ArrayBufferLike;
   try {
-    buffer = new scope.Memory({ initial: pages, maximum: pages }).buffer;
+    buffer = new scope.Memory({ initial: pages, maximum: pages, shared }).buffer;
   } catch (error) {
     // Each takes a large range of addresses, which a system may bound (ulimit -v).
     if (!(error instanceof RangeError)) throw error;
-    return new Uint8Array(length);
+    return ordinary();
   }
   aligned.add(buffer);
   return new Uint8Array(buffer, 0, length);
 }
 
-/** `bytes` lies in memory from `alignedBytes`: where a block begins, `byteOffset` tells. */
-export function isAligned(bytes: Uint8Array): boolean {
-  return aligned.has(bytes.buffer);
+/** The bytes lie in memory from `alignedBytes`: where a block begins, `byteOffset` tells. */
+export function isAligned({ buffer }: { readonly buffer: ArrayBufferLike }): boolean {
+  return aligned.has(buffer);
 }

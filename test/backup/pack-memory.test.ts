@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { givePackMemory, type PackMemoryKind, takePackMemory } from '../../src/backup/pack-memory.ts';
+import type { PackMemoryKind } from '../../src/backup/pack-builder.ts';
+import { givePackMemory, takePackMemory } from '../../src/backup/pack-memory.ts';
 import { deferred } from '../../src/base/sync.ts';
 import { TestClock, turn } from '../engine/engine-kit.ts';
 
