@@ -74,6 +74,11 @@ export interface BlobStore {
 export interface OpenBlob {
   /** As `readInto` of the store. */
   readInto(from: number, into: Uint8Array): Promise<number>;
+  /**
+   * As `readInto`, from where the object is kept and not from memory on the way, as far as the target can
+   * tell: for what was just put. Optional.
+   */
+  readBack?(from: number, into: Uint8Array): Promise<number>;
   /** Once, after the last read has settled. */
   close(): Promise<void>;
 }
@@ -130,6 +135,12 @@ export class BlobReader {
   async read(from: number, into: Uint8Array): Promise<Uint8Array> {
     if (this.#open === undefined) return await readRange(this.#store, this.name, from, into);
     return into.subarray(0, await this.#open.readInto(from, into));
+  }
+
+  /** As `read`, from where the object is kept where the target can tell. */
+  async readBack(from: number, into: Uint8Array): Promise<Uint8Array> {
+    if (this.#open?.readBack === undefined) return await this.read(from, into);
+    return into.subarray(0, await this.#open.readBack(from, into));
   }
 
   /** Once, after the last read has settled. */

@@ -123,7 +123,11 @@ export class DirectoryBlobs implements BlobStore {
 
   async open(name: string): Promise<OpenBlob> {
     const file = await this.#openFile(name);
-    return { readInto: (from, into) => file.readDirect(into, from), close: () => file.close() };
+    return {
+      readInto: (from, into) => file.read(into, from),
+      readBack: (from, into) => file.readDirect(into, from),
+      close: () => file.close(),
+    };
   }
 
   async size(name: string): Promise<number | undefined> {

@@ -9,28 +9,38 @@ const pieceBytes: number = 2 * MiB;
 
 /**
  * Whether the target has these very bytes under the name, which costs no hash; undefined: it has no such
- * object. Read in pieces: neither memory nor the thread is held for a whole pack.
+ * object. Read in pieces, the next one while this one is compared: neither memory nor the thread is held for
+ * a whole pack.
  */
 export async function isGivenBack(
   store: BlobStore,
   name: string,
   bytes: Uint8Array,
 ): Promise<boolean | undefined> {
-  // In memory that a file of this machine can be read into directly: from the disk, not the system's cache.
-  const memory = alignedBytes(Math.min(pieceBytes, bytes.length));
+  // A file of this machine can be read into memory in blocks from the disk itself.
+  const memory = bytes.length > pieceBytes ? alignedBytes(2 * pieceBytes) : new Uint8Array(bytes.length);
   let blob: BlobReader | undefined;
+  let next: Promise<Uint8Array> | undefined;
+  const read = (from: number): Promise<Uint8Array> => {
+    const at = from % memory.length;
+    const piece = blob!.readBack(from, memory.subarray(at, at + Math.min(pieceBytes, bytes.length - from)));
+    // Told by whoever comes to it.
+    piece.catch(() => undefined);
+    return piece;
+  };
   try {
     blob = await openBlob(store, name);
     for (let from = 0; from < bytes.length; from += pieceBytes) {
-      const length = Math.min(pieceBytes, bytes.length - from);
-      const got = await blob.read(from, memory.subarray(0, length));
-      if (Buffer.compare(got, bytes.subarray(from, from + length)) !== 0) return false;
+      const got = await (next ?? read(from));
+      next = from + pieceBytes < bytes.length ? read(from + pieceBytes) : undefined;
+      if (Buffer.compare(got, bytes.subarray(from, from + pieceBytes)) !== 0) return false;
     }
     return true;
   } catch (error) {
     if (isVarveError(error, 'VARVE_NOT_FOUND')) return undefined;
     throw error;
   } finally {
+    await Promise.allSettled([next]);
     await blob?.close();
   }
 }

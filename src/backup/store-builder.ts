@@ -28,6 +28,7 @@ import { trees } from '../format/trees.ts';
 import { noteDurableDir } from '../fs/dirs.ts';
 import type { FsPort } from '../fs/port.ts';
 import { SegmentWriter } from '../segment/segment-writer.ts';
+import { DirectBuffers } from '../segment/write-buffer.ts';
 import { FrozenChunks } from '../tree/chunk-cursor.ts';
 import { ChunkHit, ChunkTable as TreeChunkTable } from '../tree/chunk-table-reader.ts';
 import { writeChunkTable } from '../tree/chunk-table-writer.ts';
@@ -55,6 +56,7 @@ export class StoreBuilder {
   readonly #options: BuilderOptions;
   readonly #chunks: ChunkTree;
   readonly #cache = new BlockCache(cacheBytes);
+  readonly #direct = new DirectBuffers();
   readonly #hit = new ChunkHit();
   readonly #frame = new ChunkFrame();
   readonly #tables: CatalogTable[] = [];
@@ -294,7 +296,10 @@ export class StoreBuilder {
       dbUuid: identity.dbUuid,
       salt: random(12),
       syncAheadBytes,
+      direct: this.#direct,
     });
+    // A few segments fill before anybody reads what was restored.
+    if (!isNode && this.#sealed.length > 0) writer.expectBulk();
     if (isNode) this.#nodes = writer;
     else this.#data = writer;
     return writer;

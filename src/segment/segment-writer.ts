@@ -185,8 +185,9 @@ export class SegmentWriter {
 
   /**
    * Appends the frames that lie back to back in bytes[0..length), which the caller has just checked and
-   * `describe`s one by one, its position in `bytes` and all. Takes the bytes: nothing is copied. With `done`
-   * they are borrowed until that is called, once: when the file has them, or nothing is written any more.
+   * `describe`s one by one, its position in `bytes` and all. Takes the bytes: nothing is copied, but in bulk.
+   * With `done` they are borrowed until that is called, once: when the file has them, or nothing is written
+   * any more.
    * Returns the offset of the first, divided by 8. Otherwise as `append`; `done` is not called then.
    */
   appendRun(
@@ -198,6 +199,35 @@ export class SegmentWriter {
   ): number {
     assert(this.#sealing === undefined, 'a sealed segment is not appended to');
     assert(this.fits(length, count), 'segment has room for the frames');
+    const first = this.#out.end / 8;
+    if (this.#out.isBulk) this.#copyRun(bytes, count, describe, done);
+    else this.#lendRun(bytes, length, count, describe, done);
+    return first;
+  }
+
+  /** Into memory for direct writes. */
+  #copyRun(
+    bytes: Uint8Array,
+    count: number,
+    describe: (i: number, frame: ChunkFrame) => void,
+    done?: () => void,
+  ): void {
+    const frame = this.#scratch;
+    for (let i = 0, pos = 0; i < count; i++) {
+      describe(i, frame);
+      this.appendFrame(bytes, pos, frame);
+      pos = frame.next;
+    }
+    done?.();
+  }
+
+  #lendRun(
+    bytes: Uint8Array,
+    length: number,
+    count: number,
+    describe: (i: number, frame: ChunkFrame) => void,
+    done?: () => void,
+  ): void {
     const frame = this.#scratch;
     const first = this.#out.end / 8;
     let pos = 0;
@@ -216,7 +246,6 @@ export class SegmentWriter {
     }
     assert(pos === length, 'frames have their length');
     this.#out.hand(bytes, length, done);
-    return first;
   }
 
   /**
