@@ -25,6 +25,7 @@ import { type SealedSegment, segmentDataFrom, streamClasses } from '../format/se
 import type { FsPort } from '../fs/port.ts';
 import type { SegmentSet } from '../segment/segment-set.ts';
 import { SegmentWriter } from '../segment/segment-writer.ts';
+import { DirectBuffers } from '../segment/write-buffer.ts';
 import { LiveBatch } from './live-batch.ts';
 import type { LiveFrames } from './liveness.ts';
 import { Moves } from './moves.ts';
@@ -75,6 +76,7 @@ export class FrameCopier {
   copiedBytes = 0;
   readonly #ports: CopyPorts;
   readonly #bufferBytes: number;
+  readonly #direct = new DirectBuffers();
   readonly #created: FileNo[] = [];
   #writer: SegmentWriter | undefined;
   /** The output before `#writer`, on its way to the disk. */
@@ -256,7 +258,10 @@ export class FrameCopier {
     const no = takeFileNo();
     this.#created.push(no);
     const identity = { no, class: streamClasses.gc, dbUuid, salt: random(12) };
-    this.#writer = await SegmentWriter.create(fs, { ...identity, bufferBytes: this.#bufferBytes });
+    const memory = { bufferBytes: this.#bufferBytes, direct: this.#direct };
+    this.#writer = await SegmentWriter.create(fs, { ...identity, ...memory });
+    // What little is moved stays in the system's cache.
+    if (this.#created.length > 1) this.#writer.expectBulk();
     return this.#writer;
   }
 
