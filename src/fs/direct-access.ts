@@ -23,6 +23,13 @@ export const directBytesMin: number = 128 * KiB;
 export class DirectSupport {
   /** False once a call was refused, or where the platform has no such access. */
   isOffered: boolean = offersDirect;
+  /** Whole blocks of fewer bytes go the plain way. */
+  readonly bytesMin: number;
+
+  /** Smaller in tests. */
+  constructor(bytesMin: number = directBytesMin) {
+    this.bytesMin = bytesMin;
+  }
 }
 
 /** Bytes of a buffer, `from` included, `to` not. */
@@ -73,7 +80,7 @@ export class DirectAccess {
 
   async #transfer(fd: number, buf: Uint8Array, pos: number, call: typeof readFdOnce): Promise<Span> {
     const { from, to } = blocksOf(buf, pos);
-    if (to - from < directBytesMin || !this.#support.isOffered) return nothing;
+    if (to - from < Math.max(1, this.#support.bytesMin) || !this.#support.isOffered) return nothing;
     this.#fd ??= this.#open(fd);
     const direct = await this.#fd;
     if (direct === undefined) return nothing;

@@ -36,6 +36,8 @@ export interface NodeFileSystemOptions {
   create?: boolean;
   /** Refuses every change with VARVE_READ_ONLY. */
   readOnly?: boolean;
+  /** Fewer bytes are never written or read past the system's cache; smaller in tests. */
+  directBytesMin?: number;
 }
 
 const onWindows = process.platform === 'win32';
@@ -46,7 +48,7 @@ const modes = { read: openFlags.read, rw: openFlags.readWrite, create: openFlags
  * errno ENOTDIR when something else is in its place.
  */
 export async function openNodeFileSystem(dir: string, options: NodeFileSystemOptions = {}): Promise<FsPort> {
-  const { create = false, readOnly = false } = options;
+  const { create = false, readOnly = false, directBytesMin } = options;
   if (create && readOnly) throw invalid('create and readOnly exclude each other');
   if (typeof dir !== 'string' || dir === '' || dir.includes('\0'))
     throw invalid('the store directory needs a path');
@@ -59,7 +61,7 @@ export async function openNodeFileSystem(dir: string, options: NodeFileSystemOpt
   if (found.kind !== 'directory') {
     throw fsError('ENOTDIR', 'the store directory cannot be opened, a file is in its place', dir);
   }
-  return new NodeFileSystem(root, readOnly);
+  return new NodeFileSystem(root, readOnly, new DirectSupport(directBytesMin));
 }
 
 /** Makes each missing level and syncs its parent; where nothing is missing, nothing is synced. */
@@ -75,13 +77,14 @@ class NodeFileSystem implements FsPort {
   readonly root: string;
   readonly caps: FsCaps = { syncDir: !onWindows, replaceOpen: !onWindows };
   readonly #readOnly: boolean;
-  readonly #direct = new DirectSupport();
+  readonly #direct: DirectSupport;
   /** Directories known to be directories, not links; at most 65,536, then it starts over. */
   readonly #checked = new Set<string>(['']);
 
-  constructor(root: string, readOnly: boolean) {
+  constructor(root: string, readOnly: boolean, direct: DirectSupport) {
     this.root = root;
     this.#readOnly = readOnly;
+    this.#direct = direct;
   }
 
   async open(file: string, mode: OpenMode): Promise<FsFile> {

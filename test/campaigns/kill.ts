@@ -128,6 +128,7 @@ class KilledStore {
       segmentBytes: prng.pick([64 * 1024, 512 * 1024]),
       flock: prng.chance(0.7),
       asPrograms: prng.chance(0.2),
+      direct: number % 2 === 1,
     };
     const lanes = prng.pick([1, 4, 12]);
     const config: WorkerConfig = {

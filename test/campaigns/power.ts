@@ -145,6 +145,7 @@ class CutStore {
       durability: prng.pick(['full', 'full', 'full', 'os', { groupMs: 5 }] as const),
       segmentBytes: prng.pick([64 * 1024, 512 * 1024]),
       flock: true,
+      direct: number % 2 === 1,
     };
     const config: WorkerConfig = {
       dir: this.#dir,

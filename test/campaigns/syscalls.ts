@@ -117,7 +117,7 @@ async function runRound(
   seed: number,
   number: number,
 ): Promise<readonly string[]> {
-  const shape = { ...usualShape, segmentBytes: prng.pick([64 * 1024, 512 * 1024]) };
+  const shape = { ...usualShape, segmentBytes: prng.pick([64 * 1024, 512 * 1024]), direct: number % 2 === 1 };
   const config: WorkerConfig = {
     dir: path.join(dir, 'store'),
     shape,
