@@ -112,14 +112,14 @@ export class WriteBehind {
     const refusal = this.refusal();
     if (refusal !== undefined) throw refusal;
     const last = this.#buffers[this.#buffers.length - 1];
-    if (last !== undefined && !last.closed) {
-      if (last.filled + length <= last.capacity) {
-        growTo(last, last.filled + length);
-        return last;
-      }
-      if (this.#goesDirect(length)) return this.#nextDirect(last);
-      this.#closeBuffer(last);
-    } else if (this.#goesDirect(length)) return this.#nextDirect(undefined);
+    const open = last?.closed === false ? last : undefined;
+    const goesDirect = this.#goesDirect(length);
+    if (open !== undefined && open.filled + length <= open.capacity && (open.isDirect || !goesDirect)) {
+      growTo(open, open.filled + length);
+      return open;
+    }
+    if (goesDirect) return this.#nextDirect(open);
+    if (open !== undefined) this.#closeBuffer(open);
     const capacity = Math.max(length, this.#bufferBytes);
     const bytes = this.#newBytes(length);
     return this.#push({ bytes, capacity, base: this.#end, filled: 0, ...plain });

@@ -122,8 +122,9 @@ describe('write-behind', () => {
     // What a buffer shares with the next one is written by that one alone.
     expect(spans).toMatchInlineSnapshot(`
       [
-        "plain 0..110",
-        "direct 110..208",
+        "plain 0..10",
+        "direct 10..96",
+        "direct 96..208",
         "direct 208..304",
         "direct 304..360",
         "direct 360..416",
