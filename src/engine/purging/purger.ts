@@ -235,6 +235,8 @@ export class Purger implements VersionFate {
   }
 
   async #stepKey(name: string, prefix: Uint8Array): Promise<void> {
+    // Before it is looked at: a put meanwhile has it looked at again.
+    this.#watched.delete(name);
     const view = this.#options.forest.keys.view();
     const candidates: Candidate[] = [];
     const rule = this.#options.keepRule();
@@ -244,10 +246,12 @@ export class Purger implements VersionFate {
       for (const one of old.slice(0, reapRowsMax)) {
         candidates.push({ ...one, prefix, retention: { keeps: one.isRetained, version } });
       }
+    } catch (error) {
+      this.#watched.set(name, prefix);
+      throw error;
     } finally {
       view.release();
     }
-    this.#watched.delete(name);
     // What is superseded by a commit that is not read yet is kept for the horizon, and met again.
     await this.#purge(candidates);
   }
