@@ -7,7 +7,7 @@ export const firstBufferBytes: number = 8 * KiB;
 /** Bytes of a buffer for direct writes. */
 const directBufferBytes: number = 2 * MiB;
 /** Buffers kept for the next file. */
-const spareMax = 8;
+const spareMax = 3;
 
 /** Room in a buffer: `length` bytes at `bytes[pos..]`, to be filled before anything else happens. */
 export interface WriteBuffer {
