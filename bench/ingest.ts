@@ -19,6 +19,9 @@ import { type System, systems } from './ingest/systems.ts';
 import { countOf, listOf, optionsOf } from './tools/command-line.ts';
 import { report } from './tools/rounds.ts';
 
+/** Files are held in memory to be compared, in one array each. */
+const mibMax = 2000;
+
 const usage = `Directories into a repository, once more unchanged, back, and checked, beside borg and restic.
 
   --rounds N          rounds, in each of which every system does everything once (3)
@@ -26,7 +29,7 @@ const usage = `Directories into a repository, once more unchanged, back, and che
   --systems NAME,...  ${systems()
     .map(({ name }) => name)
     .join(', ')} (all that are installed)
-  --mib N             size of new and edited (192)
+  --mib N             size of new and edited, up to 2000 (192)
   --files N           number of files of the subject files (100000)
   --json              a line of JSON for the systems and for each subject
   --help              this text
@@ -157,7 +160,7 @@ async function main(): Promise<void> {
       rounds: countOf('rounds', values.rounds),
       asked: chosen('systems', systems(), values.systems),
       taken: chosen('subjects', subjects, values.subjects),
-      sizes: { mib: countOf('mib', values.mib), files: countOf('files', values.files) },
+      sizes: { mib: countOf('mib', values.mib, 1, mibMax), files: countOf('files', values.files) },
       json: values.json,
     }),
   );
