@@ -8,13 +8,14 @@
 /** Bytes of a block of direct input and output: positions, lengths and places in memory are multiples. */
 export const directBlock = 4096;
 
+/** A memory of WebAssembly. */
+export interface WasmMemory {
+  readonly buffer: ArrayBuffer | SharedArrayBuffer;
+}
+
 /** The engine's type libraries have no WebAssembly, and some runtimes do not either (jitless). */
 interface WasmScope {
-  Memory: new (shape: {
-    initial: number;
-    maximum: number;
-    shared: boolean;
-  }) => { readonly buffer: ArrayBuffer | SharedArrayBuffer };
+  Memory: new (shape: { initial: number; maximum: number; shared: boolean }) => WasmMemory;
 }
 
 const wasmPage = 65_536;
@@ -22,22 +23,28 @@ const scope = (globalThis as { WebAssembly?: WasmScope }).WebAssembly;
 const aligned = new WeakSet<ArrayBufferLike>();
 
 /**
+ * A memory of at least `bytes` that never grows. Undefined where there is no WebAssembly, or no address space
+ * is left (ulimit -v): each takes some GiB of addresses, whatever its size.
+ */
+export function wasmMemory(bytes: number, shared = false): WasmMemory | undefined {
+  if (scope === undefined) return undefined;
+  const pages = Math.ceil(bytes / wasmPage);
+  try {
+    return new scope.Memory({ initial: pages, maximum: pages, shared });
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/**
  * `length` zero bytes that begin on a page; ordinary memory where the system gives none. Threads see them
  * where they are `shared`. The buffer under them may be longer, and is never detached.
  */
 export function alignedBytes(length: number, shared = false): Uint8Array {
-  const ordinary = (): Uint8Array =>
-    new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
-  if (scope === undefined) return ordinary();
-  const pages = Math.ceil(length / wasmPage);
-  let buffer: ArrayBufferLike;
-  try {
-    buffer = new scope.Memory({ initial: pages, maximum: pages, shared }).buffer;
-  } catch (error) {
-    // Each takes a large range of addresses, which a system may bound (ulimit -v).
-    if (!(error instanceof RangeError)) throw error;
-    return ordinary();
-  }
+  const buffer = wasmMemory(length, shared)?.buffer;
+  if (buffer === undefined)
+    return new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
   aligned.add(buffer);
   return new Uint8Array(buffer, 0, length);
 }

@@ -68,6 +68,18 @@ export class DirectAccess {
     return this.#transfer(fd, buf, pos, writeFdOnce);
   }
 
+  /** Writes all of `buf` at `pos`: by `put` what cannot be written directly. */
+  async writeAll(
+    fd: number,
+    buf: Uint8Array,
+    pos: number,
+    put: (bytes: Uint8Array, pos: number) => Promise<void>,
+  ): Promise<void> {
+    const { from, to } = await this.write(fd, buf, pos);
+    if (from > 0) await put(buf.subarray(0, from), pos);
+    if (to < buf.length) await put(buf.subarray(to), pos + to);
+  }
+
   /** Reads what it can, as `write`: where the file ends, `to` is less than was asked for. */
   read(fd: number, buf: Uint8Array, pos: number): Promise<Span> {
     return this.#transfer(fd, buf, pos, readFdOnce);

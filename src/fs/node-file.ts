@@ -83,9 +83,8 @@ export class NodeFile implements FsFile {
     checkPosition(pos);
     return this.#gate.run(async () => {
       this.#mayChange('write');
-      const { from, to } = await this.#direct.write(this.#fd, buf, pos);
-      if (from > 0) await writeFd(this.#fd, buf.subarray(0, from), pos, this.path);
-      if (to < buf.length) await writeFd(this.#fd, buf.subarray(to), pos + to, this.path);
+      const put = (bytes: Uint8Array, at: number): Promise<void> => writeFd(this.#fd, bytes, at, this.path);
+      await this.#direct.writeAll(this.#fd, buf, pos, put);
     });
   }
 

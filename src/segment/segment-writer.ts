@@ -187,8 +187,8 @@ export class SegmentWriter {
    * Appends the frames that lie back to back in bytes[0..length), which the caller has just checked and
    * `describe`s one by one, its position in `bytes` and all. Takes the bytes: nothing is copied, but in bulk.
    * With `done` they are borrowed until that is called, once: when the file has them, or nothing is written
-   * any more.
-   * Returns the offset of the first, divided by 8. Otherwise as `append`; `done` is not called then.
+   * any more. Returns the offset of the first, divided by 8. Otherwise as `append`; `done` is not called
+   * then.
    */
   appendRun(
     bytes: Uint8Array,
@@ -199,53 +199,22 @@ export class SegmentWriter {
   ): number {
     assert(this.#sealing === undefined, 'a sealed segment is not appended to');
     assert(this.fits(length, count), 'segment has room for the frames');
-    const first = this.#out.end / 8;
-    if (this.#out.isBulk) this.#copyRun(bytes, count, describe, done);
-    else this.#lendRun(bytes, length, count, describe, done);
-    return first;
-  }
-
-  /** Into memory for direct writes. */
-  #copyRun(
-    bytes: Uint8Array,
-    count: number,
-    describe: (i: number, frame: ChunkFrame) => void,
-    done?: () => void,
-  ): void {
-    const frame = this.#scratch;
-    for (let i = 0, pos = 0; i < count; i++) {
-      describe(i, frame);
-      this.appendFrame(bytes, pos, frame);
-      pos = frame.next;
-    }
-    done?.();
-  }
-
-  #lendRun(
-    bytes: Uint8Array,
-    length: number,
-    count: number,
-    describe: (i: number, frame: ChunkFrame) => void,
-    done?: () => void,
-  ): void {
     const frame = this.#scratch;
     const first = this.#out.end / 8;
+    // Direct writes need memory of their own.
+    const copies = this.#out.isBulk;
     let pos = 0;
     for (let i = 0; i < count; i++) {
       describe(i, frame);
-      this.#trailer.add(
-        bytes,
-        frame.idAt,
-        first + pos / 8,
-        frame.storedLen,
-        frame.rawLen,
-        frame.kind,
-        frame.codec,
-      );
-      pos += frameBytes(frame.storedLen);
+      const { idAt, storedLen, rawLen, kind, codec } = frame;
+      if (copies) this.appendFrame(bytes, pos, frame);
+      else this.#trailer.add(bytes, idAt, first + pos / 8, storedLen, rawLen, kind, codec);
+      pos += frameBytes(storedLen);
     }
     assert(pos === length, 'frames have their length');
-    this.#out.hand(bytes, length, done);
+    if (copies) done?.();
+    else this.#out.hand(bytes, length, done);
+    return first;
   }
 
   /**

@@ -95,17 +95,11 @@ export class DirectOutput {
   async #send(): Promise<void> {
     await this.#writing;
     const bytes = this.#filling.subarray(0, this.#filled);
-    this.#writing = this.#write(bytes, this.#base);
+    this.#writing = this.#access.writeAll(this.#fd, bytes, this.#base, this.#put);
     // Told by the next call.
     this.#writing.catch(() => undefined);
     [this.#filling, this.#other] = [this.#other, this.#filling];
     this.#base += this.#filled;
     this.#filled = 0;
-  }
-
-  async #write(bytes: Uint8Array, pos: number): Promise<void> {
-    const { from, to } = await this.#access.write(this.#fd, bytes, pos);
-    if (from > 0) await this.#put(bytes.subarray(0, from), pos);
-    if (to < bytes.length) await this.#put(bytes.subarray(to), pos + to);
   }
 }

@@ -19,6 +19,7 @@ import { link, lstat, lutimes, symlink, unlink } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { concatBytes } from '../../base/bytes.ts';
 import { VarveError } from '../../base/errors.ts';
+import { writeFd } from '../../fs/raw-fs.ts';
 import { errnoOf } from '../text.ts';
 import type { CallPace } from './call-pace.ts';
 import { type DirectOutput, type DirectOutputs, directFileBytes } from './direct-output.ts';
@@ -71,11 +72,8 @@ export class NewFile {
   /** Of a file of `size` bytes, what `writeAll` appends goes past the system's cache where that pays. */
   expect(size: number, outputs: DirectOutputs): void {
     if (this.#tree?.sparse === true || size < directFileBytes) return;
-    const put = async (bytes: Uint8Array, pos: number): Promise<void> => {
-      for (let at = 0; at < bytes.length; )
-        at += (await there.write(this.#fd, bytes, at, bytes.length - at, pos + at)).bytesWritten;
-    };
-    this.#direct = outputs.open(this.#fd, String(this.#path), put);
+    const path = String(this.#path);
+    this.#direct = outputs.open(this.#fd, path, (bytes, pos) => writeFd(this.#fd, bytes, pos, path));
   }
 
   /** Appends all of `pieces`, borrowed until it resolves, and returns how many bytes they have. */

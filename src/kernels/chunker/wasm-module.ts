@@ -3,9 +3,10 @@
  * WebAssembly, and some runtimes do not either (jitless), so it is reached through this description.
  */
 
+import { wasmMemory } from '../../base/aligned-bytes.ts';
+
 interface WasmScope {
   Module: new (bytes: Uint8Array) => WasmModule;
-  Memory: new (shape: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer };
   Instance: new (module: WasmModule, imports: object) => { readonly exports: Record<string, unknown> };
   validate(bytes: Uint8Array): boolean;
 }
@@ -22,7 +23,6 @@ export interface WasmInstance {
   readonly memory: Uint8Array;
 }
 
-const pageBytes = 65_536;
 const scope = (globalThis as { WebAssembly?: WasmScope }).WebAssembly;
 
 /** Compiles base64 text; undefined where there is no WebAssembly or it lacks a feature the module needs. */
@@ -38,14 +38,8 @@ export function compileWasm(base64: string): WasmModule | undefined {
  */
 export function instantiateWasm(module: WasmModule, bytes: number): WasmInstance | undefined {
   if (scope === undefined) return undefined;
-  const pages = Math.ceil(bytes / pageBytes);
-  let memory: { readonly buffer: ArrayBuffer };
-  try {
-    memory = new scope.Memory({ initial: pages, maximum: pages });
-  } catch (error) {
-    if (error instanceof RangeError) return undefined;
-    throw error;
-  }
+  const memory = wasmMemory(bytes);
+  if (memory === undefined) return undefined;
   const instance = new scope.Instance(module, { env: { memory } });
   return { exports: instance.exports, memory: new Uint8Array(memory.buffer) };
 }
